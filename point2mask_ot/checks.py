@@ -1,0 +1,108 @@
+"""What a public function refuses, and how it says so.
+
+Every message names the function, the argument, what it got and what it expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import NoReturn
+
+
+class ArgumentError(ValueError):
+    """An argument that a public function refuses.
+
+    Attributes:
+        function: name of the public function.
+        argument: name of the argument.
+    """
+
+    def __init__(self, function: str, argument: str, got: object, expected: str) -> None:
+        super().__init__(f"{function}: argument '{argument}': got {got}; expected {expected}")
+        self.function = function
+        self.argument = argument
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of the wrong kind: a string for a number, NumPy beside torch, an integer probability map."""
+
+
+class FileError(ArgumentError):
+    """A file that is missing, damaged, or at odds with another file."""
+
+
+class ConvergenceWarning(RuntimeWarning):
+    """A solver stopped before it reached its tolerance; its result says ``converged=False``."""
+
+
+def fail(function: str, argument: str, got: object, expected: str) -> NoReturn:
+    """Raise :class:`ArgumentError`."""
+    raise ArgumentError(function, argument, got, expected)
+
+
+def fail_type(function: str, argument: str, got: object, expected: str) -> NoReturn:
+    """Raise :class:`ArgumentTypeError`; ``got`` is the offending value, shown by its type."""
+    raise ArgumentTypeError(function, argument, f"{type(got).__name__} ({got!r:.80})", expected)
+
+
+def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse a value outside ``choices`` and suggest the nearest one."""
+    names = list(choices)
+    if isinstance(value, str) and value in names:
+        return
+    listed = "one of " + ", ".join(repr(name) for name in names)
+    fail(function, argument, repr(value), listed + suggestion(value, names))
+
+
+def suggestion(value: object, names: Iterable[str]) -> str:
+    """``" (did you mean 'x'?)"`` for a near miss, else the empty string."""
+    near = difflib.get_close_matches(value, list(names), n=1) if isinstance(value, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_number(
+    function: str,
+    argument: str,
+    value: object,
+    *,
+    minimum: float = -math.inf,
+    above: float = -math.inf,
+    maximum: float = math.inf,
+    infinite: bool = False,
+) -> float:
+    """Return ``value`` as a float; refuse other types, NaN, infinity (unless allowed) and values out of range.
+
+    Args:
+        function: public function named in the message.
+        argument: its argument.
+        value: an int, float or anything with ``__float__`` that is not a string, bool or array.
+        minimum: smallest value allowed.
+        above: the value must be larger than this.
+        maximum: largest value allowed.
+        infinite: accept ``+inf``.
+    """
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or getattr(value, "ndim", 0):
+        fail_type(function, argument, value, "a number")
+    number = float(value)
+    bounds = [
+        f">= {minimum:g}" if minimum > -math.inf else "",
+        f"> {above:g}" if above > -math.inf else "",
+        f"<= {maximum:g}" if maximum < math.inf else "",
+    ]
+    wanted = " and ".join(["a number" if infinite else "a finite number", *filter(None, bounds)])
+    finite = math.isfinite(number) or (infinite and number == math.inf)
+    if not finite or number < minimum or number <= above or number > maximum:
+        fail(function, argument, f"{number:g}", wanted)
+    return number
+
+
+def check_integer(function: str, argument: str, value: object, *, minimum: int) -> int:
+    """Return ``value`` as an int; refuse other types and values below ``minimum``."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        fail_type(function, argument, value, "an integer")
+    number = int(value.__index__())
+    if number < minimum:
+        fail(function, argument, number, f"an integer >= {minimum}")
+    return number

@@ -1,0 +1,206 @@
+"""What goes between the stages: point labels in, transport results and pseudo-masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .checks import fail, fail_type
+
+if TYPE_CHECKING:
+    from .arrays import Array
+
+
+@dataclass(frozen=True, eq=False)
+class PointTargets:
+    """N annotated points that belong to K targets.
+
+    Annotations are small and made on the host, so they are kept as NumPy arrays whatever the maps are; lists,
+    NumPy arrays and CPU tensors are accepted and copied.
+
+    Args:
+        points_yx: (N, 2) pixel coordinates, row then column. Integers are pixel centres; a float belongs to the
+            pixel whose centre is nearest.
+        target: (N,) integers: the target of each point, covering 0..K-1. Default: one target per point.
+        category: (K,) non-negative class ids: the channel of the semantic map, where there is one. Default: all 0.
+        is_thing: (K,) booleans. Default: all things.
+
+    Raises:
+        ArgumentError: wrong shapes or lengths, non-finite coordinates, a target without a point, ids that are not
+            0..K-1, negative categories, or one category that is both thing and stuff.
+
+    Example:
+        >>> targets = PointTargets([(10, 20), (40, 8), (41, 30)], target=[0, 1, 1], category=[3, 7])
+        >>> targets.num_targets, targets.category.tolist()
+        (2, [3, 7])
+    """
+
+    points_yx: np.ndarray
+    target: np.ndarray = None  # type: ignore[assignment]  # filled in below
+    category: np.ndarray = None  # type: ignore[assignment]
+    is_thing: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        points = _points(self.points_yx)
+        target = _integers("target", np.arange(len(points)) if self.target is None else self.target)
+        if len(target) != len(points):
+            fail("PointTargets", "target", f"{len(target)} entries", f"one for each of the {len(points)} points")
+        count = int(target.max()) + 1 if target.size else 0
+        present = np.unique(target)
+        if present.size and (present[0] < 0 or present.size != count):
+            missing = sorted(set(range(max(count, 0))) - set(present.tolist()))
+            fail("PointTargets", "target", f"ids {present.tolist()}", f"0..K-1, a point for each (none: {missing})")
+        category = _integers("category", np.zeros(count) if self.category is None else self.category)
+        thing = np.ones(count, bool) if self.is_thing is None else _host_array("is_thing", self.is_thing)
+        for name, values in (("category", category), ("is_thing", thing)):
+            if values.shape != (count,):
+                fail("PointTargets", name, f"shape {values.shape}", f"({count},): one for each target")
+        if category.size and category.min() < 0:
+            fail("PointTargets", "category", int(category.min()), "non-negative class ids")
+        if not np.isin(thing, (0, 1)).all():
+            fail("PointTargets", "is_thing", thing.tolist(), "booleans")
+        thing = thing.astype(bool)
+        both = np.intersect1d(category[thing], category[~thing])
+        if both.size:
+            fail("PointTargets", "is_thing", f"category {int(both[0])} as thing and as stuff", "one or the other")
+        for name, values in zip(("points_yx", "target", "category", "is_thing"), (points, target, category, thing)):
+            values = values.copy()
+            values.setflags(write=False)
+            object.__setattr__(self, name, values)
+
+    @property
+    def num_targets(self) -> int:
+        """K."""
+        return len(self.category)
+
+    def select(self, keep: Sequence[int] | np.ndarray) -> PointTargets:
+        """The targets listed in ``keep`` (indices into 0..K-1, no repeats), renumbered in that order."""
+        order = np.asarray(keep, dtype=np.int64).reshape(-1)
+        rank = np.full(self.num_targets, -1)
+        rank[order] = np.arange(len(order))
+        chosen = rank[self.target] >= 0
+        return PointTargets(
+            self.points_yx[chosen],
+            rank[self.target[chosen]],
+            self.category[order],
+            self.is_thing[order],
+        )
+
+
+def _host_array(name: str, values: Any) -> np.ndarray:
+    if getattr(getattr(values, "device", None), "type", "cpu") != "cpu":
+        fail("PointTargets", name, f"a tensor on {values.device}", "host data: call .cpu() first")
+    return np.asarray(values)
+
+
+def _points(values: Any) -> np.ndarray:
+    points = _host_array("points_yx", values)
+    if points.size == 0 and points.ndim <= 2:
+        points = points.reshape(0, 2)
+    if points.ndim != 2 or points.shape[1] != 2:
+        fail("PointTargets", "points_yx", f"shape {points.shape}", "(N, 2): row, column")
+    if points.dtype.kind not in "iuf":
+        fail_type("PointTargets", "points_yx", points, "integer or float coordinates")
+    if not np.isfinite(points).all():
+        fail("PointTargets", "points_yx", "NaN or infinity", "finite coordinates")
+    return points
+
+
+def _integers(name: str, values: Any) -> np.ndarray:
+    array = _host_array(name, values)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iuf" or not (np.isfinite(array) & (array == np.rint(array))).all():
+        fail_type("PointTargets", name, array, "a list of integers")
+    return array.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class TransportResult:
+    """A transport plan between K suppliers and N pixels, in the form of its potentials.
+
+    ``plan[i, j] = exp((f[i] + g[j] - M[i, j]) / reg)`` for ``reg > 0``. Leading batch axes, where the problem had
+    any, come first in every field.
+
+    Attributes:
+        f: (K,) supplier potentials; -inf for a supplier of zero capacity. Defined up to a constant, which g undoes.
+        g: (N,) pixel potentials; -inf for a pixel of zero demand.
+        labels: (N,) int64, argmax over suppliers of ``f - M`` (of the plan, where it is unregularised);
+            the smallest index wins a tie.
+        cost: scalar, ``<plan, M>``, without the entropy.
+        marginal_error: scalar, L1 distance of both marginals from a and b, over the mass. With soft capacities
+            the supplier side is measured at the capacities that the soft problem settled on.
+        iterations: rounds or passes over M that were made.
+        converged: the tolerance was reached (always False where only a number of rounds was asked for and no
+            tolerance).
+        make_plan: builds the plan; called once, when :attr:`plan` is first read.
+    """
+
+    f: Array
+    g: Array
+    labels: Array
+    cost: Array
+    marginal_error: Array
+    iterations: int
+    converged: bool
+    make_plan: Any = field(repr=False)
+
+    @cached_property
+    def plan(self) -> Array:
+        """(K, N) mass moved from supplier to pixel, computed on first use."""
+        return self.make_plan()
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """Every intermediate map of Algorithm 1, for one image with S suppliers on an h x w grid.
+
+    Attributes:
+        suppliers: (S,) indices of the targets that supply labels (all of them, or the things only).
+        edges: (4, h, w) edge costs (Eq. 2-3).
+        distances: (S, h, w) geodesic cost from each supplier's points, +inf where unreachable.
+        cost: (S, H, W) what the transport minimised, after upsampling and scaling.
+        nearest: (H, W) int64 supplier of minimum cost, -1 where none is reachable.
+        demand: (H, W) bool: pixels that take part in the transport.
+        capacities: (S,) pixels that each supplier should own (Eq. 4).
+        transport: the solver's result over the pixels of ``demand``, in raster order; None without suppliers.
+        seconds: wall time of each stage by name.
+    """
+
+    suppliers: np.ndarray
+    edges: Array
+    distances: Array
+    cost: Array
+    nearest: Array
+    demand: Array
+    capacities: Array
+    transport: TransportResult | None
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoMasks:
+    """Panoptic pseudo-labels of one image with K targets.
+
+    Attributes:
+        instance: (H, W) int64, index of the target that owns the pixel, -1 where none does.
+        masks: (K, H, W) bool; disjoint. A stuff target's mask is its category's region.
+        boxes: (K, 4) float32 xyxy, tight around the mask, right and bottom edges exclusive; NaN where the mask
+            is empty and the configuration says to skip it.
+        semantic: (H, W) int64 category of each pixel; where ``void`` is set the value means nothing.
+        void: (H, W) bool: unreachable, undecided, or outside the valid region of a padded batch.
+        confidence: (H, W) float32 in [0, 1], the share of the pixel that the plan gives to its label; 0 in void.
+        diagnostics: the maps in between.
+    """
+
+    instance: Array
+    masks: Array
+    boxes: Array
+    semantic: Array
+    void: Array
+    confidence: Array
+    diagnostics: Diagnostics

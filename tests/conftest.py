@@ -1,0 +1,51 @@
+"""Fixtures shared by all tests: devices, dtypes, tolerances, seeded generators, and problems that are degenerate
+by default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+TOLERANCE = {
+    torch.float64: {"rtol": 1e-9, "atol": 1e-10},
+    torch.float32: {"rtol": 1e-5, "atol": 1e-6},
+    torch.bfloat16: {"rtol": 2e-2, "atol": 2e-2},
+    torch.float16: {"rtol": 2e-3, "atol": 2e-3},
+}
+"""How closely a result computed in a dtype must match its float64 oracle, unless an issue names a tighter bound."""
+
+
+@pytest.fixture
+def tolerance():
+    """The tolerance table, by torch dtype."""
+    return TOLERANCE
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request) -> torch.dtype:
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20231002)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real pictures with masks, beside the checkout; never part of the project."""
+    folder = Path(os.environ.get("POINT2MASK_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real pictures at {folder} (set POINT2MASK_DATA)")
+    return folder
