@@ -43,7 +43,8 @@ __all__ = ["__version__", *sorted(_HOME)]
 def __getattr__(name: str) -> Any:
     """Import a public name on its first use, so that ``import point2mask_ot`` costs nothing (PEP 562).
 
-
+    No module shares its name with a public function: importing a submodule binds its name on the package, and
+    the function would vanish behind the module.
     """
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
