@@ -36,7 +36,7 @@ class Timing:
 
 
 def interleaved(callables: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
-    """Time each callable ``repeats`` times, taking turns, so that a slow spell of the machine meets all of them.
+    """Time each callable ``repeats`` times, taking turns, so a slow spell of the machine meets all.
 
     One untimed call each comes first: it compiles kernels and touches the memory.
     """
