@@ -12,9 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run_parallel(
-    function: Callable[[Item], Result], items: Iterable[Item], *, serial: bool = False
-) -> list[Result]:
+def run_parallel(function: Callable[[Item], Result], items: Iterable[Item], *, serial: bool = False) -> list[Result]:
     """Map ``function`` over ``items`` on at most ``torch.get_num_threads()`` threads, results in order.
 
     Args:

@@ -40,7 +40,10 @@ def as_tensors(function: str, **arguments: Array | None) -> tuple[list[torch.Ten
     if numpy_names and len(numpy_names) < len(given):
         torch_name = next(name for name in given if name not in numpy_names)
         fail_type(
-            function, numpy_names[0], given[numpy_names[0]], f"a torch tensor, as '{torch_name}' is: no mixing"
+            function,
+            numpy_names[0],
+            given[numpy_names[0]],
+            f"a torch tensor, as '{torch_name}' is: no mixing",
         )
     devices = {value.device for value in given.values() if isinstance(value, torch.Tensor)}
     if len(devices) > 1:

@@ -48,12 +48,22 @@ class PointTargets:
         points = _points(self.points_yx)
         target = _integers("target", np.arange(len(points)) if self.target is None else self.target)
         if len(target) != len(points):
-            fail("PointTargets", "target", f"{len(target)} entries", f"one for each of the {len(points)} points")
+            fail(
+                "PointTargets",
+                "target",
+                f"{len(target)} entries",
+                f"one for each of the {len(points)} points",
+            )
         count = int(target.max()) + 1 if target.size else 0
         present = np.unique(target)
         if present.size and (present[0] < 0 or present.size != count):
             missing = sorted(set(range(max(count, 0))) - set(present.tolist()))
-            fail("PointTargets", "target", f"ids {present.tolist()}", f"0..K-1, a point for each (none: {missing})")
+            fail(
+                "PointTargets",
+                "target",
+                f"ids {present.tolist()}",
+                f"0..K-1, a point for each (none: {missing})",
+            )
         category = _integers("category", np.zeros(count) if self.category is None else self.category)
         thing = np.ones(count, bool) if self.is_thing is None else _host_array("is_thing", self.is_thing)
         for name, values in (("category", category), ("is_thing", thing)):
@@ -66,7 +76,12 @@ class PointTargets:
         thing = thing.astype(bool)
         both = np.intersect1d(category[thing], category[~thing])
         if both.size:
-            fail("PointTargets", "is_thing", f"category {int(both[0])} as thing and as stuff", "one or the other")
+            fail(
+                "PointTargets",
+                "is_thing",
+                f"category {int(both[0])} as thing and as stuff",
+                "one or the other",
+            )
         for name, values in zip(("points_yx", "target", "category", "is_thing"), (points, target, category, thing)):
             values = values.copy()
             values.setflags(write=False)

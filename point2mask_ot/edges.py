@@ -1,0 +1,215 @@
+"""Map terms to edge costs of the 8-connected pixel graph (Eq. 2-3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from .arrays import Array, as_tensors, compute_dtype
+from .checks import check_choice, check_number, fail, fail_type
+from .grid import FORWARD_OFFSETS, pair_slices
+
+_KINDS = ("l1", "max", "cosine")
+
+PairCost = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(B, C, h, w) values at both ends of the pairs -> (B, h, w) non-negative cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class MapTerm:
+    """One more map that shapes the edge costs: CIELAB, depth, another network's output, a low-level boundary.
+
+    Args:
+        map: (C, H, W) or (B, C, H, W), any finite values.
+        weight: factor on the term, >= 0.
+        kind: how both ends k, l of an edge are compared: ``"l1"`` is sum_c |m_c(k) - m_c(l)|, ``"max"`` is
+            sum_c max(m_c(k), m_c(l)) for non-negative maps, ``"cosine"`` is max(0, 1 - <m(k), m(l)>) for unit
+            vectors, or a callable from the (B, C, h, w) values at both ends to a (B, h, w) cost.
+
+    Example:
+        >>> import numpy as np
+        >>> lab = np.zeros((3, 4, 5), np.float32)
+        >>> edge_costs(terms=[MapTerm(lab, weight=0.5)]).shape
+        (4, 4, 5)
+    """
+
+    map: Array
+    weight: float = 1.0
+    kind: Literal["l1", "max", "cosine"] | PairCost = "l1"
+
+
+def edge_costs(
+    semantic: Array | None = None,
+    boundary: Array | None = None,
+    *,
+    beta: float = 0.1,
+    features: Array | None = None,
+    feature_weight: float = 0.1,
+    terms: Sequence[MapTerm] = (),
+    step_cost: float = 0.0,
+) -> Any:
+    """Cost of each edge between neighbouring pixels k, l (Eq. 2-3)::
+
+        sum_c |P_c(k) - P_c(l)| + beta max(B(k), B(l)) + feature_weight max(0, 1 - <F(k), F(l)>) + terms + step_cost
+
+    Diagonal edges carry no factor sqrt(2), as in the paper. No gradient flows to the maps.
+
+    Args:
+        semantic: (C, H, W) or (B, C, H, W) class probabilities P in [0, 1].
+        boundary: (1, H, W) or (B, 1, H, W) boundary probability B in [0, 1].
+        beta: weight of the boundary, >= 0.
+        features: (D, H, W) or (B, D, H, W) unit vectors F.
+        feature_weight: weight of the features' cosine distance, >= 0.
+        terms: further maps, each a :class:`MapTerm`.
+        step_cost: cost of every step, >= 0; a small one keeps paths short where the maps are flat.
+
+    Returns:
+        (4, H, W) or (B, 4, H, W) float32 (float64 if any map is), the forward half of the 8 neighbours in the
+        order of :data:`point2mask_ot.grid.FORWARD_OFFSETS`; +inf where the neighbour is outside the image.
+
+    Raises:
+        ArgumentError: no map at all, maps of different size or batch, NaN or infinity, probabilities outside
+            [0, 1] by more than 1e-3, an empty image, negative weights, a custom cost that is negative or NaN.
+        ArgumentTypeError: NumPy beside torch; integer, bool or complex maps.
+
+    Example:
+        >>> import numpy as np
+        >>> P = np.zeros((2, 3, 4), np.float32); P[0, :, :2] = 1; P[1, :, 2:] = 1
+        >>> edge_costs(P)[0, 0].tolist()  # steps to the right: only the one across the class border costs
+        [0.0, 2.0, 0.0, inf]
+    """
+    name = "edge_costs"
+    given = {"semantic": semantic, "boundary": boundary, "features": features}
+    given |= {f"terms[{i}]": _term(i, term).map for i, term in enumerate(terms)}
+    tensors, restore = as_tensors(name, **given)
+    maps = {key: value for key, value in zip(given, tensors, strict=True) if value is not None}
+    single = _check_maps(maps)
+    step = check_number(name, "step_cost", step_cost, minimum=0)
+
+    kinds: list[str | PairCost] = ["l1", "max", "cosine", *(term.kind for term in terms)]
+    weights = [1.0, check_number(name, "beta", beta, minimum=0)]
+    weights.append(check_number(name, "feature_weight", feature_weight, minimum=0))
+    weights += [check_number(name, f"terms[{i}].weight", t.weight, minimum=0) for i, t in enumerate(terms)]
+
+    wide = any(value.dtype == torch.float64 for value in maps.values())
+    first = next(iter(maps.values()))
+    total = _empty_edges(first, torch.float64 if wide else torch.float32, step)
+    for key, kind, weight in zip(given, kinds, weights, strict=True):
+        if key not in maps:
+            continue
+        image = (maps[key][None] if single else maps[key]).detach().to(compute_dtype(maps[key]))
+        cost = _custom_cost(key, image, kind) if callable(kind) else _pair_cost(image, kind, key)
+        total = total + weight * cost
+    return restore(total[0] if single else total)
+
+
+def _term(index: int, term: object) -> MapTerm:
+    if not isinstance(term, MapTerm):
+        fail_type("edge_costs", f"terms[{index}]", term, "a MapTerm")
+    if not callable(term.kind):
+        check_choice("edge_costs", f"terms[{index}].kind", term.kind, _KINDS)
+    return term
+
+
+def _check_maps(maps: dict[str, torch.Tensor]) -> bool:
+    """Refuse shapes and dtypes that do not belong together; say whether the maps lack the batch axis."""
+    if not maps:
+        fail("edge_costs", "semantic", "no map at all", "at least one of semantic, boundary, features, terms")
+    first_name, first = next(iter(maps.items()))
+    for name, value in maps.items():
+        if not value.is_floating_point():
+            fail_type("edge_costs", name, value, "a floating-point map")
+        if value.ndim not in (3, 4) or 0 in value.shape:
+            fail("edge_costs", name, f"shape {tuple(value.shape)}", "a non-empty (C, H, W) or (B, C, H, W)")
+        if value.shape[-2:] != first.shape[-2:] or value.shape[:-3] != first.shape[:-3]:
+            expected = f"the batch and size of '{first_name}', {tuple(first.shape)}"
+            fail("edge_costs", name, f"shape {tuple(value.shape)}", expected)
+    if "boundary" in maps and maps["boundary"].shape[-3] != 1:
+        fail("edge_costs", "boundary", f"shape {tuple(maps['boundary'].shape)}", "one channel")
+    return first.ndim == 3
+
+
+def _empty_edges(like: torch.Tensor, dtype: torch.dtype, step_cost: float) -> torch.Tensor:
+    """(B, 4, H, W): the step cost inside the image, +inf at the pairs that leave it."""
+    batch = like.shape[0] if like.ndim == 4 else 1
+    edges = torch.full((batch, 4, *like.shape[-2:]), torch.inf, dtype=dtype, device=like.device)
+    for index, offset in enumerate(FORWARD_OFFSETS):
+        here, _ = pair_slices(offset)
+        edges[:, index, *here] = step_cost
+    return edges
+
+
+def _custom_cost(name: str, image: torch.Tensor, kind: PairCost) -> torch.Tensor:
+    cost = image.new_zeros((image.shape[0], 4, *image.shape[-2:]))
+    for index, offset in enumerate(FORWARD_OFFSETS):
+        here, there = pair_slices(offset)
+        pair = kind(image[:, :, *here], image[:, :, *there])
+        expected = cost[:, index, *here].shape
+        if not isinstance(pair, torch.Tensor) or pair.shape != expected:
+            fail("edge_costs", f"{name}.kind", f"a result of {_shape(pair)}", f"a tensor of {tuple(expected)}")
+        cost[:, index, *here] = pair.detach()
+    if not bool((cost >= 0).all()):
+        fail("edge_costs", f"{name}.kind", "a negative or NaN cost", "costs >= 0")
+    return cost
+
+
+def _shape(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+@torch.library.custom_op("point2mask::pair_cost", mutates_args=())
+def _pair_cost(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
+    """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere; checks the values."""
+    _check_values(image, kind, name)
+    if kind == "max":
+        return _compare_by_shifts(image, lambda here, there: torch.maximum(here, there).sum(1))
+    if image.device.type == "cpu":
+        pairs = _compare_on_cpu(image, dot=kind == "cosine")
+    elif kind == "cosine":
+        pairs = _compare_by_shifts(image, lambda here, there: (here * there).sum(1))
+    else:
+        pairs = _compare_by_shifts(image, lambda here, there: (here - there).abs().sum(1))
+    return (1 - pairs).clamp_(min=0) if kind == "cosine" else pairs
+
+
+@_pair_cost.register_fake
+def _(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
+    return image.new_empty((image.shape[0], 4, *image.shape[-2:]))
+
+
+def _check_values(image: torch.Tensor, kind: str, name: str) -> None:
+    low, high = (float(value) for value in torch.aminmax(image))
+    if not low > -torch.inf or not high < torch.inf:
+        fail("edge_costs", name, "NaN or infinity", "finite values")
+    if name in ("semantic", "boundary") and (low < -1e-3 or high > 1 + 1e-3):
+        hint = " (these look like logits: apply softmax or sigmoid first)"
+        fail("edge_costs", name, f"values from {low:.4g} to {high:.4g}", "probabilities in [0, 1]" + hint)
+    if kind == "max" and low < -1e-3:
+        fail("edge_costs", name, f"values from {low:.4g}", "a non-negative map for kind 'max'")
+
+
+def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:
+    pairs = image.new_zeros((image.shape[0], 4, *image.shape[-2:]))
+    for index, offset in enumerate(FORWARD_OFFSETS):
+        here, there = pair_slices(offset)
+        pairs[:, index, *here] = compare(image[:, :, *here], image[:, :, *there])
+    return pairs
+
+
+def _compare_on_cpu(image: torch.Tensor, *, dot: bool) -> torch.Tensor:
+    from ._edge_kernels import compare_rows
+    from ._threads import run_parallel
+
+    pairs = torch.zeros((image.shape[0], 4, *image.shape[-2:]), dtype=image.dtype)
+    maps, sums = image.contiguous().numpy(), pairs.numpy()
+    height = image.shape[-2]
+    bands = [(b, top, min(top + 64, height)) for b in range(len(maps)) for top in range(0, height, 64)]
+    run_parallel(
+        lambda band: compare_rows(maps[band[0]], dot, sums[band[0]], band[1], band[2]),
+        bands,
+        serial=image.numel() < 1_000_000,
+    )
+    return pairs
