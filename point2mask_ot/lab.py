@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .arrays import compute_dtype
-from .checks import fail, fail_type
+from .checks import ArgumentTypeError, fail, fail_type
 
 # sRGB primaries to CIE XYZ, and the D65 white point of the 2-degree observer: scikit-image's constants.
 _XYZ_OF_RGB = (
@@ -38,8 +38,10 @@ def srgb_to_lab(image: Tensor) -> Tensor:
         >>> [f"{value:.2f}" for value in srgb_to_lab(white).flatten().tolist()]
         ['100.00', '-0.00', '0.00']
     """
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        fail_type("srgb_to_lab", "image", image, "a floating-point torch tensor")
+    if not isinstance(image, Tensor):
+        fail_type("srgb_to_lab", "image", image, "a torch tensor")
+    if not image.is_floating_point():
+        raise ArgumentTypeError("srgb_to_lab", "image", image.dtype, "a floating-point dtype")
     if image.ndim < 3 or image.shape[-3] != 3:
         fail("srgb_to_lab", "image", f"shape {tuple(image.shape)}", "(..., 3, H, W)")
     x, y, z = (_lightness_curve(channel) for channel in _white_relative_xyz(image.to(compute_dtype(image))))

@@ -1,0 +1,198 @@
+"""Task-oriented maps from a picture alone: smoothed CIELAB, its gradient, and structured edges."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .arrays import Array, as_tensors, compute_dtype
+from .checks import ArgumentTypeError, check_number, fail
+from .lab import srgb_to_lab
+
+RANGE_TOLERANCE = 1e-3
+"""How far outside [0, 1] a picture may lie (interpolation overshoots a little); such values are clamped."""
+
+LAB_SCALE = 100.0
+"""Black to white is 1: a CIELAB map divided by this has the weight of one class probability in Eq. 2."""
+
+STRONG_EDGE_QUANTILE = 0.99
+NOTICEABLE_GRADIENT = 1.0 / LAB_SCALE
+
+
+def smooth_lab(image: Array, sigma: float = 1.0) -> Any:
+    """Smooth a picture's CIELAB values and scale them for an L1 difference between neighbours.
+
+    L, a and b are divided by 100, so that black against white differs by 1. A Gaussian (cut off at four standard
+    deviations, the border pixel repeated outside) takes out the noise that a shortest path would add up. Pass the
+    result to ``edge_costs`` as ``MapTerm(smooth_lab(image), kind="l1")``.
+
+    Args:
+        image: sRGB picture. NumPy (H, W, 3), as pictures are loaded, or (B, 3, H, W); torch (3, H, W) or
+            (B, 3, H, W). uint8 in 0..255, or floats in [0, 1].
+        sigma: standard deviation of the Gaussian in pixels; 0 leaves the values as they are.
+
+    Returns:
+        (3, H, W), or (B, 3, H, W) for a batch, in the family and on the device of ``image``; float64 for a float64
+        picture, else float32. No gradient flows back (``losses`` has the differentiable conversion).
+
+    Raises:
+        ArgumentTypeError: integers other than uint8, booleans, complex numbers, a list.
+        ArgumentError: another shape (a grey or RGBA picture), an empty picture, NaN, floats outside [0, 1] by more
+            than 1e-3, a negative or non-finite sigma.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = np.zeros((4, 6, 3), np.uint8)
+        >>> picture[:, 3:] = 255
+        >>> smooth_lab(picture, sigma=0)[0, 0].round(3).tolist()
+        [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    """
+    sigma = check_number("smooth_lab", "sigma", sigma, minimum=0)
+    picture, restore, single = _unit_picture("smooth_lab", image)
+    lab = _smooth_lab(picture, sigma)
+    return restore(lab[0] if single else lab)
+
+
+def lab_gradient(image: Array, sigma: float = 1.0) -> Any:
+    """Mark a picture's edges: the gradient magnitude of its smoothed CIELAB values, a boundary map for Eq. 3.
+
+    Central differences of all three channels, root of the sum of their squares. Each picture is divided by the
+    99th percentile of its pixels and clipped at 1; the divisor is at least one CIELAB unit a pixel (about what
+    the eye notices), so that the noise of a flat picture stays small and a constant picture gives zeros.
+
+    Args:
+        image: as in :func:`smooth_lab`.
+        sigma: standard deviation of the smoothing in pixels.
+
+    Returns:
+        (1, H, W), or (B, 1, H, W) for a batch, in [0, 1]; family, device and dtype as in :func:`smooth_lab`.
+
+    Raises:
+        ArgumentError: as in :func:`smooth_lab`.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = np.zeros((4, 6, 3), np.uint8)
+        >>> picture[:, 3:] = 255
+        >>> lab_gradient(picture, sigma=0)[0, 0].tolist()
+        [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    sigma = check_number("lab_gradient", "sigma", sigma, minimum=0)
+    picture, restore, single = _unit_picture("lab_gradient", image)
+    lab = _smooth_lab(picture, sigma)
+    squares = sum(_central_difference(lab, axis).square() for axis in (-2, -1))
+    magnitude = squares.sum(dim=1, keepdim=True).sqrt()  # type: ignore[union-attr]  # sum() of tensors
+    flat = magnitude.flatten(1)
+    rank = math.ceil(STRONG_EDGE_QUANTILE * flat.shape[1])
+    strong = flat.kthvalue(rank, dim=1).values.clamp_min(NOTICEABLE_GRADIENT)
+    edges = (magnitude / strong[:, None, None, None]).clamp_max(1.0)
+    return restore(edges[0] if single else edges)
+
+
+def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppress: bool = True) -> Any:
+    """Detect edges with a structured forest (Dollar & Zitnick, ICCV 2013): the paper's low-level boundary, P_low.
+
+    Runs OpenCV's ``ximgproc`` detector on the CPU, with RGB channels as OpenCV documents it. The trained model is
+    not part of this package: OpenCV publishes one as ``model.yml.gz`` in its ``opencv_extra`` test data. The
+    last model read is kept in memory.
+
+    Args:
+        image: as in :func:`smooth_lab`; a tensor must be on the CPU. A picture smaller than the model's patch is
+            mirrored up to its size.
+        model_path: model in OpenCV's YAML format, plain or gzipped. It is checked before use, since OpenCV loops
+            for ever or reads foreign memory on a damaged one.
+        suppress: thin the edges by non-maximum suppression. The detector's own map is several pixels wide.
+
+    Returns:
+        (1, H, W), or (B, 1, H, W) for a batch, float32 in [0, 1], in the family of ``image``.
+
+    Raises:
+        FileError: the model is missing, unreadable, or not a structured forest.
+        ArgumentError: as in :func:`smooth_lab`, or a tensor on an accelerator.
+    """
+    from . import _structured_forest
+
+    picture, restore, single = _unit_picture("structured_edges", image)
+    if picture.device.type != "cpu":
+        fail("structured_edges", "image", f"a tensor on {picture.device}", "host data: call .cpu() first")
+    forest = _structured_forest.load(model_path)
+    pictures = picture.movedim(1, -1).float().contiguous().numpy()
+    edges = torch.from_numpy(np.stack([forest.edges(rgb, suppress=bool(suppress)) for rgb in pictures]))[:, None]
+    return restore(edges[0] if single else edges)
+
+
+def _unit_picture(function: str, image: Array) -> tuple[Tensor, Any, bool]:
+    """(B, 3, H, W) floats in [0, 1], the way back to the caller's family, and whether there was no batch axis."""
+    if isinstance(image, np.ndarray):
+        layout = "(H, W, 3) sRGB pixels, or a batch (B, 3, H, W)"
+        channel_axis = {3: 2, 4: 1}.get(image.ndim)
+    else:
+        layout = "(3, H, W) sRGB pixels, or a batch (B, 3, H, W)"
+        channel_axis = {3: 0, 4: 1}.get(getattr(image, "ndim", 0))
+    (tensor,), restore = as_tensors(function, image=image)
+    assert tensor is not None
+    if channel_axis is None or tensor.shape[channel_axis] != 3:
+        fail(function, "image", f"shape {tuple(tensor.shape)}", layout)
+    if 0 in tensor.shape:
+        fail(function, "image", f"shape {tuple(tensor.shape)}", "at least one pixel")
+    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
+        raise ArgumentTypeError(function, "image", tensor.dtype, "uint8, or floats in [0, 1]")
+    single = tensor.ndim == 3
+    batch = tensor.movedim(channel_axis, 0)[None] if single else tensor
+    return _to_unit_range(batch.detach(), function), restore, single
+
+
+@torch.library.custom_op("point2mask::unit_range", mutates_args=())
+def _to_unit_range(picture: Tensor, function: str) -> Tensor:
+    # A custom operator, because the value check depends on data and must stay opaque to torch.compile.
+    if picture.dtype == torch.uint8:
+        return picture.contiguous() / 255.0
+    values = picture.to(compute_dtype(picture), memory_format=torch.contiguous_format, copy=True)
+    low, high = (bound.item() for bound in torch.aminmax(values))
+    if math.isnan(low) or math.isnan(high):
+        fail(function, "image", "NaN", "finite values in [0, 1]")
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        hint = "; divide 0..255 pictures by 255" if high > 2 else ""
+        fail(function, "image", f"values in [{low:.4g}, {high:.4g}]", f"floats in [0, 1]{hint}")
+    return values.clamp_(0, 1)
+
+
+@_to_unit_range.register_fake
+def _(picture: Tensor, function: str) -> Tensor:
+    return torch.empty(picture.shape, dtype=compute_dtype(picture), device=picture.device)
+
+
+def _smooth_lab(picture: Tensor, sigma: float) -> Tensor:
+    lab = srgb_to_lab(picture) / LAB_SCALE
+    return _gaussian(_gaussian(lab, sigma, -2), sigma, -1)
+
+
+def _gaussian(values: Tensor, sigma: float, axis: int) -> Tensor:
+    radius = int(4.0 * sigma + 0.5)
+    if radius == 0:
+        return values
+    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
+    total = math.fsum(weights)
+    # A sum of shifts rather than a convolution: autocast and TF32 leave it alone, and its bits do not vary.
+    length = values.shape[axis]
+    padded = _repeat_border(values, radius, axis)
+    smooth = torch.zeros_like(values)
+    for start, weight in enumerate(weights):
+        smooth = smooth.add(padded.narrow(axis, start, length), alpha=weight / total)
+    return smooth
+
+
+def _central_difference(values: Tensor, axis: int) -> Tensor:
+    length = values.shape[axis]
+    padded = _repeat_border(values, 1, axis)
+    return (padded.narrow(axis, 2, length) - padded.narrow(axis, 0, length)) / 2
+
+
+def _repeat_border(values: Tensor, width: int, axis: int) -> Tensor:
+    indices = torch.arange(-width, values.shape[axis] + width, device=values.device)
+    return values.index_select(axis, indices.clamp(0, values.shape[axis] - 1))
