@@ -59,9 +59,11 @@ def _from_numpy(function: str, name: str, array: np.ndarray) -> torch.Tensor:
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16 or array.dtype == np.longdouble:
         fail_type(function, name, array, "a numeric array of at most 64 bits")
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    # torch warns about read-only memory although nothing here writes to it; a copy keeps the promise visible.
+    # torch warns about read-only memory although nothing here writes to it; a copy keeps the promise visible. It
+    # refuses negative strides, which NumPy calls contiguous where the axis has a single entry.
     plain = np.ascontiguousarray(native)
-    return torch.from_numpy(plain if plain.flags.writeable else plain.copy())
+    usable = plain.flags.writeable and min(plain.strides, default=0) >= 0
+    return torch.from_numpy(plain if usable else plain.copy())
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
