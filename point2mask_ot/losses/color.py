@@ -1,0 +1,188 @@
+"""Pixels of one colour share one class: the CIELAB affinity loss (Eq. 12-13)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..arrays import Array, compute_dtype
+from ..checks import check_integer, check_number, fail, fail_type
+from ..grid import pair_slices
+from ..lab import srgb_to_lab
+from ._inputs import check_picture, read_batch
+
+Neighbourhood: TypeAlias = tuple[int, int, float]
+"""(kernel, dilation, weight): the kernel x kernel pixels around one, ``dilation`` pixels apart."""
+
+Offset: TypeAlias = tuple[int, int]
+
+DEFAULT_KERNELS: tuple[Neighbourhood, ...] = ((3, 2, 0.35), (5, 2, 0.65))
+"""The neighbourhoods of the released code; ``((3, 1, 1.0),)`` is the N8 of the paper's text."""
+
+# Probabilities below e^-60 count as e^-60: the product of two never leaves float32, and two pixels that are sure
+# of different classes are still pulled together.
+_SMALLEST = math.exp(-60)
+
+# Elements worked on at a time: what stays in a core's cache, and what fills a GPU.
+_BLOCK = {"cpu": 2**17, "cuda": 2**25}
+
+
+def lab_affinity_loss(
+    logits: Array,
+    image: Array,
+    *,
+    kernels: Sequence[Neighbourhood] = DEFAULT_KERNELS,
+    threshold: float = 0.3,
+    theta: float = 2.0,
+    valid: Array | None = None,
+) -> Any:
+    """Neighbours of similar colour should agree on their class (Eq. 12-13)::
+
+        A_ij = exp(-|LAB_i - LAB_j| / theta)
+        L = mean over images of  sum over kernels of  weight * mean over {ij: A_ij >= threshold} of -log <p_i, p_j>
+
+    with p = softmax(logits). Only pairs inside the image (and inside ``valid``) count; the released code also takes
+    the border of a dark picture for a neighbour. A kernel that finds no similar pair in an image adds zero.
+
+    Each pair is computed once, for both its ends, by shifting the map: beside the logits and their gradient the
+    loss keeps one number a pair, whatever the number of classes. Agreement below e^-60 counts as e^-60.
+
+    Args:
+        logits: (B, C, H, W) or (C, H, W) class scores.
+        image: (B, 3, H, W) or (3, H, W) sRGB in [0, 1], at the size of the logits. It gets no gradient.
+        kernels: (kernel, dilation, weight) each: odd kernel >= 3, dilation >= 1, weight >= 0. The default is the
+            released code's; ``((3, 1, 1.0),)`` is the eight neighbours of the paper's text.
+        threshold: smallest affinity of a pair that counts, in [0, 1].
+        theta: LAB distance at which the affinity is 1/e, > 0.
+        valid: (B, H, W) or (H, W) bool; False is padding, whose values never matter. Default: all.
+
+    Returns:
+        Scalar >= 0, float64 for float64 logits, else float32.
+
+    Raises:
+        ArgumentTypeError: NumPy beside torch, integer maps, a mask that is not bool, kernels that are not triples.
+        ArgumentError: sizes that differ, a picture outside [0, 1] (NaN instead of an error on a GPU or in a compiled
+            graph: nothing waits for the device), kernels, threshold or theta out of range.
+
+    Example:
+        >>> image = torch.rand(3, 8, 8)
+        >>> undecided = torch.zeros(2, 8, 8)
+        >>> f"{lab_affinity_loss(undecided, image, threshold=0).item():.4f}"  # -log(1/2)
+        '0.6931'
+    """
+    name = "lab_affinity_loss"
+    maps, masks, restore = read_batch(name, {"logits": logits, "image": image}, masks={"valid": valid})
+    offsets, shares = _offsets(kernels)
+    threshold = check_number(name, "threshold", threshold, minimum=0, maximum=1)
+    reach = -check_number(name, "theta", theta, above=0) * math.log(threshold) if threshold else math.inf
+    verdict = check_picture(name, "image", maps["image"], masks["valid"])
+
+    scores = maps["logits"]
+    lab = srgb_to_lab(maps["image"].detach()).to(compute_dtype(scores))
+    weights = _pair_weights(lab, masks["valid"], offsets, shares, reach)
+    loss: Tensor = _Disagreement.apply(scores, weights, masks["valid"], offsets)
+    return restore(loss + verdict.to(loss.dtype))
+
+
+def _offsets(kernels: Sequence[Neighbourhood]) -> tuple[list[Offset], list[dict[Offset, float]]]:
+    """The forward half of all offsets without repeats, and per kernel its weight at each of its own."""
+    if isinstance(kernels, str) or not all(isinstance(kernel, Sequence) and len(kernel) == 3 for kernel in kernels):
+        fail_type("lab_affinity_loss", "kernels", kernels, "a list of (kernel, dilation, weight)")
+    shares = []
+    for i, (kernel, dilation, weight) in enumerate(kernels):
+        size = check_integer("lab_affinity_loss", f"kernels[{i}][0]", kernel, minimum=3)
+        if size % 2 == 0:
+            fail("lab_affinity_loss", f"kernels[{i}][0]", size, "an odd kernel")
+        step = check_integer("lab_affinity_loss", f"kernels[{i}][1]", dilation, minimum=1)
+        share = check_number("lab_affinity_loss", f"kernels[{i}][2]", weight, minimum=0)
+        half = size // 2
+        steps = [(dy, dx) for dy in range(half + 1) for dx in range(-half, half + 1) if (dy, dx) > (0, 0)]
+        shares.append({(dy * step, dx * step): share for dy, dx in steps})
+    return sorted({offset for share in shares for offset in share}), shares
+
+
+@torch.no_grad()
+def _pair_weights(
+    lab: Tensor, valid: Tensor | None, offsets: list[Offset], shares: list[dict[Offset, float]], reach: float
+) -> Tensor:
+    """(S, B, H, W): what the pair of a pixel and its s-th forward neighbour counts in the loss; 0 without one."""
+    batch, _, height, width = lab.shape
+    similar = lab.new_zeros(len(offsets), batch, height, width)
+    for s, offset in enumerate(offsets):
+        here, there = pair_slices(offset)
+        # Eq. 12 against its threshold, solved for the distance.
+        alike = (lab[..., *here] - lab[..., *there]).square().sum(1) <= reach**2
+        if valid is not None:
+            alike = alike & valid[..., *here] & valid[..., *there]
+        similar[s, ..., *here] = alike.to(lab.dtype)
+    weights = torch.zeros_like(similar)
+    for share in shares:
+        member = [s for s, offset in enumerate(offsets) if offset in share]
+        pairs = sum((similar[s].sum((1, 2), keepdim=True) for s in member), similar.new_zeros(batch, 1, 1))
+        for s in member:
+            weights[s] += similar[s] * (share[offsets[s]] / batch) / pairs.clamp_min(1)
+    return weights
+
+
+class _Disagreement(torch.autograd.Function):
+    """sum over pairs of -w_ij log <p_i, p_j>, remembering the numbers w_ij / <p_i, p_j> and no class map.
+
+    With p = softmax(z), the gradient is  dL/dz_i = p_i * (sum_j w_ij - sum_j w_ij p_j / <p_i, p_j>).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, weights: Tensor, valid: Tensor | None, offsets: list[Offset]) -> Tensor:
+        p = _probabilities(logits, valid)
+        agreement = torch.zeros_like(weights)
+        for block in _channel_blocks(p):
+            for s, offset in enumerate(offsets):
+                here, there = pair_slices(offset)
+                agreement[s, ..., *here] += (block[..., *here] * block[..., *there]).sum(1)
+        agreement = torch.where(weights > 0, agreement, 1.0)
+        ctx.save_for_backward(logits, weights / agreement, _total_weight(weights, offsets), valid)
+        ctx.offsets = offsets
+        return -(weights * agreement.log()).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, ratio, total, valid = ctx.saved_tensors
+        p = _probabilities(logits, valid)
+        ratio, total = (ratio * grad)[:, :, None], (total * grad)[:, None]
+        for block in _channel_blocks(p):
+            pull = total.repeat(1, block.shape[1], 1, 1)
+            for s, offset in enumerate(ctx.offsets):
+                here, there = pair_slices(offset)
+                r = ratio[s][..., *here]
+                pull[..., *here].addcmul_(r, block[..., *there], value=-1)
+                pull[..., *there].addcmul_(r, block[..., *here], value=-1)
+            block.mul_(pull)  # p is ours and read no more: it becomes the gradient
+        return p.to(logits.dtype), None, None, None
+
+
+def _probabilities(logits: Tensor, valid: Tensor | None) -> Tensor:
+    p = logits.softmax(1, dtype=compute_dtype(logits)).clamp_min_(_SMALLEST)
+    return p if valid is None else p.masked_fill_(~valid[:, None], _SMALLEST)
+
+
+def _total_weight(weights: Tensor, offsets: list[Offset]) -> Tensor:
+    """(B, H, W): the weight of all pairs of a pixel."""
+    total = torch.zeros_like(weights[0])
+    for s, offset in enumerate(offsets):
+        here, there = pair_slices(offset)
+        total[..., *here] += weights[s][..., *here]
+        total[..., *there] += weights[s][..., *here]
+    return total
+
+
+def _channel_blocks(p: Tensor) -> Iterator[Tensor]:
+    """Views of a few channels each, all shifts of which fit the cache; a compiler fuses the whole by itself."""
+    if torch.compiler.is_compiling():
+        return iter((p,))
+    plane = p.shape[0] * p.shape[2] * p.shape[3]
+    return iter(p.split(max(1, _BLOCK.get(p.device.type, 2**25) // plane), dim=1))
