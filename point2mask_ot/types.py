@@ -48,44 +48,23 @@ class PointTargets:
         points = _points(self.points_yx)
         target = _integers("target", np.arange(len(points)) if self.target is None else self.target)
         if len(target) != len(points):
-            fail(
-                "PointTargets",
-                "target",
-                f"{len(target)} entries",
-                f"one for each of the {len(points)} points",
-            )
-        count = int(target.max()) + 1 if target.size else 0
-        present = np.unique(target)
-        if present.size and (present[0] < 0 or present.size != count):
-            missing = sorted(set(range(max(count, 0))) - set(present.tolist()))
-            fail(
-                "PointTargets",
-                "target",
-                f"ids {present.tolist()}",
-                f"0..K-1, a point for each (none: {missing})",
-            )
+            fail("PointTargets", "target", f"{len(target)} entries", f"one for each of the {len(points)} points")
+        count = _count_targets(target)
         category = _integers("category", np.zeros(count) if self.category is None else self.category)
-        thing = np.ones(count, bool) if self.is_thing is None else _host_array("is_thing", self.is_thing)
+        thing = _booleans("is_thing", np.ones(count, bool) if self.is_thing is None else self.is_thing)
         for name, values in (("category", category), ("is_thing", thing)):
             if values.shape != (count,):
                 fail("PointTargets", name, f"shape {values.shape}", f"({count},): one for each target")
         if category.size and category.min() < 0:
             fail("PointTargets", "category", int(category.min()), "non-negative class ids")
-        if not np.isin(thing, (0, 1)).all():
-            fail("PointTargets", "is_thing", thing.tolist(), "booleans")
-        thing = thing.astype(bool)
         both = np.intersect1d(category[thing], category[~thing])
         if both.size:
-            fail(
-                "PointTargets",
-                "is_thing",
-                f"category {int(both[0])} as thing and as stuff",
-                "one or the other",
-            )
-        for name, values in zip(("points_yx", "target", "category", "is_thing"), (points, target, category, thing)):
-            values = values.copy()
-            values.setflags(write=False)
-            object.__setattr__(self, name, values)
+            fail("PointTargets", "is_thing", f"category {both[0]} as thing and as stuff", "one or the other")
+        checked = {"points_yx": points, "target": target, "category": category, "is_thing": thing}
+        for name, values in checked.items():
+            own = values.copy()
+            own.setflags(write=False)
+            object.__setattr__(self, name, own)
 
     @property
     def num_targets(self) -> int:
@@ -115,11 +94,11 @@ def _host_array(name: str, values: Any) -> np.ndarray:
 def _points(values: Any) -> np.ndarray:
     points = _host_array("points_yx", values)
     if points.size == 0 and points.ndim <= 2:
-        points = points.reshape(0, 2)
+        return np.zeros((0, 2), np.int64)
     if points.ndim != 2 or points.shape[1] != 2:
         fail("PointTargets", "points_yx", f"shape {points.shape}", "(N, 2): row, column")
     if points.dtype.kind not in "iuf":
-        fail_type("PointTargets", "points_yx", points, "integer or float coordinates")
+        fail_type("PointTargets", "points_yx", values, "integer or float coordinates")
     if not np.isfinite(points).all():
         fail("PointTargets", "points_yx", "NaN or infinity", "finite coordinates")
     return points
@@ -129,9 +108,28 @@ def _integers(name: str, values: Any) -> np.ndarray:
     array = _host_array(name, values)
     if array.size == 0:
         return np.zeros(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iuf" or not (np.isfinite(array) & (array == np.rint(array))).all():
-        fail_type("PointTargets", name, array, "a list of integers")
+    whole = array.dtype.kind in "iuf" and bool((np.isfinite(array) & (array == np.rint(array))).all())
+    if array.ndim != 1 or not whole:
+        fail_type("PointTargets", name, values, "a list of integers")
     return array.astype(np.int64)
+
+
+def _booleans(name: str, values: Any) -> np.ndarray:
+    array = _host_array(name, values)
+    if not np.isin(array, (0, 1)).all():
+        fail_type("PointTargets", name, values, "booleans")
+    return array.astype(bool)
+
+
+def _count_targets(target: np.ndarray) -> int:
+    """K, after checking that the ids are 0..K-1."""
+    ids = np.unique(target)
+    count = int(ids[-1]) + 1 if ids.size else 0
+    if ids.size and (ids[0] < 0 or ids.size != count):
+        without = sorted(set(range(count)) - set(ids.tolist()))[:5]
+        expected = "ids 0..K-1 with at least one point each"
+        fail("PointTargets", "target", f"ids from {ids[0]} to {ids[-1]}, no point for {without}", expected)
+    return count
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +180,8 @@ class Diagnostics:
         nearest: (H, W) int64 supplier of minimum cost, -1 where none is reachable.
         demand: (H, W) bool: pixels that take part in the transport.
         capacities: (S,) pixels that each supplier should own (Eq. 4).
-        transport: the solver's result over the pixels of ``demand``, in raster order; None without suppliers.
+        transport: the solver's result over all pixels in raster order, ``demand`` being b; None where nothing is
+            demanded or no transport was asked for.
         seconds: wall time of each stage by name.
     """
 

@@ -1,0 +1,39 @@
+# Two commands for someone new: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types unit wheel bench clean
+
+demo: .venv/installed
+	$(BIN)/point2mask demo --out demo
+
+test: lint types unit wheel
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+unit: .venv/installed
+	$(BIN)/python -m pytest
+
+# Build the wheel, install it into an empty environment and use it from outside the checkout.
+wheel: .venv/installed
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m build --wheel --outdir dist
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --constraint requirements-dev.txt dist/*.whl
+	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/tests/check_install.py $(CURDIR)
+	rm -rf .venv-wheel
+
+clean:
+	rm -rf .venv .venv-wheel dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# torch first: the pinned build satisfies what the library asks for, and nothing larger is fetched.
+.venv/installed: pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
