@@ -1,0 +1,49 @@
+"""Panoptic files in and out, point labels drawn from them, and panoptic quality.
+
+Both formats give the same :class:`PanopticImage`, so that what follows need not know where a picture came from.
+Everything here is NumPy.
+"""
+
+from __future__ import annotations
+
+from ._coco import CocoPanoptic, read_coco_panoptic, write_coco_panoptic
+from ._files import MAX_JSON_BYTES, MAX_JSON_DEPTH, atomic_write, read_json, safe_join
+from ._images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, category_channels
+from ._pictures import MAX_PIXELS, read_picture
+from ._points import LabelledPoints, read_points, write_points
+from ._quality import ClassQuality, MeanQuality, PanopticQuality, panoptic_quality
+from ._sampling import SampledPoints, sample_points
+from ._voc import VOC_CATEGORIES, VocPanoptic, read_voc, voc_palette, write_voc
+
+__all__ = [
+    "Category",
+    "ClassQuality",
+    "CocoPanoptic",
+    "ImageEntry",
+    "LabelledPoints",
+    "MAX_JSON_BYTES",
+    "MAX_JSON_DEPTH",
+    "MAX_PIXELS",
+    "MeanQuality",
+    "PanopticDataset",
+    "PanopticImage",
+    "PanopticQuality",
+    "SampledPoints",
+    "Segment",
+    "VOC_CATEGORIES",
+    "VocPanoptic",
+    "atomic_write",
+    "category_channels",
+    "panoptic_quality",
+    "read_coco_panoptic",
+    "read_json",
+    "read_picture",
+    "read_points",
+    "read_voc",
+    "safe_join",
+    "sample_points",
+    "voc_palette",
+    "write_coco_panoptic",
+    "write_points",
+    "write_voc",
+]

@@ -1,0 +1,241 @@
+"""Files from outside: read within limits, kept inside their root, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..checks import FileError, fail_type
+
+MAX_JSON_BYTES = 2**30
+MAX_JSON_DEPTH = 64
+_DEPTH_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The public function, its argument and the file that a value came from: what an error names."""
+
+    function: str
+    argument: str
+    path: Path
+
+    def fail(self, got: object, expected: str, cause: BaseException | None = None) -> NoReturn:
+        """Raise :class:`FileError` about this file."""
+        raise FileError(self.function, self.argument, f"{self.path}: {got}", expected) from cause
+
+    def field(self, entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+        """``entry[key]`` of a JSON object, which must be there and of exactly the type ``kind``."""
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        value = entry.get(key) if isinstance(entry, dict) else None
+        if type(value) not in kinds:  # isinstance would let True pass for 1
+            got = f"{value!r:.80}" if isinstance(entry, dict) else f"{entry!r:.80} without fields"
+            self.fail(f"{where}: '{key}' is {got}", "a JSON " + " or ".join(_JSON_NAME[k] for k in kinds))
+        return value
+
+    def flag(self, entry: Any, key: str, where: str, default: int | None = None) -> bool:
+        """``entry[key]`` as a boolean, written as 0, 1, false or true."""
+        value = entry.get(key, default) if isinstance(entry, dict) else None
+        if type(value) not in (int, bool) or value not in (0, 1):
+            self.fail(f"{where}: '{key}' is {value!r:.80}", "0 or 1")
+        return bool(value)
+
+
+_JSON_NAME: dict[Any, str] = {dict: "object", list: "list", str: "string", int: "integer", float: "number"}
+
+
+def origin_of(function: str, argument: str, path: object) -> Origin:
+    """Name the file at ``path`` as the value of ``argument``; refuse what is no path."""
+    if not isinstance(path, (str, os.PathLike)):
+        fail_type(function, argument, path, "a path")
+    return Origin(function, argument, Path(os.fsdecode(path)))
+
+
+def safe_join(
+    root: str | os.PathLike[str],
+    relative: str,
+    *,
+    function: str = "safe_join",
+    argument: str = "relative",
+) -> Path:
+    """The path of ``relative`` under ``root``, with symbolic links resolved.
+
+    Args:
+        root: folder that the path must not leave.
+        relative: path that came from outside, for example a ``file_name`` in a JSON file.
+        function: public function named in the error.
+        argument: its argument.
+
+    Raises:
+        FileError: ``relative`` is empty, absolute, or leads out of ``root``, be it through ``..`` or a symbolic
+            link, or cannot be a path at all.
+
+    Example:
+        >>> safe_join("masks", "../secret.png")
+        Traceback (most recent call last):
+        point2mask_ot.checks.FileError: safe_join: argument 'relative': got '../secret.png'; expected a path that \
+stays inside masks
+    """
+    base = os.path.realpath(root)
+    try:
+        inside = not os.path.isabs(relative)
+        target = os.path.realpath(os.path.join(base, relative))
+        inside = inside and target != base and os.path.commonpath([base, target]) == base
+    except (ValueError, OSError):  # a NUL byte, a lone surrogate, another drive
+        inside = False
+    if not inside:
+        raise FileError(function, argument, repr(relative), f"a path that stays inside {os.fspath(root)}")
+    return Path(target)
+
+
+def read_bytes(origin: Origin, max_bytes: int) -> bytes:
+    """The whole of a regular, non-empty file of at most ``max_bytes``."""
+    try:
+        status = os.stat(origin.path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            origin.fail("not a regular file", "a file")
+        if status.st_size > max_bytes:
+            origin.fail(f"{status.st_size} bytes", f"at most {max_bytes} bytes")
+        with open(origin.path, "rb") as file:
+            data = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileError):
+            raise
+        origin.fail(getattr(error, "strerror", None) or error, "a readable file", error)
+    if not data:
+        origin.fail("an empty file", "content")
+    if len(data) > max_bytes:
+        origin.fail(f"more than {max_bytes} bytes", f"at most {max_bytes} bytes")
+    return data
+
+
+def read_json(
+    path: str | os.PathLike[str],
+    *,
+    max_bytes: int = MAX_JSON_BYTES,
+    max_depth: int = MAX_JSON_DEPTH,
+    function: str = "read_json",
+    argument: str = "path",
+) -> Any:
+    """The content of a UTF-8 JSON file that may come from anyone.
+
+    Args:
+        path: the file.
+        max_bytes: largest file that is read.
+        max_depth: deepest nesting of lists and objects, checked before parsing.
+        function: public function named in the error.
+        argument: its argument.
+
+    Raises:
+        FileError: the file is missing, empty, too large, too deep, not UTF-8, not JSON, or holds NaN, Infinity or
+            a number that overflows to infinity.
+    """
+    origin = origin_of(function, argument, path)
+    data = read_bytes(origin, max_bytes)
+    depth = _nesting(data)
+    if depth > max_depth:
+        origin.fail(f"JSON nested {depth} deep", f"at most {max_depth} levels")
+    try:
+        text = data.decode("utf-8-sig")
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        origin.fail(f"{error}", "JSON in UTF-8 with finite numbers", error)
+
+
+_BRACKET_STEP = np.zeros(256, np.int8)
+_BRACKET_STEP[list(b"[{")] = 1
+_BRACKET_STEP[list(b"]}")] = -1
+
+
+def _nesting(data: bytes) -> int:
+    """Deepest nesting of brackets outside strings, in one pass and constant memory."""
+    data = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # no escaped quotes remain
+    quotes = depth = deepest = 0
+    for start in range(0, len(data), _DEPTH_CHUNK):
+        chunk = np.frombuffer(data, np.uint8, min(_DEPTH_CHUNK, len(data) - start), start)
+        before = quotes + np.cumsum(chunk == ord('"'))
+        levels = depth + np.cumsum(_BRACKET_STEP[chunk] * (before % 2 == 0), dtype=np.int64)
+        quotes, depth, deepest = int(before[-1]), int(levels[-1]), max(deepest, int(levels.max()))
+    return deepest
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} overflows")
+    return number
+
+
+def make_folder(path: str | os.PathLike[str], *, function: str, argument: str) -> Path:
+    """Create the folder ``path`` and its parents where they are missing, durably."""
+    origin = origin_of(function, argument, path)
+    missing = [folder for folder in (origin.path, *origin.path.parents) if not folder.exists()]
+    try:
+        origin.path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            _sync_folder(folder.parent)
+    except OSError as error:
+        origin.fail(error.strerror or error, "a folder that can be created", error)
+    return origin.path
+
+
+def atomic_write(
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    function: str = "atomic_write",
+    argument: str = "path",
+) -> None:
+    """Write a file that appears whole or not at all, whatever interrupts the writing.
+
+    The bytes go to a hidden temporary file in the same folder, are flushed to the disk, and take the final name
+    in one step. A process that is killed in between may leave the temporary file (``.NAME.*.tmp``) behind.
+
+    Args:
+        path: the file; an existing one is replaced. Its folder must exist.
+        data: its content.
+        function: public function named in the error.
+        argument: its argument.
+
+    Raises:
+        FileError: the disk is full, the folder is missing or read-only; the old file is then untouched.
+    """
+    origin = origin_of(function, argument, path)
+    target = origin.path
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        origin.fail(error.strerror or error, "a file that can be written", error)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames and new names in ``folder`` survive a power cut (POSIX; elsewhere the system does it)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

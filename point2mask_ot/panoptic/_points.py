@@ -1,0 +1,292 @@
+"""Point files: a user's own clicks on one picture, as JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import fail, suggestion
+from ..types import PointTargets
+from ._files import Origin, atomic_write, origin_of, read_bytes, read_json
+from ._images import Category, category_channels, check_categories
+
+_READ, _WRITE = "read_points", "write_points"
+_MAX_BYTES = 2**26
+_COLUMNS = ("x", "y", "category", "target", "isthing")
+_BACKGROUND = "background"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPoints:
+    """The content of a point file.
+
+    Attributes:
+        targets: the points; a target's category is an index into ``categories``.
+        categories: all things, then all stuff.
+    """
+
+    targets: PointTargets
+    categories: tuple[Category, ...]
+
+
+@dataclass(frozen=True)
+class _Click:
+    """One point as it stands in the file; ``where`` is its line or position."""
+
+    where: str
+    x: Any
+    y: Any
+    category: Any
+    target: Any = None
+
+
+def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None = None) -> LabelledPoints:
+    """Read the points that someone clicked on one picture.
+
+    JSON (``.json``)::
+
+        {"categories": [{"name": "coin", "isthing": 1}, {"name": "table", "isthing": 0}],
+         "points": [{"x": 31, "y": 12, "category": "coin", "target": 0}, ...]}
+
+    A category may have an ``id`` (default: its position, from 1), and a point may name its category by that id.
+    CSV (any other name) has a header with the columns x, y, category and, if wanted, target and isthing::
+
+        x,y,category,target,isthing
+        31,12,coin,0,1
+
+    Without ``isthing``, every category but "background" is a thing.
+
+    x is the column and y the row, in pixels: 0, 0 is the centre of the top left pixel. Points with the same
+    ``target`` (a number or a name) belong to one target. Without it, each point of a thing is a target of its own,
+    and all points of a stuff category are one. Targets are numbered as they appear.
+
+    Args:
+        path: the file, UTF-8.
+        shape: (H, W) of the picture; where given, points outside are refused.
+
+    Raises:
+        FileError: naming the line or the entry: the file is missing, damaged or has unknown fields; a coordinate is
+            no finite number or lies outside the picture; a category is unknown, named twice, or both thing and
+            stuff; one target has points of two categories; there is no point.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "points.csv"
+        >>> _ = path.write_text("x,y,category\\n31,12,coin\\n5,6,background\\n7,6,background\\n")
+        >>> points = read_points(path)
+        >>> points.targets.points_yx[0].tolist(), points.targets.target.tolist()
+        ([12, 31], [0, 1, 1])
+    """
+    origin = origin_of(_READ, "path", path)
+    is_json = origin.path.suffix.lower() == ".json"
+    categories, clicks = _from_json(origin) if is_json else _from_csv(origin)
+    if not clicks:
+        origin.fail("no points", "at least one point")
+    channels = category_channels(categories)
+    ordered = tuple(sorted(categories, key=lambda category: channels[category.id]))
+    target_of: dict[Any, int] = {}
+    target_category: list[int] = []
+    targets, points = [], []
+    for click in clicks:
+        points.append(_coordinates(origin, click, shape))
+        channel = channels[_category(origin, click, categories).id]
+        key: Any = ("target", str(click.target))
+        if click.target is None:
+            key = ("point", len(points)) if ordered[channel].is_thing else ("stuff", channel)
+        target = target_of.setdefault(key, len(target_of))
+        if target == len(target_category):
+            target_category.append(channel)
+        elif target_category[target] != channel:
+            names = sorted((ordered[channel].name, ordered[target_category[target]].name))
+            origin.fail(f"{click.where}: target {click.target!r} in {names}", "one category for each target")
+        targets.append(target)
+    is_thing = np.array([ordered[channel].is_thing for channel in target_category])
+    points_yx = np.array(points)
+    if (points_yx == np.rint(points_yx)).all():
+        points_yx = points_yx.astype(np.int64)
+    labels = PointTargets(points_yx, np.array(targets), np.array(target_category), is_thing)
+    return LabelledPoints(labels, ordered)
+
+
+def _coordinates(origin: Origin, click: _Click, shape: tuple[int, int] | None) -> tuple[float, float]:
+    """(row, column)."""
+    try:
+        x, y = float(click.x), float(click.y)
+    except (TypeError, ValueError, OverflowError):
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        origin.fail(f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}", "two finite numbers")
+    if shape is not None and not _inside(y, x, shape):
+        hint = " (x and y swapped?)" if _inside(x, y, shape) else ""
+        origin.fail(f"{click.where}: x={x:g}, y={y:g}", f"a point inside HxW = {shape[0]}x{shape[1]}{hint}")
+    return y, x
+
+
+def _inside(row: float, column: float, shape: tuple[int, int]) -> bool:
+    """The nearest pixel centre lies in the picture."""
+    return -0.5 <= row < shape[0] - 0.5 and -0.5 <= column < shape[1] - 0.5
+
+
+def _category(origin: Origin, click: _Click, categories: Sequence[Category]) -> Category:
+    for category in categories:
+        if click.category == (category.id if type(click.category) is int else category.name):
+            return category
+    known = [category.name for category in categories]
+    hint = suggestion(click.category, known)
+    origin.fail(f"{click.where}: category {click.category!r:.80}", f"one of {known}{hint}")
+
+
+def _from_json(origin: Origin) -> tuple[list[Category], list[_Click]]:
+    document = read_json(origin.path, max_bytes=_MAX_BYTES, function=_READ, argument="path")
+    categories: list[Category] = []
+    for index, entry in enumerate(origin.field(document, "categories", list, "the file")):
+        where = f"categories[{index}]"
+        _only(origin, entry, ("id", "name", "isthing"), where)
+        number = origin.field({"id": index + 1, **entry}, "id", int, where)
+        name = origin.field(entry, "name", str, where)
+        if number < 0 or any(number == other.id or name == other.name for other in categories):
+            origin.fail(f"{where}: id {number}, name {name!r:.80}", "unique names and unique, non-negative ids")
+        categories.append(Category(number, name, origin.flag(entry, "isthing", where)))
+    if not categories:
+        origin.fail("no categories", "at least one category")
+    clicks = []
+    for index, entry in enumerate(origin.field(document, "points", list, "the file")):
+        where = f"points[{index}]"
+        _only(origin, entry, ("x", "y", "category", "target"), where)
+        for key in ("x", "y"):
+            origin.field(entry, key, (int, float), where)
+        origin.field(entry, "category", (str, int), where)
+        if entry.get("target") is not None:
+            origin.field(entry, "target", (int, str), where)
+        clicks.append(_Click(where, **entry))
+    return categories, clicks
+
+
+def _only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
+    """Refuse an entry that is no object, or a field that would be ignored."""
+    if not isinstance(entry, dict):
+        origin.fail(f"{where} is {entry!r:.80}", "a JSON object")
+    for key in entry:
+        if key not in known:
+            origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{suggestion(key, known)}")
+
+
+def _from_csv(origin: Origin) -> tuple[list[Category], list[_Click]]:
+    categories: dict[str, Category] = {}
+    clicks = []
+    for where, row in _csv_rows(origin):
+        name = row["category"]
+        if not name:
+            origin.fail(f"{where}: no category", "a category's name")
+        thing = _csv_flag(origin, where, name, row.get("isthing"))
+        category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
+        if category.is_thing != thing:
+            origin.fail(f"{where}: category {name!r} as thing and as stuff", "one or the other")
+        clicks.append(_Click(where, row["x"], row["y"], name, row.get("target") or None))
+    return list(categories.values()), clicks
+
+
+def _csv_rows(origin: Origin) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows below the header, stripped, with the line each one ends on."""
+    header: list[str] | None = None
+    try:
+        text = read_bytes(origin, _MAX_BYTES).decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            where = f"line {reader.line_num}"
+            if not any(cells):
+                continue
+            if header is None:
+                header = cells
+                _check_header(origin, where, header)
+            elif len(cells) != len(header):
+                origin.fail(f"{where}: {len(cells)} values", f"{len(header)} values, as in the header")
+            else:
+                yield where, dict(zip(header, cells, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        origin.fail(error, "CSV in UTF-8", error)
+
+
+def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
+    for column in header:
+        if column not in _COLUMNS:
+            known = f"columns out of {', '.join(_COLUMNS)}{suggestion(column, _COLUMNS)}"
+            origin.fail(f"{where}: column {column!r:.80}", known)
+    absent = [column for column in ("x", "y", "category") if column not in header]
+    if absent or len(set(header)) < len(header):
+        problem = f"no column {absent[0]!r}" if absent else "a column twice"
+        origin.fail(f"{where}: {problem}", "the columns x, y, category, each once")
+
+
+def _csv_flag(origin: Origin, where: str, name: str, text: str | None) -> bool:
+    if not text:
+        return name.lower() != _BACKGROUND
+    if text.lower() not in ("0", "1", "false", "true"):
+        origin.fail(f"{where}: isthing {text!r:.80}", "0, 1, false or true")
+    return text.lower() in ("1", "true")
+
+
+def write_points(path: str | os.PathLike[str], targets: PointTargets, categories: Iterable[Category]) -> None:
+    """Write points so that :func:`read_points` gives them back, with the points of a target side by side.
+
+    Args:
+        path: a ``.json`` file; with any other name CSV is written, which keeps neither the categories' ids nor
+            categories without a point.
+        targets: the points.
+        categories: category c of the targets is ``categories[c]``; as :func:`read_points` numbers them, all things
+            come before all stuff.
+
+    Raises:
+        ArgumentError: no point, a category that is not listed, a thing where its category is stuff or the other
+            way round, stuff listed before things, or a name twice or empty.
+        FileError: a disk that cannot take the file.
+    """
+    origin = origin_of(_WRITE, "path", path)
+    listed = _writable_categories(categories)
+    if not targets.num_targets:
+        fail(_WRITE, "targets", "no points", "at least one point")
+    for category, thing in zip(targets.category.tolist(), targets.is_thing.tolist(), strict=True):
+        if category >= len(listed) or listed[category].is_thing != thing:
+            got = f"a {'thing' if thing else 'stuff'} target of category {category}"
+            fail(_WRITE, "targets", got, "indices into categories, things and stuff as they say")
+    order = np.argsort(targets.target, kind="stable")
+    points = []
+    points_yx, target_of = targets.points_yx[order].tolist(), targets.target[order].tolist()
+    for (y, x), target in zip(points_yx, target_of, strict=True):
+        category = listed[targets.category[target]]
+        points.append({"x": x, "y": y, "category": category.name, "target": target})
+    text = _to_json(points, listed) if origin.path.suffix.lower() == ".json" else _to_csv(points, listed)
+    atomic_write(origin.path, text.encode(), function=_WRITE, argument="path")
+
+
+def _writable_categories(categories: Iterable[Category]) -> list[Category]:
+    listed = list(check_categories(_WRITE, categories).values())
+    names = [category.name for category in listed]
+    if len(set(names)) < len(names) or any(name != name.strip() or not name for name in names):
+        fail(_WRITE, "categories", f"names {names}", "unique names without white space around them")
+    if list(category_channels(listed)) != [category.id for category in listed]:
+        fail(_WRITE, "categories", "stuff before things", "all things, then all stuff")
+    return listed
+
+
+def _to_json(points: list[dict[str, Any]], categories: Sequence[Category]) -> str:
+    listed = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in categories]
+    return json.dumps({"categories": listed, "points": points}, indent=1, allow_nan=False) + "\n"
+
+
+def _to_csv(points: list[dict[str, Any]], categories: Sequence[Category]) -> str:
+    is_thing = {category.name: int(category.is_thing) for category in categories}
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**point, "isthing": is_thing[point["category"]]} for point in points)
+    return buffer.getvalue()
