@@ -1,0 +1,131 @@
+"""The operators behind the tree losses: kernels by device, autograd, and shapes for ``torch.compile``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks import fail
+from . import _tree_torch
+
+# Work below about a millisecond stays on the calling thread.
+_SERIAL_PIXELS = 20_000
+_SERIAL_VALUES = 300_000
+
+
+@torch.library.custom_op("point2mask::minimum_spanning_tree", mutates_args=())
+def minimum_spanning_tree(image: Tensor, valid: Tensor | None, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, D, H, W) picture, (B, H, W) mask -> (B, N) order, parent (int32 pixels) and squared distance."""
+    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+    if valid is None:
+        valid = image.new_ones((image.shape[0], *image.shape[2:]), dtype=torch.bool)
+    if backend == "torch":
+        return _tree_torch.spanning_tree(_tree_torch.colour_distances(image, valid, dtype))
+    return _spanning_tree_on_cpu(image, valid, dtype)
+
+
+def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    from .._threads import run_parallel
+    from ._tree_numba import colour_distances, spanning_tree
+
+    if image.is_floating_point() and not bool((image.isfinite().all(1) | ~valid).all()):
+        fail("minimum_spanning_tree", "image", "NaN or infinity at a valid pixel", "finite colours")
+    batch, _, height, width = image.shape
+    plain = image if image.dtype in (torch.uint8, torch.float32, torch.float64) else image.to(dtype)
+    pictures, masks = plain.contiguous().numpy(), valid.contiguous().numpy()
+    order, parent = (torch.empty(batch, height * width, dtype=torch.int32) for _ in range(2))
+    distance = torch.empty(batch, height * width, dtype=dtype)
+    outputs = order.numpy(), parent.numpy(), distance.numpy()
+
+    def build(b: int) -> None:
+        distances = torch.zeros(2, height, width, dtype=dtype).numpy()
+        colour_distances(pictures[b], masks[b], distances)
+        spanning_tree(distances, distances.view(f"u{distances.itemsize}"), *(out[b] for out in outputs))
+
+    run_parallel(build, range(batch), serial=valid.numel() < _SERIAL_PIXELS)
+    return order, parent, distance
+
+
+@minimum_spanning_tree.register_fake
+def _(image: Tensor, valid: Tensor | None, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (image.shape[0], image.shape[2] * image.shape[3])
+    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+    order, parent = (image.new_empty(shape, dtype=torch.int32) for _ in range(2))
+    return order, parent, image.new_empty(shape, dtype=dtype)
+
+
+@torch.library.custom_op("point2mask::tree_filter", mutates_args=())
+def tree_filter(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
+    """Unnormalised filter of (B, C, N) values: the symmetric matrix of path affinities times the values."""
+    if backend == "torch":
+        return _tree_torch.tree_filter(values, affinity, order, parent)
+    from .._threads import run_parallel
+    from ._tree_numba import LANES, filter_channels
+
+    filtered = torch.empty_like(values, memory_format=torch.contiguous_format)
+    x, w, nodes, above, out = _arrays(values, affinity, order, parent, filtered)
+    tasks = [(b, first) for b in range(values.shape[0]) for first in range(0, values.shape[1], LANES)]
+    run_parallel(
+        lambda task: filter_channels(x[task[0]], task[1], w[task[0]], nodes[task[0]], above[task[0]], out[task[0]]),
+        tasks,
+        serial=values.numel() < _SERIAL_VALUES,
+    )
+    return filtered
+
+
+@tree_filter.register_fake
+def _(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
+    return torch.empty_like(values, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("point2mask::tree_affinity_gradient", mutates_args=())
+def affinity_gradient(
+    left: Tensor, right: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str
+) -> Tensor:
+    """(B, N): derivative of <left, tree_filter(right)> by the affinities."""
+    if backend == "torch":
+        return _tree_torch.affinity_gradient(left, right, affinity, order, parent)
+    from .._threads import run_parallel
+    from . import _tree_numba
+
+    batch, channels, size = left.shape
+    firsts = range(0, channels, _tree_numba.LANES)
+    parts = torch.empty(batch, len(firsts), size, dtype=left.dtype)
+    u, v, w, nodes, above, out = _arrays(left, right, affinity, order, parent, parts)
+
+    def differentiate(task: tuple[int, int]) -> None:
+        b, group = task
+        _tree_numba.affinity_gradient(u[b], v[b], firsts[group], w[b], nodes[b], above[b], out[b, group])
+
+    tasks = [(b, group) for b in range(batch) for group in range(len(firsts))]
+    run_parallel(differentiate, tasks, serial=left.numel() < _SERIAL_VALUES)
+    return parts.sum(1)
+
+
+@affinity_gradient.register_fake
+def _(left: Tensor, right: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
+    return affinity.new_empty(affinity.shape)
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    values, affinity, order, parent, ctx.backend = inputs
+    ctx.save_for_backward(values if ctx.needs_input_grad[1] else None, affinity, order, parent)
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    values, affinity, order, parent = ctx.saved_tensors
+    to_values = to_affinity = None
+    if ctx.needs_input_grad[0]:  # the matrix is symmetric
+        to_values = tree_filter(grad, affinity, order, parent, ctx.backend)
+    if ctx.needs_input_grad[1]:
+        to_affinity = affinity_gradient(grad, values, affinity, order, parent, ctx.backend)
+    return to_values, to_affinity, None, None, None
+
+
+tree_filter.register_autograd(_differentiate, setup_context=_remember)
