@@ -146,3 +146,9 @@ def test_cielab_equals_scikit_image(rng, dtype):
     for rgb in (photograph, noise):
         lab = srgb_to_lab(torch.tensor(rgb.transpose(2, 0, 1), dtype=dtype))
         np.testing.assert_allclose(lab.permute(1, 2, 0), rgb2lab(rgb), rtol=0, atol=1e-4)
+
+
+def test_picture_of_another_size_is_resized(rng):
+    logits, image = torch.tensor(rng.normal(size=(2, 3, 6, 7))), torch.tensor(rng.random((2, 3, 12, 10)))
+    resized = torch.nn.functional.interpolate(image, (6, 7), mode="bilinear", align_corners=False)
+    assert lab_affinity_loss(logits, image, theta=20.0) == lab_affinity_loss(logits, resized, theta=20.0) > 0

@@ -50,7 +50,10 @@ def test_equals_the_loop(rng, device, dilation, masked):
     logits, labels = 3 * rng.normal(size=(3, 4, 9, 8)), points(rng, 3, 4, 9, 8)
     labels[1] = IGNORE
     valid = rng.random(labels.shape) < 0.8 if masked else None
-    each = [naive(z, t, dilation, None if valid is None else valid[i]) for i, (z, t) in enumerate(zip(logits, labels))]
+    each = [
+        naive(z, t, dilation, None if valid is None else valid[i])
+        for i, (z, t) in enumerate(zip(logits, labels, strict=True))
+    ]
     sums, counts = np.array(each).T
     expected = {"pixels": sums.sum() / counts.sum(), "images": (sums / np.maximum(counts, 1)).mean()}
     given = [torch.tensor(array, device=device) for array in (logits, labels)]

@@ -20,12 +20,19 @@ from .boundary import boundary_affinity_loss
 from .color import lab_affinity_loss
 from .manifold import manifold_contrastive_loss
 from .partial import dilate_labels, partial_cross_entropy
+from .semantic import semantic_loss
+from .tree import SpanningTree, minimum_spanning_tree, tree_affinity_loss, tree_filter
 
 __all__ = [
+    "SpanningTree",
     "boundary_affinity_loss",
     "dilate_labels",
     "lab_affinity_loss",
     "manifold_contrastive_loss",
+    "minimum_spanning_tree",
     "partial_cross_entropy",
+    "semantic_loss",
     "srgb_to_lab",
+    "tree_affinity_loss",
+    "tree_filter",
 ]

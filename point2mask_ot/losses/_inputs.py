@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ..arrays import Array, Restore, as_tensors
+from ..arrays import Array, Restore, as_tensors, compute_dtype
 from ..checks import fail, fail_type
 
 _NOTHING: Mapping[str, Any] = {}
@@ -104,10 +105,20 @@ def check_labels(
     return labelled & known, verdict
 
 
+def picture_like(function: str, argument: str, image: Tensor | None, scores: Tensor) -> Tensor:
+    """A (B, 3, h, w) picture, bilinearly at the (H, W) of ``scores``, without a gradient."""
+    if image is None or not image.is_floating_point():
+        fail_type(function, argument, None if image is None else image.dtype, "a floating-point picture")
+    if image.ndim != 4 or len(image) != len(scores) or image.shape[1] != 3 or 0 in image.shape:
+        fail(function, argument, f"shape {tuple(image.shape)}", f"(3, h, w) for each of 'logits' {tuple(scores.shape)}")
+    image = image.detach().to(compute_dtype(image))
+    if image.shape[-2:] == scores.shape[-2:]:
+        return image
+    return functional.interpolate(image, scores.shape[-2:], mode="bilinear", align_corners=False)
+
+
 def check_picture(function: str, argument: str, image: Tensor, valid: Tensor | None) -> Tensor:
-    """Refuse what is not an sRGB picture in [0, 1]; :func:`refuse`'s scalar."""
-    if image.shape[1] != 3:
-        fail(function, argument, f"{image.shape[1]} channels", "3: red, green, blue")
+    """Refuse values that are not sRGB in [0, 1]; :func:`refuse`'s scalar."""
     wrong = ~((image >= -1e-3) & (image <= 1 + 1e-3)).all(1)
     if valid is not None:
         wrong = wrong & valid

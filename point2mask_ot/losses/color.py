@@ -14,7 +14,7 @@ from ..arrays import Array, compute_dtype
 from ..checks import check_integer, check_number, fail, fail_type
 from ..grid import pair_slices
 from ..lab import srgb_to_lab
-from ._inputs import check_picture, read_batch
+from ._inputs import check_picture, picture_like, read_batch
 
 Neighbourhood: TypeAlias = tuple[int, int, float]
 """(kernel, dilation, weight): the kernel x kernel pixels around one, ``dilation`` pixels apart."""
@@ -54,7 +54,9 @@ def lab_affinity_loss(
 
     Args:
         logits: (B, C, H, W) or (C, H, W) class scores.
-        image: (B, 3, H, W) or (3, H, W) sRGB in [0, 1], at the size of the logits. It gets no gradient.
+        image: (B, 3, h, w) or (3, h, w) sRGB in [0, 1], resized bilinearly where its size is not that of the logits
+            (colours then mix across the border of padding: mark such pixels invalid, or crop before). It gets no
+            gradient.
         kernels: (kernel, dilation, weight) each: odd kernel >= 3, dilation >= 1, weight >= 0. The default is the
             released code's; ``((3, 1, 1.0),)`` is the eight neighbours of the paper's text.
         threshold: smallest affinity of a pair that counts, in [0, 1].
@@ -76,23 +78,26 @@ def lab_affinity_loss(
         '0.6931'
     """
     name = "lab_affinity_loss"
-    maps, masks, restore = read_batch(name, {"logits": logits, "image": image}, masks={"valid": valid})
+    maps, others, restore = read_batch(name, {"logits": logits}, masks={"valid": valid}, others={"image": image})
+    scores, inside = maps["logits"], others["valid"]
     offsets, shares = _offsets(kernels)
     threshold = check_number(name, "threshold", threshold, minimum=0, maximum=1)
     reach = -check_number(name, "theta", theta, above=0) * math.log(threshold) if threshold else math.inf
-    verdict = check_picture(name, "image", maps["image"], masks["valid"])
+    picture = picture_like(name, "image", others["image"], scores)
+    verdict = check_picture(name, "image", picture, inside)
 
-    scores = maps["logits"]
-    lab = srgb_to_lab(maps["image"].detach()).to(compute_dtype(scores))
-    weights = _pair_weights(lab, masks["valid"], offsets, shares, reach)
-    loss: Tensor = _Disagreement.apply(scores, weights, masks["valid"], offsets)
+    lab = srgb_to_lab(picture).to(compute_dtype(scores))
+    weights = _pair_weights(lab, inside, offsets, shares, reach)
+    loss: Tensor = _Disagreement.apply(scores, weights, inside, offsets)
     return restore(loss + verdict.to(loss.dtype))
 
 
 def _offsets(kernels: Sequence[Neighbourhood]) -> tuple[list[Offset], list[dict[Offset, float]]]:
     """The forward half of all offsets without repeats, and per kernel its weight at each of its own."""
-    if isinstance(kernels, str) or not all(isinstance(kernel, Sequence) and len(kernel) == 3 for kernel in kernels):
+    if not isinstance(kernels, Sequence) or not all(isinstance(k, Sequence) and len(k) == 3 for k in kernels):
         fail_type("lab_affinity_loss", "kernels", kernels, "a list of (kernel, dilation, weight)")
+    if not kernels:
+        fail("lab_affinity_loss", "kernels", "none", "at least one (kernel, dilation, weight)")
     shares = []
     for i, (kernel, dilation, weight) in enumerate(kernels):
         size = check_integer("lab_affinity_loss", f"kernels[{i}][0]", kernel, minimum=3)
