@@ -35,17 +35,19 @@ class Origin:
     def field(self, entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
         """``entry[key]`` of a JSON object, which must be there and of exactly the type ``kind``."""
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        value = entry.get(key) if isinstance(entry, dict) else None
-        if type(value) not in kinds:  # isinstance would let True pass for 1
-            got = f"{value!r:.80}" if isinstance(entry, dict) else f"{entry!r:.80} without fields"
-            self.fail(f"{where}: '{key}' is {got}", "a JSON " + " or ".join(_JSON_NAME[k] for k in kinds))
-        return value
+        if not isinstance(entry, dict):
+            self.fail(f"{where} is {entry!r:.80}", "a JSON object")
+        if type(entry.get(key)) not in kinds:  # isinstance would let True pass for 1
+            got = f"'{key}' is {entry[key]!r:.80}" if key in entry else f"no '{key}'"
+            self.fail(f"{where}: {got}", "a JSON " + " or ".join(_JSON_NAME[k] for k in kinds))
+        return entry[key]
 
-    def flag(self, entry: Any, key: str, where: str, default: int | None = None) -> bool:
+    def flag(self, entry: dict[str, Any], key: str, where: str, default: int | None = None) -> bool:
         """``entry[key]`` as a boolean, written as 0, 1, false or true."""
-        value = entry.get(key, default) if isinstance(entry, dict) else None
+        value = entry.get(key, default)
         if type(value) not in (int, bool) or value not in (0, 1):
-            self.fail(f"{where}: '{key}' is {value!r:.80}", "0 or 1")
+            got = f"'{key}' is {value!r:.80}" if key in entry else f"no '{key}'"
+            self.fail(f"{where}: {got}", "0 or 1")
         return bool(value)
 
 

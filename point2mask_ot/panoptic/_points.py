@@ -150,8 +150,8 @@ def _from_json(origin: Origin) -> tuple[list[Category], list[_Click]]:
     for index, entry in enumerate(origin.field(document, "categories", list, "the file")):
         where = f"categories[{index}]"
         _only(origin, entry, ("id", "name", "isthing"), where)
-        number = origin.field({"id": index + 1, **entry}, "id", int, where)
         name = origin.field(entry, "name", str, where)
+        number = origin.field({"id": index + 1, **entry}, "id", int, where)
         if number < 0 or any(number == other.id or name == other.name for other in categories):
             origin.fail(f"{where}: id {number}, name {name!r:.80}", "unique names and unique, non-negative ids")
         categories.append(Category(number, name, origin.flag(entry, "isthing", where)))
@@ -171,10 +171,8 @@ def _from_json(origin: Origin) -> tuple[list[Category], list[_Click]]:
 
 
 def _only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
-    """Refuse an entry that is no object, or a field that would be ignored."""
-    if not isinstance(entry, dict):
-        origin.fail(f"{where} is {entry!r:.80}", "a JSON object")
-    for key in entry:
+    """Refuse fields that would be ignored; they are probably misspelt."""
+    for key in entry if isinstance(entry, dict) else ():
         if key not in known:
             origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{suggestion(key, known)}")
 
