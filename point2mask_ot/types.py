@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,11 +160,14 @@ class TransportResult:
     iterations: int
     converged: bool
     make_plan: Any = field(repr=False)
+    _plan: Array | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
     def plan(self) -> Array:
         """(K, N) mass moved from supplier to pixel, computed on first use."""
-        return self.make_plan()
+        if self._plan is None:  # not a cached_property: torch.compile cannot trace its lock (Python 3.11)
+            object.__setattr__(self, "_plan", self.make_plan())
+        return self._plan  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,54 @@
+"""Exact transport between real-valued marginals, by POT's network simplex."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An optimal plan with few entries.
+
+    Attributes:
+        f: (K,) optimal prices; 0 for suppliers without capacity.
+        supplier, pixel, mass: the entries of the plan, forbidden pairs left out.
+        complete: the simplex finished and no forbidden pair was needed.
+    """
+
+    f: np.ndarray
+    supplier: np.ndarray
+    pixel: np.ndarray
+    mass: np.ndarray
+    complete: bool
+
+
+def network_simplex(a: np.ndarray, b: np.ndarray, M: np.ndarray, span: float, max_iter: int) -> Flow:
+    """Solve for an unregularised plan with ``ot.emd``.
+
+    Args:
+        a: (K,) capacities.
+        b: (N,) demand of the same total.
+        M: (K, N) costs; +inf forbids a pair.
+        span: range of the finite costs.
+        max_iter: pivots to make at most.
+    """
+    import ot  # heavy, and needed for this method alone
+
+    rows, pixels = np.flatnonzero(a > 0), np.flatnonzero(b > 0)
+    costs = M[np.ix_(rows, pixels)].astype(np.float64)
+    allowed = np.isfinite(costs)
+    # No cycle of a basis passes through a supplier twice, so a detour around a forbidden pair gains less.
+    forbidden = np.min(costs, initial=0.0, where=allowed) + 2 * (len(rows) + 1) * (span + 1)
+    costs[~allowed] = forbidden
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the log says the same
+        plan, log = ot.emd(a[rows], b[pixels], costs, numItermax=max_iter, log=True)
+    supplier, pixel = np.nonzero(plan * allowed)
+    f = np.zeros(len(a))
+    f[rows] = log["u"]
+    needed = float(plan[~allowed].sum())
+    complete = log["warning"] is None and needed <= 1e-12 * float(b.sum())
+    return Flow(f, rows[supplier], pixels[pixel], plan[supplier, pixel], complete)

@@ -1,0 +1,253 @@
+"""The public solvers: checked arguments in, a :class:`TransportResult` out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, overload
+
+import torch
+
+from ..arrays import Array
+from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
+from ..types import TransportResult
+from ._operator import transport
+from ._problem import Batch, as_batch, each_problem
+
+_BACKENDS = ("auto", "numba", "torch")
+_METHODS = ("auto", "sinkhorn", "newton", "exact")
+_MAX_ITER = {"sinkhorn": 10_000, "newton": 500, "exact": 10_000_000}
+_PLAN_ENTRIES = 1 << 22
+"""Entries of a plan that are computed in float64 at once."""
+
+
+@overload
+def sinkhorn(
+    a: Array, b: Array, M: Array, reg: float, *, max_iter: int = ..., tol: float | None = ...,
+    marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
+) -> TransportResult: ...  # fmt: skip
+@overload
+def sinkhorn(
+    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], reg: float, *, max_iter: int = ...,
+    tol: float | None = ..., marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
+) -> list[TransportResult]: ...  # fmt: skip
+
+
+def sinkhorn(
+    a: Any,
+    b: Any,
+    M: Any,
+    reg: float,
+    *,
+    max_iter: int = 80,
+    tol: float | None = None,
+    marginal_floor: float = 0.0,
+    normalize: bool = False,
+    backend: str = "auto",
+) -> Any:
+    """Sinkhorn's algorithm in the log domain (Eq. 9-11): a number of rounds, or until a tolerance.
+
+    Potentials start equal. A round updates the pixels first and the suppliers last, as the paper's code does, so
+    the suppliers' marginals of the result are exact and the pixels' are not. At a small ``reg`` 80 rounds are far
+    from convergence (:func:`solve` converges); this function is for parity with the paper and for comparison.
+
+    Args:
+        a: (K,) capacities of the suppliers, or (B, K), or a list of such where K or N differ. Any real dtype.
+        b: (N,) demand of the pixels, or (B, N), or a list.
+        M: (K, N) costs, or (B, K, N), or a list. +inf forbids a pair. float64 and integers are computed in float64,
+            other floats in float32 with float64 totals.
+        reg: weight of the entropy, in units of M; positive.
+        max_iter: rounds to make; with a tolerance, at most.
+        tol: stop when the L1 error of the marginals over the mass is at most this; None makes exactly
+            ``max_iter`` rounds.
+        marginal_floor: added to every entry of both marginals; 1e-8 copies the paper's released code, in which
+            suppliers without capacity and pixels without demand take part with that mass.
+        normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
+            smaller differences are always scaled away.
+        backend: "numba" (CPU), "torch" (any device), or "auto" by device.
+
+    Returns:
+        A result in the family of the inputs (a list for lists), on their device. Potentials, cost and error are
+        float64 whatever M is; ``iterations`` is the largest of a batch and ``converged`` holds for all of it.
+        No gradient flows through it.
+
+    Raises:
+        ArgumentError: shapes that do not fit, NaN or -inf in M, a pixel with demand or a supplier with capacity whose
+            costs are all +inf, negative or non-finite marginals, totals of 0 or that differ, numbers out of
+            range.
+        ArgumentTypeError: strings for numbers, NumPy beside torch, complex numbers.
+
+    Warns:
+        ConvergenceWarning: ``tol`` was given and not reached. Forbidden pairs that make the marginals impossible show
+            in no other way.
+
+    Example:
+        >>> import numpy as np
+        >>> M = np.array([[0.0, 1.0, 4.0], [4.0, 1.0, 0.0]])
+        >>> result = sinkhorn(np.array([2, 1]), np.ones(3), M, reg=0.5)
+        >>> result.labels.tolist(), result.plan.round(2).tolist()
+        ([0, 0, 1], [[1.0, 0.96, 0.04], [0.0, 0.04, 0.96]])
+    """
+    name = "sinkhorn"
+    reg = check_number(name, "reg", reg, above=0.0)
+    max_iter = check_integer(name, "max_iter", max_iter, minimum=1)
+    tolerance = -1.0 if tol is None else check_number(name, "tol", tol, above=0.0)
+    floor = check_number(name, "marginal_floor", marginal_floor, minimum=0.0)
+    return _run(name, a, b, M, "sinkhorn", reg, math.inf, tolerance, max_iter, floor, normalize, backend)
+
+
+@overload
+def solve(
+    a: Array, b: Array, M: Array, *, reg: float = ..., method: str = ..., tau: float | None = ..., tol: float = ...,
+    max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
+) -> TransportResult: ...  # fmt: skip
+@overload
+def solve(
+    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], *, reg: float = ..., method: str = ...,
+    tau: float | None = ..., tol: float = ..., max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
+) -> list[TransportResult]: ...  # fmt: skip
+
+
+def solve(
+    a: Any,
+    b: Any,
+    M: Any,
+    *,
+    reg: float = 0.0,
+    method: str = "auto",
+    tau: float | None = None,
+    tol: float = 1e-7,
+    max_iter: int | None = None,
+    normalize: bool = False,
+    backend: str = "auto",
+) -> Any:
+    """Optimal transport from suppliers to pixels, converged.
+
+    Minimises ``<P, M> + reg sum P (ln P - 1)`` over plans with marginals a and b (Eq. 8-9). With ``tau`` the
+    capacities are soft, in POT's sense: the suppliers' marginal is free at the price of
+    ``tau KL(P 1 | a)``, and the pixels' marginal stays exact.
+
+    Methods:
+
+    - "exact" (``reg=0``): unit pixels and whole capacities by shortest augmenting paths from entropic prices;
+      other marginals by ``ot.emd``, which takes time and memory of its own. CPU only.
+    - "newton" (``reg>0``): damped Newton on the K potentials of the semi-dual, 5-50 passes over M.
+    - "sinkhorn" (``reg>0``): rounds as in :func:`sinkhorn`; thousands of them at a small ``reg``.
+    - "auto": "exact" for ``reg=0``, else "newton".
+
+    Args:
+        a: (K,) capacities of the suppliers, or (B, K), or a list of such where K or N differ. Any real dtype.
+        b: (N,) demand of the pixels, or (B, N), or a list.
+        M: (K, N) costs, or (B, K, N), or a list. +inf forbids a pair. float64 and integers are computed in float64;
+            other floats in float32 with float64 totals, and in float64 where the tolerance needs it.
+        reg: weight of the entropy, in units of M.
+        method: see above.
+        tau: softness of the capacities, in units of M; None or inf for hard ones. Needs ``reg > 0``.
+        tol: goal for the L1 error of the marginals over the mass; 1e-10 is within reach.
+        max_iter: rounds ("sinkhorn", default 10,000), passes over M ("newton", 500) or pivots of ``ot.emd``
+            ("exact", 10,000,000) to make at most.
+        normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
+            smaller differences are always scaled away.
+        backend: "numba" (CPU), "torch" (any device), or "auto" by device.
+
+    Returns:
+        A result as from :func:`sinkhorn`. The plan of "exact" has at most K + N - 1 entries and its labels are
+        those of the plan; f and g are then optimal dual prices.
+
+    Raises:
+        ArgumentError: as :func:`sinkhorn`; also a method that does not fit ``reg``, or ``tau`` without ``reg``.
+        ArgumentTypeError: as :func:`sinkhorn`.
+
+    Warns:
+        ConvergenceWarning: ``tol`` was not reached: too few iterations, a ``reg`` so small that rounding
+            prevails, or forbidden pairs that make the marginals impossible.
+
+    Example:
+        >>> import numpy as np
+        >>> M = np.array([[0.0, 1.0, 2.0, 4.0], [4.0, 1.5, 1.0, 0.0]])
+        >>> capacities, demand = np.array([3, 1]), np.ones(4)
+        >>> exact = solve(capacities, demand, M)
+        >>> exact.labels.tolist(), float(exact.cost)
+        ([0, 0, 0, 1], 3.0)
+        >>> smooth = solve(capacities, demand, M, reg=0.5)
+        >>> smooth.plan.sum(axis=1).round(6).tolist(), smooth.converged
+        ([3.0, 1.0], True)
+    """
+    name = "solve"
+    reg = check_number(name, "reg", reg, minimum=0.0)
+    check_choice(name, "method", method, _METHODS)
+    softness = math.inf if tau is None else check_number(name, "tau", tau, above=0.0, infinite=True)
+    tol = check_number(name, "tol", tol, above=0.0)
+    if method == "auto":
+        method = "newton" if reg > 0 else "exact"
+    if method == "exact" and reg > 0:
+        fail(name, "reg", f"{reg:g} with method 'exact'", "0, or another method")
+    if method != "exact" and reg == 0:
+        fail(name, "reg", f"0 with method {method!r}", "a number > 0, or method 'exact'")
+    if method == "exact" and softness < math.inf:
+        fail(name, "tau", f"{softness:g} with reg=0", "None: soft capacities need reg > 0")
+    if method == "exact" and backend == "torch":
+        fail(name, "backend", "'torch' with method 'exact'", "'auto' or 'numba'")
+    limit = _MAX_ITER[method] if max_iter is None else check_integer(name, "max_iter", max_iter, minimum=1)
+    return _run(name, a, b, M, method, reg, softness, tol, limit, 0.0, normalize, backend)
+
+
+def _run(name: str, a: Any, b: Any, M: Any, method: str, reg: float, *options: Any) -> Any:
+    check_choice(name, "backend", options[-1], _BACKENDS)
+    if not isinstance(options[-2], bool):
+        fail(name, "normalize", repr(options[-2]), "True or False")
+    if isinstance(M, (list, tuple)):
+        return each_problem(name, lambda *problem: _run(name, *problem, method, reg, *options), a, b, M)
+    batch = as_batch(name, a, b, M)
+    result = _result(batch, reg, transport(batch.a, batch.b, batch.M, name, method, reg, *options))
+    tol: float = options[1]
+    if tol > 0 and not torch.compiler.is_compiling() and not result.converged:
+        warnings.warn(
+            f"{name}: method {method!r} stopped at a marginal error of {float(result.marginal_error.max()):.2g} after "
+            f"{result.iterations} iterations; tol is {tol:g}. A larger max_iter or reg may help; forbidden pairs "
+            "(+inf) can make the marginals impossible.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return result
+
+
+def _result(batch: Batch, reg: float, outputs: tuple[torch.Tensor, ...]) -> TransportResult:
+    def shaped(tensor: torch.Tensor) -> Any:
+        return batch.restore(tensor if batch.batched else tensor[0])
+
+    f, g, labels, cost, error, iterations, converged, entries, masses = outputs
+    M = batch.M
+
+    def make_plan() -> Any:
+        return shaped(_entropic_plan(f, g, M, reg) if reg > 0 else _listed_plan(entries, masses, M))
+
+    most, all_converged = iterations.amax(), converged.all()
+    compiling = torch.compiler.is_compiling()  # a number that depends on data would end the graph
+    return TransportResult(
+        f=shaped(f),
+        g=shaped(g),
+        labels=shaped(labels),
+        cost=shaped(cost),
+        marginal_error=shaped(error),
+        iterations=most if compiling else int(most),  # type: ignore[arg-type]
+        converged=all_converged if compiling else bool(all_converged),  # type: ignore[arg-type]
+        make_plan=make_plan,
+    )
+
+
+def _entropic_plan(f: torch.Tensor, g: torch.Tensor, M: torch.Tensor, reg: float) -> torch.Tensor:
+    """exp((f + g - M) / reg), computed in float64 a few rows at a time and kept in the dtype of M."""
+    plan = torch.empty_like(M)
+    step = max(1, _PLAN_ENTRIES // M.shape[-1])
+    for image in range(M.shape[0]):
+        for i in range(0, M.shape[1], step):
+            rows = slice(i, i + step)
+            plan[image, rows] = torch.exp((f[image, rows, None] + g[image] - M[image, rows]) / reg)
+    return plan
+
+
+def _listed_plan(entries: torch.Tensor, masses: torch.Tensor, M: torch.Tensor) -> torch.Tensor:
+    plan = torch.zeros_like(M).flatten(1)
+    return plan.scatter_add_(1, entries, masses.to(M.dtype)).view_as(M)

@@ -1,0 +1,103 @@
+"""Exact transport of unit pixels to integer capacities.
+
+Entropic prices at a small ``reg`` put nearly every pixel where it belongs. What is left over moves along
+successive shortest augmenting paths between suppliers, over the few pixels for which somebody else competes.
+Prices that moved less than the width of that competition certify the whole; otherwise the width grows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _numba_exact
+from ._newton import Semidual, maximise
+from ._passes import CpuPasses
+
+_REG_SHARE = 3e-4
+"""Entropy weight of the first prices, over the range of the costs."""
+_PRICE_ERROR = 2e-4
+_PRICE_PASSES = 40
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """An optimal plan of unit pixels.
+
+    Attributes:
+        f: (K,) optimal prices; 0 for suppliers that take no part.
+        owner: (N,) supplier of each pixel, -1 where nothing is demanded.
+        counts: (K,) pixels that each supplier holds.
+        passes: passes over all costs that were made.
+        feasible: every capacity was met.
+    """
+
+    f: np.ndarray
+    owner: np.ndarray
+    counts: np.ndarray
+    passes: int
+    feasible: bool
+
+
+def assign(passes: CpuPasses, capacity: np.ndarray, span: float) -> Assignment:
+    """Give each pixel of demand 1 to one supplier at least cost, ``capacity[i]`` pixels to supplier i.
+
+    Args:
+        passes: the costs and the demand, 0 or 1 for each pixel.
+        capacity: (K,) int64 of the same total as the demand; 0 for suppliers that take no part.
+        span: range of the finite costs.
+    """
+    reg = _REG_SHARE * span
+    f, used = np.zeros(len(capacity)), 0
+    if span > 0:
+        problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span)
+        f, _, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
+    width = 20 * reg
+    while True:
+        # Beyond this width nobody is screened out, and the outcome stands however far the prices move.
+        everyone = width > span + float(np.ptp(f[passes.rows]))
+        before = f.copy()
+        owner, best, rivals = _rivals(passes, f, width, passes.b > 0)
+        counts = np.bincount(owner[owner >= 0], minlength=len(f))
+        feasible = _repair(passes, capacity, f, owner, best, rivals, counts, width)
+        moved = float(np.ptp((f - before)[passes.rows]))
+        used += 2
+        if everyone or (feasible and moved <= width):
+            break
+        width = max(4 * width, 2 * moved)
+    return Assignment(f, owner, counts, used, feasible)
+
+
+def screen(passes: CpuPasses, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Argmax and maximum over the suppliers of f - M, for every pixel."""
+    owner, best, _ = _rivals(passes, f, 0.0, np.ones(len(passes.b), bool))
+    return np.maximum(owner, 0), best
+
+
+def _rivals(
+    passes: CpuPasses, f: np.ndarray, width: float, demanded: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    pixels = len(passes.b)
+    owner, best, rivals = np.empty(pixels, np.int64), np.empty(pixels), np.empty(pixels, np.int32)
+
+    def part(bound: tuple[int, int]) -> None:
+        _numba_exact.screen_rivals(passes.M, f, demanded, passes.rows, width, *bound, owner, best, rivals)
+
+    passes.over_ranges(part)
+    return owner, best, rivals
+
+
+def _repair(
+    passes: CpuPasses, capacity: np.ndarray, f: np.ndarray, owner: np.ndarray, best: np.ndarray,
+    rivals: np.ndarray, counts: np.ndarray, width: float,
+) -> bool:  # fmt: skip
+    """Meet the capacities by moving contested pixels; updates the prices, the owners and the counts."""
+    contested = np.flatnonzero(rivals > 1)
+    offsets = np.concatenate([[0], np.cumsum(rivals[contested], dtype=np.int64)])
+    suppliers, costs = _numba_exact.list_rivals(passes.M, f, passes.rows, width, best, contested, offsets)
+    held = owner[contested]
+    feasible = _numba_exact.augment(capacity, counts, f, held, offsets, suppliers, costs)
+    owner[contested] = held
+    return bool(feasible)

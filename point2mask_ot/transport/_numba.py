@@ -1,0 +1,241 @@
+"""CPU kernels that read the cost matrix: one fused pass, exact log masses, and the final read-out.
+
+All of them work on blocks of 128 pixels, so that what a block needs stays in the fastest cache, and on a range
+of blocks, so that a caller can spread ranges over threads. Exponents are in bits: with ``k = 1 / (reg ln 2)``
+and ``u = f k``, entry (i, j) weighs ``2**(u[i] - M[i, j] k)`` before its pixel's marginal is enforced.
+``rows`` lists the suppliers that take part; the others are never read.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._jit import njit
+from ._exp2 import VECTOR_MATH, exp2
+
+BLOCK = 128
+_LOWEST = -3e38  # below every exponent, and finite in float32 too: infinity minus infinity never happens
+_ANY_ORDER = VECTOR_MATH | {"reassoc"}
+
+
+@njit(fastmath=VECTOR_MATH)
+def _raise_to(best: Any, cost: Any, u: Any, k: Any) -> None:
+    for j in range(best.size):
+        t = u - cost[j] * k
+        best[j] = t if t > best[j] else best[j]
+
+
+@njit(fastmath=VECTOR_MATH)
+def _highest(cost: Any, u: Any, k: Any, base: Any, lowest: Any) -> Any:
+    high = lowest
+    for j in range(base.size):
+        t = (u - cost[j] * k) - base[j]
+        high = t if t > high else high
+    return high
+
+
+@njit(fastmath=VECTOR_MATH)
+def _weigh(cost: Any, u: Any, k: Any, base: Any, weights: Any, total: Any) -> None:
+    for j in range(base.size):
+        e = exp2((u - cost[j] * k) - base[j])
+        weights[j] = e
+        total[j] += e
+
+
+@njit(fastmath=_ANY_ORDER)
+def _dot(x: Any, y: Any, zero: Any) -> Any:
+    total = zero
+    for j in range(x.size):
+        total += x[j] * y[j]
+    return total
+
+
+@njit(fastmath=VECTOR_MATH)
+def _renew(M: Any, u: Any, k: Any, rows: Any, cut: Any, start: int, base: Any, live: Any) -> int:
+    """Set ``base`` to each pixel's largest exponent; list the suppliers within ``cut`` bits of it somewhere."""
+    stop = start + base.size
+    lowest = base.dtype.type(_LOWEST)
+    base[:] = lowest
+    for i in rows:
+        _raise_to(base, M[i, start:stop], u[i], k)
+    count = 0
+    for i in rows:
+        if _highest(M[i, start:stop], u[i], k, base, lowest) > -cut:
+            live[count] = i
+            count += 1
+    return count
+
+
+@njit(fastmath=VECTOR_MATH)
+def _add_links(weights: Any, live: Any, scale: Any, skip: int, stride: int, links: Any) -> None:
+    """Add sum_j b_j p_ij p_kj over every ``stride``-th pixel; ``scale`` holds sqrt(b_j) / s_j."""
+    size = (scale.size - skip + stride - 1) // stride
+    zero = scale.dtype.type(0)
+    for p in range(live.size):
+        for j in range(size):
+            weights[p, j] = weights[p, skip + j * stride] * scale[skip + j * stride]
+    for p in range(1, live.size):
+        for q in range(p):
+            links[live[p], live[q]] += stride * _dot(weights[p, :size], weights[q, :size], zero)
+
+
+@njit(fastmath=VECTOR_MATH)
+def fused_pass(
+    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, renew: bool, stride: int,
+    base: Any, live: Any, count: Any, first: int, last: int, masses: Any, links: Any,
+) -> None:  # fmt: skip
+    """Add to ``masses`` what each supplier would send if every pixel's marginal held exactly (Eq. 10).
+
+    One exponential per entry and no logarithm: exponents are taken against ``base``, the largest one when it was
+    last renewed, and against it suppliers that were more than ``cut`` bits behind all over a block are not
+    read. Both stay valid while no ``u`` has risen against another by more than the slack that the caller
+    counted into ``cut``.
+
+    Args:
+        M: (K, N) costs.
+        b: (N,) demand, in the dtype of the arithmetic, as are ``u``, ``k``, ``cut`` and ``base``.
+        u: (K,) exponents of the suppliers, ``f k`` up to a constant.
+        k: bits per unit of cost.
+        rows: suppliers that take part.
+        cut: bits behind the best beyond which a supplier is left out of a block.
+        renew: renew ``base`` and ``live`` first.
+        stride: use every ``stride``-th pixel for ``links``; 0 for none.
+        base: (N,) the base of each pixel, kept by the caller between passes.
+        live: (blocks, K) suppliers to be read in each block, kept likewise.
+        count: (blocks,) their number.
+        first, last: range of blocks.
+        masses: (K,) float64, added to.
+        links: (K, K) float64, lower triangle (in the order of ``rows``) added to: sum_j b_j p_ij p_kj.
+    """
+    K, N = M.shape
+    weights = np.empty((K, BLOCK), base.dtype)
+    total = np.empty(BLOCK, base.dtype)
+    zero = base.dtype.type(0)
+    for block in range(first, last):
+        start = block * BLOCK
+        stop = min(start + BLOCK, N)
+        if renew:
+            demanded = False
+            for j in range(start, stop):
+                demanded |= b[j] > 0
+            count[block] = _renew(M, u, k, rows, cut, start, base[start:stop], live[block]) if demanded else 0
+        alive = live[block, : count[block]]
+        if alive.size == 0:
+            continue
+        share = total[: stop - start]
+        share[:] = zero
+        for p in range(alive.size):
+            i = alive[p]
+            _weigh(M[i, start:stop], u[i], k, base[start:stop], weights[p, : stop - start], share)
+        for j in range(share.size):
+            share[j] = b[start + j] / share[j]
+        for p in range(alive.size):
+            masses[alive[p]] += _dot(weights[p, : share.size], share, zero)
+        if stride > 0:
+            for j in range(share.size):
+                share[j] = share[j] / math.sqrt(b[start + j]) if b[start + j] > 0 else zero
+            _add_links(weights, alive, share, block % stride, stride, links)
+
+
+@njit(fastmath=VECTOR_MATH)
+def _normalise(M: Any, u: Any, k: float, rows: Any, start: int, stop: int, base: Any, total: Any) -> None:
+    """``base`` and ``total`` such that a pixel's weights sum to ``total * 2**base``."""
+    base[:] = _LOWEST
+    total[:] = 0.0
+    for i in rows:
+        _raise_to(base, M[i, start:stop], u[i], k)
+    for i in rows:
+        for j in range(total.size):
+            total[j] += exp2((u[i] - M[i, start + j] * k) - base[j])
+
+
+@njit(fastmath=VECTOR_MATH)
+def log_masses(
+    M: Any, log_b: Any, u: Any, k: float, rows: Any, wanted: Any, first: int, last: int, top: Any, rest: Any
+) -> None:
+    """The same masses as logarithms, for suppliers so far behind that they underflow or were left out.
+
+    Args:
+        M: (K, N) costs.
+        log_b: (N,) log2 of the demand, float64.
+        u, k, rows: as for :func:`fused_pass`, in float64.
+        wanted: suppliers whose mass is needed.
+        first, last: range of blocks.
+        top, rest: (len(wanted),) running result: the mass is ``rest * 2**top``. Start with -inf and 0.
+    """
+    N = M.shape[1]
+    bases, totals, scores = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for block in range(first, last):
+        start = block * BLOCK
+        stop = min(start + BLOCK, N)
+        base, total, score = bases[: stop - start], totals[: stop - start], scores[: stop - start]
+        _normalise(M, u, k, rows, start, stop, base, total)
+        for j in range(base.size):
+            base[j] = log_b[start + j] - base[j] - math.log2(total[j])
+        for p in range(wanted.size):
+            i = wanted[p]
+            high = top[p]
+            for j in range(base.size):
+                score[j] = (u[i] - M[i, start + j] * k) + base[j]
+                high = max(high, score[j])
+            if high < _LOWEST:
+                continue
+            rest[p] *= exp2(top[p] - high)
+            for j in range(base.size):
+                rest[p] += exp2(score[j] - high)
+            top[p] = high
+
+
+@njit(fastmath=VECTOR_MATH)
+def read_out(
+    M: Any, b: Any, f_before: Any, f: Any, k: float, rows: Any, first: int, last: int,
+    g: Any, labels: Any, masses: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Potentials of the pixels, labels, marginals and cost, in float64 and without storing the plan.
+
+    Args:
+        M: (K, N) costs.
+        b: (N,) demand, float64.
+        f_before: (K,) potentials from which ``g`` follows (Eq. 10).
+        f: (K,) potentials of the plan (equal to ``f_before`` where the pixels were updated last).
+        k: bits per unit of cost.
+        rows: suppliers that take part.
+        first, last: range of blocks.
+        g: (N,) out: potentials times ``k``; -inf at zero demand.
+        labels: (N,) out: argmax of f - M, the smallest index of a tie, 0 where nothing is finite.
+        masses: (K,) added to: row sums of the plan.
+        sums: (2,) added to: ``<plan, M>`` and the L1 error of the column sums.
+    """
+    N = M.shape[1]
+    bases, totals, best = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    u = f_before * k
+    for block in range(first, last):
+        start = block * BLOCK
+        stop = min(start + BLOCK, N)
+        base, total, top = bases[: stop - start], totals[: stop - start], best[: stop - start]
+        _normalise(M, u, k, rows, start, stop, base, total)
+        for j in range(base.size):
+            demand = b[start + j]
+            g[start + j] = math.log2(demand / total[j]) - base[j] if demand > 0 else -np.inf
+        total[:] = 0.0
+        top[:] = -np.inf
+        labels[start:stop] = 0
+        for i in rows:
+            mass = cost = 0.0
+            for j in range(base.size):
+                m = np.float64(M[i, start + j])
+                score = f[i] - m
+                if score > top[j]:
+                    top[j] = score
+                    labels[start + j] = i
+                moved = exp2(score * k + g[start + j])
+                total[j] += moved
+                mass += moved
+                cost += moved * m if m < np.inf else 0.0
+            masses[i] += mass
+            sums[0] += cost
+        for j in range(base.size):
+            sums[1] += abs(total[j] - b[start + j])

@@ -1,0 +1,112 @@
+"""The transport solvers as one operator of torch, opaque to ``torch.compile``.
+
+No ``from __future__ import annotations`` here: torch reads the operator's schema off the annotations.
+"""
+
+import numpy as np
+import torch
+
+from .._threads import run_parallel
+from ..checks import fail
+from ._problem import problems
+from ._solvers import Options, Solution, solve_one
+
+_SERIAL_ENTRIES = 1 << 15
+"""Batches of fewer entries are solved on the calling thread."""
+
+
+@torch.library.custom_op("point2mask::transport", mutates_args=())
+def transport(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    M: torch.Tensor,
+    function: str,
+    method: str,
+    reg: float,
+    tau: float,
+    tol: float,
+    max_iter: int,
+    marginal_floor: float,
+    normalize: bool,
+    backend: str,
+) -> tuple[
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+    torch.Tensor,
+]:
+    """Solve a batch of problems of one shape.
+
+    Args:
+        a: (B, K) capacities.
+        b: (B, N) demands.
+        M: (B, K, N) costs, contiguous float32 or float64.
+        function: public function to name in messages.
+        method: "sinkhorn", "newton" or "exact".
+        reg: entropy weight; 0 for "exact".
+        tau: softness of the capacities, inf for hard ones.
+        tol: tolerance; negative for none.
+        max_iter: rounds, passes or pivots to make at most.
+        marginal_floor: added to both marginals.
+        normalize: rescale capacities of any total.
+        backend: "numba", "torch" or "auto".
+
+    Returns:
+        f (B, K), g (B, N), labels (B, N), cost (B,), marginal error (B,), iterations (B,), converged (B,), and
+        the entries of an exact plan: flat index (B, K + N) and mass (B, K + N), else (B, 0).
+    """
+    if backend == "auto":
+        backend = "numba" if M.device.type == "cpu" else "torch"
+    if M.device.type != "cpu" and (backend == "numba" or method == "exact"):
+        fail(function, "M", f"a tensor on {M.device}", f"a CPU tensor: {method} with {backend} has no other kernels")
+    options = Options(method, reg, tau, tol, max_iter, marginal_floor, backend)  # type: ignore[arg-type]
+    checked = list(problems(function, a, b, M, normalize))
+    with torch.no_grad():
+        solutions = run_parallel(lambda p: solve_one(p, options), checked, serial=M.numel() < _SERIAL_ENTRIES)
+    errors = np.array([s.error for s in solutions])
+    converged = (errors <= tol) if tol >= 0 else np.zeros(len(errors), bool)
+    return _stacked(solutions, errors, converged, M.device)  # type: ignore[return-value]
+
+
+def _stacked(
+    solutions: list[Solution], errors: np.ndarray, converged: np.ndarray, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    def stack(values: list) -> torch.Tensor:
+        return torch.stack([torch.as_tensor(value, device=device) for value in values])
+
+    empty = (np.zeros(0, np.int64), np.zeros(0))
+    flows = [solution.flow or empty for solution in solutions]
+    return (
+        stack([s.f for s in solutions]),
+        stack([s.g for s in solutions]),
+        stack([s.labels for s in solutions]),
+        torch.tensor([s.cost for s in solutions], dtype=torch.float64, device=device),
+        torch.as_tensor(errors, device=device),
+        torch.tensor([s.iterations for s in solutions], dtype=torch.int64, device=device),
+        torch.as_tensor(converged, device=device),
+        stack([flow[0] for flow in flows]),
+        stack([flow[1] for flow in flows]),
+    )
+
+
+@transport.register_fake
+def _shapes(a, b, M, function, method, reg, *rest):  # type: ignore[no-untyped-def]
+    B, K, N = M.shape
+    entries = K + N if method == "exact" else 0
+    real, integer = torch.float64, torch.int64
+    return (
+        M.new_empty((B, K), dtype=real),
+        M.new_empty((B, N), dtype=real),
+        M.new_empty((B, N), dtype=integer),
+        M.new_empty((B,), dtype=real),
+        M.new_empty((B,), dtype=real),
+        M.new_empty((B,), dtype=integer),
+        M.new_empty((B,), dtype=torch.bool),
+        M.new_empty((B, entries), dtype=integer),
+        M.new_empty((B, entries), dtype=real),
+    )

@@ -1,0 +1,213 @@
+"""Passes over one cost matrix on the CPU: what the solvers ask of it, with the state that makes passes cheap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._threads import run_parallel
+from . import _numba, _numba_rounds
+
+LN2 = math.log(2.0)
+_BLOCKS_PER_RANGE = 16
+_MAX_RANGES = 32
+_SERIAL_ENTRIES = 1 << 19
+"""Below this many entries a pass takes less than the start of a pool of threads."""
+
+
+@dataclass
+class _Base:
+    """Exponents at the last renewal (see :func:`_numba.fused_pass`), in one dtype and for one ``reg``."""
+
+    reg: float
+    base: np.ndarray
+    live: np.ndarray
+    count: np.ndarray
+    anchor: np.ndarray
+    offset: np.ndarray
+    u: np.ndarray
+
+
+class CpuPasses:
+    """Passes over (K, N) costs with a fixed demand.
+
+    Args:
+        M: (K, N) float32 or float64 costs; read only.
+        b: (N,) float64 demand; pixels that no supplier in ``rows`` reaches must have none.
+        rows: suppliers that take part.
+        cut: bits behind a pixel's best supplier beyond which a supplier may be left out of a whole block.
+    """
+
+    def __init__(self, M: np.ndarray, b: np.ndarray, rows: np.ndarray, cut: float = 44.0) -> None:
+        self.M, self.b, self.rows, self.cut = M, b, rows, cut
+        self._demand = {b.dtype: b}
+        self._state: dict[np.dtype, _Base] = {}
+        self.bounds = _ranges(M.shape[1])
+        self.single = M.dtype == np.float32
+        self.serial = M.size < _SERIAL_ENTRIES
+
+    def subset(self, pixels: np.ndarray) -> CpuPasses:
+        """Passes over some of the pixels only."""
+        return CpuPasses(np.ascontiguousarray(self.M[:, pixels]), self.b[pixels], self.rows, self.cut)
+
+    def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj.
+
+        Args:
+            f: (K,) potentials.
+            reg: entropy weight.
+            precise: compute in float64 even if M is float32.
+            links: also take the links.
+
+        Returns:
+            (K,) masses and (K, K) links (symmetric, zero diagonal), float64.
+        """
+        dtype = np.dtype(np.float64 if precise else self.M.dtype)
+        state, slack = self._base(dtype, reg), _slack(dtype)
+        renew = _numba_rounds.exponents(f, 1 / (reg * LN2), self.rows, slack, state.anchor, state.offset, state.u)
+        stride = self._stride(len(self.rows) if renew else state.count.mean()) if links else 0
+        shape = (len(f), len(f)) if links else (0, 0)
+
+        def part(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+            masses, pairs = np.zeros(len(f)), np.zeros(shape)
+            _numba.fused_pass(
+                self.M, self._demand[dtype], state.u, dtype.type(1 / (reg * LN2)), self.rows,
+                dtype.type(self.cut + slack), renew, stride, state.base, state.live, state.count,
+                *bound, masses, pairs,
+            )  # fmt: skip
+            return masses, pairs
+
+        parts = self.over_ranges(part)
+        pairs = sum((p[1] for p in parts[1:]), parts[0][1])
+        return sum((p[0] for p in parts[1:]), parts[0][0]), pairs + pairs.T
+
+    def _stride(self, live: float) -> int:
+        """The Hessian may be a sample: every pixel where few suppliers compete or pixels are scarce."""
+        pixels_per_supplier = self.M.shape[1] / len(self.rows)
+        return 1 + (live > 12 and pixels_per_supplier > 400) + 2 * (live > 24 and pixels_per_supplier > 800)
+
+    def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
+        """Natural logarithms of the same masses for some suppliers, however small; -inf where there is none."""
+        k = 1 / (reg * LN2)
+        with np.errstate(divide="ignore"):
+            log_b = np.log2(self.b)
+
+        def part(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+            top, rest = np.full(len(wanted), -np.inf), np.zeros(len(wanted))
+            _numba.log_masses(self.M, log_b, f * k, k, self.rows, wanted, *bound, top, rest)
+            return top, rest
+
+        parts = self.over_ranges(part)
+        top = np.max([p[0] for p in parts], axis=0)
+        rest = sum(p[1] * np.exp2(p[0] - np.where(top > -np.inf, top, 0)) for p in parts)
+        with np.errstate(divide="ignore"):
+            return np.where(top > -np.inf, top + np.log2(rest), -np.inf) * LN2
+
+    def rounds(
+        self, f: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float, limit: int, precise: bool
+    ) -> tuple[int, float, np.ndarray]:
+        """Sinkhorn rounds; changes ``f``.
+
+        Args:
+            f: (K,) potentials, updated in place.
+            a: (K,) capacities.
+            reg: entropy weight.
+            tau: softness of the capacities, inf for hard ones.
+            tol: stop once the L1 error of the capacities before an update is at most this.
+            limit: rounds to make at most.
+            precise: compute in float64 even if M is float32.
+
+        Returns:
+            The number of rounds made, that error, and the potentials before the last update.
+        """
+        dtype = np.dtype(np.float64 if precise else self.M.dtype)
+        bits_kept = 24.0 if dtype == np.float32 else 40.0
+        lost_below = self.b.sum() * 2.0 ** (bits_kept - self.cut)
+        lost, before = np.zeros(len(f), bool), f.copy()
+        done, error = 0, math.inf
+        while done < limit and error > tol:
+            if self.serial:
+                made, error = self._serial_rounds(f, before, a, reg, tau, tol, dtype, lost_below, lost, limit - done)
+                done += made
+            else:
+                if math.isfinite(tau):
+                    _numba_rounds.center(f, a, tau, self.rows)
+                masses, _ = self.masses(f, reg, dtype == np.float64)
+                before[:] = f
+                error = _numba_rounds.update_suppliers(f, masses, a, reg, tau, self.rows, lost_below, lost)
+                done += 1
+            if lost.any():
+                self._find_lost(f, before, a, reg, tau, lost)
+        return done, error, before
+
+    def _find_lost(
+        self, f: np.ndarray, before: np.ndarray, a: np.ndarray, reg: float, tau: float, lost: np.ndarray
+    ) -> None:
+        wanted = np.flatnonzero(lost)
+        logs = self.log_masses(before, reg, wanted)
+        reachable = wanted[logs > -np.inf]
+        found = before[reachable] + reg * (np.log(a[reachable]) - logs[logs > -np.inf])
+        f[reachable] = found * (tau / (tau + reg) if math.isfinite(tau) else 1.0)
+        lost[:] = False
+
+    def _serial_rounds(
+        self, f: np.ndarray, before: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float,
+        dtype: np.dtype, lost_below: float, lost: np.ndarray, limit: int,
+    ) -> tuple[int, float]:  # fmt: skip
+        state, slack = self._base(dtype, reg), _slack(dtype)
+        return _numba_rounds.rounds(
+            self.M, self._demand[dtype], a, reg, tau, tol, self.rows, np.array([self.cut + slack], dtype), slack,
+            lost_below, state.base, state.live, state.count, state.anchor, state.offset, state.u,
+            f, before, lost, self.bounds, limit,
+        )  # fmt: skip
+
+    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
+        """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
+        k = 1 / (reg * LN2)
+        g, labels = np.empty(len(self.b)), np.empty(len(self.b), np.int64)
+
+        def part(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+            masses, sums = np.zeros(len(f)), np.zeros(2)
+            _numba.read_out(self.M, self.b, f_before, f, k, self.rows, *bound, g, labels, masses, sums)
+            return masses, sums
+
+        parts = self.over_ranges(part)
+        masses, sums = (sum(column[1:], column[0]) for column in zip(*parts, strict=True))
+        return {"g": g / k, "labels": labels, "masses": masses, "cost": sums[0], "pixel_error": sums[1]}
+
+    def _base(self, dtype: np.dtype, reg: float) -> _Base:
+        state = self._state.get(dtype)
+        if state is None or state.reg != reg:
+            K, N = self.M.shape
+            blocks = -(-N // _numba.BLOCK)
+            state = _Base(
+                reg,
+                np.empty(N, dtype),
+                np.empty((blocks, K), np.int16),
+                np.zeros(blocks, np.int32),
+                np.full(K, np.nan),
+                np.zeros(1),
+                np.zeros(K, dtype),
+            )
+            self._state = {dtype: state}
+            self._demand.setdefault(dtype, self.b.astype(dtype))
+        return state
+
+    def over_ranges(self, part: Any) -> list[Any]:
+        ranges = list(zip(self.bounds[:-1].tolist(), self.bounds[1:].tolist(), strict=True))
+        return run_parallel(part, ranges, serial=self.serial)
+
+
+def _slack(dtype: np.dtype) -> float:
+    """Bits by which suppliers may move against each other before exponents near the top of their range."""
+    return 40.0 if dtype == np.float32 else 60.0
+
+
+def _ranges(pixels: int) -> np.ndarray:
+    """Bounds of ranges of blocks; they depend on the size alone, so sums do not depend on the threads."""
+    blocks = -(-pixels // _numba.BLOCK)
+    count = max(1, min(_MAX_RANGES, blocks // _BLOCKS_PER_RANGE))
+    return np.arange(count + 1) * blocks // count

@@ -1,0 +1,134 @@
+"""What a transport problem may look like: shapes and dtypes before the operator, values inside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import Array, Restore, as_tensors
+from ..checks import fail, fail_type
+from ._solvers import Problem
+
+_MASS_MISMATCH = 1e-4
+"""Relative difference of the totals beyond which marginals are refused rather than rescaled."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one call, with a batch axis.
+
+    Attributes:
+        a: (B, K).
+        b: (B, N).
+        M: (B, K, N) float32 or float64.
+        batched: the caller gave the batch axis.
+        restore: turns a tensor into the family of the inputs.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    M: torch.Tensor
+    batched: bool
+    restore: Restore
+
+
+def as_batch(function: str, a: Array, b: Array, M: Array) -> Batch:
+    """Check shapes and dtypes, and bring the arguments into one form. Reads no values."""
+    tensors, restore = as_tensors(function, a=a, b=b, M=M)
+    for name, tensor in zip("abM", tensors, strict=True):
+        if tensor is None:
+            fail_type(function, name, None, "a NumPy array or a torch tensor")
+        if tensor.is_complex():
+            fail_type(function, name, tensor.dtype, "real numbers")
+    a_, b_, M_ = (tensor.detach() for tensor in tensors if tensor is not None)
+    if M_.ndim not in (2, 3):
+        fail(function, "M", f"shape {tuple(M_.shape)}", "(K, N) or (B, K, N)")
+    for name, tensor, axis in (("a", a_, -2), ("b", b_, -1)):
+        expected = (*M_.shape[:-2], M_.shape[axis])
+        if tensor.shape != expected:
+            got = f"shape {tuple(tensor.shape)}"
+            fail(function, name, got, f"{tuple(expected)}, to go with M of shape {tuple(M_.shape)}")
+    if 0 in M_.shape[-2:]:
+        fail(function, "M", f"shape {tuple(M_.shape)}", "at least one supplier and one pixel")
+    M_ = M_.to(cost_dtype(M_.dtype)).contiguous()
+    batched = M_.ndim == 3
+    if not batched:
+        a_, b_, M_ = a_[None], b_[None], M_[None]
+    return Batch(a_, b_, M_, batched, restore)
+
+
+def cost_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Half and single precision are computed in float32; float64 and integers, which may be large, in float64."""
+    return torch.float32 if dtype.is_floating_point and dtype != torch.float64 else torch.float64
+
+
+def problems(function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, normalize: bool) -> Iterator[Problem]:
+    """Check the values of every problem of a batch, and scale capacities to the total of the demand."""
+    resolutions = [torch.finfo(t.dtype).eps if t.is_floating_point() else 0.0 for t in (a, b)]
+    resolution = max(float(np.finfo(np.float64).eps), *resolutions)
+    for index in range(len(M)):
+        where = f" in problem {index} of the batch" if len(M) > 1 else ""
+        capacity = _marginal(function, "a", a[index], where)
+        demand = _marginal(function, "b", b[index], where)
+        capacity = _balanced(function, capacity, demand, normalize, where)
+        span = _check_costs(function, M[index], capacity, demand, where)
+        yield Problem(capacity, demand, M[index], span, resolution)
+
+
+def _marginal(function: str, name: str, values: torch.Tensor, where: str) -> np.ndarray:
+    marginal: np.ndarray = values.to(torch.float64).cpu().numpy()
+    if not np.isfinite(marginal).all():
+        fail(function, name, "NaN or infinity" + where, "finite masses")
+    if marginal.min() < 0:
+        fail(function, name, f"{marginal.min():g}" + where, "masses >= 0")
+    if not marginal.any():
+        fail(function, name, "a total of 0" + where, "some mass")
+    return marginal
+
+
+def _balanced(function: str, a: np.ndarray, b: np.ndarray, normalize: bool, where: str) -> np.ndarray:
+    supply, demand = a.sum(), b.sum()
+    if not normalize and abs(supply - demand) > _MASS_MISMATCH * max(supply, demand):
+        got = f"a total of {supply:.8g} against {demand:.8g} in b{where}"
+        fail(function, "a", got, "the same total (normalize=True rescales a)")
+    return a * (demand / supply) if supply != demand else a
+
+
+def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str) -> float:
+    """Refuse what no plan can be made of; return the range of the finite costs."""
+    cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
+    if np.isnan(cheapest).any():
+        fail(function, "M", "NaN" + where, "costs that are numbers or +inf")
+    if (cheapest == -math.inf).any():
+        fail(function, "M", "-inf" + where, "finite costs, or +inf for a forbidden pair")
+    unreachable = int(((cheapest == math.inf) & (b > 0)).sum())
+    if unreachable:
+        got = f"{unreachable} pixels with demand that no supplier reaches (all +inf){where}"
+        fail(function, "M", got, "a finite cost in the column of every pixel with b > 0")
+    cut_off = np.flatnonzero((M.amin(dim=1).cpu().numpy() == math.inf) & (a > 0))
+    if cut_off.size:
+        got = f"suppliers {cut_off.tolist()} with capacity that reach no pixel (all +inf){where}"
+        fail(function, "M", got, "a finite cost in the row of every supplier with a > 0")
+    return _largest_finite(M) - float(cheapest.min())
+
+
+def _largest_finite(M: torch.Tensor) -> float:
+    largest = float(M.amax())
+    if largest < math.inf:
+        return largest
+    return max(float(torch.where(row < math.inf, row, -math.inf).amax()) for row in M)
+
+
+def each_problem(function: str, solve: Callable[[Any, Any, Any], Any], a: Any, b: Any, M: Any) -> list[Any]:
+    """Call ``solve`` for every problem of lists of equal length."""
+    for name, values in (("a", a), ("b", b)):
+        if not isinstance(values, (list, tuple)):
+            fail_type(function, name, values, f"a list of {len(M)} arrays, as M is")
+        if len(values) != len(M):
+            fail(function, name, f"{len(values)} problems", f"{len(M)}, as in M")
+    return [solve(*problem) for problem in zip(a, b, M, strict=True)]

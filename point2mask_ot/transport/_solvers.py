@@ -1,0 +1,210 @@
+"""One validated problem in, one solution out: which passes, which algorithm, which start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from ._newton import Passes, Semidual, ascend, maximise
+from ._torch import TorchPasses
+
+if TYPE_CHECKING:
+    from ._passes import CpuPasses
+
+Method = Literal["sinkhorn", "newton", "exact"]
+
+_SMALL_REG = 5e-5
+"""Entropy weight, over the range of the costs, below which Newton starts from unregularised prices."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Numbers of a solver call, already checked; ``tol`` is negative where none was asked for."""
+
+    method: Method
+    reg: float
+    tau: float
+    tol: float
+    max_iter: int
+    marginal_floor: float
+    backend: Literal["numba", "torch"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem after validation.
+
+    Attributes:
+        a: (K,) float64 capacities, scaled to the total of the demand.
+        b: (N,) float64 demand.
+        M: (K, N) float32 or float64 costs.
+        span: range of the finite costs.
+        resolution: relative rounding error of the marginals as they were given.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    M: torch.Tensor
+    span: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What every method returns; ``flow`` lists (supplier * N + pixel, mass) of an unregularised plan."""
+
+    f: np.ndarray
+    g: Any
+    labels: Any
+    cost: float
+    error: float
+    iterations: int
+    flow: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def solve_one(problem: Problem, options: Options) -> Solution:
+    """Solve one problem; finite whatever the masks forbid."""
+    a, b = problem.a + options.marginal_floor, problem.b + options.marginal_floor
+    rows = np.flatnonzero(a > 0)
+    stranded = _stranded(problem.M, a, b)
+    served = np.where(stranded, 0.0, b)
+    if not served.any():
+        return _nothing_served(problem, a)
+    # What cannot be served is missing from the total: capacities shrink with it.
+    a_served = a * (served.sum() / b.sum()) if stranded.any() else a
+    if options.method == "exact":
+        solution = _exact(problem, a_served, served, rows, options)
+    else:
+        solution = _entropic(problem, a_served, served, rows, options)
+    missing = float(b[stranded].sum() / b.sum())
+    return replace(
+        solution,
+        f=np.where(a > 0, solution.f, -math.inf),
+        error=solution.error * (1 - missing) + 2 * missing,
+    )
+
+
+def _stranded(M: torch.Tensor, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pixels with demand that only suppliers without capacity reach (or none, where the floor gave them demand)."""
+    live = M if (a > 0).all() else M[torch.as_tensor(np.flatnonzero(a > 0), device=M.device)]
+    return np.asarray((live.amin(dim=0) == math.inf).cpu()) & (b > 0)
+
+
+def _nothing_served(problem: Problem, a: np.ndarray) -> Solution:
+    pixels = len(problem.b)
+    idle = np.full(pixels, -math.inf)
+    return Solution(np.zeros(len(a)), idle, np.zeros(pixels, np.int64), 0.0, 2.0, 0, _padded([], [], problem))
+
+
+def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
+    if options.backend == "torch":
+        return TorchPasses(problem.M, b, rows)
+    return _cpu_passes(problem, b, rows, options.method)
+
+
+def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Method) -> CpuPasses:
+    from ._passes import CpuPasses  # imports numba: only where it is used
+
+    # Sinkhorn tells suppliers that lost everything from those that were left out of blocks: a wider cut.
+    cut = 44.0 if method != "sinkhorn" else 60.0 if problem.M.dtype == torch.float32 else 80.0
+    return CpuPasses(problem.M.numpy(), b, rows, cut)
+
+
+def _entropic(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+    passes = _passes(problem, b, rows, options)
+    mass = float(b.sum())
+    if options.method == "sinkhorn":
+        f = np.zeros(len(a))
+        precise = not passes.single or _beyond_float32(problem.span, options)
+        iterations, _, before = passes.rounds(
+            f, a, options.reg, options.tau, options.tol * mass, options.max_iter, precise
+        )
+    else:
+        f, iterations = _newton(problem, a, passes, options)
+        before = f
+    found = passes.read_out(before, f, options.reg)
+    capacities = a * np.exp(-f / options.tau)
+    error = (np.abs(found["masses"] - capacities).sum() + found["pixel_error"]) / mass
+    return Solution(f, found["g"], found["labels"], found["cost"], float(error), iterations)
+
+
+def _beyond_float32(span: float, options: Options) -> bool:
+    """Whether float32 exponents would lose more than 2^-8, or more than the tolerance."""
+    bits = span / (options.reg * math.log(2))
+    return bits > 2.0**16 or 0 <= options.tol < max(5e-6, 1e-7 * span / options.reg)
+
+
+def _newton(problem: Problem, a: np.ndarray, passes: Passes, options: Options) -> tuple[np.ndarray, int]:
+    semidual = Semidual(passes, a, options.reg, options.tau, problem.span)
+    goal = 0.9 * options.tol  # the read-out rounds differently
+    if options.reg < _SMALL_REG * problem.span and options.backend == "numba" and options.tau == math.inf:
+        from ._exact import assign
+
+        units = _units(a, passes.b, problem.resolution)
+        if units is not None:
+            unit_passes = _cpu_passes(problem, (passes.b > 0).astype(np.float64), passes.rows, "exact")
+            start = assign(unit_passes, units, problem.span)
+            f, _, used = ascend(semidual, start.f, goal, options.max_iter)
+            return f, used + start.passes
+    f, _, used = maximise(semidual, goal, options.max_iter)
+    return f, used
+
+
+def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None:
+    """Capacities counted in pixels, where every pixel with demand has the same and capacities are whole."""
+    demand = b[b > 0]
+    if demand.max() - demand.min() > resolution * demand.max():
+        return None
+    counts = a * (len(demand) / a.sum())
+    whole = np.rint(counts)
+    if (np.abs(counts - whole) > 4 * resolution * np.maximum(counts, 1)).any() or whole.sum() != len(demand):
+        return None
+    return whole.astype(np.int64)
+
+
+def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+    from ._exact import assign, screen
+
+    mass = float(b.sum())
+    units = _units(a, b, problem.resolution)
+    costs = problem.M.numpy()
+    if units is not None:
+        passes = _cpu_passes(problem, (b > 0).astype(np.float64), np.flatnonzero(units), "exact")
+        found = assign(passes, units, problem.span)
+        f, iterations = found.f, found.passes
+        pixel = np.flatnonzero(b > 0)
+        supplier, moved = found.owner[pixel], b[pixel]
+    else:
+        from ._emd import network_simplex
+
+        flow = network_simplex(a, b, costs, problem.span, options.max_iter)
+        passes = _cpu_passes(problem, b, rows, "exact")
+        f, supplier, pixel, moved, iterations = flow.f, flow.supplier, flow.pixel, flow.mass, 1
+    best_owner, best = screen(passes, f)
+    labels = _largest_entry(best_owner, supplier, pixel, moved)
+    g = np.where(b > 0, -best, -math.inf)
+    rows_missed = np.abs(np.bincount(supplier, moved, len(a)) - a).sum()
+    pixels_missed = np.abs(np.bincount(pixel, moved, len(b)) - b).sum()
+    cost = float((costs[supplier, pixel].astype(np.float64) * moved).sum())
+    error = float(rows_missed + pixels_missed) / mass
+    return Solution(f, g, labels, cost, error, iterations, _padded(supplier * len(b) + pixel, moved, problem))
+
+
+def _largest_entry(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Labels replaced, where the plan has entries, by the supplier of the largest (the smallest index of a tie)."""
+    labels = labels.copy()
+    order = np.lexsort((-supplier, mass))  # later assignments win: ascending mass, then descending index
+    labels[pixel[order]] = supplier[order]
+    return labels
+
+
+def _padded(index: Any, mass: Any, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """A basic plan has at most K + N - 1 entries: one length for all plans of a shape."""
+    size = sum(problem.M.shape)
+    entries, masses = np.zeros(size, np.int64), np.zeros(size)
+    entries[: len(index)], masses[: len(mass)] = index, mass
+    return entries, masses
