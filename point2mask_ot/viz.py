@@ -1,0 +1,361 @@
+"""Pictures of every stage: points, boundaries, geodesic costs and paths, partitions, pseudo-masks.
+
+Every function takes and gives (H, W, 3) uint8 pictures, leaves its inputs alone, and draws the same bits each time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ._canvas import (
+    INK,
+    WHITE,
+    blend,
+    borders,
+    enlarge,
+    fill_disc,
+    fit_text,
+    hatching,
+    line_coverage,
+    onto,
+    to_bytes,
+)
+from ._colors import UNREACHABLE, heat_colors, target_colors
+from .checks import check_integer, check_number, fail, fail_type
+from .types import PointTargets, PseudoMasks
+
+PATHS_PER_TARGET = 3
+DISPLAY_QUANTILE = 0.99
+
+
+def draw_points(
+    image: np.ndarray,
+    targets: PointTargets,
+    *,
+    grid: tuple[int, ...] | None = None,
+    radius: float | None = None,
+) -> np.ndarray:
+    """Draw each annotated point as a disc in its target's colour, with a white ring and a dark rim.
+
+    Args:
+        image: (H, W, 3) uint8.
+        targets: the points.
+        grid: (height, width) of the picture that the points refer to, where ``image`` is a resized one.
+        radius: of the coloured disc in pixels of ``image``; default: 1/90 of the longer side, at least 3.
+
+    Returns:
+        A new (H, W, 3) uint8 picture.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: not such a picture; radius <= 0.
+
+    Example:
+        >>> marked = draw_points(np.zeros((20, 20, 3), np.uint8), PointTargets([(10, 10)]))
+        >>> marked[10, 10].tolist()
+        [230, 159, 0]
+    """
+    canvas = _picture("draw_points", image).astype(np.float64)
+    size = max(3.0, max(image.shape[:2]) / 90) if radius is None else radius
+    size = check_number("draw_points", "radius", size, above=0)
+    ring = max(1.5, size * 0.4)
+    colors = target_colors(targets)
+    for point, target in zip(onto(image.shape[:2], targets.points_yx, grid), targets.target, strict=True):
+        fill_disc(canvas, point, size + ring + 1, INK)
+        fill_disc(canvas, point, size + ring, WHITE)
+        fill_disc(canvas, point, size, colors[target])
+    return to_bytes(canvas)
+
+
+def draw_paths(
+    image: np.ndarray,
+    paths: Iterable[np.ndarray],
+    *,
+    grid: tuple[int, ...] | None = None,
+    width: float | None = None,
+) -> np.ndarray:
+    """Draw paths as white lines with a dark casing, which read on any background.
+
+    Args:
+        image: (H, W, 3) uint8.
+        paths: each (L, 2) row, column, as ``shortest_path`` returns it.
+        grid: (height, width) of the grid that the paths run on, where it is not the picture's.
+        width: of the white line in pixels; default: 1/300 of the longer side, at least 1.5.
+
+    Returns:
+        A new (H, W, 3) uint8 picture.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: not such a picture; a path that is not (L, 2); width <= 0.
+    """
+    canvas = _picture("draw_paths", image).astype(np.float64)
+    line = max(1.5, max(image.shape[:2]) / 300) if width is None else width
+    line = check_number("draw_paths", "width", line, above=0)
+    drawn = []
+    for path in paths:
+        vertices = np.asarray(path)
+        if vertices.ndim != 2 or vertices.shape[1] != 2:
+            fail("draw_paths", "paths", f"a path of shape {vertices.shape}", "(L, 2): row, column")
+        drawn.append(onto(image.shape[:2], vertices, grid))
+    for color, stroke in ((INK, line + 2), (WHITE, line)):
+        blend(canvas, line_coverage(image.shape[:2], drawn, stroke), color)
+    return to_bytes(canvas)
+
+
+def partition_map(
+    image: np.ndarray, labels: np.ndarray, *, colors: np.ndarray | None = None, opacity: float = 0.6
+) -> np.ndarray:
+    """Tint each region of a label map, with white borders between regions and grey hatching where there is none.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) integers: index of the region, or negative for void.
+        colors: (K, 3) uint8, one for each label; default :func:`target_colors`.
+        opacity: of the tint, 0 (only the borders) to 1.
+
+    Returns:
+        A new (H, W, 3) uint8 picture.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: not such a picture; labels of another size or kind, or without a colour;
+            opacity outside [0, 1].
+
+    Example:
+        >>> labels = np.repeat([[0, 0, 0, 1, 1, 1]], 2, axis=0)
+        >>> tinted = partition_map(np.zeros((2, 6, 3), np.uint8), labels, opacity=1)
+        >>> tinted[0, [0, 2, 5]].tolist()
+        [[230, 159, 0], [255, 255, 255], [0, 114, 178]]
+    """
+    picture = _picture("partition_map", image)
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        fail_type("partition_map", "labels", labels, "an integer NumPy array")
+    if labels.shape != picture.shape[:2]:
+        fail("partition_map", "labels", f"shape {labels.shape}", f"the picture's {picture.shape[:2]}")
+    opacity = check_number("partition_map", "opacity", opacity, minimum=0, maximum=1)
+    palette = target_colors(int(labels.max(initial=-1)) + 1) if colors is None else np.asarray(colors)
+    if labels.max(initial=-1) >= len(palette):
+        fail("partition_map", "labels", int(labels.max()), f"labels below {len(palette)}, the number of colors")
+    void = labels < 0
+    tint = hatching(labels.shape)
+    tint[~void] = palette[labels[~void]]
+    canvas = picture + opacity * (tint - picture)
+    canvas[borders(labels)] = WHITE
+    return to_bytes(canvas)
+
+
+def overlay_masks(
+    image: np.ndarray, masks: np.ndarray, *, colors: np.ndarray | None = None, opacity: float = 0.6
+) -> np.ndarray:
+    """Lay disjoint masks over a picture; pixels of no mask are hatched in grey.
+
+    Args:
+        image: (H, W, 3) uint8.
+        masks: (K, H, W) bool, disjoint.
+        colors, opacity: as in :func:`partition_map`.
+
+    Returns:
+        A new (H, W, 3) uint8 picture.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: not such a picture or masks; masks that overlap.
+    """
+    if not isinstance(masks, np.ndarray) or masks.dtype != bool or masks.ndim != 3:
+        fail_type("overlay_masks", "masks", masks, "a boolean NumPy array (K, H, W)")
+    cover = masks.sum(axis=0)
+    if cover.max(initial=0) > 1:
+        fail("overlay_masks", "masks", f"{int((cover > 1).sum())} pixels in several masks", "disjoint masks")
+    labels = np.full(masks.shape[1:], -1)
+    for index, mask in enumerate(masks):
+        labels[mask] = index
+    palette = target_colors(len(masks)) if colors is None else colors
+    return partition_map(image, labels, colors=palette, opacity=opacity)
+
+
+def heat_map(values: np.ndarray, *, maximum: float | None = None) -> np.ndarray:
+    """Colour a map of costs: black at 0, through violet and orange, to pale yellow at the maximum; +inf is grey.
+
+    Args:
+        values: (H, W) non-negative floats.
+        maximum: value shown in the last colour, larger ones too; default: the largest finite value.
+
+    Returns:
+        (H, W, 3) uint8 picture.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: another shape or kind, NaN, negative values, maximum <= 0.
+
+    Example:
+        >>> heat_map(np.array([[0.0, 2.0, np.inf]]))[0].tolist()
+        [[0, 0, 4], [252, 253, 191], [128, 128, 128]]
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+        fail_type("heat_map", "values", values, "a floating-point NumPy array")
+    if values.ndim != 2:
+        fail("heat_map", "values", f"shape {values.shape}", "(H, W)")
+    if not (values >= 0).all():
+        fail("heat_map", "values", "NaN or negative values", "values >= 0")
+    finite = np.isfinite(values)
+    largest = float(values[finite].max(initial=0)) or 1.0
+    top = check_number("heat_map", "maximum", largest if maximum is None else maximum, above=0)
+    colored = heat_colors(np.minimum(np.where(finite, values, 0).astype(np.float64) / top, 1.0))
+    colored[~finite] = UNREACHABLE
+    return to_bytes(colored)
+
+
+def stage_strip(
+    panels: Sequence[tuple[str, np.ndarray]], *, panel_size: int = 520, columns: int | None = None
+) -> np.ndarray:
+    """Lay titled pictures out on a white sheet, each below its title.
+
+    Args:
+        panels: (title, (H, W, 3) uint8 picture) in reading order.
+        panel_size: longer side of each picture on the sheet, in pixels; pictures are scaled up or down to it.
+        columns: pictures in a row; default: one row of up to three, two rows of up to six, then rows of four.
+
+    Returns:
+        (H, W, 3) uint8 sheet.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: no panel, something that is not such a picture, panel_size < 16,
+            columns < 1.
+    """
+    size = check_integer("stage_strip", "panel_size", panel_size, minimum=16)
+    pictures = [fit(_picture("stage_strip", picture), size) for _, picture in panels]
+    if not pictures:
+        fail("stage_strip", "panels", "none", "at least one (title, picture)")
+    count = len(pictures)
+    default = count if count <= 3 else math.ceil(count / 2) if count <= 6 else 4
+    across = check_integer("stage_strip", "columns", default if columns is None else columns, minimum=1)
+    across = min(across, count)
+    gap, caption = max(4, size // 24), max(10, size // 18)
+    cell_width = max(picture.shape[1] for picture in pictures)
+    cell_height = max(picture.shape[0] for picture in pictures) + caption * 8 // 5
+    rows = math.ceil(count / across)
+    sheet = Image.new("RGB", (gap + across * (cell_width + gap), gap + rows * (cell_height + gap)), WHITE)
+    pen = ImageDraw.Draw(sheet)
+    for index, ((title, _), picture) in enumerate(zip(panels, pictures, strict=True)):
+        left = gap + index % across * (cell_width + gap)
+        top = gap + index // across * (cell_height + gap)
+        text, font = fit_text(title, caption, cell_width)
+        pen.text((left, top), text, fill=INK, font=font)
+        sheet.paste(Image.fromarray(picture), (left, top + caption * 8 // 5))
+    return np.asarray(sheet).copy()
+
+
+def stages(
+    image: np.ndarray, targets: PointTargets, masks: PseudoMasks, *, size: int = 520
+) -> list[tuple[str, np.ndarray]]:
+    """Show how the points became pseudo-masks, as panels for :func:`stage_strip`.
+
+    Args:
+        image: (H, W, 3) uint8 photograph.
+        targets: the annotated points, in its pixels.
+        masks: what ``PseudoMasker`` made of them, for this one image (on any device; copied to the host).
+        size: longer side of the panels in pixels.
+
+    Returns:
+        (title, picture) of: the photograph with its points; the edge costs; the geodesic cost to the nearest point,
+        with a few shortest paths; the partition by that cost; the pseudo-masks; and the pixels that changed hands
+        between the last two, in their new colour on a faint grey photograph.
+
+    Raises:
+        ArgumentTypeError, ArgumentError: not such a picture, or masks of another picture's size.
+    """
+    grid = _picture("stages", image).shape[:2]
+    steps = masks.diagnostics
+    if tuple(masks.instance.shape) != grid:
+        fail("stages", "masks", f"masks of {tuple(masks.instance.shape)}", f"the picture's {grid}")
+    photo = fit(image, size)
+    canvas = photo.shape[:2]
+    colors = target_colors(targets)
+    edges, distances = _host(steps.edges), _host(steps.distances)
+    strength = np.where(np.isfinite(edges), edges, 0).max(axis=0)
+    reach = distances.min(axis=0, initial=np.inf)
+    nearest = np.append(steps.suppliers, -1)[_host(steps.nearest)]
+    owner = _owner(masks)
+
+    edge_map, cost_map = (heat_map(enlarge(m, canvas), maximum=_high(m)) for m in (strength, reach))
+    cost_map = draw_paths(cost_map, _paths(edges, distances), grid=reach.shape)
+    partition, final = (partition_map(photo, enlarge(labels, canvas), colors=colors) for labels in (nearest, owner))
+    moved = _changes(photo, enlarge(nearest, canvas), enlarge(owner, canvas), colors)
+    share = (nearest != owner).mean()
+    return [
+        ("1  Photograph, points", draw_points(photo, targets, grid=grid)),
+        ("2  Edge costs", edge_map),
+        ("3  Cost to the nearest point, paths", draw_points(cost_map, targets, grid=grid)),
+        ("4  Nearest point by cost", draw_points(partition, targets, grid=grid)),
+        ("5  Pseudo-masks", final),
+        (f"6  Moved by transport: {share:.1%}", moved),
+    ]
+
+
+def fit(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize a picture up or down so that its longer side is ``size`` pixels; the shorter keeps at least one.
+
+    Example:
+        >>> fit(np.zeros((10, 20, 3), np.uint8), 100).shape
+        (50, 100, 3)
+    """
+    height, width = _picture("fit", image).shape[:2]
+    scale = check_integer("fit", "size", size, minimum=1) / max(height, width)
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.LANCZOS)).copy()
+
+
+def _picture(function: str, image: Any) -> np.ndarray:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        fail_type(function, "image", image, "a uint8 NumPy picture")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        fail(function, "image", f"shape {image.shape}", "(H, W, 3), at least one pixel")
+    return image
+
+
+def _host(array: Any) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+
+
+def _high(values: np.ndarray) -> float:
+    """A maximum for display that a few outliers do not set."""
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, DISPLAY_QUANTILE)) or 1.0 if finite.size else 1.0
+
+
+def _owner(masks: PseudoMasks) -> np.ndarray:
+    """(H, W) target of each pixel, -1 in void; of stuff targets that share a category's region, the first."""
+    regions = _host(masks.masks)
+    owner = np.where(regions.any(axis=0), regions.argmax(axis=0), -1) if len(regions) else _host(masks.instance)
+    return np.where(_host(masks.void), -1, owner)
+
+
+def _changes(photo: np.ndarray, before: np.ndarray, after: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    faint = 128 + np.asarray(Image.fromarray(photo).convert("L")) // 2
+    grey = np.repeat(faint[..., None], 3, axis=-1)
+    changed = (before != after) & (after >= 0)
+    grey[changed] = colors[after[changed]]
+    return grey
+
+
+def _paths(edges: np.ndarray, distances: np.ndarray) -> list[np.ndarray]:
+    """A few shortest paths of each supplier, from well-spread cells of its region back to its points."""
+    from scipy.ndimage import distance_transform_edt
+
+    from .geodesic import shortest_path
+
+    if len(distances) == 0:
+        return []
+    nearest = np.where(np.isfinite(distances.min(axis=0)), distances.argmin(axis=0), -1)
+    paths = []
+    for supplier, distance in enumerate(distances):
+        region = np.argwhere(nearest == supplier)
+        if len(region) == 0:
+            continue
+        gap = distance_transform_edt(distance > 0)[tuple(region.T)]
+        for _ in range(PATHS_PER_TARGET):
+            end = region[gap.argmax()]
+            paths.append(np.asarray(shortest_path(edges, distance, end)))
+            gap = np.minimum(gap, np.hypot(*(region - end).T))
+    return paths
