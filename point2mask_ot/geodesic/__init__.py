@@ -1,0 +1,10 @@
+"""Exact shortest paths from annotated points over the 8-connected pixel graph.
+
+The cost from a point to a pixel is the smallest sum of edge costs over all paths between them (the geodesic cost
+of Eq. 2-3), computed as Dijkstra's algorithm defines it: no raster-scan approximation.
+"""
+
+from ._distances import Partition, geodesic_distances, nearest_partition
+from ._paths import shortest_path
+
+__all__ = ["Partition", "geodesic_distances", "nearest_partition", "shortest_path"]

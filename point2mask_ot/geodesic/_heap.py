@@ -1,0 +1,162 @@
+"""Dijkstra's algorithm on the padded pixel graph with a monotone radix heap.
+
+Non-negative floats sort as their bits do, so the queue sorts integers. It is monotone: no key is smaller than
+``last``, the key that left it last. A key lies at the level of the highest base-16 digit in which it differs from
+``last``, in the bucket of its own digit there. When the smallest bucket lies above level 0 and holds several keys,
+``last`` moves to the smallest of them and all of them move to lower levels.
+
+An entry stays where it is when its pixel improves; it is dropped when it is met and its key is no longer its
+pixel's cost. Only the end of an edge that is settled first can improve the other, so there are never more entries
+than sources and edges: that is the size of the pool.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._jit import njit
+from ..grid import FORWARD_OFFSETS
+from ._bits import leading_zeros, trailing_zeros
+
+_DIGIT_BITS = 5
+_DIGITS = 1 << _DIGIT_BITS
+_LEVELS = -(-64 // _DIGIT_BITS)
+_END = -1  # of a list
+
+
+@njit()
+def pack_weights(edges: np.ndarray) -> np.ndarray:
+    """(H+2, W+2, 8) costs towards each neighbour in raster order: contiguous for a pixel, +inf out of the image.
+
+    The rim of one pixel spares the search every test of bounds. Entries of ``edges`` (4, H, W) for pairs that
+    leave the image are not read.
+    """
+    _, height, width = edges.shape
+    weights = np.full((height + 2, width + 2, 8), np.inf, edges.dtype)
+    for channel in range(4):
+        dy, dx = FORWARD_OFFSETS[channel]
+        for y in range(height - dy):
+            for x in range(max(0, -dx), width - max(0, dx)):
+                # In raster order the forward neighbours come last, and the opposite of place k is place 7 - k.
+                weights[y + 1, x + 1, 4 + channel] = edges[channel, y, x]
+                weights[y + 1 + dy, x + 1 + dx, 3 - channel] = edges[channel, y, x]
+    return weights
+
+
+def dijkstra(weights: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(H, W) cost of the cheapest path from any of ``sources`` (n, 2); +inf where there is none.
+
+    Args:
+        weights: what :func:`pack_weights` made, float32 or float64.
+        sources: int64 pixels, row then column.
+    """
+    cost = np.full(weights.shape[:2], np.inf, weights.dtype)
+    flat = cost.reshape(-1)
+    bits = flat.view(np.uint32 if weights.itemsize == 4 else np.uint64)
+    room = len(sources) + 4 * flat.size
+    _search(weights, sources, flat, bits, np.empty(room, bits.dtype), np.empty((room, 2), np.int32))
+    return cost[1:-1, 1:-1]
+
+
+@njit()
+def _search(
+    weights: np.ndarray, sources: np.ndarray, cost: np.ndarray, bits: np.ndarray, keys: np.ndarray, links: np.ndarray
+) -> None:
+    """Fill ``cost``, the flat padded grid.
+
+    ``bits`` is the memory of ``cost`` as unsigned integers. An entry of the queue is a key, and in ``links`` its
+    pixel and the next entry of its list. ``heads`` holds the first entry of each list, ``occupied`` a word for each
+    level whose bit d tells whether bucket d holds any.
+    """
+    rows, columns, _ = weights.shape
+    towards = weights.reshape(rows * columns, 8)
+    steps = (-columns - 1, -columns, -columns + 1, -1, 1, columns - 1, columns, columns + 1)
+    heads = np.full(_LEVELS * _DIGITS, _END, np.int32)
+    occupied = np.zeros(_LEVELS, np.uint64)
+    last = np.uint64(0)
+    used = 0
+    for y, x in sources:
+        cost[(y + 1) * columns + x + 1] = 0
+        keys[used], links[used] = 0, ((y + 1) * columns + x + 1, used - 1)
+        heads[0] = used
+        occupied[0] = 1
+        used += 1
+    free = _END
+    while True:
+        level = 0
+        while level < _LEVELS and occupied[level] == 0:
+            level += 1
+        if level == _LEVELS:
+            break
+        bucket = level * _DIGITS + int(trailing_zeros(occupied[level]))
+        entry = heads[bucket]
+        heads[bucket] = links[entry, 1]
+        if heads[bucket] == _END:
+            occupied[level] &= occupied[level] - np.uint64(1)
+        elif level > 0:
+            occupied[level] &= occupied[level] - np.uint64(1)
+            heads[bucket] = _END
+            last, free = _spread(entry, free, bits, keys, links, heads, occupied)
+            continue
+        last, here = np.uint64(keys[entry]), np.int64(links[entry, 0])
+        links[entry, 1] = free
+        free = entry
+        if last > bits[here]:
+            continue
+        settled = cost[here]
+        for k in range(8):
+            there = here + steps[k]
+            candidate = settled + towards[here, k]
+            if candidate < cost[there]:
+                cost[there] = candidate
+                if free == _END:
+                    entry = used
+                    used += 1
+                else:
+                    entry = free
+                    free = links[entry, 1]
+                keys[entry], links[entry, 0] = bits[there], there
+                level, bucket = _bucket(np.uint64(bits[there]), last)
+                links[entry, 1] = heads[bucket]
+                heads[bucket] = entry
+                occupied[level] |= np.uint64(1) << np.uint64(bucket % _DIGITS)
+
+
+@njit()
+def _bucket(key: np.uint64, last: np.uint64) -> tuple[int, int]:
+    """Level and bucket of a key."""
+    highest_bit = np.uint64(63) - leading_zeros((key ^ last) | np.uint64(1))
+    level = highest_bit // np.uint64(_DIGIT_BITS)
+    digit = (key >> level * np.uint64(_DIGIT_BITS)) & np.uint64(_DIGITS - 1)
+    return int(level), int(level * np.uint64(_DIGITS) + digit)
+
+
+@njit()
+def _spread(
+    first: int,
+    free: int,
+    bits: np.ndarray,
+    keys: np.ndarray,
+    links: np.ndarray,
+    heads: np.ndarray,
+    occupied: np.ndarray,
+) -> tuple[np.uint64, int]:
+    """Distribute a list of entries around its smallest key, the new ``last``; outdated entries become free."""
+    smallest = keys[first]
+    entry = links[first, 1]
+    while entry != _END:
+        smallest = min(smallest, keys[entry])
+        entry = links[entry, 1]
+    entry = first
+    while entry != _END:
+        rest = links[entry, 1]
+        if keys[entry] > bits[links[entry, 0]]:
+            links[entry, 1] = free
+            free = entry
+        else:
+            level, bucket = _bucket(np.uint64(keys[entry]), np.uint64(smallest))
+            links[entry, 1] = heads[bucket]
+            heads[bucket] = entry
+            occupied[level] |= np.uint64(1) << np.uint64(bucket % _DIGITS)
+        entry = rest
+    return np.uint64(smallest), free

@@ -1,0 +1,84 @@
+"""From annotated points, as users write them, to checked pixel indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checks import fail, fail_type
+
+
+def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, argument: str = "points_yx") -> np.ndarray:
+    """The pixel of each point: the one whose centre is nearest, ``floor(c + 0.5)``.
+
+    Args:
+        function: public function named in error messages.
+        points_yx: (N, 2) row and column, integers or floats: a list of pairs, a NumPy array or a CPU tensor.
+        height: H of the image.
+        width: W of the image.
+        argument: name of the argument in error messages.
+
+    Returns:
+        (N, 2) int64; N may be zero.
+
+    Raises:
+        ArgumentTypeError: not numbers, or a ragged list.
+        ArgumentError: not (N, 2), not finite, on another device than the host, or outside the image.
+    """
+    points = host_array(function, argument, points_yx)
+    if points.size == 0 and points.ndim <= 2:
+        return np.zeros((0, 2), np.int64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        fail(function, argument, f"shape {points.shape}", "(N, 2): row, column")
+    if not np.isfinite(points).all():
+        fail(function, argument, "NaN or infinity", "finite coordinates")
+    pixels = np.floor(points + 0.5) if points.dtype.kind == "f" else points
+    inside = (pixels >= 0) & (pixels < (height, width))
+    if not inside.all():
+        y, x = points[int(np.argmin(inside.all(1)))].tolist()
+        swapped = (pixels >= 0) & (pixels < (width, height))
+        hint = " (x before y? the swapped coordinates would fit)" if swapped.all() else ""
+        fail(function, argument, f"({y:g}, {x:g})", f"row, column inside the {height}x{width} image{hint}")
+    return pixels.astype(np.int64)
+
+
+def target_list(function: str, target: Any) -> list[int]:
+    """The target of each point as plain integers.
+
+    Raises:
+        ArgumentTypeError: not a list of integers.
+    """
+    ids = host_array(function, "target", target)
+    if ids.size and (ids.ndim != 1 or not (ids == np.floor(ids)).all()):
+        fail_type(function, "target", target, "(N,) integers")
+    return ids.reshape(-1).astype(np.int64).tolist()
+
+
+def check_targets(function: str, target: Sequence[int], num_points: int) -> None:
+    """Refuse another length than the points, ids that are not 0..K-1, and a target without a point."""
+    if len(target) != num_points:
+        fail(function, "target", f"{len(target)} entries", f"one for each of the {num_points} points")
+    present = sorted(set(target))
+    if present != list(range(len(present))):
+        fail(function, "target", f"ids {present!s:.80}", "0..K-1, with a point for each target")
+
+
+def host_array(function: str, argument: str, values: Any) -> np.ndarray:
+    """A float64 or int64 copy of numbers that lie on the host."""
+    check_on_host(function, argument, values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError):  # a ragged list, or a tensor that has no NumPy form
+        fail_type(function, argument, values, "numbers in a regular shape")
+    if array.dtype.kind not in "iuf":
+        fail_type(function, argument, values, "integers or floats")
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def check_on_host(function: str, argument: str, values: Any) -> None:
+    """Refuse a tensor on another device: points are annotations, made and kept on the host."""
+    device = getattr(values, "device", "cpu")
+    if getattr(device, "type", device) != "cpu":
+        fail(function, argument, f"a tensor on {device}", "host data: call .cpu() first")
