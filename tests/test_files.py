@@ -209,7 +209,7 @@ JSON_REFUSED = {
     "too deep": (b"[" * 65 + b"]" * 65, "65 deep"),
     "far too deep": (b'{"a":' * 200_000, "200000 deep"),
     "deep after a quoted bracket": (b'["\\\\\\"]]]]"' + b",[" * 70, "71 deep"),
-    "too large": (b"[" + b"1," * 1000 + b"1]", "at most 1000 bytes"),
+    "too large": (b"[" + b"1," * 1000 + b"1]", "1 to 1000 bytes"),
 }
 
 

@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ COIN, TABLE, CLOTH = Category(3, "coin", True, (9, 8, 7)), Category(0, "table", 
 CATEGORIES = (TABLE, COIN, CLOTH)
 
 per_example_folder = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -113,6 +115,11 @@ def test_channels_put_things_first():
     assert list(category_channels(VOC_CATEGORIES)) == [*range(1, 21), 0]
     with pytest.raises(ArgumentError, match="category id 3 twice"):
         category_channels([COIN, COIN])
+
+
+def test_needs_neither_torch_nor_numba():
+    code = "import sys, point2mask_ot.panoptic; print({'torch', 'numba', 'scipy', 'cv2'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
 # COCO panoptic
@@ -336,6 +343,7 @@ WRITE_REFUSED = {
     "name outside": ([PanopticImage([[0]], (), 1, "../a.jpg")], "stays inside"),
     "absolute name": ([PanopticImage([[0]], (), 1, "/a.jpg")], "stays inside"),
     "name behind a link": ([PanopticImage([[0]], (), 1, "link/a.jpg")], "stays inside"),
+    "no image": ([np.zeros((1, 1))], "expected PanopticImage"),
     "name of a link": ([PanopticImage([[0]], (), 1, "alias.jpg")], "stays inside"),
 }
 
@@ -353,6 +361,13 @@ def test_coco_write_refuses(case, tmp_path):
     assert reason in str(refusal.value)
     assert not (tmp_path / "a.json").exists()
     assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_coco_info_must_be_json(tmp_path):
+    for info in ({"rate": float("nan")}, {"when": object()}):
+        with pytest.raises(ArgumentError, match=r"^write_coco_panoptic: argument 'info': got .*; expected"):
+            write_coco_panoptic([ONE], tmp_path / "a.json", tmp_path / "png", CATEGORIES, info=info)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

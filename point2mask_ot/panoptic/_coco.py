@@ -202,6 +202,10 @@ def write_coco_panoptic(
     """
     by_id = check_categories(_WRITE, categories)
     origin_of(_WRITE, "json_path", json_path)
+    try:
+        json.dumps(info, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        fail(_WRITE, "info", error, "a JSON object with finite numbers")
     folder = make_folder(png_dir, function=_WRITE, argument="png_dir")
     index: dict[int | str, dict[str, Any]] = {}
     masks: dict[str, dict[str, Any]] = {}

@@ -102,21 +102,23 @@ def read_bytes(origin: Origin, max_bytes: int) -> bytes:
     """The whole of a regular, non-empty file of at most ``max_bytes``."""
     try:
         status = os.stat(origin.path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            origin.fail("not a regular file", "a file")
-        if status.st_size > max_bytes:
-            origin.fail(f"{status.st_size} bytes", f"at most {max_bytes} bytes")
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        origin.fail(_reason(error), "a file", error)
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        origin.fail("not a regular file", "a file")
+    if not 0 < status.st_size <= max_bytes:
+        got = f"{status.st_size} bytes" if status.st_size else "an empty file"
+        origin.fail(got, f"1 to {max_bytes} bytes")
+    try:
         with open(origin.path, "rb") as file:
-            data = file.read(max_bytes + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileError):
-            raise
-        origin.fail(getattr(error, "strerror", None) or error, "a readable file", error)
-    if not data:
-        origin.fail("an empty file", "content")
-    if len(data) > max_bytes:
-        origin.fail(f"more than {max_bytes} bytes", f"at most {max_bytes} bytes")
-    return data
+            return file.read(status.st_size)
+    except OSError as error:
+        origin.fail(_reason(error), "a readable file", error)
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, without the path that the message names anyway."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def read_json(
@@ -189,7 +191,7 @@ def make_folder(path: str | os.PathLike[str], *, function: str, argument: str) -
         for folder in missing:
             _sync_folder(folder.parent)
     except OSError as error:
-        origin.fail(error.strerror or error, "a folder that can be created", error)
+        origin.fail(_reason(error), "a folder that can be created", error)
     return origin.path
 
 
@@ -216,7 +218,7 @@ def atomic_write(
     """
     origin = origin_of(function, argument, path)
     target = origin.path
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         try:
             with open(temporary, "xb") as file:
@@ -229,7 +231,7 @@ def atomic_write(
             raise
         _sync_folder(target.parent)
     except OSError as error:
-        origin.fail(error.strerror or error, "a file that can be written", error)
+        origin.fail(_reason(error), "a file that can be written", error)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -206,7 +206,9 @@ def check_categories(function: str, categories: Iterable[Category]) -> dict[int,
 
 
 def check_segments(function: str, argument: str, image: PanopticImage, categories: Mapping[int, Category]) -> None:
-    """Refuse segments of an unknown category, or that are a thing where their category is stuff."""
+    """Refuse what is no image, and segments of an unknown category or that are a thing where that is stuff."""
+    if not isinstance(image, PanopticImage):
+        fail_type(function, argument, image, "PanopticImage")
     for segment in image.segments:
         category = categories.get(segment.category_id)
         if category is None or category.is_thing != segment.is_thing:

@@ -80,15 +80,6 @@ def read_label_png(origin: Origin, mode: str, max_pixels: int) -> np.ndarray:
     return np.array(image)
 
 
-def picture_size(origin: Origin) -> tuple[int, int]:
-    """(H, W) from the file's header alone."""
-    try:
-        with Image.open(origin.path, formats=_PICTURE_FORMATS) as image:
-            return image.height, image.width
-    except Exception as error:
-        origin.fail(f"no readable picture ({error})", f"one of {', '.join(_PICTURE_FORMATS)}", error)
-
-
 def _decode(
     origin: Origin, formats: tuple[str, ...], modes: tuple[str, ...], max_pixels: int
 ) -> tuple[Image.Image, object]:

@@ -22,6 +22,7 @@ _READ, _WRITE = "read_points", "write_points"
 _MAX_BYTES = 2**26
 _COLUMNS = ("x", "y", "category", "target", "isthing")
 _BACKGROUND = "background"
+_FAR = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,28 +93,32 @@ def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None =
         origin.fail("no points", "at least one point")
     channels = category_channels(categories)
     ordered = tuple(sorted(categories, key=lambda category: channels[category.id]))
-    target_of: dict[Any, int] = {}
-    target_category: list[int] = []
-    targets, points = [], []
-    for click in clicks:
-        points.append(_coordinates(origin, click, shape))
-        channel = channels[_category(origin, click, categories).id]
-        key: Any = ("target", str(click.target))
-        if click.target is None:
-            key = ("point", len(points)) if ordered[channel].is_thing else ("stuff", channel)
-        target = target_of.setdefault(key, len(target_of))
-        if target == len(target_category):
-            target_category.append(channel)
-        elif target_category[target] != channel:
-            names = sorted((ordered[channel].name, ordered[target_category[target]].name))
-            origin.fail(f"{click.where}: target {click.target!r} in {names}", "one category for each target")
-        targets.append(target)
-    is_thing = np.array([ordered[channel].is_thing for channel in target_category])
-    points_yx = np.array(points)
+    points_yx = np.array([_coordinates(origin, click, shape) for click in clicks])
     if (points_yx == np.rint(points_yx)).all():
         points_yx = points_yx.astype(np.int64)
-    labels = PointTargets(points_yx, np.array(targets), np.array(target_category), is_thing)
-    return LabelledPoints(labels, ordered)
+    target, channel = _targets(origin, clicks, ordered)
+    is_thing = np.array([ordered[c].is_thing for c in channel])
+    return LabelledPoints(PointTargets(points_yx, np.array(target), np.array(channel), is_thing), ordered)
+
+
+def _targets(origin: Origin, clicks: Sequence[_Click], categories: Sequence[Category]) -> tuple[list[int], list[int]]:
+    """The target of each click, and the category of each target as an index."""
+    number: dict[Any, int] = {}
+    target_channel: list[int] = []
+    targets = []
+    for position, click in enumerate(clicks):
+        channel = _channel(origin, click, categories)
+        key: Any = ("target", str(click.target))
+        if click.target is None:
+            key = ("point", position) if categories[channel].is_thing else ("stuff", channel)
+        target = number.setdefault(key, len(number))
+        if target == len(target_channel):
+            target_channel.append(channel)
+        elif target_channel[target] != channel:
+            names = sorted((categories[channel].name, categories[target_channel[target]].name))
+            origin.fail(f"{click.where}: target {click.target!r} in {names}", "one category for each target")
+        targets.append(target)
+    return targets, target_channel
 
 
 def _coordinates(origin: Origin, click: _Click, shape: tuple[int, int] | None) -> tuple[float, float]:
@@ -122,8 +127,8 @@ def _coordinates(origin: Origin, click: _Click, shape: tuple[int, int] | None) -
         x, y = float(click.x), float(click.y)
     except (TypeError, ValueError, OverflowError):
         x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        origin.fail(f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}", "two finite numbers")
+    if not (abs(x) < _FAR and abs(y) < _FAR):
+        origin.fail(f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}", f"two numbers below {_FAR} in size")
     if shape is not None and not _inside(y, x, shape):
         hint = " (x and y swapped?)" if _inside(x, y, shape) else ""
         origin.fail(f"{click.where}: x={x:g}, y={y:g}", f"a point inside HxW = {shape[0]}x{shape[1]}{hint}")
@@ -135,10 +140,10 @@ def _inside(row: float, column: float, shape: tuple[int, int]) -> bool:
     return -0.5 <= row < shape[0] - 0.5 and -0.5 <= column < shape[1] - 0.5
 
 
-def _category(origin: Origin, click: _Click, categories: Sequence[Category]) -> Category:
-    for category in categories:
+def _channel(origin: Origin, click: _Click, categories: Sequence[Category]) -> int:
+    for channel, category in enumerate(categories):
         if click.category == (category.id if type(click.category) is int else category.name):
-            return category
+            return channel
     known = [category.name for category in categories]
     hint = suggestion(click.category, known)
     origin.fail(f"{click.where}: category {click.category!r:.80}", f"one of {known}{hint}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fail, fail_type
+from ..checks import fail
 from ._images import Category, PanopticImage, check_categories, check_segments, runs
 
 _NAME = "panoptic_quality"
@@ -121,9 +121,7 @@ def panoptic_quality(
     by_id = check_categories(_NAME, categories)
     order = np.array(sorted(by_id))
     counts = np.zeros((4, len(order)))
-    for prediction, truth in _pairs(predictions, truths):
-        for argument, image in (("predictions", prediction), ("truths", truth)):
-            check_segments(_NAME, argument, image, by_id)
+    for prediction, truth in _pairs(predictions, truths, by_id):
         counts += _count(prediction, truth, order)
     per_class = {
         category_id: ClassQuality(int(tp), int(fp), int(fn), float(iou))
@@ -135,15 +133,14 @@ def panoptic_quality(
 
 
 def _pairs(
-    predictions: Iterable[PanopticImage], truths: Iterable[PanopticImage]
+    predictions: Iterable[PanopticImage], truths: Iterable[PanopticImage], categories: Mapping[int, Category]
 ) -> Iterator[tuple[PanopticImage, PanopticImage]]:
     """The pairs, each checked; zip(strict=True) with an error of our own."""
     for position, pair in enumerate(zip_longest(predictions, truths, fillvalue=_END)):
         for argument, image in zip(("predictions", "truths"), pair, strict=True):
             if image is _END:
                 fail(_NAME, argument, f"{position} images", "as many predictions as truths")
-            if not isinstance(image, PanopticImage):
-                fail_type(_NAME, argument, image, "PanopticImage objects")
+            check_segments(_NAME, argument, image, categories)
         prediction, truth = pair
         if prediction.image_id != truth.image_id or prediction.size != truth.size:
             got = f"image {prediction.image_id!r} of size {prediction.size} at position {position}"

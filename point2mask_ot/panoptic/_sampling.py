@@ -43,7 +43,8 @@ def sample_points(
     """Draw n different random pixels of each segment; all pixels of a segment that has fewer.
 
     The draw depends on (seed, image id, segment id) and the mask alone: not on the order of pictures or segments,
-    the number of workers, or the version of NumPy. Void and crowd regions get no point.
+    the number of workers, or the version of NumPy; with the uniform sampler, the one point drawn for n = 1 is the
+    first of those for a larger n. Void and crowd regions get no point.
 
     Args:
         image: a picture's true segments.

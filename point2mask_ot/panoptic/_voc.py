@@ -20,7 +20,7 @@ from ._images import (
     check_categories,
     check_segments,
 )
-from ._pictures import MAX_PIXELS, encode_png, picture_size, read_label_png
+from ._pictures import MAX_PIXELS, encode_png, read_label_png
 
 _READ, _WRITE = "read_voc", "write_voc"
 _VOID = 255
@@ -74,8 +74,8 @@ class VocPanoptic(PanopticDataset):
         return where, read_label_png(where, "P", self.max_pixels)
 
     def _size(self, entry: ImageEntry) -> tuple[int, int]:
-        path = safe_join(self.root, f"{_CLASSES}/{entry.mask_file}", function=_READ, argument="root")
-        return picture_size(Origin(_READ, "root", path))
+        height, width = self._labels(_CLASSES, entry)[1].shape
+        return height, width
 
 
 def read_voc(
