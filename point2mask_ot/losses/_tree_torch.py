@@ -152,7 +152,7 @@ def tree_filter(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor)
     """(B, C, N) values, (B, N) affinities, order and parents: the sum over the image of path affinity * value."""
     jumps = _jumps(affinity, order, parent)
     total = _from_root(_own_share(_to_root(_rows(values), jumps), jumps), jumps)
-    return total.view(len(values), -1, values.shape[1]).transpose(1, 2).contiguous()
+    return total.view(len(values), -1, values.shape[1]).transpose(1, 2).clone(memory_format=torch.contiguous_format)
 
 
 def affinity_gradient(left: Tensor, right: Tensor, affinity: Tensor, order: Tensor, parent: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type
 from . import _tree_ops
-from ._inputs import check_labels, check_picture, read_batch
+from ._inputs import check_labels, check_picture, picture_like, read_batch
 
 Backend = Literal["auto", "numba", "torch"]
 
@@ -260,7 +260,7 @@ def tree_affinity_loss(
     if mask is not None:
         scores = scores.masked_fill(~mask[:, None], 0)
     P = scores.softmax(1, dtype=compute_dtype(scores))
-    difference = (P - _filter(P, nodes, theta, True, backend)).abs().sum(1)
+    difference = _filter(P, nodes, theta, True, backend).sub_(P).abs().sum(1)
     per_image = torch.where(areas[region], difference, 0).sum((1, 2)) / areas[norm].sum((1, 2)).clamp_min(1)
     return restore(per_image.mean() + verdict.to(P.dtype))
 
@@ -288,7 +288,9 @@ def _filter(values: Tensor, nodes: _Nodes, theta: float, normalize: bool, backen
     total: Tensor = _tree_ops.tree_filter(flat, affinity, nodes.order, nodes.parent, backend)
     if normalize:
         ones = torch.ones_like(flat[:, :1])
-        total = total / _tree_ops.tree_filter(ones, affinity, nodes.order, nodes.parent, backend)
+        mass = _tree_ops.tree_filter(ones, affinity, nodes.order, nodes.parent, backend)
+        # The quotient's gradient by the mass needs the dividend; without it the map is ours to overwrite.
+        total = total / mass if mass.requires_grad else total.div_(mass)
     return total.view(values.shape)
 
 
@@ -315,14 +317,7 @@ def _picture_nodes(
     function: str, picture: Tensor | None, scores: Tensor, valid: Tensor | None, imagenet: bool, backend: str
 ) -> tuple[_Nodes, Tensor]:
     """The tree of an sRGB picture at the size of the scores, and the verdict on its values."""
-    if picture is None or not picture.is_floating_point():
-        fail_type(function, "image", picture, "a floating-point picture or a SpanningTree")
-    if picture.ndim != 4 or len(picture) != len(scores) or 0 in picture.shape:
-        got, expected = tuple(picture.shape), tuple(scores.shape)
-        fail(function, "image", f"shape {got}", f"(3, h, w) for each of 'logits', {expected}")
-    picture = picture.detach().to(compute_dtype(picture))
-    if picture.shape[-2:] != scores.shape[-2:]:
-        picture = torch.nn.functional.interpolate(picture, scores.shape[-2:], mode="bilinear", align_corners=False)
+    picture = picture_like(function, "image", picture, scores)
     verdict = check_picture(function, "image", picture, valid)
     if imagenet:
         channels = zip(picture.unbind(1), _IMAGENET_STD, strict=True)
