@@ -87,7 +87,7 @@ def sinkhorn(
         >>> M = np.array([[0.0, 1.0, 4.0], [4.0, 1.0, 0.0]])
         >>> result = sinkhorn(np.array([2, 1]), np.ones(3), M, reg=0.5)
         >>> result.labels.tolist(), result.plan.round(2).tolist()
-        ([0, 0, 1], [[1.0, 0.96, 0.04], [0.0, 0.04, 0.96]])
+        ([0, 0, 1], [[1.0, 0.98, 0.02], [0.0, 0.02, 0.98]])
     """
     name = "sinkhorn"
     reg = check_number(name, "reg", reg, above=0.0)
@@ -244,7 +244,7 @@ def _entropic_plan(f: torch.Tensor, g: torch.Tensor, M: torch.Tensor, reg: float
     for image in range(M.shape[0]):
         for i in range(0, M.shape[1], step):
             rows = slice(i, i + step)
-            plan[image, rows] = torch.exp((f[image, rows, None] + g[image] - M[image, rows]) / reg)
+            plan[image, rows] = torch.exp((f[image, rows, None] - M[image, rows] + g[image]) / reg)
     return plan
 
 

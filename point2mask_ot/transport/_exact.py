@@ -53,7 +53,7 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float) -> Assignment:
     f, used = np.zeros(len(capacity)), 0
     if span > 0:
         problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span)
-        f, _, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
+        f, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
     width = 20 * reg
     while True:
         # Beyond this width nobody is screened out, and the outcome stands however far the prices move.

@@ -69,7 +69,7 @@ def exp2(t: Any) -> Any:
     raise NotImplementedError("exp2 is a name for compiled kernels only")
 
 
-@overload(exp2, jit_options={"fastmath": VECTOR_MATH}, inline="always")
+@overload(exp2, jit_options={"fastmath": VECTOR_MATH})
 def _exp2(t: Any) -> Any:
     if t == types.float32:
         return _exp2_float32

@@ -38,7 +38,7 @@ class Passes(Protocol):
 
     def rounds(
         self, f: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float, limit: int, precise: bool
-    ) -> tuple[int, float, np.ndarray]: ...
+    ) -> tuple[int, np.ndarray]: ...
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]: ...
 
@@ -98,11 +98,11 @@ class Point:
         return self.capacities - self.masses
 
 
-def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, float, int]:
+def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, int]:
     """Climb from f until the L1 error of the capacities over the mass is at most tol.
 
     Returns:
-        The potentials, their error, and the number of passes made, which is at most ``limit`` and a few.
+        The potentials and the number of passes made, which is at most ``limit`` and a few.
     """
     precise = not problem.passes.single
     here = problem.at(f, precise)
@@ -117,7 +117,7 @@ def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np
         step = _direction(problem, here, cap)
         here, cap, tries = _search(problem, here, step, cap, precise)
         used += tries
-    return here.f, here.error, used
+    return here.f, used
 
 
 def _direction(problem: Semidual, here: Point, cap: float) -> np.ndarray:
@@ -180,7 +180,7 @@ _LEVELS = ((64, 3e-3), (16, 1e-3), (4, 4e-4))
 """One pixel in so many, and the smallest ``reg`` over the range of the costs for which that sample is enough."""
 
 
-def maximise(problem: Semidual, tol: float, limit: int) -> tuple[np.ndarray, float, int]:
+def maximise(problem: Semidual, tol: float, limit: int) -> tuple[np.ndarray, int]:
     """Maximise the semi-dual from nothing: large ``reg`` first, on samples of the pixels first.
 
     Returns:
@@ -195,14 +195,14 @@ def maximise(problem: Semidual, tol: float, limit: int) -> tuple[np.ndarray, flo
         smallest = max(problem.reg, share * problem.span)
         sample = _sampled(problem, stride, random)
         for reg in _annealed(first, smallest):
-            f, _, _ = ascend(replace(sample, reg=reg), f, tol=1e-2, limit=30)
+            f, _ = ascend(replace(sample, reg=reg), f, tol=1e-2, limit=30)
         first = smallest
-    used, error = 0, math.inf
+    used = 0
     for reg in _annealed(first, problem.reg):
         goal = tol if reg == problem.reg else max(tol, 2e-2)
-        f, error, made = ascend(replace(problem, reg=reg), f, goal, limit - used)
+        f, made = ascend(replace(problem, reg=reg), f, goal, limit - used)
         used += made
-    return f, error, used
+    return f, used
 
 
 def _annealed(first: float, last: float) -> Iterator[float]:

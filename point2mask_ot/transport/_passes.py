@@ -108,7 +108,7 @@ class CpuPasses:
 
     def rounds(
         self, f: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float, limit: int, precise: bool
-    ) -> tuple[int, float, np.ndarray]:
+    ) -> tuple[int, np.ndarray]:
         """Sinkhorn rounds; changes ``f``.
 
         Args:
@@ -121,7 +121,7 @@ class CpuPasses:
             precise: compute in float64 even if M is float32.
 
         Returns:
-            The number of rounds made, that error, and the potentials before the last update.
+            The number of rounds made and the potentials before the last update.
         """
         dtype = np.dtype(np.float64 if precise else self.M.dtype)
         bits_kept = 24.0 if dtype == np.float32 else 40.0
@@ -141,7 +141,7 @@ class CpuPasses:
                 done += 1
             if lost.any():
                 self._find_lost(f, before, a, reg, tau, lost)
-        return done, error, before
+        return done, before
 
     def _find_lost(
         self, f: np.ndarray, before: np.ndarray, a: np.ndarray, reg: float, tau: float, lost: np.ndarray

@@ -13,6 +13,7 @@ from ._newton import Passes, Semidual, ascend, maximise
 from ._torch import TorchPasses
 
 if TYPE_CHECKING:
+    from ._exact import Assignment
     from ._passes import CpuPasses
 
 Method = Literal["sinkhorn", "newton", "exact"]
@@ -55,15 +56,29 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """What every method returns; ``flow`` lists (supplier * N + pixel, mass) of an unregularised plan."""
+    """What every method returns.
+
+    Attributes:
+        f: (K,) supplier potentials.
+        g: (N,) pixel potentials, -inf without demand.
+        labels: (N,) int64.
+        cost: ``<P, M>``.
+        masses: (K,) row sums of the plan.
+        pixel_error: L1 error of its column sums.
+        iterations: rounds or passes made.
+        flow: (supplier * N + pixel, mass) of the entries of an unregularised plan.
+        error: L1 error of both marginals over the mass; filled in last.
+    """
 
     f: np.ndarray
     g: Any
     labels: Any
     cost: float
-    error: float
+    masses: np.ndarray
+    pixel_error: float
     iterations: int
     flow: tuple[np.ndarray, np.ndarray] | None = None
+    error: float = math.inf
 
 
 def solve_one(problem: Problem, options: Options) -> Solution:
@@ -72,20 +87,19 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     rows = np.flatnonzero(a > 0)
     stranded = _stranded(problem.M, a, b)
     served = np.where(stranded, 0.0, b)
+    supply = a
     if not served.any():
-        return _nothing_served(problem, a)
-    # What cannot be served is missing from the total: capacities shrink with it.
-    a_served = a * (served.sum() / b.sum()) if stranded.any() else a
-    if options.method == "exact":
-        solution = _exact(problem, a_served, served, rows, options)
-    else:
-        solution = _entropic(problem, a_served, served, rows, options)
-    missing = float(b[stranded].sum() / b.sum())
-    return replace(
-        solution,
-        f=np.where(a > 0, solution.f, -math.inf),
-        error=solution.error * (1 - missing) + 2 * missing,
-    )
+        solution = _nothing(problem, options)
+    elif options.method == "sinkhorn":
+        solution = _sinkhorn(problem, a, served, rows, options)
+    else:  # the other methods need equal totals
+        supply = a * (served.sum() / b.sum()) if stranded.any() else a
+        method = _newton if options.method == "newton" else _exact
+        solution = method(problem, supply, served, rows, options)
+    # A soft problem settles on capacities of its own; a hard one is held to those that were asked for.
+    capacities = supply * np.exp(-solution.f / options.tau) if math.isfinite(options.tau) else a
+    missed = np.abs(solution.masses - capacities).sum() + solution.pixel_error + b[stranded].sum()
+    return replace(solution, f=np.where(a > 0, solution.f, -math.inf), error=float(missed / b.sum()))
 
 
 def _stranded(M: torch.Tensor, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -94,10 +108,13 @@ def _stranded(M: torch.Tensor, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray((live.amin(dim=0) == math.inf).cpu()) & (b > 0)
 
 
-def _nothing_served(problem: Problem, a: np.ndarray) -> Solution:
-    pixels = len(problem.b)
-    idle = np.full(pixels, -math.inf)
-    return Solution(np.zeros(len(a)), idle, np.zeros(pixels, np.int64), 0.0, 2.0, 0, _padded([], [], problem))
+def _nothing(problem: Problem, options: Options) -> Solution:
+    K, N = problem.M.shape
+    device = problem.M.device
+    g = torch.full((N,), -math.inf, dtype=torch.float64, device=device)
+    labels = torch.zeros(N, dtype=torch.int64, device=device)
+    flow = _padded([], [], problem) if options.method == "exact" else None
+    return Solution(np.zeros(K), g, labels, 0.0, np.zeros(K), 0.0, 0, flow)
 
 
 def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
@@ -114,22 +131,13 @@ def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Metho
     return CpuPasses(problem.M.numpy(), b, rows, cut)
 
 
-def _entropic(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
     passes = _passes(problem, b, rows, options)
-    mass = float(b.sum())
-    if options.method == "sinkhorn":
-        f = np.zeros(len(a))
-        precise = not passes.single or _beyond_float32(problem.span, options)
-        iterations, _, before = passes.rounds(
-            f, a, options.reg, options.tau, options.tol * mass, options.max_iter, precise
-        )
-    else:
-        f, iterations = _newton(problem, a, passes, options)
-        before = f
-    found = passes.read_out(before, f, options.reg)
-    capacities = a * np.exp(-f / options.tau)
-    error = (np.abs(found["masses"] - capacities).sum() + found["pixel_error"]) / mass
-    return Solution(f, found["g"], found["labels"], found["cost"], float(error), iterations)
+    f = np.zeros(len(a))
+    precise = not passes.single or _beyond_float32(problem.span, options)
+    tol = options.tol * float(b.sum())
+    made, before = passes.rounds(f, a, options.reg, options.tau, tol, options.max_iter, precise)
+    return Solution(f, iterations=made, **passes.read_out(before, f, options.reg))
 
 
 def _beyond_float32(span: float, options: Options) -> bool:
@@ -138,20 +146,29 @@ def _beyond_float32(span: float, options: Options) -> bool:
     return bits > 2.0**16 or 0 <= options.tol < max(5e-6, 1e-7 * span / options.reg)
 
 
-def _newton(problem: Problem, a: np.ndarray, passes: Passes, options: Options) -> tuple[np.ndarray, int]:
+def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+    passes = _passes(problem, b, rows, options)
     semidual = Semidual(passes, a, options.reg, options.tau, problem.span)
     goal = 0.9 * options.tol  # the read-out rounds differently
-    if options.reg < _SMALL_REG * problem.span and options.backend == "numba" and options.tau == math.inf:
-        from ._exact import assign
+    start = _exact_prices(problem, a, b, options)
+    if start is None:
+        f, made = maximise(semidual, goal, options.max_iter)
+    else:
+        f, made = ascend(semidual, start.f, goal, options.max_iter)
+        made += start.passes
+    return Solution(f, iterations=made, **passes.read_out(f, f, options.reg))
 
-        units = _units(a, passes.b, problem.resolution)
-        if units is not None:
-            unit_passes = _cpu_passes(problem, (passes.b > 0).astype(np.float64), passes.rows, "exact")
-            start = assign(unit_passes, units, problem.span)
-            f, _, used = ascend(semidual, start.f, goal, options.max_iter)
-            return f, used + start.passes
-    f, _, used = maximise(semidual, goal, options.max_iter)
-    return f, used
+
+def _exact_prices(problem: Problem, a: np.ndarray, b: np.ndarray, options: Options) -> Assignment | None:
+    """Where Newton starts if ``reg`` is so small that falling towards it would stall."""
+    small = options.reg < _SMALL_REG * problem.span and math.isinf(options.tau) and options.backend == "numba"
+    units = _units(a, b, problem.resolution) if small else None
+    if units is None:
+        return None
+    from ._exact import assign
+
+    passes = _cpu_passes(problem, (b > 0).astype(np.float64), np.flatnonzero(units), "exact")
+    return assign(passes, units, problem.span)
 
 
 def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None:
@@ -169,7 +186,6 @@ def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None
 def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
     from ._exact import assign, screen
 
-    mass = float(b.sum())
     units = _units(a, b, problem.resolution)
     costs = problem.M.numpy()
     if units is not None:
@@ -187,11 +203,11 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
     best_owner, best = screen(passes, f)
     labels = _largest_entry(best_owner, supplier, pixel, moved)
     g = np.where(b > 0, -best, -math.inf)
-    rows_missed = np.abs(np.bincount(supplier, moved, len(a)) - a).sum()
-    pixels_missed = np.abs(np.bincount(pixel, moved, len(b)) - b).sum()
+    masses = np.bincount(supplier, moved, len(a))
+    pixel_error = float(np.abs(np.bincount(pixel, moved, len(b)) - b).sum())
     cost = float((costs[supplier, pixel].astype(np.float64) * moved).sum())
-    error = float(rows_missed + pixels_missed) / mass
-    return Solution(f, g, labels, cost, error, iterations, _padded(supplier * len(b) + pixel, moved, problem))
+    entries = _padded(supplier * len(b) + pixel, moved, problem)
+    return Solution(f, g, labels, cost, masses, pixel_error, iterations, entries)
 
 
 def _largest_entry(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, mass: np.ndarray) -> np.ndarray:

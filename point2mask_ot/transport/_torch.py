@@ -55,7 +55,7 @@ class TorchPasses:
 
     def rounds(
         self, f: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float, limit: int, precise: bool
-    ) -> tuple[int, float, np.ndarray]:
+    ) -> tuple[int, np.ndarray]:
         """Sinkhorn rounds; changes ``f``. Without a tolerance the host never waits for the device."""
         dtype = torch.float64 if precise else self.M.dtype
         costs, log_b = self._costs.to(dtype), self._demand.log().to(dtype)
@@ -78,7 +78,7 @@ class TorchPasses:
         before = f.copy()
         before[self.rows] = old.cpu().numpy()
         f[self.rows] = new.cpu().numpy()
-        return done, error, before
+        return done, before
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
