@@ -83,7 +83,7 @@ def check_number(
         maximum: largest value allowed.
         infinite: accept ``+inf``.
     """
-    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or getattr(value, "ndim", 0):
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or bool(getattr(value, "ndim", None)):
         fail_type(function, argument, value, "a number")
     number = float(value)
     bounds = [

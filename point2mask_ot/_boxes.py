@@ -1,0 +1,55 @@
+"""Bounding boxes of masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .types import PointTargets
+
+
+def mask_boxes(masks: torch.Tensor) -> torch.Tensor:
+    """(K, H, W) bool -> (K, 4) float32 xyxy, right and bottom exclusive; NaN for an empty mask."""
+    spans = []
+    for axis in (1, 2):  # rows are summed away for x, columns for y
+        hit = masks.any(dim=axis).to(torch.uint8)
+        first = hit.argmax(1)
+        last = hit.shape[1] - hit.flip(1).argmax(1)
+        spans.append((first, last))
+    (left, right), (top, bottom) = spans
+    boxes = torch.stack([left, top, right, bottom], dim=1).to(torch.float32)
+    boxes[~masks.flatten(1).any(1)] = torch.nan
+    return boxes
+
+
+def components_with_points(masks: torch.Tensor, pixels: np.ndarray, target: np.ndarray) -> torch.Tensor:
+    """Keep of each (K, H, W) mask the 8-connected components that hold a point of its target (found on the host).
+
+    A mask that holds none of its points keeps everything.
+    """
+    from scipy import ndimage
+
+    kept = masks.cpu().numpy().copy()
+    for index, mask in enumerate(kept):
+        parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+        hit = np.setdiff1d(parts[tuple(pixels[target == index].T)], [0])
+        if hit.size:
+            kept[index] = np.isin(parts, hit)
+    return torch.from_numpy(kept).to(masks.device)
+
+
+def replace_empty(boxes: torch.Tensor, rule: str, targets: PointTargets, size: tuple[int, int]) -> torch.Tensor:
+    """Fill the NaN boxes of empty masks by ``rule``: ``"skip"``, ``"point"`` or ``"centre"``."""
+    if rule == "skip":
+        return boxes
+    height, width = size
+    boxes = boxes.clone()
+    for index in torch.nonzero(boxes[:, 0].isnan()).flatten().tolist():
+        if rule == "centre":
+            box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
+        else:
+            points = targets.points_yx[targets.target == index]
+            (top, left), (bottom, right) = points.min(0), points.max(0) + 1
+            box = (left, top, right, bottom)
+        boxes[index] = torch.tensor(box, dtype=boxes.dtype, device=boxes.device)
+    return boxes

@@ -1,0 +1,147 @@
+"""The ``point2mask`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .checks import ArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .panoptic import LabelledPoints
+    from .types import PseudoMasks
+
+DEMO_PICTURE = "coins"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program's name; default ``sys.argv[1:]``.
+
+    Returns:
+        Exit status: 0, or 2 with a message on standard error when an input is refused.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except ArgumentError as error:
+        print(f"point2mask: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="point2mask", description="From one point per target to panoptic pseudo-masks."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="label a photograph that scikit-image ships")
+    demo.set_defaults(run=_demo)
+
+    label = commands.add_parser("label", help="label your own picture from your own points")
+    label.add_argument("photo", type=Path, help="a PNG, JPEG, WebP or BMP picture")
+    label.add_argument(
+        "--points", type=Path, required=True, help="JSON, or CSV with the columns x, y, category[, target]"
+    )
+    label.set_defaults(run=_label)
+
+    for command in (demo, label):
+        command.add_argument(
+            "--out", type=Path, required=command is label, default=Path("demo"), help="folder for the results"
+        )
+        command.add_argument("--preset", default="best", help="best, paper or official (default: best)")
+        command.add_argument("--stride", type=int, help="pixels per cell of the graph (default: the preset's)")
+        command.add_argument("--beta", type=float, help="weight of the boundary map (default: 0.1)")
+        command.add_argument(
+            "--color-weight", type=float, default=1.0, help="weight of the colour difference (default: 1)"
+        )
+        command.add_argument("--sigma", type=float, default=1.0, help="smoothing of the picture in pixels (default: 1)")
+        command.add_argument("--edge-model", type=Path, help="OpenCV structured-edge model to find boundaries with")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import skimage.data
+
+    from .panoptic import read_points
+
+    grey = getattr(skimage.data, DEMO_PICTURE)()
+    image = grey if grey.ndim == 3 else grey[:, :, None].repeat(3, axis=2)
+    with resources.as_file(resources.files(__package__) / "assets" / f"{DEMO_PICTURE}_points.json") as path:
+        points = read_points(path, shape=image.shape[:2])
+    _run(options, image, points, f"{DEMO_PICTURE}.png")
+
+
+def _label(options: argparse.Namespace) -> None:
+    from .panoptic import read_picture, read_points
+
+    image = read_picture(options.photo, function="point2mask label", argument="photo")
+    points = read_points(options.points, shape=(image.shape[0], image.shape[1]))
+    _run(options, image, points, options.photo.name)
+
+
+def _run(options: argparse.Namespace, image: np.ndarray, points: LabelledPoints, name: str) -> None:
+    from .maps import structured_edges
+    from .picture import label_picture
+
+    edge_map = structured_edges(image, options.edge_model) if options.edge_model else None
+    switches = {key: getattr(options, key) for key in ("stride", "beta") if getattr(options, key) is not None}
+    result = label_picture(
+        image,
+        points.targets,
+        options.preset,
+        sigma=options.sigma,
+        color_weight=options.color_weight,
+        edge_map=edge_map,
+        **switches,
+    )
+    print(summary(points, result))
+    for path in _write(options.out, image, points, result, name):
+        print(f"wrote {path}")
+
+
+def summary(points: LabelledPoints, result: PseudoMasks) -> str:
+    """What the masks are like, as a table: a line for each target, then the transport and the time per stage."""
+    notes = result.diagnostics
+    lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
+    for k, category in enumerate(points.targets.category):
+        mask: Any = result.masks[k]
+        confidence = float(result.confidence[mask].mean()) if mask.any() else 0.0
+        name = points.categories[category].name
+        lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{float(notes.capacities[k]):>10.0f}{confidence:>12.2f}")
+    if notes.transport is not None:
+        plan = notes.transport
+        state = "converged" if plan.converged else "stopped"
+        lines.append(
+            f"transport {state} after {plan.iterations} passes, marginal error {float(plan.marginal_error):.1e}"
+        )
+    lines.append("seconds: " + ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in notes.seconds.items()))
+    return "\n".join(lines)
+
+
+def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: PseudoMasks, name: str) -> list[Path]:
+    """COCO panoptic JSON and PNG, and the strip of pictures."""
+    from PIL import Image
+
+    from .panoptic import PanopticImage, write_coco_panoptic
+    from .viz import stage_strip, stages
+
+    targets = points.targets
+    ids = [points.categories[category].id for category in targets.category]
+    panoptic = PanopticImage.from_masks(result.masks, ids, targets.is_thing, image_id=1, file_name=name)  # type: ignore[arg-type]
+    json_path, png_dir = folder / "panoptic.json", folder / "panoptic"
+    write_coco_panoptic([panoptic], json_path, png_dir, points.categories)
+    strip_path = folder / f"{Path(name).stem}_stages.png"
+    Image.fromarray(stage_strip(stages(image, targets, result))).save(strip_path)
+    return [strip_path, json_path, png_dir / f"{Path(name).stem}.png"]

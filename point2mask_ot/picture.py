@@ -1,0 +1,63 @@
+"""Pseudo-masks from a picture and points alone, without any network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .arrays import Array
+from .edges import MapTerm
+from .maps import lab_gradient, smooth_lab
+from .presets import PseudoMaskConfig
+from .pseudo_masks import PseudoMasker
+from .types import PointTargets
+
+STEP_COST = 1e-3
+"""Keeps paths short across flat regions, whose colour differences are all zero."""
+
+
+def label_picture(
+    image: Array,
+    targets: PointTargets,
+    config: PseudoMaskConfig | str = "best",
+    *,
+    sigma: float = 1.0,
+    color_weight: float = 1.0,
+    edge_map: Array | None = None,
+    **overrides: Any,
+) -> Any:
+    """Cut a picture among its targets by colour: smoothed CIELAB and its gradient stand in for a network's maps.
+
+    Every target supplies labels, things and stuff alike, so give the background points of its own. An edge costs
+    the L1 difference of the smoothed CIELAB (L, a, b over 100), ``beta`` times the larger boundary value, and a
+    small constant.
+
+    Args:
+        image: sRGB picture: NumPy (H, W, 3) uint8 or float in [0, 1], or torch (3, H, W) float.
+        targets: the point-labelled targets.
+        config: settings or the name of a preset; ``stuff`` is set to ``"supply"``, and a ``step_cost`` of 0 to 0.001.
+        sigma: standard deviation of the smoothing, in pixels.
+        color_weight: weight of the colour difference, >= 0.
+        edge_map: (1, H, W) boundary map in [0, 1] in place of the CIELAB gradient, for example
+            :func:`~point2mask_ot.structured_edges`.
+        overrides: fields of the configuration to change.
+
+    Returns:
+        :class:`~point2mask_ot.PseudoMasks`.
+
+    Raises:
+        ArgumentError: what :func:`~point2mask_ot.smooth_lab` and :class:`~point2mask_ot.PseudoMasker` refuse.
+
+    Fails where an object is made of several colours, or shares its neighbour's: colour is all it sees.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = np.zeros((10, 20, 3), np.uint8); picture[:, 12:] = 200
+        >>> masks = label_picture(picture, PointTargets([(5, 2), (5, 18)]), capacity="nearest").masks
+        >>> masks.sum((1, 2)).tolist()
+        [120, 80]
+    """
+    settings = PseudoMasker(config, **overrides).config
+    settings = replace(settings, stuff="supply", step_cost=settings.step_cost or STEP_COST)
+    boundary = lab_gradient(image, sigma) if edge_map is None else edge_map
+    return PseudoMasker(settings)(None, boundary, targets, terms=[MapTerm(smooth_lab(image, sigma), color_weight)])

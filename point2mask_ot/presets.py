@@ -1,0 +1,148 @@
+"""The switches of Algorithm 1, and the named settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .capacity import CapacityRule
+from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
+
+
+@dataclass(frozen=True)
+class PseudoMaskConfig:
+    """Settings of :class:`~point2mask_ot.PseudoMasker`. The defaults are the preset ``"best"``.
+
+    Args:
+        stride: pixels per cell of the grid on which costs are found; 1 is full resolution, the paper uses 16.
+        beta, feature_weight, step_cost: weights in Eq. 3, see :func:`~point2mask_ot.edge_costs`.
+        stuff: ``"exclude"``: things alone supply labels, and pixels whose most probable class is no thing of this
+            image take no part; ``"supply"``: every target supplies and every pixel takes part (the paper's text,
+            and the only choice without a semantic map).
+        presence: set the probability of classes without a target in the image to zero.
+        point_radius: probabilities are 1 for the point's class within this Chebyshev distance of it, in pixels.
+        min_probability: a stuff pixel whose largest probability is below is void.
+        demand: ``"things"`` or ``"all"``: whether stuff pixels are left out of the transport (only with
+            ``stuff="exclude"``; ``"all"`` is the released code's first training phase).
+        assign: how a pixel chooses among suppliers when regions are counted: least ``"cost"`` (Eq. 4) or
+            ``"likelihood"``, (1 - cost / max cost) times class probability (released code).
+        capacity: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :data:`~point2mask_ot.capacity.CapacityRule`.
+        centroid_rounds: how often regions are recounted from their centroids (Table 6).
+        typical_cost: scale the costs so that the median over pixels of the largest cost is this, which gives ``reg``
+            the same meaning on every picture; None leaves them.
+        method, reg, max_iter, tol, tau: see :func:`~point2mask_ot.solve`; ``method="minimum"`` gives each pixel to
+            its cheapest supplier, without transport (the paper's baseline MC). With ``method="sinkhorn"`` and
+            ``tol=None`` exactly ``max_iter`` rounds are made.
+        marginal_floor: see :func:`~point2mask_ot.sinkhorn`.
+        floor_points: on a coarse grid, find a point's cell as the released code does.
+        on_conflict: ``"error"`` or ``"first"`` when two targets have a point on one pixel.
+        box_from: tight around the ``"mask"``, or around the ``"component"`` that holds a point.
+        empty_box: for an empty mask ``"skip"`` (NaN), ``"point"`` (around the target's points) or ``"centre"`` (the
+            central half of the image, as in the released code).
+        backend: of the geodesic distances.
+
+    Raises:
+        ArgumentError: an unknown choice, a number out of range, a combination that means nothing.
+        ArgumentTypeError: a string for a number and the like.
+
+    Example:
+        >>> PseudoMaskConfig.preset("paper", stride=8).max_iter
+        80
+    """
+
+    stride: int = 1
+    beta: float = 0.1
+    feature_weight: float = 0.1
+    step_cost: float = 0.0
+    stuff: Literal["exclude", "supply"] = "exclude"
+    presence: bool = True
+    point_radius: int = 8
+    min_probability: float = 0.5
+    demand: Literal["things", "all"] = "things"
+    assign: Literal["cost", "likelihood"] = "cost"
+    capacity: str | CapacityRule = "centroid"
+    centroid_rounds: int = 1
+    typical_cost: float | None = 10.0
+    method: Literal["newton", "sinkhorn", "exact", "minimum"] = "newton"
+    reg: float = 1e-2
+    max_iter: int = 1000
+    tol: float | None = 1e-6
+    tau: float | None = None
+    marginal_floor: float = 0.0
+    floor_points: bool = False
+    on_conflict: Literal["error", "first"] = "error"
+    box_from: Literal["mask", "component"] = "mask"
+    empty_box: Literal["skip", "point", "centre"] = "skip"
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            check_choice("PseudoMaskConfig", name, getattr(self, name), choices)
+        if not callable(self.capacity):
+            check_choice("PseudoMaskConfig", "capacity", self.capacity, ("centroid", "nearest", "equal"))
+        for name, least in {"stride": 1, "point_radius": 0, "centroid_rounds": 1, "max_iter": 1}.items():
+            check_integer("PseudoMaskConfig", name, getattr(self, name), minimum=least)
+        for name in ("beta", "feature_weight", "step_cost", "reg", "marginal_floor"):
+            check_number("PseudoMaskConfig", name, getattr(self, name), minimum=0)
+        check_number("PseudoMaskConfig", "min_probability", self.min_probability, minimum=0, maximum=1)
+        for name in ("tol", "tau", "typical_cost"):
+            if getattr(self, name) is not None:
+                check_number("PseudoMaskConfig", name, getattr(self, name), above=0)
+        for name in ("presence", "floor_points"):
+            if not isinstance(getattr(self, name), bool):
+                fail_type("PseudoMaskConfig", name, getattr(self, name), "a bool")
+        if self.method in ("newton", "sinkhorn") and self.reg == 0:
+            fail("PseudoMaskConfig", "reg", 0, f"reg > 0 for method '{self.method}' (or method='exact')")
+
+    @classmethod
+    def preset(cls, name: str = "best", **overrides: Any) -> PseudoMaskConfig:
+        """A named setting with some switches changed.
+
+        Args:
+            name: ``"best"``, full resolution and converged transport; ``"paper"``, the text of the paper, and where
+                it is silent the released code without its bugs; ``"official"``, the released code after its first
+                training phase (that phase: ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``).
+            overrides: fields of this class.
+
+        Raises:
+            ArgumentError: an unknown preset or field; the message suggests the nearest.
+        """
+        check_choice("PseudoMaskConfig", "name", name, _PRESETS)
+        fields = [field.name for field in dataclasses.fields(cls)]
+        for key in overrides:
+            if key not in fields:
+                fail("PseudoMaskConfig", key, "an unknown setting", "a field of the class" + suggestion(key, fields))
+        return cls(**{**_PRESETS[name], **overrides})
+
+
+_CHOICES = {
+    "stuff": ("exclude", "supply"),
+    "demand": ("things", "all"),
+    "assign": ("cost", "likelihood"),
+    "method": ("newton", "sinkhorn", "exact", "minimum"),
+    "on_conflict": ("error", "first"),
+    "box_from": ("mask", "component"),
+    "empty_box": ("skip", "point", "centre"),
+    "backend": ("auto", "numba", "torch"),
+}
+
+_PAPER: dict[str, Any] = {
+    "stride": 16,
+    "method": "sinkhorn",
+    "reg": 1e-3,
+    "max_iter": 80,
+    "tol": None,
+    "typical_cost": None,
+}
+_PRESETS: dict[str, dict[str, Any]] = {
+    "best": {},
+    "paper": _PAPER,
+    "official": {
+        **_PAPER,
+        "assign": "likelihood",
+        "marginal_floor": 1e-8,
+        "floor_points": True,
+        "empty_box": "centre",
+    },
+}

@@ -1,0 +1,172 @@
+"""Algorithm 1: maps and points in, panoptic pseudo-masks out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ._stages import Maps, label_image
+from .arrays import Array, Restore, as_tensors
+from .capacity import check_targets
+from .checks import fail, fail_type
+from .edges import MapTerm
+from .presets import PseudoMaskConfig
+from .types import PointTargets, PseudoMasks, TransportResult
+
+
+class PseudoMasker:
+    """Turns semantic, boundary and feature maps and one or more points per target into panoptic pseudo-masks.
+
+    The stages of Algorithm 1: edge costs (Eq. 2-3), geodesic costs from the points, capacities (Eq. 4), optimal
+    transport (Eq. 9-11), masks; each is a public function of its own.
+
+    Args:
+        config: a :class:`PseudoMaskConfig` or the name of a preset: ``"best"``, ``"paper"``, ``"official"``.
+        overrides: fields of the configuration to change.
+
+    Raises:
+        ArgumentError: an unknown preset or field (the message suggests the nearest), or a value out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> boundary = np.zeros((1, 20, 40), np.float32); boundary[0, :, 25] = 1
+        >>> targets = PointTargets([(10, 10), (10, 35)])
+        >>> result = PseudoMasker("best", stuff="supply", capacity="nearest")(None, boundary, targets)
+        >>> result.masks.shape
+        (2, 20, 40)
+    """
+
+    def __init__(self, config: PseudoMaskConfig | str = "best", **overrides: Any) -> None:
+        if isinstance(config, str):
+            config = PseudoMaskConfig.preset(config, **overrides)
+        elif not isinstance(config, PseudoMaskConfig):
+            fail_type("PseudoMasker", "config", config, "a PseudoMaskConfig or the name of a preset")
+        elif overrides:
+            config = dataclasses.replace(config, **overrides)
+        self.config = config
+
+    def __repr__(self) -> str:
+        return f"PseudoMasker({self.config})"
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        semantic: Array | None,
+        boundary: Array | None,
+        targets: PointTargets | Sequence[PointTargets],
+        features: Array | None = None,
+        *,
+        terms: Sequence[MapTerm] = (),
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Any:
+        """Label one image or a batch.
+
+        Args:
+            semantic: (C, H, W) or (B, C, H, W) class probabilities in [0, 1], or None (then ``stuff="supply"``).
+            boundary: (1, H, W) or (B, 1, H, W) boundary probability in [0, 1], or None.
+            targets: the K point-labelled targets; a sequence of B of them for a batch. An image may have none.
+            features: (D, H, W) or (B, D, H, W) unit vectors, or None.
+            terms: further :class:`MapTerm` at the size of the picture; on a coarse grid, terms of kind ``"max"`` keep
+                the largest value of each cell.
+            sizes: (height, width) of each image of a padded batch, at its top left; the padding is void and
+                influences nothing. Default: all of H x W.
+
+        Returns:
+            :class:`PseudoMasks`, or a list of B of them.
+
+        Raises:
+            ArgumentError: what :func:`edge_costs` refuses; points outside the image or two targets on one pixel;
+                a category outside the channels; stuff to be excluded without a semantic map; a stride larger than
+                the image; sizes that do not fit.
+        """
+        given: dict[str, Array | None] = {"semantic": semantic, "boundary": boundary, "features": features}
+        for i, term in enumerate(terms):
+            if not isinstance(term, MapTerm):
+                fail_type("PseudoMasker", f"terms[{i}]", term, "a MapTerm")
+            given[f"terms[{i}]"] = term.map
+        tensors, restore = as_tensors("PseudoMasker", **given)
+        first = _check_maps(given, tensors)
+        batch = len(first) if first.ndim == 4 else None
+        labelled = check_targets("PseudoMasker", targets, batch)
+        full = (first.shape[-2], first.shape[-1])
+        crops = _check_sizes(sizes, batch, full)
+        results = []
+        for b, (one, (height, width)) in enumerate(zip(labelled, crops, strict=True)):
+            planes = [None if t is None else (t if batch is None else t[b])[..., :height, :width] for t in tensors]
+            maps = Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:]))
+            masks = _pad(label_image(self.config, maps, one), full)
+            results.append(_restore(masks, restore))
+        return results[0] if batch is None else results
+
+
+def _check_maps(given: dict[str, Array | None], tensors: list[torch.Tensor | None]) -> torch.Tensor:
+    """Refuse what cannot be cut into images; ``edge_costs`` checks the rest. Returns the first map."""
+    maps = {name: tensor for name, tensor in zip(given, tensors, strict=True) if tensor is not None}
+    if not maps:
+        fail("PseudoMasker", "semantic", "no map at all", "at least one of semantic, boundary, features, terms")
+    first = next(iter(maps.values()))
+    for name, tensor in maps.items():
+        if not tensor.is_floating_point():
+            fail_type("PseudoMasker", name, given[name], "a floating-point map")
+        if tensor.ndim not in (3, 4):
+            fail("PseudoMasker", name, f"shape {tuple(tensor.shape)}", "(C, H, W) or (B, C, H, W)")
+        if tensor.shape[:-3] != first.shape[:-3] or tensor.shape[-2:] != first.shape[-2:]:
+            expected = f"the batch and size of the first map, {tuple(first.shape)}"
+            fail("PseudoMasker", name, f"shape {tuple(tensor.shape)}", expected)
+    return first
+
+
+def _check_sizes(
+    sizes: Sequence[tuple[int, int]] | None, batch: int | None, full: tuple[int, int]
+) -> list[tuple[int, int]]:
+    count = 1 if batch is None else batch
+    if sizes is None:
+        return [full] * count
+    pairs = [tuple(int(side) for side in size) for size in sizes]
+    if len(pairs) != count or any(len(pair) != 2 for pair in pairs):
+        fail("PseudoMasker", "sizes", f"{pairs}", f"{count} pairs (height, width)")
+    for height, width in pairs:
+        if not (1 <= height <= full[0] and 1 <= width <= full[1]):
+            fail("PseudoMasker", "sizes", f"{height}x{width}", f"within the maps' {full[0]}x{full[1]}")
+    return pairs  # type: ignore[return-value]
+
+
+def _with_maps(terms: Sequence[MapTerm], planes: Sequence[torch.Tensor | None]) -> tuple[MapTerm, ...]:
+    return tuple(replace(term, map=plane) for term, plane in zip(terms, planes, strict=True))  # type: ignore[arg-type]
+
+
+def _pad(result: PseudoMasks, full: tuple[int, int]) -> PseudoMasks:
+    """Back to the padded size: nobody's, void, of no confidence. The diagnostics stay on the valid region."""
+    height, width = result.void.shape
+    if (height, width) == full:
+        return result
+
+    def grow(values: Any, fill: float) -> torch.Tensor:
+        grown = values.new_full((*values.shape[:-2], *full), fill)
+        grown[..., :height, :width] = values
+        return grown
+
+    return replace(
+        result,
+        instance=grow(result.instance, -1),
+        masks=grow(result.masks, False),
+        semantic=grow(result.semantic, 0),
+        void=grow(result.void, True),
+        confidence=grow(result.confidence, 0),
+    )
+
+
+def _restore(value: Any, restore: Restore) -> Any:
+    """Every tensor of a result dataclass in the family of the inputs."""
+    if isinstance(value, torch.Tensor):
+        return restore(value)
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    parts = {f.name: _restore(getattr(value, f.name), restore) for f in dataclasses.fields(value) if f.init}
+    if isinstance(value, TransportResult):
+        parts["make_plan"] = lambda: restore(value.plan)  # type: ignore[arg-type]
+    return replace(value, **parts)

@@ -1,0 +1,156 @@
+"""Capacities: what Eq. 4 counts, the fallbacks of the centroid rule, and that they sum to the demand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from point2mask_ot import ArgumentError, PointTargets, capacities, edge_costs, nearest_partition
+
+
+def flat_edges(height, width, step=1.0):
+    return edge_costs(boundary=np.zeros((1, height, width), np.float32), step_cost=step)
+
+
+def wall(edges, column):
+    """Cut the image in two: no path from ``column`` to ``column + 1``."""
+    edges = edges.copy()
+    edges[0, :, column] = np.inf
+    edges[1, :, column + 1] = np.inf
+    edges[3, :, column] = np.inf
+    return edges
+
+
+def test_nearest_counts_the_partition(rng):
+    edges = edge_costs(boundary=rng.random((1, 20, 30)).astype(np.float32), step_cost=0.01)
+    targets = PointTargets([(3, 4), (15, 20), (8, 28), (9, 29)], target=[0, 1, 2, 2])
+    labels = nearest_partition(edges, targets.points_yx, targets.target).labels
+    assert capacities(edges, targets, method="nearest").tolist() == np.bincount(labels.ravel()).tolist()
+
+
+def test_centroid_counts_the_partition_by_the_nearest_centroid(rng):
+    edges = edge_costs(boundary=rng.random((1, 20, 30)).astype(np.float32), step_cost=1.0)
+    points = np.array([(3, 4), (15, 20), (8, 28)])
+    for rounds in (1, 2, 5):
+        sources = points
+        labels = nearest_partition(edges, points).labels
+        for _ in range(rounds):
+            centres = ndimage.center_of_mass(np.ones_like(labels), labels, range(3))
+            rounded = np.floor(np.array(centres) + 0.5).astype(int)
+            holds = [labels[tuple(rounded[i])] == i and labels[tuple(sources[i])] == i for i in range(3)]
+            sources = np.where(np.array(holds)[:, None], rounded, sources)
+            labels = nearest_partition(edges, sources).labels
+        result = capacities(edges, PointTargets(points), iterations=rounds)
+        assert result.tolist() == np.bincount(labels.ravel(), minlength=3).tolist()
+
+
+def test_centroid_moves_the_border_to_the_middle():
+    # Two points near each other on a line of 20 pixels: by centroids the halves come closer to equal.
+    edges = flat_edges(1, 20)
+    targets = PointTargets([(0, 2), (0, 5)])
+    nearest = capacities(edges, targets, method="nearest")
+    rounds = [capacities(edges, targets, iterations=n)[0] for n in (1, 2, 20)]
+    assert nearest.tolist() == [4, 16]
+    assert nearest[0] < rounds[0] < rounds[1]
+    assert abs(rounds[2] - 10) <= 1, "as even as whole pixels allow"
+
+
+def test_a_crescent_keeps_its_point():
+    # Target 0 owns a ring around target 1: its centroid lies in target 1's pixels.
+    boundary = np.zeros((1, 15, 15), np.float32)
+    boundary[0, 4:11, 4:11] = 1
+    boundary[0, 5:10, 5:10] = 0
+    edges = edge_costs(boundary=boundary, beta=100.0, step_cost=0.01)
+    targets = PointTargets([(0, 0), (7, 7)])
+    assert capacities(edges, targets).tolist() == capacities(edges, targets, method="nearest").tolist()
+
+
+def test_any_point_of_a_target_vouches_for_its_centroid():
+    edges = flat_edges(1, 30)
+    # The first point of target 0 lies in target 1's region on a tie-free line; its second holds the centroid.
+    targets = PointTargets([(0, 25), (0, 5), (0, 25)], target=[1, 0, 0])
+    assert capacities(edges, targets).sum() == 30
+
+
+def test_equal_gives_whole_pixels():
+    assert capacities(flat_edges(1, 11), PointTargets([(0, 0), (0, 3), (0, 9)]), method="equal").tolist() == [4, 4, 3]
+
+
+def test_own_rule_sees_partition_and_demand():
+    def rule(partition, targets, demand):
+        labels = partition(targets.points_yx, targets.target)
+        assert labels.shape == demand.shape
+        return torch.tensor([1.0, 2.0])
+
+    result = capacities(flat_edges(4, 5), PointTargets([(0, 0), (3, 4)]), method=rule)
+    assert result.tolist() == [1.0, 2.0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(2, 9),
+    count=st.integers(1, 4),
+    method=st.sampled_from(["centroid", "nearest", "equal"]),
+    seed=st.integers(0, 10_000),
+)
+def test_sum_is_the_reachable_demand(height, width, count, method, seed):
+    rng = np.random.default_rng(seed)
+    edges = edge_costs(boundary=rng.integers(0, 2, (1, height, width)).astype(np.float32), beta=1.0)
+    edges = wall(edges, int(rng.integers(0, width - 1)))
+    points = rng.integers(0, (height, width), (count + 1, 2))
+    targets = PointTargets(points, target=[*range(count), 0])  # the last point may lie beyond the wall
+    demand = rng.integers(0, 2, (height, width)).astype(bool)
+    reachable = nearest_partition(edges, targets.points_yx, targets.target).labels >= 0
+    result = capacities(edges, targets, method=method, demand=demand, iterations=2)
+    assert (result >= 0).all()
+    assert result.sum() == (demand & reachable).sum()
+
+
+def test_families_and_batch(rng):
+    edges = torch.from_numpy(edge_costs(boundary=rng.random((2, 1, 9, 8)).astype(np.float32)))
+    targets = [PointTargets([(0, 0), (8, 7)]), PointTargets([(4, 4)])]
+    together = capacities(edges, targets)
+    assert [r.dtype for r in together] == [torch.float64] * 2
+    for b in range(2):
+        assert torch.equal(together[b], capacities(edges[b], targets[b]))
+    assert capacities(edges[0].numpy(), targets[0]).tolist() == together[0].tolist()
+    assert capacities(edges[0], PointTargets(np.zeros((0, 2)))).shape == (0,)
+
+
+EDGES = flat_edges(4, 5)
+POINTS = PointTargets([(0, 0), (3, 4)])
+
+REFUSALS = {
+    "unknown method": ({"method": "centriod"}, "method", "did you mean 'centroid'"),
+    "no round": ({"iterations": 0}, "iterations", ">= 1"),
+    "rounds as a float": ({"iterations": 1.5}, "iterations", "an integer"),
+    "demand of another size": ({"demand": np.ones((4, 4))}, "demand", "(4, 5)"),
+    "negative demand": ({"demand": -np.ones((4, 5))}, "demand", ">= 0"),
+    "NaN demand": ({"demand": np.full((4, 5), np.nan)}, "demand", "finite"),
+    "demand of another family": ({"demand": torch.ones(4, 5)}, "edges", "no mixing"),
+    "a list of targets for one image": ({"targets": [POINTS]}, "targets", "single image"),
+    "one target set for a batch": ({"edges": EDGES[None]}, "targets", "a sequence of 1"),
+    "rule of wrong length": ({"method": lambda p, t, d: torch.ones(3)}, "method", "(3,)"),
+    "rule of NaN": ({"method": lambda p, t, d: torch.full((2,), torch.nan)}, "method", "non-finite"),
+    "rule of a list": ({"method": lambda p, t, d: [1, 2]}, "method", "list"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refuses(case):
+    change, argument, words = REFUSALS[case]
+    with pytest.raises(ArgumentError) as caught:
+        capacities(**{"edges": EDGES, "targets": POINTS, **change})
+    assert str(caught.value).startswith("capacities: ")
+    assert f"'{argument}'" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_refuses_a_point_outside():
+    with pytest.raises(ArgumentError, match="inside the 4x5 image"):
+        capacities(EDGES, PointTargets([(0, 0), (4, 4)]))

@@ -1,0 +1,366 @@
+"""Algorithm 1 end to end: what the masks must be on pictures whose answer is known, and every switch of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker
+
+PRESETS = ("best", "paper", "official")
+
+
+def scene(height=48, width=64, blur=0.0):
+    """Two things of class 1 and one of class 2 on a background of class 3 (stuff); channel 0 is absent."""
+    truth = np.full((height, width), -1)
+    truth[8:28, 6:26] = 0
+    truth[8:28, 26:46] = 1
+    truth[32:44, 10:50] = 2
+    category = np.array([1, 1, 2, 3])
+    semantic = np.full((5, height, width), 0.02, np.float32)
+    np.put_along_axis(semantic, category[truth][None], 0.92, 0)
+    boundary = np.zeros((1, height, width), np.float32)
+    boundary[0, 8:28, 25:27] = 1
+    targets = PointTargets(
+        [(15, 12), (20, 40), (38, 30), (2, 2), (46, 60)],
+        target=[0, 1, 2, 3, 3],
+        category=category,
+        is_thing=[True, True, True, False],
+    )
+    return truth, semantic, boundary, targets
+
+
+def iou(mask, truth):
+    return (mask & truth).sum() / (mask | truth).sum()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_finds_the_objects(preset):
+    truth, semantic, boundary, targets = scene()
+    stride = 1 if preset == "best" else 4
+    result = PseudoMasker(preset, stride=stride, point_radius=2, step_cost=1e-3)(semantic, boundary, targets)
+    found = [iou(result.masks[k], truth == (k if k < 3 else -1)) for k in range(4)]
+    assert min(found) > (0.99 if preset == "best" else 0.8), found
+    assert result.semantic[15, 12] == 1
+    assert not result.void.any()
+
+
+def test_everything_fits_together():
+    _, semantic, boundary, targets = scene()
+    result = PseudoMasker("best")(semantic, boundary, targets)
+    masks = result.masks
+    assert masks.dtype == bool
+    assert masks.sum(0).max() == 1, "masks are disjoint"
+    np.testing.assert_array_equal(masks, result.instance == np.arange(4)[:, None, None])
+    np.testing.assert_array_equal(result.void, (result.instance < 0) & result.void)
+    assert ((result.confidence >= 0) & (result.confidence <= 1)).all()
+    for k, box in enumerate(result.boxes):
+        ys, xs = np.nonzero(masks[k])
+        assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    inside = result.instance >= 0
+    np.testing.assert_array_equal(result.semantic[inside], targets.category[result.instance[inside]])
+    notes = result.diagnostics
+    assert notes.edges.shape == (4, 48, 64)
+    assert notes.distances.shape == notes.cost.shape == (3, 48, 64)
+    assert notes.capacities.sum() == notes.demand.sum()
+    assert notes.transport.converged
+    assert notes.transport.plan.shape == (3, 48 * 64)
+    assert list(notes.seconds) == ["edges", "geodesic", "capacities", "transport", "masks"]
+
+
+def test_each_target_owns_about_its_capacity():
+    _, semantic, boundary, targets = scene()
+    result = PseudoMasker("best", method="exact")(semantic, boundary, targets)
+    assert result.masks[:3].sum((1, 2)).tolist() == result.diagnostics.capacities.tolist()
+
+
+def test_stuff_supplies_where_there_is_no_semantic_map():
+    truth, _, _, targets = scene()
+    # Thick enough that no diagonal step slips through a corner.
+    inside = np.stack([ndimage.binary_erosion(truth == k, np.ones((3, 3)), border_value=1) for k in range(-1, 3)])
+    edges = 1 - inside.any(0, keepdims=True).astype(np.float32)
+    result = PseudoMasker("best", stuff="supply", capacity="nearest", beta=1.0, step_cost=1e-3)(None, edges, targets)
+    assert [iou(result.masks[k], truth == (k if k < 3 else -1)) > 0.8 for k in range(4)] == [True] * 4
+    assert not result.void.any()
+    np.testing.assert_array_equal(result.diagnostics.suppliers, np.arange(4))
+
+
+@pytest.mark.parametrize("method", ["newton", "sinkhorn", "exact", "minimum"])
+@pytest.mark.parametrize("capacity", ["centroid", "nearest", "equal"])
+def test_every_method_and_rule_gives_finite_masks(method, capacity):
+    _, semantic, boundary, targets = scene()
+    masker = PseudoMasker("best", method=method, capacity=capacity, max_iter=5000, tol=1e-3)
+    result = masker(semantic, boundary, targets)
+    assert (result.masks.sum((1, 2)) > 0).all()
+    assert np.isfinite(result.confidence).all()
+
+
+def test_minimum_cost_is_the_nearest_partition():
+    _, semantic, boundary, targets = scene()
+    result = PseudoMasker("best", method="minimum")(semantic, boundary, targets)
+    demand = result.diagnostics.demand
+    np.testing.assert_array_equal(result.instance[demand], result.diagnostics.nearest[demand])
+
+
+def test_released_code_first_phase_counts_all_pixels():
+    _, semantic, boundary, targets = scene()
+    masker = PseudoMasker("official", stride=4, capacity="nearest", assign="cost", demand="all")
+    result = masker(semantic, boundary, targets)
+    nearest = result.diagnostics.nearest
+    assert result.diagnostics.capacities.tolist() == np.bincount(nearest.ravel(), minlength=3).tolist()
+    assert result.diagnostics.capacities.sum() == nearest.size
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_batch_equals_loop_and_padding_changes_nothing(preset):
+    _, semantic, boundary, targets = scene()
+    features = np.random.default_rng(0).normal(size=(3, 48, 64)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=0)
+    lab = MapTerm(np.random.default_rng(1).random((3, 48, 64)).astype(np.float32), 0.1)
+    sizes = [(48, 64), (41, 53), (48, 64)]
+    fewer = targets.select([0, 1, 3])
+    nobody = PointTargets(np.zeros((0, 2)))
+    inside = PointTargets([(15, 12), (20, 40), (2, 2)], category=[1, 1, 3], is_thing=[True, True, False])
+    everyone = [fewer, inside, nobody]
+    stack = [torch.from_numpy(np.stack([m] * 3)) for m in (semantic, boundary, features, lab.map)]
+    stack[0][1, :, 41:], stack[0][1, :, :, 53:] = 0.3, 0.7  # padding that must not matter
+    term = dataclasses.replace(lab, map=stack[3])
+    masker = PseudoMasker(preset, stride=1 if preset == "best" else 8)
+    together = masker(stack[0], stack[1], everyone, stack[2], terms=[term], sizes=sizes)
+    for b, (height, width) in enumerate(sizes):
+        cut = (b, slice(None), slice(0, height), slice(0, width))
+        small = dataclasses.replace(lab, map=stack[3][cut])
+        alone = masker(stack[0][cut], stack[1][cut], everyone[b], stack[2][cut], terms=[small])
+        for name in ("instance", "masks", "semantic", "void", "confidence"):
+            padded = getattr(together[b], name)
+            assert torch.equal(padded[..., :height, :width], getattr(alone, name)), name
+        assert together[b].void[height:].all()
+        assert together[b].void[:, width:].all()
+        assert torch.equal(together[b].boxes.nan_to_num(-1), alone.boxes.nan_to_num(-1))
+
+
+def test_families_dtypes_and_purity():
+    _, semantic, boundary, targets = scene()
+    kept = semantic.copy(), boundary.copy()
+    from_numpy = PseudoMasker()(semantic, boundary, targets)
+    from_torch = PseudoMasker()(torch.from_numpy(semantic), torch.from_numpy(boundary), targets)
+    for name in ("instance", "masks", "boxes", "semantic", "void", "confidence"):
+        assert isinstance(getattr(from_numpy, name), np.ndarray)
+        np.testing.assert_array_equal(getattr(from_numpy, name), getattr(from_torch, name).numpy())
+    assert isinstance(from_numpy.diagnostics.transport.plan, np.ndarray)
+    assert isinstance(from_torch.diagnostics.transport.plan, torch.Tensor)
+    np.testing.assert_array_equal(semantic, kept[0])
+    np.testing.assert_array_equal(boundary, kept[1])
+    half = PseudoMasker()(torch.from_numpy(semantic).half(), None, targets)
+    assert half.confidence.dtype == torch.float32
+    double = PseudoMasker()(torch.from_numpy(semantic).double(), None, targets)
+    assert double.diagnostics.cost.dtype == torch.float64
+
+
+def test_presence_silences_classes_without_a_point():
+    _, semantic, boundary, targets = scene()
+    semantic = semantic.copy()
+    semantic[0, 10:20, 50:60], semantic[3, 10:20, 50:60] = 0.9, 0.05  # a class that nobody annotated
+    kept = PseudoMasker("best", presence=False)(semantic, boundary, targets)
+    silenced = PseudoMasker("best", presence=True)(semantic, boundary, targets)
+    assert (kept.semantic[10:20, 50:60] == 0).all()
+    assert (kept.instance[10:20, 50:60] == -1).all()
+    assert (silenced.semantic[10:20, 50:60] == 3).all()
+    assert silenced.void[10:20, 50:60].all(), "the background's own probability is low there"
+
+
+def test_box_rules():
+    _, semantic, boundary, targets = scene()
+    semantic = semantic.copy()
+    semantic[:, 46:48, 20:24] = 0.02
+    semantic[2, 46:48, 20:24] = 0.92  # a detached fragment of target 2
+    settings = {"point_radius": 1, "step_cost": 1e-3, "capacity": "nearest"}
+    whole = PseudoMasker("best", **settings)(semantic, boundary, targets)
+    part = PseudoMasker("best", **settings, box_from="component")(semantic, boundary, targets)
+    assert whole.boxes[2].tolist() == [10, 32, 50, 48]
+    assert part.boxes[2].tolist() == [10, 32, 50, 44]
+
+
+@pytest.mark.parametrize(
+    ("rule", "box"), [("skip", [np.nan] * 4), ("point", [12, 15, 13, 16]), ("centre", [16, 12, 48, 36])]
+)
+def test_empty_mask_rules(rule, box):
+    _, semantic, boundary, _ = scene()
+    # Both at one pixel: every path costs the same for both, and the first target takes it all.
+    targets = PointTargets([(15, 12), (15, 12)], category=[1, 1])
+    result = PseudoMasker("best", capacity="nearest", empty_box=rule, on_conflict="first")(semantic, boundary, targets)
+    assert not result.masks[1].any()
+    np.testing.assert_array_equal(result.boxes[1], np.float32(box))
+    assert result.diagnostics.capacities[1] == 0
+
+
+class TestMustSimplyWork:
+    def run(self, semantic, boundary, targets, preset="best", **overrides):
+        result = PseudoMasker(preset, **overrides)(semantic, boundary, targets)
+        assert np.isfinite(result.confidence).all()
+        return result
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_no_things(self, preset):
+        _, semantic, boundary, targets = scene()
+        result = self.run(semantic, boundary, targets.select([3]), preset, point_radius=2)
+        np.testing.assert_array_equal(result.masks[0], semantic[3] > 0.5)
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_no_stuff(self, preset):
+        _, semantic, boundary, targets = scene()
+        result = self.run(semantic, boundary, targets.select([0, 1, 2]), preset)
+        assert result.masks.any((1, 2)).all()
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_no_target_at_all(self, preset):
+        _, semantic, boundary, _ = scene()
+        result = self.run(semantic, boundary, PointTargets(np.zeros((0, 2))), preset)
+        assert result.masks.shape == (0, 48, 64)
+        assert result.boxes.shape == (0, 4)
+        assert result.void.all()
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_one_target(self, preset):
+        _, semantic, boundary, targets = scene()
+        self.run(semantic, boundary, targets.select([1]), preset)
+
+    @pytest.mark.parametrize("size", [(1, 40), (40, 1), (1, 1), (5, 40), (33, 47)])
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_thin_small_and_odd_sizes(self, size, preset):
+        height, width = size
+        semantic = np.full((2, height, width), 0.5, np.float32)
+        targets = (
+            PointTargets([(0, 0)], category=[1])
+            if size == (1, 1)
+            else PointTargets([(0, 0), (height - 1, width - 1)], category=[1, 1])
+        )
+        result = self.run(
+            semantic,
+            np.zeros((1, height, width), np.float32),
+            targets,
+            preset,
+            **({"stride": 1} if size == (1, 1) else {}),
+        )
+        assert (result.instance >= 0).all()
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_constant_maps_and_ties(self, preset):
+        semantic = np.full((1, 32, 48), 1.0, np.float32)
+        result = self.run(semantic, None, PointTargets([(4, 4), (4, 40), (28, 24)]), preset)
+        assert (result.instance >= 0).all()
+
+    @pytest.mark.parametrize("preset", ["paper", "official"])
+    def test_two_targets_in_one_cell(self, preset):
+        _, semantic, boundary, _ = scene()
+        close = PointTargets([(15, 12), (16, 13), (2, 2)], None, [1, 1, 3], [True, True, False])
+        self.run(semantic, boundary, close, preset)
+
+    def test_unreachable_pixels_are_void(self):
+        wall = np.zeros((1, 9, 20), np.float32)
+        wall[0, :, 10] = 1
+        term = MapTerm(wall, 1.0, lambda here, there: torch.where(torch.maximum(here, there)[:, 0] > 0, torch.inf, 0))
+        targets = PointTargets([(0, 0), (8, 5)])
+        result = PseudoMasker("best", stuff="supply")(None, np.zeros_like(wall), targets, terms=[term])
+        assert result.void[:, 10:].all()
+        assert not result.void[:, :10].any()
+        assert (result.instance[:, 10:] == -1).all()
+        assert (result.confidence[:, 10:] == 0).all()
+
+    def test_duplicate_points_of_one_target(self):
+        _, semantic, boundary, targets = scene()
+        twice = PointTargets(
+            np.vstack([targets.points_yx, targets.points_yx[:1]]),
+            [*targets.target, 0],
+            targets.category,
+            targets.is_thing,
+        )
+        once = PseudoMasker()(semantic, boundary, targets)
+        np.testing.assert_array_equal(PseudoMasker()(semantic, boundary, twice).instance, once.instance)
+
+    def test_ten_points_a_target(self, rng):
+        truth, semantic, boundary, targets = scene()
+        points = np.concatenate([rng.permutation(np.argwhere(truth == k))[:10] for k in (0, 1, 2, -1)])
+        ten = PointTargets(points, np.repeat(np.arange(4), 10), targets.category, targets.is_thing)
+        result = PseudoMasker(point_radius=0)(semantic, boundary, ten)
+        assert all(iou(result.masks[k], truth == k) > 0.95 for k in range(3))
+
+    def test_float_points_belong_to_the_nearest_pixel(self):
+        _, semantic, boundary, targets = scene()
+        moved = dataclasses.replace(targets, points_yx=targets.points_yx + 0.4)
+        np.testing.assert_array_equal(
+            PseudoMasker()(semantic, boundary, moved).instance, PseudoMasker()(semantic, boundary, targets).instance
+        )
+
+
+_, SEMANTIC, BOUNDARY, TARGETS = scene()
+
+REFUSALS = {
+    "logits": ((SEMANTIC * 9, BOUNDARY, TARGETS), {}, "look like logits"),
+    "NaN in a class without a point": (
+        (np.where(np.arange(5)[:, None, None] == 0, np.nan, SEMANTIC), None, TARGETS),
+        {},
+        "NaN",
+    ),
+    "integers": ((SEMANTIC.astype(int), BOUNDARY, TARGETS), {}, "floating-point"),
+    "2-D": ((SEMANTIC[0], BOUNDARY, TARGETS), {}, "(C, H, W)"),
+    "no map": ((None, None, TARGETS), {}, "no map at all"),
+    "too few channels": ((SEMANTIC[:3], BOUNDARY, TARGETS), {}, "category 3"),
+    "empty image": ((SEMANTIC[:, :0], None, TARGETS), {}, "at least one pixel"),
+    "point outside": ((SEMANTIC[:, :46], BOUNDARY[:, :46], TARGETS), {}, "inside the 46x64 image"),
+    "sizes differ": ((SEMANTIC, BOUNDARY[:, 1:], TARGETS), {}, "(1, 47, 64)"),
+    "stuff without a semantic map": ((None, BOUNDARY, TARGETS), {}, "stuff='supply'"),
+    "two targets on a pixel": ((SEMANTIC, None, PointTargets([(1, 2), (1, 2)])), {}, "targets 0 and 1 both at"),
+    "mixed families": ((SEMANTIC, torch.from_numpy(BOUNDARY), TARGETS), {}, "no mixing"),
+    "bare points": ((SEMANTIC, BOUNDARY, [(1, 2)]), {}, "PointTargets"),
+    "a batch with one target set": ((SEMANTIC[None], None, TARGETS), {}, "a sequence of 1"),
+    "a batch with too many target sets": ((SEMANTIC[None], None, [TARGETS] * 2), {}, "2 entries"),
+    "size outside": ((SEMANTIC, None, TARGETS), {"sizes": [(49, 64)]}, "within the maps' 48x64"),
+    "too many sizes": ((SEMANTIC, None, TARGETS), {"sizes": [(48, 64)] * 2}, "1 pairs"),
+    "terms of another size": ((SEMANTIC, None, TARGETS), {"terms": [MapTerm(SEMANTIC[:, 1:])]}, "terms[0]"),
+    "terms that are arrays": ((SEMANTIC, None, TARGETS), {"terms": [SEMANTIC]}, "MapTerm"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refuses(case):
+    arguments, keywords, words = REFUSALS[case]
+    with pytest.raises(ArgumentError) as caught:
+        PseudoMasker()(*arguments, **keywords)
+    assert words in str(caught.value)
+    assert "expected" in str(caught.value)
+
+
+CONFIG_REFUSALS = {
+    "unknown preset": ("besst", {}, "did you mean 'best'"),
+    "unknown key": ("best", {"strid": 2}, "did you mean 'stride'"),
+    "number as a string": ("best", {"reg": "1e-3"}, "a number"),
+    "bool as a number": ("best", {"beta": True}, "a number"),
+    "number as a bool": ("best", {"presence": 1}, "a bool"),
+    "stride 0": ("best", {"stride": 0}, ">= 1"),
+    "stride 1.5": ("best", {"stride": 1.5}, "an integer"),
+    "unknown choice": ("best", {"stuff": "supplies"}, "did you mean 'supply'"),
+    "unknown rule": ("best", {"capacity": "centroids"}, "did you mean 'centroid'"),
+    "reg 0 with newton": ("best", {"reg": 0}, "method='exact'"),
+    "negative tau": ("best", {"tau": -1}, "> 0"),
+    "NaN reg": ("best", {"reg": float("nan")}, "finite"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIG_REFUSALS)
+def test_configuration_refuses(case):
+    preset, overrides, words = CONFIG_REFUSALS[case]
+    with pytest.raises(ArgumentError) as caught:
+        PseudoMasker(preset, **overrides)
+    assert words in str(caught.value)
+    with pytest.raises(ArgumentError):
+        PseudoMaskConfig.preset(preset, **overrides)
+
+
+def test_stride_larger_than_the_image():
+    with pytest.raises(ArgumentError, match="no larger than the image"):
+        PseudoMasker("paper", stride=65)(SEMANTIC, BOUNDARY, TARGETS)
