@@ -162,8 +162,6 @@ def test_same_bits_and_inputs_left_alone(case, rng):
         torch.testing.assert_close(value.detach(), before[name], rtol=0, atol=0)
 
 
-# Dynamo itself makes the instance that torch deprecates.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_compiles_as_one_graph(case, rng):
     given = tensors(case.arguments(rng, 2, 9, 8), torch.float32, valid=torch.ones(2, 9, 8, dtype=torch.bool))
     torch.compiler.reset()

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..arrays import Array, compute_dtype
 from ..checks import check_integer, check_number, fail, fail_type
-from ..grid import pair_slices
 from ..lab import srgb_to_lab
 from ._inputs import check_picture, picture_like, read_batch
+from ._pair_ops import Offset, disagreement, similar_pairs
 
 Neighbourhood: TypeAlias = tuple[int, int, float]
 """(kernel, dilation, weight): the kernel x kernel pixels around one, ``dilation`` pixels apart."""
 
-Offset: TypeAlias = tuple[int, int]
-
 DEFAULT_KERNELS: tuple[Neighbourhood, ...] = ((3, 2, 0.35), (5, 2, 0.65))
 """The neighbourhoods of the released code; ``((3, 1, 1.0),)`` is the N8 of the paper's text."""
-
-# Probabilities below e^-60 count as e^-60: the product of two never leaves float32, and two pixels that are sure
-# of different classes are still pulled together.
-_SMALLEST = math.exp(-60)
-
-# Elements worked on at a time: what stays in a core's cache, and what fills a GPU.
-_BLOCK = {"cpu": 2**17, "cuda": 2**25}
 
 
 def lab_affinity_loss(
@@ -82,13 +72,14 @@ def lab_affinity_loss(
     scores, inside = maps["logits"], others["valid"]
     offsets, shares = _offsets(kernels)
     threshold = check_number(name, "threshold", threshold, minimum=0, maximum=1)
+    # Eq. 12 against its threshold, solved for the distance.
     reach = -check_number(name, "theta", theta, above=0) * math.log(threshold) if threshold else math.inf
     picture = picture_like(name, "image", others["image"], scores)
     verdict = check_picture(name, "image", picture, inside)
 
     lab = srgb_to_lab(picture).to(compute_dtype(scores))
-    weights = _pair_weights(lab, inside, offsets, shares, reach)
-    loss: Tensor = _Disagreement.apply(scores, weights, inside, offsets)
+    weights = _pair_weights(similar_pairs(lab, inside, offsets, reach), offsets, shares)
+    loss = disagreement(scores, weights, inside, offsets)
     return restore(loss + verdict.to(loss.dtype))
 
 
@@ -111,83 +102,13 @@ def _offsets(kernels: Sequence[Neighbourhood]) -> tuple[list[Offset], list[dict[
     return sorted({offset for share in shares for offset in share}), shares
 
 
-@torch.no_grad()
-def _pair_weights(
-    lab: Tensor, valid: Tensor | None, offsets: list[Offset], shares: list[dict[Offset, float]], reach: float
-) -> Tensor:
-    """(S, B, H, W): what the pair of a pixel and its s-th forward neighbour counts in the loss; 0 without one."""
-    batch, _, height, width = lab.shape
-    similar = lab.new_zeros(len(offsets), batch, height, width)
-    for s, offset in enumerate(offsets):
-        here, there = pair_slices(offset)
-        # Eq. 12 against its threshold, solved for the distance.
-        alike = (lab[..., *here] - lab[..., *there]).square().sum(1) <= reach**2
-        if valid is not None:
-            alike = alike & valid[..., *here] & valid[..., *there]
-        similar[s, ..., *here] = alike.to(lab.dtype)
-    weights = torch.zeros_like(similar)
+def _pair_weights(similar: Tensor, offsets: list[Offset], shares: list[dict[Offset, float]]) -> Tensor:
+    """(S, B, H, W) 0 or 1 -> what each pair counts in the loss: a share of its kernels' means and of the batch."""
+    pairs = similar.sum((2, 3))
+    scales = [torch.zeros_like(pairs[0]) for _ in offsets]
     for share in shares:
-        member = [s for s, offset in enumerate(offsets) if offset in share]
-        pairs = sum((similar[s].sum((1, 2), keepdim=True) for s in member), similar.new_zeros(batch, 1, 1))
-        for s in member:
-            weights[s] += similar[s] * (share[offsets[s]] / batch) / pairs.clamp_min(1)
-    return weights
-
-
-class _Disagreement(torch.autograd.Function):
-    """sum over pairs of -w_ij log <p_i, p_j>, remembering the numbers w_ij / <p_i, p_j> and no class map.
-
-    With p = softmax(z), the gradient is  dL/dz_i = p_i * (sum_j w_ij - sum_j w_ij p_j / <p_i, p_j>).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, weights: Tensor, valid: Tensor | None, offsets: list[Offset]) -> Tensor:
-        p = _probabilities(logits, valid)
-        agreement = torch.zeros_like(weights)
-        for block in _channel_blocks(p):
-            for s, offset in enumerate(offsets):
-                here, there = pair_slices(offset)
-                agreement[s, ..., *here] += (block[..., *here] * block[..., *there]).sum(1)
-        agreement = torch.where(weights > 0, agreement, 1.0)
-        ctx.save_for_backward(logits, weights / agreement, _total_weight(weights, offsets), valid)
-        ctx.offsets = offsets
-        return -(weights * agreement.log()).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, ratio, total, valid = ctx.saved_tensors
-        p = _probabilities(logits, valid)
-        ratio, total = (ratio * grad)[:, :, None], (total * grad)[:, None]
-        for block in _channel_blocks(p):
-            pull = total.repeat(1, block.shape[1], 1, 1)
-            for s, offset in enumerate(ctx.offsets):
-                here, there = pair_slices(offset)
-                r = ratio[s][..., *here]
-                pull[..., *here].addcmul_(r, block[..., *there], value=-1)
-                pull[..., *there].addcmul_(r, block[..., *here], value=-1)
-            block.mul_(pull)  # p is ours and read no more: it becomes the gradient
-        return p.to(logits.dtype), None, None, None
-
-
-def _probabilities(logits: Tensor, valid: Tensor | None) -> Tensor:
-    p = logits.softmax(1, dtype=compute_dtype(logits)).clamp_min_(_SMALLEST)
-    return p if valid is None else p.masked_fill_(~valid[:, None], _SMALLEST)
-
-
-def _total_weight(weights: Tensor, offsets: list[Offset]) -> Tensor:
-    """(B, H, W): the weight of all pairs of a pixel."""
-    total = torch.zeros_like(weights[0])
-    for s, offset in enumerate(offsets):
-        here, there = pair_slices(offset)
-        total[..., *here] += weights[s][..., *here]
-        total[..., *there] += weights[s][..., *here]
-    return total
-
-
-def _channel_blocks(p: Tensor) -> Iterator[Tensor]:
-    """Views of a few channels each, all shifts of which fit the cache; a compiler fuses the whole by itself."""
-    if torch.compiler.is_compiling():
-        return iter((p,))
-    plane = p.shape[0] * p.shape[2] * p.shape[3]
-    return iter(p.split(max(1, _BLOCK.get(p.device.type, 2**25) // plane), dim=1))
+        members = [s for s, offset in enumerate(offsets) if offset in share]
+        count = sum((pairs[s] for s in members), torch.zeros_like(pairs[0])).clamp_min(1)
+        for s in members:
+            scales[s] = scales[s] + share[offsets[s]] / (len(count) * count)
+    return similar * torch.stack(scales)[:, :, None, None]
