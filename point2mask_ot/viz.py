@@ -46,7 +46,7 @@ def draw_points(
         image: (H, W, 3) uint8.
         targets: the points.
         grid: (height, width) of the picture that the points refer to, where ``image`` is a resized one.
-        radius: of the coloured disc in pixels of ``image``; default: 1/90 of the longer side, at least 3.
+        radius: of the coloured disc in pixels of ``image``; default: 1/75 of the longer side, at least 3.
 
     Returns:
         A new (H, W, 3) uint8 picture.
@@ -60,7 +60,7 @@ def draw_points(
         [230, 159, 0]
     """
     canvas = _picture("draw_points", image).astype(np.float64)
-    size = max(3.0, max(image.shape[:2]) / 90) if radius is None else radius
+    size = max(3.0, max(image.shape[:2]) / 75) if radius is None else radius
     size = check_number("draw_points", "radius", size, above=0)
     ring = max(1.5, size * 0.4)
     colors = target_colors(targets)
@@ -259,8 +259,8 @@ def stages(
 
     Returns:
         (title, picture) of: the photograph with its points; the edge costs; the geodesic cost to the nearest point,
-        with a few shortest paths; the partition by that cost; the pseudo-masks; and the pixels that changed hands
-        between the last two, in their new colour on a faint grey photograph.
+        with a few shortest paths; the partition by that cost; the pseudo-masks; and the pixels that
+        transport gave to another target than the nearest, in their new colour on a faint grey photograph.
 
     Raises:
         ArgumentTypeError, ArgumentError: not such a picture, or masks of another picture's size.
@@ -281,15 +281,14 @@ def stages(
     edge_map, cost_map = (heat_map(enlarge(m, canvas), maximum=_high(m)) for m in (strength, reach))
     cost_map = draw_paths(cost_map, _paths(edges, distances), grid=reach.shape)
     partition, final = (partition_map(photo, enlarge(labels, canvas), colors=colors) for labels in (nearest, owner))
-    moved = _changes(photo, enlarge(nearest, canvas), enlarge(owner, canvas), colors)
-    share = (nearest != owner).mean()
+    moved = _host(steps.demand) & (nearest != owner) & (owner >= 0)
     return [
         ("1  Photograph, points", draw_points(photo, targets, grid=grid)),
         ("2  Edge costs", edge_map),
         ("3  Cost to the nearest point, paths", draw_points(cost_map, targets, grid=grid)),
         ("4  Nearest point by cost", draw_points(partition, targets, grid=grid)),
         ("5  Pseudo-masks", final),
-        (f"6  Moved by transport: {share:.1%}", moved),
+        (f"6  Moved by transport: {moved.mean():.1%}", _moved_pixels(photo, np.where(moved, owner, -1), colors)),
     ]
 
 
@@ -331,12 +330,12 @@ def _owner(masks: PseudoMasks) -> np.ndarray:
     return np.where(_host(masks.void), -1, owner)
 
 
-def _changes(photo: np.ndarray, before: np.ndarray, after: np.ndarray, colors: np.ndarray) -> np.ndarray:
+def _moved_pixels(photo: np.ndarray, owner: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    labels = enlarge(owner, photo.shape[:2])
     faint = 128 + np.asarray(Image.fromarray(photo).convert("L")) // 2
-    grey = np.repeat(faint[..., None], 3, axis=-1)
-    changed = (before != after) & (after >= 0)
-    grey[changed] = colors[after[changed]]
-    return grey
+    picture = np.repeat(faint[..., None], 3, axis=-1)
+    picture[labels >= 0] = colors[labels[labels >= 0]]
+    return picture
 
 
 def _paths(edges: np.ndarray, distances: np.ndarray) -> list[np.ndarray]:
