@@ -183,7 +183,7 @@ def _gaussian(values: Tensor, sigma: float, axis: int) -> Tensor:
     padded = _repeat_border(values, radius, axis)
     smooth = torch.zeros_like(values)
     for start, weight in enumerate(weights):
-        smooth = smooth.add(padded.narrow(axis, start, length), alpha=weight / total)
+        smooth.add_(padded.narrow(axis, start, length), alpha=weight / total)
     return smooth
 
 
