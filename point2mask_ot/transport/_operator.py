@@ -1,7 +1,9 @@
-"""The transport solvers as one operator of torch, opaque to ``torch.compile``.
+"""The transport solvers as one operator of torch, opaque to ``torch.compile``."""
 
-No ``from __future__ import annotations`` here: torch reads the operator's schema off the annotations.
-"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,19 +11,28 @@ import torch
 from .._threads import run_parallel
 from ..checks import fail
 from ._problem import problems
-from ._solvers import Options, Solution, solve_one
+from ._solvers import Method, Options, Solution, solve_one
 
 _SERIAL_ENTRIES = 1 << 15
 """Batches of fewer entries are solved on the calling thread."""
 
 
-@torch.library.custom_op("point2mask::transport", mutates_args=())
-def transport(
+# Not custom_op: its first call imports torch._dynamo, which takes more than a second.
+torch.library.define(
+    "point2mask::transport",
+    "(Tensor a, Tensor b, Tensor M, str function, str method, float reg, float tau, float tol, int max_iter, "
+    "float marginal_floor, bool normalize, str backend) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+
+
+@torch.library.impl("point2mask::transport", "CompositeExplicitAutograd")
+def _transport(
     a: torch.Tensor,
     b: torch.Tensor,
     M: torch.Tensor,
     function: str,
-    method: str,
+    method: Method,
     reg: float,
     tau: float,
     tol: float,
@@ -29,17 +40,7 @@ def transport(
     marginal_floor: float,
     normalize: bool,
     backend: str,
-) -> tuple[
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-    torch.Tensor,
-]:
+) -> tuple[torch.Tensor, ...]:
     """Solve a batch of problems of one shape.
 
     Args:
@@ -64,19 +65,19 @@ def transport(
         backend = "numba" if M.device.type == "cpu" else "torch"
     if M.device.type != "cpu" and (backend == "numba" or method == "exact"):
         fail(function, "M", f"a tensor on {M.device}", f"a CPU tensor: {method} with {backend} has no other kernels")
-    options = Options(method, reg, tau, tol, max_iter, marginal_floor, backend)  # type: ignore[arg-type]
+    options = Options(method, reg, tau, tol, max_iter, marginal_floor, backend)
     checked = list(problems(function, a, b, M, normalize))
     with torch.no_grad():
         solutions = run_parallel(lambda p: solve_one(p, options), checked, serial=M.numel() < _SERIAL_ENTRIES)
     errors = np.array([s.error for s in solutions])
     converged = (errors <= tol) if tol >= 0 else np.zeros(len(errors), bool)
-    return _stacked(solutions, errors, converged, M.device)  # type: ignore[return-value]
+    return _stacked(solutions, errors, converged, M.device)
 
 
 def _stacked(
     solutions: list[Solution], errors: np.ndarray, converged: np.ndarray, device: torch.device
 ) -> tuple[torch.Tensor, ...]:
-    def stack(values: list) -> torch.Tensor:
+    def stack(values: list[Any]) -> torch.Tensor:
         return torch.stack([torch.as_tensor(value, device=device) for value in values])
 
     empty = (np.zeros(0, np.int64), np.zeros(0))
@@ -94,8 +95,10 @@ def _stacked(
     )
 
 
-@transport.register_fake
-def _shapes(a, b, M, function, method, reg, *rest):  # type: ignore[no-untyped-def]
+@torch.library.register_fake("point2mask::transport")
+def _shapes(
+    a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, function: str, method: Method, *rest: object
+) -> tuple[torch.Tensor, ...]:
     B, K, N = M.shape
     entries = K + N if method == "exact" else 0
     real, integer = torch.float64, torch.int64
@@ -110,3 +113,6 @@ def _shapes(a, b, M, function, method, reg, *rest):  # type: ignore[no-untyped-d
         M.new_empty((B, entries), dtype=integer),
         M.new_empty((B, entries), dtype=real),
     )
+
+
+transport: Callable[..., tuple[torch.Tensor, ...]] = torch.ops.point2mask.transport

@@ -32,7 +32,7 @@ class Options:
     tol: float
     max_iter: int
     marginal_floor: float
-    backend: Literal["numba", "torch"]
+    backend: str
 
 
 @dataclass(frozen=True)
