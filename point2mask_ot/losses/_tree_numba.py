@@ -13,7 +13,7 @@ from .._jit import njit
 LANES = 8
 """Channels filtered together: one vector register of float32, two of float64."""
 
-_BLOCK = 64  # pixels transposed at a time
+_BLOCK = 256  # pixels transposed at a time
 _DIGIT_BITS = 11  # three digits cover a float32, and the counters of all three fit the first-level cache
 _DIGITS = 1 << _DIGIT_BITS
 
@@ -53,8 +53,8 @@ def colour_distances(image, valid, distances):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def spanning_tree(distances, keys, order, parent, distance):  # type: ignore[no-untyped-def]
-    """The minimum spanning tree in depth-first preorder; of equally light edges the smaller number is lighter.
+def spanning_edges(distances, keys):  # type: ignore[no-untyped-def]
+    """The minimum spanning tree; of equally light edges the smaller number is lighter.
 
     Every pixel's lightest edge belongs to the tree (the first round of Boruvka). Contracting those leaves about a
     quarter of the vertices and half of the edges to Kruskal.
@@ -62,16 +62,17 @@ def spanning_tree(distances, keys, order, parent, distance):  # type: ignore[no-
     Args:
         distances: (2, H, W) edge weights >= 0; +inf inside the image is an edge like any other.
         keys: the same memory as unsigned integers, which sort as the floats do.
-        order: (N,) int32, out: pixel of each node.
-        parent: (N,) int32, out: pixel of its parent; the root, pixel 0, is its own.
-        distance: (N,) out: weight of the edge to the parent; 0 at the root.
+
+    Returns:
+        (N,) uint8: bit d is set where the tree has an edge from the pixel in direction d.
     """
-    links = np.zeros(order.size, np.uint8)
+    _, height, width = distances.shape
+    links = np.zeros(height * width, np.uint8)
     component, count = _join_lightest(distances, links)
     weights, edges = _crossing_edges(keys, component)
-    _kruskal(_sorted_by_weight(weights, edges), component, count, distances.shape[2], links)
-    _link_both_ends(links.reshape(distances.shape[1:]))
-    _preorder(links, distances, order, parent, distance)
+    _kruskal(_sorted_by_weight(weights, edges), component, count, width, links)
+    _link_both_ends(links.reshape(height, width))
+    return links
 
 
 @njit()
@@ -210,15 +211,23 @@ def _link_both_ends(links):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _preorder(links, distances, order, parent, distance):  # type: ignore[no-untyped-def]
-    """Walk the tree from pixel 0, left turns first, and write down its nodes."""
+def preorder(links, distances, order, parent, distance):  # type: ignore[no-untyped-def]
+    """Walk the tree from pixel 0, left turns first, and write down its nodes in depth-first preorder.
+
+    Args:
+        links: (N,) edges of the tree, from :func:`spanning_edges`.
+        distances: (2, H, W) edge weights.
+        order: (N,) int32, out: pixel of each node.
+        parent: (N,) int32, out: pixel of its parent; the root, pixel 0, is its own.
+        distance: (N,) out: weight of the edge to the parent; 0 at the root.
+    """
     _, height, width = distances.shape
     weights = distances.reshape(-1)
     steps = (1, width, -1, -width)
     edge_of_arrival = (-1, (height - 1) * width, 0, height * width)
-    pixels = np.empty(order.size, np.int32)
-    parents = np.empty(order.size, np.int32)
-    arrivals = np.empty(order.size, np.int8)
+    pixels = np.empty(order.size + 1, np.int32)
+    parents = np.empty(order.size + 1, np.int32)
+    arrivals = np.empty(order.size + 1, np.int8)
     pixels[0], parents[0], arrivals[0] = 0, 0, 1
     waiting = 1
     for node in range(order.size):
@@ -229,10 +238,9 @@ def _preorder(links, distances, order, parent, distance):  # type: ignore[no-unt
             distance[node] = weights[pixel + edge_of_arrival[arrival]]
         for turn in (1, 0, -1):  # the last one pushed is visited first
             direction = (arrival + turn) & 3
-            if (links[pixel] >> direction) & 1:
-                pixels[waiting], parents[waiting] = pixel + steps[direction], pixel
-                arrivals[waiting] = direction
-                waiting += 1
+            pixels[waiting], parents[waiting] = pixel + steps[direction], pixel
+            arrivals[waiting] = direction
+            waiting += (links[pixel] >> direction) & 1
     distance[0] = 0
 
 
@@ -244,8 +252,22 @@ def _load(values, first, nodes):  # type: ignore[no-untyped-def]
     nodes[:, lanes:] = 0
     for start in range(0, size, _BLOCK):
         for lane in range(lanes):
-            for pixel in range(start, min(start + _BLOCK, size)):
-                nodes[pixel, lane] = values[first + lane, pixel]
+            _copy(values[first + lane, start : start + _BLOCK], nodes[start : start + _BLOCK, lane])
+
+
+@njit()
+def _store(nodes, first, values):  # type: ignore[no-untyped-def]
+    """The way back of :func:`_load`."""
+    channels, size = values.shape
+    for start in range(0, size, _BLOCK):
+        for lane in range(min(LANES, channels - first)):
+            _copy(nodes[start : start + _BLOCK, lane], values[first + lane, start : start + _BLOCK])
+
+
+@njit()
+def _copy(source, target):  # type: ignore[no-untyped-def]
+    for i in range(source.size):
+        target[i] = source[i]
 
 
 @njit(fastmath={"contract"})
@@ -269,7 +291,7 @@ def filter_channels(values, first, affinity, order, parent, filtered):  # type: 
         order, parent: (N,) pixels of the nodes and of their parents, in preorder.
         filtered: (C, N) out.
     """
-    channels, size = values.shape
+    size = order.size
     nodes = np.empty((size, LANES), values.dtype)
     _load(values, first, nodes)
     _leaves_to_root(nodes, affinity, order, parent)
@@ -278,10 +300,7 @@ def filter_channels(values, first, affinity, order, parent, filtered):  # type: 
         own = 1 - w * w  # the parent's total already holds w times this subtree
         for lane in range(LANES):
             nodes[here, lane] = w * nodes[above, lane] + own * nodes[here, lane]
-    for start in range(0, size, _BLOCK):
-        for lane in range(min(LANES, channels - first)):
-            for pixel in range(start, min(start + _BLOCK, size)):
-                filtered[first + lane, pixel] = nodes[pixel, lane]
+    _store(nodes, first, filtered)
 
 
 @njit(fastmath={"contract"})

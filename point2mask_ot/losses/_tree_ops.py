@@ -28,7 +28,7 @@ def minimum_spanning_tree(image: Tensor, valid: Tensor | None, backend: str) -> 
 
 def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     from .._threads import run_parallel
-    from ._tree_numba import colour_distances, spanning_tree
+    from ._tree_numba import colour_distances, preorder, spanning_edges
 
     if image.is_floating_point() and not bool((image.isfinite().all(1) | ~valid).all()):
         fail("minimum_spanning_tree", "image", "NaN or infinity at a valid pixel", "finite colours")
@@ -42,7 +42,8 @@ def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> t
     def build(b: int) -> None:
         distances = torch.zeros(2, height, width, dtype=dtype).numpy()
         colour_distances(pictures[b], masks[b], distances)
-        spanning_tree(distances, distances.view(f"u{distances.itemsize}"), *(out[b] for out in outputs))
+        links = spanning_edges(distances, distances.view(f"u{distances.itemsize}"))
+        preorder(links, distances, *(out[b] for out in outputs))
 
     run_parallel(build, range(batch), serial=valid.numel() < _SERIAL_PIXELS)
     return order, parent, distance

@@ -34,7 +34,7 @@ def colour_distances(image: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor
 
 
 def spanning_tree(distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, 2, H, W) edge weights to the (B, N) order, parent and distance of the compiled ``spanning_tree``."""
+    """(B, 2, H, W) edge weights to the (B, N) order, parent and distance of the compiled ``preorder``."""
     neighbours = _neighbours(distances)
     links = _boruvka(distances, neighbours)
     position, parent, direction = _root_at_first_pixel(links, neighbours, len(distances))

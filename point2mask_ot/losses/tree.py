@@ -39,6 +39,12 @@ class SpanningTree:
     distance: Array
     size: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        shapes = {tuple(field.shape) for field in (self.order, self.parent, self.distance)}
+        pixels = self.size[0] * self.size[1]
+        if len(shapes) != 1 or self.order.shape[-1] != pixels:
+            fail("SpanningTree", "size", f"{self.size} with arrays of {sorted(shapes)}", f"three arrays of {pixels}")
+
     @property
     def total_weight(self) -> Any:
         """(B,) or scalar: sum of the finite distances, in float64."""
@@ -83,6 +89,7 @@ def minimum_spanning_tree(image: Array, *, valid: Array | None = None, backend: 
             ``"numba"`` for a tensor that is not on the CPU.
 
     Example:
+        >>> import numpy as np
         >>> picture = np.array([[[0, 1, 9], [0, 2, 9]]], np.uint8)
         >>> tree = minimum_spanning_tree(picture)
         >>> tree.order.tolist(), tree.parent.tolist(), tree.distance.tolist()
@@ -142,6 +149,7 @@ def tree_filter(
         ArgumentError: shapes or devices that differ, theta out of range.
 
     Example:
+        >>> import numpy as np
         >>> picture = np.array([[[0.0, 0.0, 1.0, 1.0]]])
         >>> scores = np.array([[[1.0, 0.0, 0.0, 0.0]]])
         >>> tree_filter(scores, minimum_spanning_tree(picture), theta=0.1).round(3).tolist()
