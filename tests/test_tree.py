@@ -469,6 +469,8 @@ def call_loss(logits=GOOD_LOGITS, image=GOOD_IMAGE, **options):
 REFUSALS = [
     (call_tree, {"image": [[1.0]]}, ArgumentTypeError, "image"),
     (call_tree, {"image": torch.zeros(3, 4, 5, dtype=torch.int64)}, ArgumentTypeError, "image"),
+    (call_tree, {"image": None}, ArgumentTypeError, "image"),
+    (call_filter, {"values": None}, ArgumentTypeError, "values"),
     (call_tree, {"image": torch.zeros(4, 5)}, ArgumentError, "image"),
     (call_tree, {"image": torch.zeros(3, 0, 5)}, ArgumentError, "image"),
     (call_tree, {"image": torch.full((3, 4, 5), torch.nan)}, ArgumentError, "image"),

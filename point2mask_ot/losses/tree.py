@@ -97,9 +97,8 @@ def minimum_spanning_tree(image: Array, *, valid: Array | None = None, backend: 
     """
     name = "minimum_spanning_tree"
     (picture, mask), restore = as_tensors(name, image=image, valid=valid)
-    assert picture is not None
-    if picture.dtype != torch.uint8 and not picture.is_floating_point():
-        fail_type(name, "image", picture.dtype, "a uint8 or floating-point picture")
+    if picture is None or not (picture.dtype == torch.uint8 or picture.is_floating_point()):
+        fail_type(name, "image", image, "a uint8 or floating-point picture")
     if picture.ndim not in (3, 4) or 0 in picture.shape:
         fail(name, "image", f"shape {tuple(picture.shape)}", "a non-empty (D, H, W) or (B, D, H, W)")
     if mask is not None:
@@ -161,7 +160,8 @@ def tree_filter(
     arrays = {"values": values, "features": features, **_arrays("tree", tree)}
     (x, guide, *fields), restore = as_tensors(name, **arrays)
     nodes = _Nodes(*fields)  # type: ignore[arg-type]  # none of them was None
-    assert x is not None
+    if x is None:
+        fail_type(name, "values", values, "a floating-point map")
     for argument, value in (("values", x), ("features", guide)):
         if value is None:
             continue
