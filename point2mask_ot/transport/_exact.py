@@ -82,8 +82,10 @@ def _rivals(
     pixels = len(passes.b)
     owner, best, rivals = np.empty(pixels, np.int64), np.empty(pixels), np.empty(pixels, np.int32)
 
-    def part(bound: tuple[int, int]) -> None:
-        _numba_exact.screen_rivals(passes.M, f, demanded, passes.rows, width, *bound, owner, best, rivals)
+    def part(first: int, last: int) -> None:
+        _numba_exact.screen_rivals(
+            passes.M, f, demanded, passes.rows, width, passes.bounds, first, last, owner, best, rivals
+        )
 
     passes.over_ranges(part)
     return owner, best, rivals

@@ -1,9 +1,11 @@
 """CPU kernels that read the cost matrix: one fused pass, exact log masses, and the final read-out.
 
-All of them work on blocks of 128 pixels, so that what a block needs stays in the fastest cache, and on a range
-of blocks, so that a caller can spread ranges over threads. Exponents are in bits: with ``k = 1 / (reg ln 2)``
-and ``u = f k``, entry (i, j) weighs ``2**(u[i] - M[i, j] k)`` before its pixel's marginal is enforced.
-``rows`` lists the suppliers that take part; the others are never read.
+All of them work on blocks of 128 pixels, so that what a block needs stays in the fastest cache. Blocks come in
+ranges, ``bounds[r]`` to ``bounds[r + 1]``, whose sums are kept apart until the end: a call does the ranges
+``first`` to ``last``, and however ranges are spread over threads, the totals have the same bits.
+
+Exponents are in bits: with ``k = 1 / (reg ln 2)`` and ``u = f k``, entry (i, j) weighs ``2**(u[i] - M[i, j] k)``
+before its pixel's marginal is enforced. ``rows`` lists the suppliers that take part; others are never read.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ._exp2 import VECTOR_MATH, exp2
 
 BLOCK = 128
 _LOWEST = -3e38  # below every exponent, and finite in float32 too: infinity minus infinity never happens
+_NEGLIGIBLE = 60.0  # bits behind the best at which a weight is lost to rounding in float64
 _ANY_ORDER = VECTOR_MATH | {"reassoc"}
 
 
@@ -85,7 +88,7 @@ def _add_links(weights: Any, live: Any, scale: Any, skip: int, stride: int, link
 @njit(fastmath=VECTOR_MATH)
 def fused_pass(
     M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, renew: bool, stride: int,
-    base: Any, live: Any, count: Any, first: int, last: int, masses: Any, links: Any,
+    base: Any, live: Any, count: Any, bounds: Any, first: int, last: int, masses: Any, links: Any,
 ) -> None:  # fmt: skip
     """Add to ``masses`` what each supplier would send if every pixel's marginal held exactly (Eq. 10).
 
@@ -106,56 +109,61 @@ def fused_pass(
         base: (N,) the base of each pixel, kept by the caller between passes.
         live: (blocks, K) suppliers to be read in each block, kept likewise.
         count: (blocks,) their number.
-        first, last: range of blocks.
-        masses: (K,) float64, added to.
-        links: (K, K) float64, lower triangle (in the order of ``rows``) added to: sum_j b_j p_ij p_kj.
+        bounds, first, last: blocks of each range, and the ranges to do.
+        masses: (ranges, K) float64, added to.
+        links: (ranges, K, K) float64, lower triangles added to: sum_j b_j p_ij p_kj.
     """
-    K, N = M.shape
+    K = M.shape[0]
     weights = np.empty((K, BLOCK), base.dtype)
     total = np.empty(BLOCK, base.dtype)
-    zero = base.dtype.type(0)
-    for block in range(first, last):
-        start = block * BLOCK
-        stop = min(start + BLOCK, N)
-        if renew:
-            demanded = False
-            for j in range(start, stop):
-                demanded |= b[j] > 0
-            count[block] = _renew(M, u, k, rows, cut, start, base[start:stop], live[block]) if demanded else 0
-        alive = live[block, : count[block]]
-        if alive.size == 0:
-            continue
-        share = total[: stop - start]
-        share[:] = zero
-        for p in range(alive.size):
-            i = alive[p]
-            _weigh(M[i, start:stop], u[i], k, base[start:stop], weights[p, : stop - start], share)
-        for j in range(share.size):
-            share[j] = b[start + j] / share[j]
-        for p in range(alive.size):
-            masses[alive[p]] += _dot(weights[p, : share.size], share, zero)
-        if stride > 0:
+    for r in range(first, last):
+        for block in range(bounds[r], bounds[r + 1]):
+            start = block * BLOCK
+            stop = min(start + BLOCK, M.shape[1])
+            demand, own_base = b[start:stop], base[start:stop]
+            if renew:
+                count[block] = _renew(M, u, k, rows, cut, start, own_base, live[block]) if demand.any() else 0
+            alive, share = live[block, : count[block]], total[: stop - start]
+            if alive.size == 0:
+                continue
+            share[:] = 0
+            for p in range(alive.size):
+                i = alive[p]
+                _weigh(M[i, start:stop], u[i], k, own_base, weights[p, : share.size], share)
             for j in range(share.size):
-                share[j] = share[j] / math.sqrt(b[start + j]) if b[start + j] > 0 else zero
-            _add_links(weights, alive, share, block % stride, stride, links)
+                share[j] = demand[j] / share[j]
+            for p in range(alive.size):
+                masses[r, alive[p]] += _dot(weights[p, : share.size], share, own_base.dtype.type(0))
+            if stride > 0:
+                for j in range(share.size):
+                    share[j] = share[j] / math.sqrt(demand[j]) if demand[j] > 0 else share[j]
+                _add_links(weights, alive, share, block % stride, stride, links[r])
 
 
 @njit(fastmath=VECTOR_MATH)
-def _normalise(M: Any, u: Any, k: float, rows: Any, start: int, stop: int, base: Any, total: Any) -> None:
-    """``base`` and ``total`` such that a pixel's weights sum to ``total * 2**base``."""
+def _accumulate(cost: Any, u: Any, k: Any, base: Any, total: Any) -> None:
+    for j in range(base.size):
+        total[j] += exp2((u - cost[j] * k) - base[j])
+
+
+@njit(fastmath=VECTOR_MATH)
+def _normalise(M: Any, u: Any, k: float, rows: Any, start: int, base: Any, total: Any) -> None:
+    """``base`` and ``total`` such that a pixel's weights sum to ``total * 2**base``, to float64 rounding."""
+    stop = start + base.size
     base[:] = _LOWEST
     total[:] = 0.0
     for i in rows:
         _raise_to(base, M[i, start:stop], u[i], k)
     for i in rows:
-        for j in range(total.size):
-            total[j] += exp2((u[i] - M[i, start + j] * k) - base[j])
+        if _highest(M[i, start:stop], u[i], k, base, _LOWEST) > -_NEGLIGIBLE:
+            _accumulate(M[i, start:stop], u[i], k, base, total)
 
 
 @njit(fastmath=VECTOR_MATH)
 def log_masses(
-    M: Any, log_b: Any, u: Any, k: float, rows: Any, wanted: Any, first: int, last: int, top: Any, rest: Any
-) -> None:
+    M: Any, log_b: Any, u: Any, k: float, rows: Any, wanted: Any,
+    bounds: Any, first: int, last: int, top: Any, rest: Any,
+) -> None:  # fmt: skip
     """The same masses as logarithms, for suppliers so far behind that they underflow or were left out.
 
     Args:
@@ -163,35 +171,35 @@ def log_masses(
         log_b: (N,) log2 of the demand, float64.
         u, k, rows: as for :func:`fused_pass`, in float64.
         wanted: suppliers whose mass is needed.
-        first, last: range of blocks.
-        top, rest: (len(wanted),) running result: the mass is ``rest * 2**top``. Start with -inf and 0.
+        bounds, first, last: blocks of each range, and the ranges to do.
+        top, rest: (ranges, len(wanted)) running result: the mass is ``rest * 2**top``. Start with -inf and 0.
     """
-    N = M.shape[1]
     bases, totals, scores = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    for block in range(first, last):
-        start = block * BLOCK
-        stop = min(start + BLOCK, N)
-        base, total, score = bases[: stop - start], totals[: stop - start], scores[: stop - start]
-        _normalise(M, u, k, rows, start, stop, base, total)
-        for j in range(base.size):
-            base[j] = log_b[start + j] - base[j] - math.log2(total[j])
-        for p in range(wanted.size):
-            i = wanted[p]
-            high = top[p]
+    for r in range(first, last):
+        for block in range(bounds[r], bounds[r + 1]):
+            start = block * BLOCK
+            stop = min(start + BLOCK, M.shape[1])
+            base, total, score = bases[: stop - start], totals[: stop - start], scores[: stop - start]
+            _normalise(M, u, k, rows, start, base, total)
             for j in range(base.size):
-                score[j] = (u[i] - M[i, start + j] * k) + base[j]
-                high = max(high, score[j])
-            if high < _LOWEST:
-                continue
-            rest[p] *= exp2(top[p] - high)
-            for j in range(base.size):
-                rest[p] += exp2(score[j] - high)
-            top[p] = high
+                base[j] = log_b[start + j] - base[j] - math.log2(total[j])
+            for p in range(wanted.size):
+                i = wanted[p]
+                high = top[r, p]
+                for j in range(base.size):
+                    score[j] = (u[i] - M[i, start + j] * k) + base[j]
+                    high = max(high, score[j])
+                if high < _LOWEST:
+                    continue
+                rest[r, p] *= exp2(top[r, p] - high)
+                for j in range(base.size):
+                    rest[r, p] += exp2(score[j] - high)
+                top[r, p] = high
 
 
 @njit(fastmath=VECTOR_MATH)
 def read_out(
-    M: Any, b: Any, f_before: Any, f: Any, k: float, rows: Any, first: int, last: int,
+    M: Any, b: Any, f_before: Any, f: Any, k: float, rows: Any, bounds: Any, first: int, last: int,
     g: Any, labels: Any, masses: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Potentials of the pixels, labels, marginals and cost, in float64 and without storing the plan.
@@ -203,39 +211,78 @@ def read_out(
         f: (K,) potentials of the plan (equal to ``f_before`` where the pixels were updated last).
         k: bits per unit of cost.
         rows: suppliers that take part.
-        first, last: range of blocks.
+        bounds, first, last: blocks of each range, and the ranges to do.
         g: (N,) out: potentials times ``k``; -inf at zero demand.
         labels: (N,) out: argmax of f - M, the smallest index of a tie, 0 where nothing is finite.
-        masses: (K,) added to: row sums of the plan.
-        sums: (2,) added to: ``<plan, M>`` and the L1 error of the column sums.
+        masses: (ranges, K) added to: row sums of the plan.
+        sums: (ranges, 2) added to: ``<plan, M>`` and the L1 error of the column sums.
     """
-    N = M.shape[1]
-    bases, totals, best = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    bases, totals, best, entries = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     u = f_before * k
-    for block in range(first, last):
-        start = block * BLOCK
-        stop = min(start + BLOCK, N)
-        base, total, top = bases[: stop - start], totals[: stop - start], best[: stop - start]
-        _normalise(M, u, k, rows, start, stop, base, total)
-        for j in range(base.size):
-            demand = b[start + j]
-            g[start + j] = math.log2(demand / total[j]) - base[j] if demand > 0 else -np.inf
-        total[:] = 0.0
-        top[:] = -np.inf
-        labels[start:stop] = 0
-        for i in rows:
-            mass = cost = 0.0
+    for r in range(first, last):
+        for block in range(bounds[r], bounds[r + 1]):
+            start = block * BLOCK
+            stop = min(start + BLOCK, M.shape[1])
+            base, total, top, moved = (
+                bases[: stop - start],
+                totals[: stop - start],
+                best[: stop - start],
+                entries[: stop - start],
+            )
+            _normalise(M, u, k, rows, start, base, total)
             for j in range(base.size):
-                m = np.float64(M[i, start + j])
-                score = f[i] - m
-                if score > top[j]:
-                    top[j] = score
-                    labels[start + j] = i
-                moved = exp2(score * k + g[start + j])
-                total[j] += moved
-                mass += moved
-                cost += moved * m if m < np.inf else 0.0
-            masses[i] += mass
-            sums[0] += cost
-        for j in range(base.size):
-            sums[1] += abs(total[j] - b[start + j])
+                demand = b[start + j]
+                g[start + j] = math.log2(demand / total[j]) - base[j] if demand > 0 else -np.inf
+            total[:] = 0.0
+            top[:] = -np.inf
+            labels[start:stop] = 0
+            for i in rows:
+                cost = M[i, start:stop]
+                take_best(cost, f[i], i, top, labels[start:stop])
+                if _move(cost, f[i], k, g[start:stop], moved):
+                    for j in range(total.size):
+                        total[j] += moved[j]
+                    masses[r, i] += _sum(moved)
+                    sums[r, 0] += _finite_dot(moved, cost)
+            for j in range(base.size):
+                sums[r, 1] += abs(total[j] - b[start + j])
+
+
+@njit(fastmath=VECTOR_MATH)
+def take_best(cost: Any, f: float, i: int, best: Any, owner: Any) -> None:
+    """Enter supplier i where its f - M beats the best so far."""
+    for j in range(best.size):
+        score = f - cost[j]
+        better = score > best[j]
+        best[j] = score if better else best[j]
+        owner[j] = i if better else owner[j]
+
+
+@njit(fastmath=VECTOR_MATH)
+def _move(cost: Any, f: float, k: float, g: Any, moved: Any) -> bool:
+    """Fill ``moved`` with a row of the plan; False, and nothing filled in, where all of it is negligible."""
+    high = _LOWEST
+    for j in range(g.size):
+        t = (f - cost[j]) * k + g[j]
+        high = t if t > high else high
+    if high < -2 * _NEGLIGIBLE:
+        return False
+    for j in range(g.size):
+        moved[j] = exp2((f - cost[j]) * k + g[j])
+    return True
+
+
+@njit(fastmath=_ANY_ORDER)
+def _sum(x: Any) -> float:
+    total = 0.0
+    for j in range(x.size):
+        total += x[j]
+    return total
+
+
+@njit(fastmath=_ANY_ORDER)
+def _finite_dot(x: Any, cost: Any) -> float:
+    total = 0.0
+    for j in range(x.size):
+        total += x[j] * (cost[j] if cost[j] < np.inf else 0.0)
+    return total

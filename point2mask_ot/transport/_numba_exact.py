@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._jit import njit
-from ._numba import BLOCK
+from ._numba import BLOCK, take_best
 
 
 @njit()
 def screen_rivals(
-    M: Any, f: Any, demanded: Any, rows: Any, width: float, first: int, last: int,
+    M: Any, f: Any, demanded: Any, rows: Any, width: float, bounds: Any, first: int, last: int,
     owner: Any, best: Any, rivals: Any,
 ) -> None:  # fmt: skip
     """For each pixel the supplier of largest f - M (the smallest index of a tie), and who comes near it.
@@ -23,24 +23,20 @@ def screen_rivals(
         demanded: (N,) bool; other pixels get owner -1 and no rivals.
         rows: suppliers that take part.
         width: how far behind the best a supplier still competes.
-        first, last: range of blocks.
+        bounds, first, last: blocks of each range, and the ranges to do.
         owner: (N,) out.
         best: (N,) out: the largest f - M.
         rivals: (N,) out: suppliers that compete, the owner included.
     """
     N = M.shape[1]
-    for block in range(first, last):
+    for block in range(bounds[first], bounds[last]):
         start = block * BLOCK
         stop = min(start + BLOCK, N)
         best[start:stop] = -np.inf
         owner[start:stop] = -1
         rivals[start:stop] = 0
         for i in rows:
-            for j in range(start, stop):
-                score = f[i] - M[i, j]
-                if score > best[j]:
-                    best[j] = score
-                    owner[j] = i
+            take_best(M[i, start:stop], f[i], i, best[start:stop], owner[start:stop])
         for i in rows:
             for j in range(start, stop):
                 rivals[j] += f[i] - M[i, j] >= best[j] - width
@@ -53,7 +49,7 @@ def screen_rivals(
 @njit()
 def list_rivals(M: Any, f: Any, rows: Any, width: float, best: Any, pixels: Any, offsets: Any) -> Any:
     """Suppliers that compete for each of the given pixels, and their costs there, in compressed rows."""
-    suppliers = np.empty(offsets[-1], np.int16)
+    suppliers = np.empty(offsets[-1], np.int32)
     costs = np.empty(offsets[-1])
     for p in range(pixels.size):
         entry = offsets[p]
@@ -140,8 +136,8 @@ def augment(capacity: Any, counts: Any, f: Any, owner: Any, offsets: Any, suppli
     K = f.size
     key = np.empty(suppliers.size + 16)
     pixel = np.empty(key.size, np.int32)
-    left = np.empty(key.size, np.int64)
-    right = np.empty(key.size, np.int64)
+    left = np.empty(key.size, np.int32)
+    right = np.empty(key.size, np.int32)
     used = 0
     heap = np.full((K, K), -1, np.int64)
     gap = np.full((K, K), np.inf)

@@ -88,24 +88,22 @@ def rounds(
 ) -> tuple[int, float]:  # fmt: skip
     """Up to ``limit`` rounds on one thread; stop early at an error of ``tol`` or at a lost supplier.
 
-    ``bounds`` are the ranges of blocks whose sums are taken apart and then added, so that the result is that of
-    any number of threads. Returns the rounds made and the L1 error of the capacities before the last update.
+    Returns the rounds made and the L1 error of the capacities before the last update.
     """
     K = f.size
-    no_links = np.empty((0, 0))
+    ranges = bounds.size - 1
+    no_links = np.empty((ranges, 0, 0))
     bits = cut.dtype.type(1.0 / (reg * LN2))
     error = np.inf
     for done in range(limit):
         if math.isfinite(tau):
             center(f, a, tau, rows)
         renew = exponents(f, 1.0 / (reg * LN2), rows, slack, anchor, offset, u)
-        masses = np.zeros(K)
-        for c in range(bounds.size - 1):
-            part = np.zeros(K)
-            fused_pass(
-                M, b, u, bits, rows, cut[0], renew, 0, base, live, count, bounds[c], bounds[c + 1], part, no_links
-            )
-            masses += part
+        parts = np.zeros((ranges, K))
+        fused_pass(
+            M, b, u, bits, rows, cut[0], renew, 0, base, live, count, bounds, 0, ranges, parts, no_links
+        )  # fmt: skip
+        masses = parts.sum(axis=0)
         f_before[:] = f
         error = update_suppliers(f, masses, a, reg, tau, rows, lost_below, lost)
         if error <= tol or lost.any():

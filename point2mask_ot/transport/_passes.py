@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from .._threads import run_parallel
 from . import _numba, _numba_rounds
@@ -14,6 +16,8 @@ from . import _numba, _numba_rounds
 LN2 = math.log(2.0)
 _BLOCKS_PER_RANGE = 16
 _MAX_RANGES = 32
+_MAX_LINKS = 1 << 22
+"""Links, of all ranges together, that are kept before they are summed."""
 _SERIAL_ENTRIES = 1 << 19
 """Below this many entries a pass takes less than the start of a pool of threads."""
 
@@ -45,7 +49,8 @@ class CpuPasses:
         self.M, self.b, self.rows, self.cut = M, b, rows, cut
         self._demand = {b.dtype: b}
         self._state: dict[np.dtype, _Base] = {}
-        self.bounds = _ranges(M.shape[1])
+        self.bounds = _ranges(*M.shape)
+        self.ranges = len(self.bounds) - 1
         self.single = M.dtype == np.float32
         self.serial = M.size < _SERIAL_ENTRIES
 
@@ -69,20 +74,19 @@ class CpuPasses:
         state, slack = self._base(dtype, reg), _slack(dtype)
         renew = _numba_rounds.exponents(f, 1 / (reg * LN2), self.rows, slack, state.anchor, state.offset, state.u)
         stride = self._stride(len(self.rows) if renew else state.count.mean()) if links else 0
-        shape = (len(f), len(f)) if links else (0, 0)
+        masses = np.zeros((self.ranges, len(f)))
+        pairs = np.zeros((self.ranges, len(f), len(f)) if links else (self.ranges, 0, 0))
 
-        def part(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-            masses, pairs = np.zeros(len(f)), np.zeros(shape)
+        def part(first: int, last: int) -> None:
             _numba.fused_pass(
                 self.M, self._demand[dtype], state.u, dtype.type(1 / (reg * LN2)), self.rows,
                 dtype.type(self.cut + slack), renew, stride, state.base, state.live, state.count,
-                *bound, masses, pairs,
+                self.bounds, first, last, masses, pairs,
             )  # fmt: skip
-            return masses, pairs
 
-        parts = self.over_ranges(part)
-        pairs = sum((p[1] for p in parts[1:]), parts[0][1])
-        return sum((p[0] for p in parts[1:]), parts[0][0]), pairs + pairs.T
+        self.over_ranges(part)
+        triangle = pairs.sum(axis=0)
+        return masses.sum(axis=0), triangle + triangle.T
 
     def _stride(self, live: float) -> int:
         """The Hessian may be a sample: every pixel where few suppliers compete or pixels are scarce."""
@@ -95,14 +99,14 @@ class CpuPasses:
         with np.errstate(divide="ignore"):
             log_b = np.log2(self.b)
 
-        def part(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-            top, rest = np.full(len(wanted), -np.inf), np.zeros(len(wanted))
-            _numba.log_masses(self.M, log_b, f * k, k, self.rows, wanted, *bound, top, rest)
-            return top, rest
+        tops, rests = np.full((self.ranges, len(wanted)), -np.inf), np.zeros((self.ranges, len(wanted)))
 
-        parts = self.over_ranges(part)
-        top = np.max([p[0] for p in parts], axis=0)
-        rest = sum(p[1] * np.exp2(p[0] - np.where(top > -np.inf, top, 0)) for p in parts)
+        def part(first: int, last: int) -> None:
+            _numba.log_masses(self.M, log_b, f * k, k, self.rows, wanted, self.bounds, first, last, tops, rests)
+
+        self.over_ranges(part)
+        top = tops.max(axis=0)
+        rest = (rests * np.exp2(tops - np.where(top > -np.inf, top, 0))).sum(axis=0)
         with np.errstate(divide="ignore"):
             return np.where(top > -np.inf, top + np.log2(rest), -np.inf) * LN2
 
@@ -169,14 +173,22 @@ class CpuPasses:
         k = 1 / (reg * LN2)
         g, labels = np.empty(len(self.b)), np.empty(len(self.b), np.int64)
 
-        def part(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-            masses, sums = np.zeros(len(f)), np.zeros(2)
-            _numba.read_out(self.M, self.b, f_before, f, k, self.rows, *bound, g, labels, masses, sums)
-            return masses, sums
+        masses, sums = np.zeros((self.ranges, len(f))), np.zeros((self.ranges, 2))
 
-        parts = self.over_ranges(part)
-        masses, sums = (sum(column[1:], column[0]) for column in zip(*parts, strict=True))
-        return {"g": g / k, "labels": labels, "masses": masses, "cost": sums[0], "pixel_error": sums[1]}
+        def part(first: int, last: int) -> None:
+            _numba.read_out(
+                self.M, self.b, f_before, f, k, self.rows, self.bounds, first, last, g, labels, masses, sums
+            )
+
+        self.over_ranges(part)
+        cost, pixel_error = sums.sum(axis=0)
+        return {
+            "g": g / k,
+            "labels": labels,
+            "masses": masses.sum(axis=0),
+            "cost": float(cost),
+            "pixel_error": float(pixel_error),
+        }
 
     def _base(self, dtype: np.dtype, reg: float) -> _Base:
         state = self._state.get(dtype)
@@ -186,7 +198,7 @@ class CpuPasses:
             state = _Base(
                 reg,
                 np.empty(N, dtype),
-                np.empty((blocks, K), np.int16),
+                np.empty((blocks, K), np.int32),
                 np.zeros(blocks, np.int32),
                 np.full(K, np.nan),
                 np.zeros(1),
@@ -196,9 +208,11 @@ class CpuPasses:
             self._demand.setdefault(dtype, self.b.astype(dtype))
         return state
 
-    def over_ranges(self, part: Any) -> list[Any]:
-        ranges = list(zip(self.bounds[:-1].tolist(), self.bounds[1:].tolist(), strict=True))
-        return run_parallel(part, ranges, serial=self.serial)
+    def over_ranges(self, part: Callable[[int, int], None]) -> None:
+        """Call ``part(first, last)`` for all ranges of blocks, a share of them on each thread."""
+        shares = 1 if self.serial else min(torch.get_num_threads(), self.ranges)
+        ends = np.arange(shares + 1) * self.ranges // shares
+        run_parallel(lambda share: part(*share), list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)))
 
 
 def _slack(dtype: np.dtype) -> float:
@@ -206,8 +220,8 @@ def _slack(dtype: np.dtype) -> float:
     return 40.0 if dtype == np.float32 else 60.0
 
 
-def _ranges(pixels: int) -> np.ndarray:
+def _ranges(suppliers: int, pixels: int) -> np.ndarray:
     """Bounds of ranges of blocks; they depend on the size alone, so sums do not depend on the threads."""
     blocks = -(-pixels // _numba.BLOCK)
-    count = max(1, min(_MAX_RANGES, blocks // _BLOCKS_PER_RANGE))
+    count = max(1, min(_MAX_RANGES, blocks // _BLOCKS_PER_RANGE, _MAX_LINKS // suppliers**2))
     return np.arange(count + 1) * blocks // count

@@ -84,8 +84,11 @@ class Solution:
 def solve_one(problem: Problem, options: Options) -> Solution:
     """Solve one problem; finite whatever the masks forbid."""
     a, b = problem.a + options.marginal_floor, problem.b + options.marginal_floor
+    # Demands near 1 keep float32 and thresholds in bits away from their limits; powers of two round nothing.
+    unit = 2.0 ** np.rint(np.log2(b.sum() / np.count_nonzero(b)))
+    a, b = a / unit, b / unit
     rows = np.flatnonzero(a > 0)
-    stranded = _stranded(problem.M, a, b)
+    stranded = _stranded(problem.M, rows) & (b > 0)
     served = np.where(stranded, 0.0, b)
     supply = a
     if not served.any():
@@ -99,13 +102,22 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     # A soft problem settles on capacities of its own; a hard one is held to those that were asked for.
     capacities = supply * np.exp(-solution.f / options.tau) if math.isfinite(options.tau) else a
     missed = np.abs(solution.masses - capacities).sum() + solution.pixel_error + b[stranded].sum()
-    return replace(solution, f=np.where(a > 0, solution.f, -math.inf), error=float(missed / b.sum()))
+    return replace(
+        solution,
+        f=np.where(a > 0, solution.f, -math.inf),
+        g=solution.g + options.reg * math.log(unit),
+        cost=solution.cost * unit,
+        flow=solution.flow and (solution.flow[0], solution.flow[1] * unit),
+        error=float(missed / b.sum()),
+    )
 
 
-def _stranded(M: torch.Tensor, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pixels with demand that only suppliers without capacity reach (or none, where the floor gave them demand)."""
-    live = M if (a > 0).all() else M[torch.as_tensor(np.flatnonzero(a > 0), device=M.device)]
-    return np.asarray((live.amin(dim=0) == math.inf).cpu()) & (b > 0)
+def _stranded(M: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+    """Pixels that no supplier with capacity reaches."""
+    cheapest = M[int(rows[0])].clone()
+    for i in rows[1:].tolist():  # row by row: a selection of rows would be a copy of M
+        torch.minimum(cheapest, M[i], out=cheapest)
+    return np.asarray((cheapest == math.inf).cpu())
 
 
 def _nothing(problem: Problem, options: Options) -> Solution:
@@ -213,8 +225,10 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
 def _largest_entry(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """Labels replaced, where the plan has entries, by the supplier of the largest (the smallest index of a tie)."""
     labels = labels.copy()
-    order = np.lexsort((-supplier, mass))  # later assignments win: ascending mass, then descending index
-    labels[pixel[order]] = supplier[order]
+    if len(pixel) > np.count_nonzero(np.bincount(pixel)):  # pixels that are shared
+        order = np.lexsort((-supplier, mass))  # later assignments win: ascending mass, then descending index
+        pixel, supplier = pixel[order], supplier[order]
+    labels[pixel] = supplier
     return labels
 
 
