@@ -27,7 +27,7 @@ from point2mask_ot import PointTargets, geodesic_distances
 from point2mask_ot.checks import ArgumentError, ArgumentTypeError
 
 SHAPES = [(1, 1), (1, 23), (19, 1), (2, 3), (8, 8), (9, 17), (33, 47)]
-BACKENDS = ["numba", "torch"]
+BACKENDS = ["numba", "heap", "torch"]
 
 
 def same_bits(a, b) -> bool:
@@ -45,15 +45,33 @@ def test_equals_scipy(family, shape, dtype, rng, tolerance):
     assert results[0].dtype == numpy_dtype
     assert np.array_equal(np.isinf(results[0]), np.isinf(expected))
     np.testing.assert_allclose(results[0], expected, **tolerance[dtype])
-    assert same_bits(*results)
+    assert all(same_bits(result, results[0]) for result in results)
 
 
 @pytest.mark.parametrize("family", [noise, maze, lognormal], ids=lambda family: family.__name__)
 def test_equals_scipy_on_larger_images(family, rng, tolerance):
-    edges = close_border(family(rng, 150, 203).astype(np.float32))
-    points = random_points(rng, 4, 150, 203)
-    expected = scipy_distances(edges, points)
-    np.testing.assert_allclose(geodesic_distances(edges, points), expected, **tolerance[torch.float32])
+    edges = close_border(family(rng, 250, 303).astype(np.float32))
+    points = random_points(rng, 3, 250, 303)
+    result = geodesic_distances(edges, points)
+    np.testing.assert_allclose(result, scipy_distances(edges, points), **tolerance[torch.float32])
+    assert same_bits(result, geodesic_distances(edges, points, backend="heap"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    family=st.sampled_from(FAMILIES),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    target=st.lists(st.integers(0, 4), min_size=1, max_size=9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_tiles_equal_the_heap_to_the_bit(family, height, width, target, seed):
+    rng = np.random.default_rng(seed)
+    edges = close_border(family(rng, height, width).astype(np.float32))
+    points = random_points(rng, len(target), height, width)
+    target = np.unique(target, return_inverse=True)[1]
+    tiles, heap = (geodesic_distances(edges, points, target, backend=name) for name in ("numba", "heap"))
+    assert same_bits(tiles, heap)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,7 +11,7 @@ from point2mask_ot import PointTargets, geodesic_distances, nearest_partition, s
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.grid import FORWARD_OFFSETS
 
-BACKENDS = ["numba", "torch"]
+BACKENDS = ["numba", "heap", "torch"]
 
 
 def cost_between(edges, first, second):
@@ -135,6 +135,7 @@ POINTS, TARGET = [(0, 1), (6, 8), (3, 3)], [1, 0, 1]
 )
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiles_in_one_graph(points, target, backend, rng):
+    torch.compiler.reset()
     edges = torch.from_numpy(close_border(ties(rng, 7, 9).astype(np.float32)))
 
     def both(edges, points):

@@ -40,7 +40,8 @@ def geodesic_distances(
             :class:`point2mask_ot.PointTargets`, which brings its own targets. N may be zero. A batch takes B of them.
         target: (N,) integers 0..K-1, the target of each point. Default: one target per point. A batch takes B of
             them.
-        backend: ``"numba"`` (CPU), ``"torch"`` (any device), or ``"auto"``: numba on the CPU, else torch.
+        backend: ``"numba"`` (CPU, float32 on vectorised tiles), ``"heap"`` (CPU, plain Dijkstra), ``"torch"`` (any
+            device), or ``"auto"``: numba on the CPU, else torch.
 
     Returns:
         (K, H, W), the minimum over the points of each target; +inf where none of them can reach. For a batch a list of

@@ -43,23 +43,27 @@ def pack_weights(edges: np.ndarray) -> np.ndarray:
     return weights
 
 
-def dijkstra(weights: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """(H, W) cost of the cheapest path from any of ``sources`` (n, 2); +inf where there is none.
+def search(weights: np.ndarray, sources: np.ndarray, bounds: np.ndarray, result: np.ndarray) -> None:
+    """Distances of several targets into ``result`` (K, H, W); +inf where no path leads.
 
     Args:
         weights: what :func:`pack_weights` made, float32 or float64.
-        sources: int64 pixels, row then column.
+        sources: (n, 2) int64 pixels; those of target k are ``sources[bounds[k]:bounds[k + 1]]``.
+        bounds: (K + 1,) int64.
+        result: of the dtype of ``weights``, overwritten.
     """
-    cost = np.full(weights.shape[:2], np.inf, weights.dtype)
-    flat = cost.reshape(-1)
-    bits = flat.view(np.uint32 if weights.itemsize == 4 else np.uint64)
-    room = len(sources) + 4 * flat.size
-    _search(weights, sources, flat, bits, np.empty(room, bits.dtype), np.empty((room, 2), np.int32))
-    return cost[1:-1, 1:-1]
+    for k in range(len(result)):
+        cost = np.full(weights.shape[:2], np.inf, weights.dtype)
+        flat = cost.reshape(-1)
+        bits = flat.view(np.uint32 if weights.itemsize == 4 else np.uint64)
+        own = sources[bounds[k] : bounds[k + 1]]
+        room = len(own) + 4 * flat.size
+        _dijkstra(weights, own, flat, bits, np.empty(room, bits.dtype), np.empty((room, 2), np.int32))
+        result[k] = cost[1:-1, 1:-1]
 
 
 @njit()
-def _search(
+def _dijkstra(
     weights: np.ndarray, sources: np.ndarray, cost: np.ndarray, bits: np.ndarray, keys: np.ndarray, links: np.ndarray
 ) -> None:
     """Fill ``cost``, the flat padded grid.

@@ -1,37 +1,65 @@
-"""The CPU backend: one search for each target on a small pool of threads, labels by flooding tight edges."""
+"""The CPU backend: the targets shared out over a small pool of threads, labels by flooding tight edges."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 
 from .._threads import run_parallel
-from . import _heap
+from . import _heap, _tile_search, _tiles
 from ._tight import flood
 
-# A pixel takes about 0.1 us for each target: below a millisecond a pool of threads costs more than it gives.
-_SERIAL = 10_000
+
+@dataclass(frozen=True)
+class Search:
+    """One way to search: what it makes of the edges once, and how it fills the maps of some targets.
+
+    Attributes:
+        pack: (4, H, W) edges to the form that ``fill`` reads.
+        fill: ``fill(packed, sources, bounds, result)`` writes the distances of target k from the pixels
+            ``sources[bounds[k]:bounds[k + 1]]`` into ``result[k]``; releases the GIL.
+        seconds: about what it takes for one pixel and one target.
+    """
+
+    pack: Callable[[np.ndarray], np.ndarray]
+    fill: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+    seconds: float
+
+    def distances(self, edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int) -> torch.Tensor:
+        """(count, H, W) shortest-path costs from the pixels of each target; the arguments are already checked."""
+        packed = self.pack(edges.contiguous().numpy())
+        sources = pixels[np.argsort(target, kind="stable")]
+        bounds = np.searchsorted(np.sort(target), np.arange(count + 1))
+        result = np.empty((count, *edges.shape[1:]), packed.dtype)
+
+        def fill(part: slice) -> None:
+            self.fill(packed, sources, bounds[part.start : part.stop + 1], result[part])
+
+        workers = torch.get_num_threads()
+        cuts = [count * worker // workers for worker in range(workers + 1)]
+        parts = [slice(start, stop) for start, stop in pairwise(cuts) if start < stop]
+        run_parallel(fill, parts, serial=result.size * self.seconds < 1e-3)
+        return torch.from_numpy(result)
+
+    def partition(
+        self, edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(H, W) int64 nearest target, -1 where there is none, and (H, W) the cost from it."""
+        distance = self.distances(edges, pixels, np.zeros_like(target), 1)[0]
+        labels = np.full(distance.shape, -1, np.int64)
+        order = np.argsort(target, kind="stable")
+        flood(edges.contiguous().numpy(), distance.numpy(), pixels[order], target[order], labels)
+        return torch.from_numpy(labels), distance
 
 
-def distances(edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int) -> torch.Tensor:
-    """(count, H, W) shortest-path costs from the pixels of each target; the arguments are already checked."""
-    weights = _heap.pack_weights(edges.contiguous().numpy())
-    result = np.empty((count, *edges.shape[1:]), weights.dtype)
-
-    def search(index: int) -> None:
-        result[index] = _heap.dijkstra(weights, pixels[target == index])
-
-    run_parallel(search, range(count), serial=result.size < _SERIAL)
-    return torch.from_numpy(result)
+HEAP = Search(_heap.pack_weights, _heap.search, 1e-7)
+TILES = Search(_tiles.pack_costs, _tile_search.search, 1e-8)
 
 
-def partition(
-    edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(H, W) int64 nearest target, -1 where there is none, and (H, W) the cost from it."""
-    forward = edges.contiguous().numpy()
-    distance = np.ascontiguousarray(_heap.dijkstra(_heap.pack_weights(forward), pixels))
-    labels = np.full(distance.shape, -1, np.int64)
-    order = np.argsort(target, kind="stable")
-    flood(forward, distance, pixels[order], target[order], labels)
-    return torch.from_numpy(labels), torch.from_numpy(distance)
+def search_for(backend: str, dtype: torch.dtype) -> Search:
+    """The tiles for ``"numba"``, whose vectors hold float32 only, else the heap."""
+    return TILES if backend == "numba" and dtype == torch.float32 else HEAP

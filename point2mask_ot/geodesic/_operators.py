@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from ..checks import check_choice, fail
 from ._points import check_targets, pixel_indices
 
-BACKENDS = ("auto", "numba", "torch")
+BACKENDS = ("auto", "numba", "heap", "torch")
 
 _ARGUMENTS = "(Tensor edges, Tensor points_yx, int[]? target, str backend)"
 
@@ -70,11 +69,17 @@ def _checked(
 
 
 def _backend(function: str, edges: torch.Tensor, name: str) -> Any:
-    """The module that searches on the edges' device; numba is imported only when it is wanted."""
+    """What searches on the edges' device; numba is imported only when it is wanted."""
     check_choice(function, "backend", name, BACKENDS)
     on_host = edges.device.type == "cpu"
     if name == "auto":
         name = "numba" if on_host else "torch"
-    if name == "numba" and not on_host:
-        fail(function, "backend", f"'numba' for edges on {edges.device}", "'auto' or 'torch' on that device")
-    return importlib.import_module(f"._{name}", __package__)
+    if name == "torch":
+        from . import _torch
+
+        return _torch
+    if not on_host:
+        fail(function, "backend", f"{name!r} for edges on {edges.device}", "'auto' or 'torch' on that device")
+    from . import _numba
+
+    return _numba.search_for(name, edges.dtype)
