@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .panoptic import LabelledPoints
     from .types import PseudoMasks
 
-DEMO_PICTURE = "coins"
+DEMO_PICTURES = ("coins", "coffee")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="label a photograph that scikit-image ships")
+    demo.add_argument("--picture", choices=DEMO_PICTURES, default=DEMO_PICTURES[0], help="default: coins")
     demo.set_defaults(run=_demo)
 
     label = commands.add_parser("label", help="label your own picture from your own points")
@@ -66,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--color-weight", type=float, default=1.0, help="weight of the colour difference (default: 1)"
         )
-        command.add_argument("--sigma", type=float, default=1.0, help="smoothing of the picture in pixels (default: 1)")
+        sigma = 1.0 if command is label else 2.0  # the reliefs on the demo's coins are finer than their outlines
+        command.add_argument("--sigma", type=float, default=sigma, help=f"smoothing in pixels (default: {sigma:g})")
         command.add_argument("--edge-model", type=Path, help="OpenCV structured-edge model to find boundaries with")
     return parser
 
@@ -76,11 +78,12 @@ def _demo(options: argparse.Namespace) -> None:
 
     from .panoptic import read_points
 
-    grey = getattr(skimage.data, DEMO_PICTURE)()
-    image = grey if grey.ndim == 3 else grey[:, :, None].repeat(3, axis=2)
-    with resources.as_file(resources.files(__package__) / "assets" / f"{DEMO_PICTURE}_points.json") as path:
+    image = getattr(skimage.data, options.picture)()
+    if image.ndim == 2:
+        image = image[:, :, None].repeat(3, axis=2)
+    with resources.as_file(resources.files(__package__) / "assets" / f"{options.picture}_points.json") as path:
         points = read_points(path, shape=image.shape[:2])
-    _run(options, image, points, f"{DEMO_PICTURE}.png")
+    _run(options, image, points, f"{options.picture}.png")
 
 
 def _label(options: argparse.Namespace) -> None:

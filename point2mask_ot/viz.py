@@ -284,7 +284,7 @@ def stages(
     moved = _host(steps.demand) & (nearest != owner) & (owner >= 0)
     return [
         ("1  Photograph, points", draw_points(photo, targets, grid=grid)),
-        ("2  Edge costs", edge_map),
+        ("2  Boundaries: edge costs", edge_map),
         ("3  Cost to the nearest point, paths", draw_points(cost_map, targets, grid=grid)),
         ("4  Nearest point by cost", draw_points(partition, targets, grid=grid)),
         ("5  Pseudo-masks", final),

@@ -1,0 +1,126 @@
+"""The command as a person uses it: what it prints, what it writes, how it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from point2mask_ot import read_coco_panoptic, read_picture, read_voc, sample_points, write_points
+from point2mask_ot.cli import main
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    path = tmp_path / "coffee.png"
+    Image.fromarray(skimage.data.coffee()[::3, ::3]).save(path)
+    return path
+
+
+POINTS_CSV = "x,y,category,target\n95,60,cup,a\n60,40,cup,a\n20,120,background,\n180,10,background,\n"
+
+
+def test_demo(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("target", "category", "capacity", "coin", "background", "marginal error", "seconds: edges"):
+        assert word in printed
+    assert read_picture(tmp_path / "coins_stages.png").std() > 10
+    dataset = read_coco_panoptic(tmp_path / "panoptic.json", tmp_path / "panoptic")
+    truth = dataset[0]
+    names = [c.name for s in truth.segments for c in dataset.categories if c.id == s.category_id]
+    assert names.count("coin") == 24
+    assert names.count("background") == 1
+    coins = [s.id for s in truth.segments if s.is_thing]
+    areas = np.bincount(truth.id_map.ravel())[coins]
+    # A coin of this photograph covers some 1,000 to 5,000 pixels.
+    assert areas.min() > 800
+    assert areas.max() < 6000
+
+
+def test_demo_in_colour(tmp_path, capsys):
+    assert main(["demo", "--picture", "coffee", "--out", str(tmp_path)]) == 0
+    assert "spoon" in capsys.readouterr().out
+    assert (tmp_path / "coffee_stages.png").is_file()
+
+
+@pytest.mark.parametrize("preset", ["best", "paper", "official"])
+def test_label_own_picture(photo, tmp_path, capsys, preset):
+    points = tmp_path / "points.csv"
+    points.write_text(POINTS_CSV)
+    out = tmp_path / "out"
+    if preset == "official":  # it assigns by class likelihood, which a picture alone does not give
+        assert main(["label", str(photo), "--points", str(points), "--out", str(out), "--preset", preset]) == 2
+        assert "semantic" in capsys.readouterr().err
+        return
+    assert main(["label", str(photo), "--points", str(points), "--out", str(out), "--preset", preset]) == 0
+    truth = read_coco_panoptic(out / "panoptic.json", out / "panoptic")[0]
+    assert truth.size == skimage.data.coffee()[::3, ::3].shape[:2]
+    assert len(truth.segments) == 2
+    assert truth.file_name == "coffee.png"
+    assert (out / "coffee_stages.png").is_file()
+
+
+def test_same_input_same_bytes(photo, tmp_path):
+    points = tmp_path / "points.csv"
+    points.write_text(POINTS_CSV)
+    for name in "ab":
+        assert main(["label", str(photo), "--points", str(points), "--out", str(tmp_path / name)]) == 0
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert len(files) == 3
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+REFUSALS = {
+    "no photo": (["missing.png"], {}, "missing.png"),
+    "point outside": ([], {"points": POINTS_CSV + "900,3,cup,b\n"}, "line 6"),
+    "no such column": ([], {"points": "x,z,category\n1,2,cup\n"}, "z"),
+    "not a number": ([], {"points": "x,y,category\none,2,cup\n"}, "line 2"),
+    "unknown preset": (["--preset", "bets"], {}, "did you mean 'best'"),
+    "stride too large": (["--stride", "1000"], {}, "stride"),
+    "two targets on one pixel": ([], {"points": POINTS_CSV + "95,60,cup,b\n"}, "both at (y, x) = (60, 95)"),
+    "no model": (["--edge-model", "missing.yml.gz"], {}, "missing.yml.gz"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refuses(case, photo, tmp_path, capsys):
+    words, files, expected = REFUSALS[case]
+    points = tmp_path / "points.csv"
+    points.write_text(files.get("points", POINTS_CSV))
+    picture = [str(photo)] if not words or words[0].startswith("--") else []
+    status = main(["label", *picture, *words, "--points", str(points), "--out", str(tmp_path / "out")])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert error.startswith("point2mask: ")
+    assert expected in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_installed_command():
+    command = Path(sys.executable).with_name("point2mask")
+    shown = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "demo" in shown
+    assert "label" in shown
+
+
+@pytest.mark.shared
+def test_label_real_photographs_from_sampled_points(shared_data, tmp_path):
+    dataset = read_voc(shared_data / "voc_layout/VOCdevkit/VOC2012", "val")
+    for index in range(0, len(dataset), 20):
+        truth = dataset[index]
+        drawn = sample_points(truth, dataset.categories, stuff=True)
+        write_points(tmp_path / "points.json", drawn.targets, dataset.categories)
+        photo = shared_data / "voc_layout/VOCdevkit/VOC2012/JPEGImages" / truth.file_name
+        out = tmp_path / str(index)
+        assert main(["label", str(photo), "--points", str(tmp_path / "points.json"), "--out", str(out)]) == 0
+        made = read_coco_panoptic(out / "panoptic.json", out / "panoptic")[0]
+        assert made.size == truth.size
+        assert json.loads((out / "panoptic.json").read_text())["annotations"][0]["segments_info"]

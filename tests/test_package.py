@@ -1,0 +1,141 @@
+"""What the package promises before any function is called: names, import cost, no CUDA context, a README that runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import point2mask_ot
+
+ROOT = Path(__file__).parents[1]
+
+PUBLIC = {
+    "__version__",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "ConvergenceWarning",
+    "Diagnostics",
+    "FileError",
+    "MapTerm",
+    "PanopticImage",
+    "PointTargets",
+    "PseudoMaskConfig",
+    "PseudoMasker",
+    "PseudoMasks",
+    "TransportResult",
+    "boundary_affinity_loss",
+    "capacities",
+    "edge_costs",
+    "geodesic_distances",
+    "lab_affinity_loss",
+    "lab_gradient",
+    "label_picture",
+    "manifold_contrastive_loss",
+    "minimum_spanning_tree",
+    "nearest_partition",
+    "panoptic_quality",
+    "partial_cross_entropy",
+    "read_coco_panoptic",
+    "read_picture",
+    "read_points",
+    "read_voc",
+    "sample_points",
+    "semantic_loss",
+    "shortest_path",
+    "sinkhorn",
+    "smooth_lab",
+    "solve",
+    "srgb_to_lab",
+    "structured_edges",
+    "tree_affinity_loss",
+    "tree_filter",
+    "write_coco_panoptic",
+    "write_points",
+    "write_voc",
+}
+
+
+def test_public_names():
+    assert set(point2mask_ot.__all__) == PUBLIC
+    for name in PUBLIC:
+        value = getattr(point2mask_ot, name)
+        assert name == "__version__" or value.__doc__
+        assert name in dir(point2mask_ot)
+
+
+def test_no_module_hides_a_function():
+    modules = {module.name for module in pkgutil.iter_modules(point2mask_ot.__path__)}
+    assert not modules & PUBLIC
+    importlib.import_module("point2mask_ot.pseudo_masks")
+    assert all(callable(getattr(point2mask_ot, name)) for name in PUBLIC - {"__version__"})
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="has no attribute 'edge_cost'"):
+        point2mask_ot.edge_cost  # noqa: B018
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_import_pulls_nothing_heavy():
+    heavy = run_python(
+        "import sys, point2mask_ot, point2mask_ot.cli, point2mask_ot.types, point2mask_ot.checks\n"
+        "print(*({'torch', 'numba', 'skimage', 'cv2', 'ot', 'scipy'} & set(sys.modules)))"
+    )
+    assert heavy == ""
+
+
+def test_masks_need_neither_opencv_nor_pot_nor_a_cuda_context():
+    code = (
+        "import sys, numpy, torch, point2mask_ot as p\n"
+        "m = p.PseudoMasker('best', stuff='supply')(None, numpy.zeros((1, 8, 8), 'f'), p.PointTargets([(1, 1)]))\n"
+        "print(*({'cv2', 'ot', 'skimage'} & set(sys.modules)), torch.cuda.is_initialized())"
+    )
+    assert run_python(code) == "False"
+
+
+def test_version_is_the_same_everywhere():
+    declared = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert declared
+    assert declared[1] == point2mask_ot.__version__
+    assert f"version: {declared[1]}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {declared[1]}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def readme_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_readme_code_runs(tmp_path, monkeypatch):
+    blocks = readme_blocks()
+    assert blocks, "the README has no code"
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:  # in order, as a reader would paste them
+        if block.lstrip().startswith(">>>"):
+            parsed = doctest.DocTestParser().get_doctest(block, names, "README.md", "README.md", 0)
+            assert doctest.DocTestRunner().run(parsed).failed == 0
+        else:
+            exec(compile(block, "README.md", "exec"), names)
+
+
+def test_readme_quick_start_is_twelve_lines():
+    quick_start = readme_blocks()[0]
+    assert len(quick_start.strip().splitlines()) <= 12
+
+
+def test_readme_names_existing_files():
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
