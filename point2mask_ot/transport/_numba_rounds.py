@@ -103,8 +103,11 @@ def rounds(
         fused_pass(
             M, b, u, bits, rows, cut[0], renew, 0, base, live, count, bounds, 0, ranges, parts, no_links
         )  # fmt: skip
-        masses = parts.sum(axis=0)
-        f_before[:] = f
+        masses = np.zeros(K)
+        for i in rows:  # loops, not array expressions: those take seconds to compile
+            f_before[i] = f[i]
+            for r in range(ranges):
+                masses[i] += parts[r, i]
         error = update_suppliers(f, masses, a, reg, tau, rows, lost_below, lost)
         if error <= tol or lost.any():
             return done + 1, error
