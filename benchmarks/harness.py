@@ -36,19 +36,27 @@ class Timing:
 
 
 def interleaved(callables: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Timing]:
-    """Time each callable ``repeats`` times, taking turns, so a slow spell of the machine meets all.
+    """Time each callable ``repeats`` times, taking turns, so that a slow spell of the machine meets all.
 
-    One untimed call each comes first: it compiles kernels and touches the memory.
+    The first calls are untimed: they compile kernels and touch the memory. A turn of a short function is several
+    calls in a row, about 10 ms together, and counts as their mean.
     """
-    for function in callables.values():
+    calls = {}
+    for name, function in callables.items():
         function()
+        calls[name] = max(1, min(1000, int(0.01 / _seconds(function, 1))))
     seconds: dict[str, list[float]] = {name: [] for name in callables}
     for _ in range(repeats):
         for name, function in callables.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_seconds(function, calls[name]))
     return {name: Timing.of(values) for name, values in seconds.items()}
+
+
+def _seconds(function: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - start) / calls
 
 
 def machine() -> dict[str, Any]:
