@@ -156,7 +156,7 @@ class _Stages:
         config, raster = self.config, self.raster
 
         def partition(points_yx: np.ndarray, target: np.ndarray) -> torch.Tensor:
-            own = points_yx is self.suppliers.points_yx
+            own = points_yx is self.suppliers.points_yx and target is self.suppliers.target
             if config.assign == "likelihood":
                 moved = cost if own else raster.enlarge(self.distances(points_yx, target))
                 return self._most_likely(moved)
@@ -168,7 +168,12 @@ class _Stages:
             return _cheapest(raster.enlarge(self.distances(points_yx, target)))
 
         return estimate_capacities(
-            partition, self.suppliers, demand, method=config.capacity, iterations=config.centroid_rounds
+            partition,
+            self.suppliers,
+            demand,
+            method=config.capacity,
+            iterations=config.centroid_rounds,
+            centroid_of=config.centroid_of,
         )
 
     def _most_likely(self, cost: torch.Tensor) -> torch.Tensor:

@@ -30,15 +30,16 @@ def capacities(
     *,
     method: str | CapacityRule = "centroid",
     iterations: int = 1,
+    centroid_of: str = "cell",
     demand: Array | None = None,
     backend: str = "auto",
 ) -> Any:
     """Pixels that each target should own, estimated from a partition of the image by geodesic cost (Eq. 4).
 
-    ``"centroid"`` takes the partition by the nearest point, replaces each target's points by the centroid of its
-    region, and counts the partition by the nearest centroid; ``iterations`` repeats that (Table 6). A target stays
-    where it is if its region does not hold both the centroid and one of its points: the centroid of a ring or a
-    crescent lies in somebody else's pixels. ``"nearest"`` counts the partition by the nearest point, ``"equal"``
+    ``"centroid"`` takes the partition by the nearest point, moves each point of a thing to the centroid of the
+    pixels that are nearest to it, and counts the partition by the nearest of these; ``iterations`` repeats that
+    (Table 6). A point stays where it is if its pixels do not include both it and their centroid: the centroid of a
+    ring or a crescent lies in somebody else's pixels. Stuff, which has no centre, keeps its points. ``"nearest"`` counts the partition by the nearest point, ``"equal"``
     gives every target the same share.
 
     Args:
@@ -46,6 +47,8 @@ def capacities(
         targets: K targets, or a sequence of B of them for a batch.
         method: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :data:`CapacityRule`.
         iterations: centroid rounds, >= 1.
+        centroid_of: ``"cell"`` moves each point of a thing by itself; ``"target"`` replaces all points of a thing by
+            one centroid, as the released code does. The same where each thing has one point.
         demand: (H, W) or (B, H, W), what each pixel asks for: booleans or weights >= 0. Default: 1 everywhere.
             Pixels of zero demand count for nothing, nor do they move a centroid; paths may cross them.
         backend: of :func:`~point2mask_ot.nearest_partition`.
@@ -63,9 +66,12 @@ def capacities(
     Example:
         >>> import numpy as np
         >>> from point2mask_ot import PointTargets, edge_costs
-        >>> edges = edge_costs(terms=[], boundary=np.ones((1, 4, 9), np.float32))
-        >>> capacities(edges, PointTargets([(1, 0), (1, 3)])).tolist()
-        [12.0, 24.0]
+        >>> edges = edge_costs(boundary=np.ones((1, 4, 9), np.float32))
+        >>> targets = PointTargets([(1, 0), (1, 3)])
+        >>> capacities(edges, targets, method="nearest").tolist()
+        [9.0, 27.0]
+        >>> capacities(edges, targets).tolist()
+        [16.0, 20.0]
     """
     (edge_tensor, demand_tensor), restore = as_tensors("capacities", edges=edges, demand=demand)
     assert edge_tensor is not None
@@ -85,6 +91,7 @@ def capacities(
                 _check_demand(wanted, one),
                 method=method,
                 iterations=iterations,
+                centroid_of=centroid_of,
             )
         )
         for one, labelled, wanted in jobs
@@ -103,6 +110,7 @@ def estimate_capacities(
     *,
     method: str | CapacityRule,
     iterations: int = 1,
+    centroid_of: str = "cell",
 ) -> torch.Tensor:
     """Capacities from any way to cut the image, not only the cheapest path; see :func:`capacities`.
 
@@ -110,7 +118,7 @@ def estimate_capacities(
         partition: cuts the image among given points.
         targets: K targets.
         demand: (H, W) weights >= 0.
-        method, iterations: as in :func:`capacities`.
+        method, iterations, centroid_of: as in :func:`capacities`.
 
     Returns:
         (K,) float64 on the device of ``demand``.
@@ -122,22 +130,34 @@ def estimate_capacities(
     if callable(method):
         return _check_rule(method(partition, targets, demand), targets.num_targets, demand)
     check_choice("capacities", "method", method, _METHODS)
+    check_choice("capacities", "centroid_of", centroid_of, ("cell", "target"))
 
     def regions(points_yx: np.ndarray, target: np.ndarray) -> torch.Tensor:
         # Pixels that ask for nothing would pull the centroids out of the objects.
         return torch.where(demand > 0, partition(points_yx, target), -1)
 
-    labels = regions(targets.points_yx, targets.target)
+    if method == "centroid":
+        labels = _nearest_centroid(regions, targets, rounds, by_cell=centroid_of == "cell")
+    else:
+        labels = regions(targets.points_yx, targets.target)
     if method == "equal":
         return _equal_shares(float(demand[labels >= 0].double().sum()), targets.num_targets, demand.device)
-    if method == "centroid":
-        sources = targets.points_yx, targets.target
-        for _ in range(rounds):
-            sources = _move_to_centroids(labels, *sources, count=targets.num_targets)
-            moved = regions(*sources)
-            # A centroid may sit in one component of a target whose points covered several.
-            labels = torch.where(moved >= 0, moved, labels)
     return _count(labels, demand, targets.num_targets)
+
+
+def _nearest_centroid(regions: Partition, targets: PointTargets, rounds: int, *, by_cell: bool) -> torch.Tensor:
+    """(H, W) targets by the nearest centroid, after ``rounds`` of moving the points there."""
+    points, unit, owner = targets.points_yx, targets.target, np.arange(targets.num_targets)
+    if by_cell and len(points) > len(owner):
+        order = np.argsort(unit, kind="stable")  # so that ties still go to the first target
+        points, unit, owner = points[order], np.arange(len(points)), unit[order]
+    labels = regions(points, unit)
+    for _ in range(rounds):
+        points, unit = _move_to_centroids(labels, points, unit, targets.is_thing[owner])
+        moved = regions(points, unit)
+        # One centroid may sit in one component of a target whose points covered several.
+        labels = torch.where(moved >= 0, moved, labels)
+    return torch.from_numpy(np.append(owner, -1)).to(labels.device)[labels]  # -1 picks the last entry
 
 
 def _count(labels: torch.Tensor, demand: torch.Tensor, count: int) -> torch.Tensor:
@@ -156,9 +176,10 @@ def _equal_shares(total: float, count: int, device: torch.device) -> torch.Tenso
 
 
 def _move_to_centroids(
-    labels: torch.Tensor, points_yx: np.ndarray, target: np.ndarray, *, count: int
+    labels: torch.Tensor, points_yx: np.ndarray, unit: np.ndarray, movable: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(points_yx, target) with each target at the centroid of its region, or where it was if the region refuses."""
+    """(points_yx, unit) with each movable unit at the centroid of its region, or where it was if that refuses it."""
+    count = len(movable)
     owned = labels >= 0
     regions = labels[owned]
     area = torch.bincount(regions, minlength=count).clamp(min=1)
@@ -170,12 +191,12 @@ def _move_to_centroids(
     pixels = pixel_indices("capacities", points_yx, *labels.shape)
     holds_centre = region_of[tuple(centres.T)] == np.arange(count)
     holds_source = np.zeros(count, bool)
-    holds_source[target[region_of[tuple(pixels.T)] == target]] = True
-    moves = holds_centre & holds_source
+    holds_source[unit[region_of[tuple(pixels.T)] == unit]] = True
+    moves = movable & holds_centre & holds_source
 
-    stays = ~moves[target]
+    stays = ~moves[unit]
     points = np.concatenate([centres[moves], pixels[stays]])
-    return points, np.concatenate([np.flatnonzero(moves), target[stays]])
+    return points, np.concatenate([np.flatnonzero(moves), unit[stays]])
 
 
 def check_targets(function: str, targets: object, batch: int | None) -> list[PointTargets]:

@@ -29,6 +29,8 @@ class PseudoMaskConfig:
             ``"likelihood"``, (1 - cost / max cost) times class probability (released code).
         capacity: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :data:`~point2mask_ot.capacity.CapacityRule`.
         centroid_rounds: how often regions are recounted from their centroids (Table 6).
+        centroid_of: whether several points of a thing move each to the centroid of its own ``"cell"``, or give way to
+            the one centroid of their ``"target"`` (released code; the only choice with ``assign="likelihood"``).
         typical_cost: scale the costs so that the median over pixels of the largest cost is this, which gives ``reg``
             the same meaning on every picture; None leaves them.
         method, reg, max_iter, tol, tau: see :func:`~point2mask_ot.solve`; ``method="minimum"`` gives each pixel to
@@ -63,6 +65,7 @@ class PseudoMaskConfig:
     assign: Literal["cost", "likelihood"] = "cost"
     capacity: str | CapacityRule = "centroid"
     centroid_rounds: int = 1
+    centroid_of: Literal["cell", "target"] = "cell"
     typical_cost: float | None = 10.0
     method: Literal["newton", "sinkhorn", "exact", "minimum"] = "newton"
     reg: float = 1e-2
@@ -92,6 +95,8 @@ class PseudoMaskConfig:
         for name in ("presence", "floor_points"):
             if not isinstance(getattr(self, name), bool):
                 fail_type("PseudoMaskConfig", name, getattr(self, name), "a bool")
+        if self.assign == "likelihood" and self.centroid_of == "cell":
+            fail("PseudoMaskConfig", "centroid_of", "'cell'", "'target', since assign='likelihood'")
         if self.method in ("newton", "sinkhorn") and self.reg == 0:
             fail("PseudoMaskConfig", "reg", 0, f"reg > 0 for method '{self.method}' (or method='exact')")
 
@@ -118,6 +123,7 @@ class PseudoMaskConfig:
 
 _CHOICES = {
     "stuff": ("exclude", "supply"),
+    "centroid_of": ("cell", "target"),
     "demand": ("things", "all"),
     "assign": ("cost", "likelihood"),
     "method": ("newton", "sinkhorn", "exact", "minimum"),
@@ -141,6 +147,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "official": {
         **_PAPER,
         "assign": "likelihood",
+        "centroid_of": "target",
         "marginal_floor": 1e-8,
         "floor_points": True,
         "empty_box": "centre",

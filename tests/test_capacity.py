@@ -69,11 +69,24 @@ def test_a_crescent_keeps_its_point():
     assert capacities(edges, targets).tolist() == capacities(edges, targets, method="nearest").tolist()
 
 
-def test_any_point_of_a_target_vouches_for_its_centroid():
+def test_stuff_keeps_its_points():
     edges = flat_edges(1, 30)
-    # The first point of target 0 lies in target 1's region on a tie-free line; its second holds the centroid.
-    targets = PointTargets([(0, 25), (0, 5), (0, 25)], target=[1, 0, 0])
-    assert capacities(edges, targets).sum() == 30
+    targets = PointTargets([(0, 8), (0, 0), (0, 25)], [0, 1, 1], [0, 1], [True, False])
+    labels = nearest_partition(edges, targets.points_yx, targets.target).labels
+    centre = int(np.flatnonzero(labels[0] == 0).mean() + 0.5)
+    assert centre != 8, "the thing does move"
+    moved = nearest_partition(edges, [(0, centre), (0, 0), (0, 25)], [0, 1, 1]).labels
+    assert capacities(edges, targets).tolist() == np.bincount(moved[0]).tolist()
+
+
+def test_several_points_of_a_thing_move_each_by_itself_or_as_one():
+    edges = flat_edges(1, 40)
+    # Out of order, to see that the points find their targets again.
+    targets = PointTargets([(0, 2), (0, 30), (0, 12)], target=[0, 1, 0])
+    apart = nearest_partition(edges, [(0, 4), (0, 15), (0, 31)], [0, 0, 1]).labels  # of cells 0-7, 8-21, 22-39
+    together = nearest_partition(edges, [(0, 11), (0, 31)]).labels
+    assert capacities(edges, targets).tolist() == np.bincount(apart[0]).tolist()
+    assert capacities(edges, targets, centroid_of="target").tolist() == np.bincount(together[0]).tolist()
 
 
 def test_equal_gives_whole_pixels():

