@@ -1,0 +1,102 @@
+"""The ground the package stands on: array families, the thread pool, compilation without a writable cache."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, _jit
+from point2mask_ot._threads import run_parallel
+from point2mask_ot.arrays import as_tensors
+from point2mask_ot.checks import check_integer, check_number
+
+
+class TestArrays:
+    def test_shares_memory_and_restores_the_family(self):
+        array = np.arange(6.0).reshape(2, 3)
+        (tensor, nothing), restore = as_tensors("f", x=array, y=None)
+        assert tensor.data_ptr() == array.ctypes.data
+        assert nothing is None
+        assert isinstance(restore(tensor), np.ndarray)
+        assert as_tensors("f", x=torch.ones(2))[1](torch.ones(2)).__class__ is torch.Tensor
+
+    def test_awkward_arrays(self):
+        base = np.arange(6, dtype=np.float32).reshape(2, 3)
+        frozen = base.copy()
+        frozen.setflags(write=False)
+        for array in (base[:, ::-1], base.T, base.astype(">f4"), frozen, base[:, ::2]):
+            (tensor,), _ = as_tensors("f", x=array)
+            np.testing.assert_array_equal(tensor.numpy(), array)
+
+    @pytest.mark.parametrize("value", [[1.0], "x", np.array(["a"]), np.zeros(1, np.longdouble), np.array([object()])])
+    def test_refuses(self, value):
+        with pytest.raises(ArgumentError, match=r"f: argument 'x': got .*; expected"):
+            as_tensors("f", x=value)
+
+
+class TestChecks:
+    @pytest.mark.parametrize("value", [1, 1.0, np.float32(1), np.int64(1), torch.tensor(1.0)])
+    def test_numbers(self, value):
+        assert check_number("f", "x", value) == 1.0
+
+    @pytest.mark.parametrize("value", ["1", True, None, [1], np.ones(1), float("nan"), float("inf"), -1, 0, 9])
+    def test_not_such_numbers(self, value):
+        with pytest.raises(ArgumentError):
+            check_number("f", "x", value, above=0, maximum=8)
+
+    @pytest.mark.parametrize("value", [1.0, "1", True, None, 0])
+    def test_not_such_integers(self, value):
+        with pytest.raises(ArgumentError):
+            check_integer("f", "x", value, minimum=1)
+
+
+class TestThreads:
+    def test_results_in_order_on_a_bounded_pool(self):
+        names = set()
+
+        def work(i):
+            names.add(threading.get_ident())
+            return i * i
+
+        assert run_parallel(work, range(50)) == [i * i for i in range(50)]
+        assert len(names) <= torch.get_num_threads()
+        names.clear()
+        run_parallel(work, range(5), serial=True)
+        assert names == {threading.get_ident()}
+
+    def test_an_error_in_a_thread_reaches_the_caller(self):
+        with pytest.raises(ZeroDivisionError):
+            run_parallel(lambda i: 1 // i, [1, 0, 1])
+
+    def test_eight_callers_at_once_get_equal_bits(self, rng):
+        boundary = rng.random((1, 60, 70)).astype(np.float32)
+        targets = PointTargets([(5, 5), (50, 60), (30, 10)])
+        masker = PseudoMasker("best", stuff="supply", step_cost=1e-3)
+        alone = masker(None, boundary, targets)
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda _: masker(None, boundary, targets), range(16)))
+        for result in together:
+            np.testing.assert_array_equal(result.instance, alone.instance)
+            np.testing.assert_array_equal(result.confidence, alone.confidence)
+
+
+def test_a_read_only_install_compiles_in_memory(monkeypatch):
+    original = numba.njit
+
+    def read_only(*args, **options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return original(*args, **options)
+
+    monkeypatch.setattr(numba, "njit", read_only)
+
+    @_jit.njit()
+    def double(x):
+        return 2 * x
+
+    assert double(21) == 42
