@@ -16,7 +16,7 @@ KINDS = {
     "constant": lambda rng, shape: np.full(shape, 2.5),
     "uniform": lambda rng, shape: rng.random(shape),
     "heavy tailed": lambda rng, shape: np.exp(4 * rng.standard_normal(shape)),
-    "negative": lambda rng, shape: rng.normal(size=shape) * 100,
+    "negative": lambda rng, shape: rng.normal(size=shape) * 100 - 1000,
 }
 
 
@@ -57,7 +57,9 @@ def test_whole_capacities_cost_what_emd_says(rng, kind, dtype):
         M = KINDS[kind](rng, (K, N)).astype(dtype)
         b = np.concatenate([np.ones(8), rng.integers(0, 2, N - 8)]).astype(np.float64)
         a = rng.multinomial(int(b.sum()), rng.dirichlet(np.full(K, 0.5))).astype(np.float64)
-        check_optimal(solve(a, b, M), a, b, M, ot.emd2(a, b, M.astype(np.float64)))
+        lowest = min(0.0, float(M.min()))  # emd takes no negative costs
+        expected = ot.emd2(a, b, M.astype(np.float64) - lowest) + lowest * b.sum()
+        check_optimal(solve(a, b, M), a, b, M, expected)
 
 
 @pytest.mark.parametrize("unit", [True, False])
@@ -76,8 +78,12 @@ def test_real_marginals_cost_what_emd_says(rng):
         b[[1, 7]] = 0
         a, b = a / a.sum(), b / b.sum()
         result = solve(a, b, M)
-        np.testing.assert_allclose(result.cost, ot.emd2(a, b, M), rtol=1e-9, err_msg=kind)
-        check_optimal(result, a, b, M, float(result.cost))
+        lowest = M.min()  # emd takes no negative costs
+        expected = ot.emd2(a, b, M - lowest) + lowest
+        np.testing.assert_allclose(result.cost, expected, rtol=1e-9, err_msg=kind)
+        check_optimal(result, a, b, M, expected)
+        for scale in (1e-20, 1e20):
+            np.testing.assert_allclose(solve(a * scale, b * scale, M).cost, expected * scale, rtol=1e-9)
 
 
 def test_equal_masses_are_counted_in_pixels(rng):

@@ -40,12 +40,15 @@ def network_simplex(a: np.ndarray, b: np.ndarray, M: np.ndarray, span: float, ma
     rows, pixels = np.flatnonzero(a > 0), np.flatnonzero(b > 0)
     costs = M[np.ix_(rows, pixels)].astype(np.float64)
     allowed = np.isfinite(costs)
+    # ot.emd calls problems with negative costs or a large total infeasible.
+    mass = b.sum()
+    costs -= costs.min()
     # No cycle of a basis passes through a supplier twice, so a detour around a forbidden pair gains less.
-    forbidden = np.min(costs, initial=0.0, where=allowed) + 2 * (len(rows) + 1) * (span + 1)
-    costs[~allowed] = forbidden
+    costs[~allowed] = 2 * (len(rows) + 1) * (span + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the log says the same
-        plan, log = ot.emd(a[rows], b[pixels], costs, numItermax=max_iter, log=True)
+        plan, log = ot.emd(a[rows] / mass, b[pixels] / mass, costs, numItermax=max_iter, log=True)
+    plan *= mass
     supplier, pixel = np.nonzero(plan * allowed)
     f = np.zeros(len(a))
     f[rows] = log["u"]

@@ -41,18 +41,19 @@ class Assignment:
     feasible: bool
 
 
-def assign(passes: CpuPasses, capacity: np.ndarray, span: float) -> Assignment:
+def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: float) -> Assignment:
     """Give each pixel of demand 1 to one supplier at least cost, ``capacity[i]`` pixels to supplier i.
 
     Args:
         passes: the costs and the demand, 0 or 1 for each pixel.
         capacity: (K,) int64 of the same total as the demand; 0 for suppliers that take no part.
         span: range of the finite costs.
+        magnitude: largest absolute value among them.
     """
     reg = _REG_SHARE * span
     f, used = np.zeros(len(capacity)), 0
     if span > 0:
-        problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span)
+        problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span, magnitude)
         f, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
     width = 20 * reg
     while True:

@@ -53,6 +53,7 @@ class Semidual:
         reg: entropy weight.
         tau: softness of the capacities, inf for hard ones.
         span: range of the finite costs.
+        magnitude: largest absolute value among them.
     """
 
     passes: Passes
@@ -60,11 +61,7 @@ class Semidual:
     reg: float
     tau: float
     span: float
-
-    @property
-    def float32_error(self) -> float:
-        """Error below which float32 arithmetic cannot tell two potentials apart."""
-        return max(5e-6, 1e-7 * self.span / self.reg) if self.passes.single else 0.0
+    magnitude: float
 
     def at(self, f: np.ndarray, precise: bool) -> Point:
         """One pass."""
@@ -77,9 +74,12 @@ class Semidual:
 
     def _centered(self, f: np.ndarray) -> np.ndarray:
         """Shift f along constants, the one direction in which the soft problem has a closed form."""
-        low = f[self.passes.rows].min()
-        total = (self.a * np.exp((low - f) / self.tau)).sum()
-        return np.where(self.a > 0, f + self.tau * math.log(total / self.a.sum()) - low, 0.0)
+        rows = self.passes.rows
+        low = f[rows].min()
+        total = (self.a[rows] * np.exp((low - f[rows]) / self.tau)).sum()
+        centered = np.zeros(len(f))
+        centered[rows] = f[rows] - low + self.tau * math.log(total / self.a.sum())
+        return centered
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,23 @@ class Point:
         return self.capacities - self.masses
 
 
+def float32_error(magnitude: float, reg: float) -> float:
+    """L1 error of the marginals that rounding exponents to float32 causes; inf where they do not even fit."""
+    return max(5e-6, 1e-7 * magnitude / reg) if 1e-30 < reg < 1e30 else math.inf
+
+
 def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, int]:
     """Climb from f until the L1 error of the capacities over the mass is at most tol.
 
     Returns:
         The potentials and the number of passes made, which is at most ``limit`` and a few.
     """
-    precise = not problem.passes.single
+    rough = float32_error(problem.magnitude, problem.reg)
+    precise = not problem.passes.single or math.isinf(rough)
     here = problem.at(f, precise)
     cap, used = 6 * problem.reg, 1
     while used < limit:
-        if not precise and here.error <= problem.float32_error and tol < problem.float32_error:
+        if not precise and tol < rough and here.error <= rough:
             precise = True
             here = problem.at(here.f, precise)
             used += 1
@@ -186,23 +192,28 @@ def maximise(problem: Semidual, tol: float, limit: int) -> tuple[np.ndarray, int
     Returns:
         As :func:`ascend`; the passes counted are those over all pixels.
     """
-    f = np.zeros(len(problem.a))
-    first = max(problem.reg, problem.span / 20)
-    random = np.random.default_rng(0)
-    for stride, share in _LEVELS:
-        if len(problem.passes.b) < stride * max(1500, 60 * len(problem.passes.rows)):
-            continue
-        smallest = max(problem.reg, share * problem.span)
-        sample = _sampled(problem, stride, random)
-        for reg in _annealed(first, smallest):
-            f, _ = ascend(replace(sample, reg=reg), f, tol=1e-2, limit=30)
-        first = smallest
+    f, first = _from_samples(problem)
     used = 0
     for reg in _annealed(first, problem.reg):
         goal = tol if reg == problem.reg else max(tol, 2e-2)
         f, made = ascend(replace(problem, reg=reg), f, goal, limit - used)
         used += made
     return f, used
+
+
+def _from_samples(problem: Semidual) -> tuple[np.ndarray, float]:
+    """Rough potentials, and the ``reg`` that they are good for."""
+    f = np.zeros(len(problem.a))
+    reg = max(problem.reg, problem.span / 20)
+    random = np.random.default_rng(0)
+    for stride, share in _LEVELS:
+        if len(problem.passes.b) >= stride * max(1500, 60 * len(problem.passes.rows)):
+            sample = _sampled(problem, stride, random)
+            last = max(problem.reg, share * problem.span)
+            for step in _annealed(reg, last):
+                f, _ = ascend(replace(sample, reg=step), f, tol=1e-2, limit=30)
+            reg = last
+    return f, reg
 
 
 def _annealed(first: float, last: float) -> Iterator[float]:

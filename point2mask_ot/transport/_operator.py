@@ -11,11 +11,10 @@ import torch
 from .._threads import run_parallel
 from ..checks import fail
 from ._problem import problems
-from ._solvers import Method, Options, Solution, solve_one
+from ._solvers import SERIAL_ENTRIES, Method, Options, Solution, solve_one
 
-_SERIAL_ENTRIES = 1 << 15
+_POOL_ENTRIES = 1 << 15
 """Batches of fewer entries are solved on the calling thread."""
-
 
 # Not custom_op: its first call imports torch._dynamo, which takes more than a second.
 torch.library.define(
@@ -67,8 +66,10 @@ def _transport(
         fail(function, "M", f"a tensor on {M.device}", f"a CPU tensor: {method} with {backend} has no other kernels")
     options = Options(method, reg, tau, tol, max_iter, marginal_floor, backend)
     checked = list(problems(function, a, b, M, normalize))
+    # Larger problems spread over the threads one by one.
+    together = backend == "numba" and M.numel() > _POOL_ENTRIES and M[0].numel() < SERIAL_ENTRIES
     with torch.no_grad():
-        solutions = run_parallel(lambda p: solve_one(p, options), checked, serial=M.numel() < _SERIAL_ENTRIES)
+        solutions = run_parallel(lambda problem: solve_one(problem, options), checked, serial=not together)
     errors = np.array([s.error for s in solutions])
     converged = (errors <= tol) if tol >= 0 else np.zeros(len(errors), bool)
     return _stacked(solutions, errors, converged, M.device)

@@ -18,8 +18,6 @@ _BLOCKS_PER_RANGE = 16
 _MAX_RANGES = 32
 _MAX_LINKS = 1 << 22
 """Links, of all ranges together, that are kept before they are summed."""
-_SERIAL_ENTRIES = 1 << 19
-"""Below this many entries a pass takes less than the start of a pool of threads."""
 
 
 @dataclass
@@ -43,20 +41,22 @@ class CpuPasses:
         b: (N,) float64 demand; pixels that no supplier in ``rows`` reaches must have none.
         rows: suppliers that take part.
         cut: bits behind a pixel's best supplier beyond which a supplier may be left out of a whole block.
+        serial_below: stay on the calling thread where there are fewer entries than this.
     """
 
-    def __init__(self, M: np.ndarray, b: np.ndarray, rows: np.ndarray, cut: float = 44.0) -> None:
+    def __init__(self, M: np.ndarray, b: np.ndarray, rows: np.ndarray, cut: float, serial_below: int) -> None:
         self.M, self.b, self.rows, self.cut = M, b, rows, cut
         self._demand = {b.dtype: b}
         self._state: dict[np.dtype, _Base] = {}
         self.bounds = _ranges(*M.shape)
         self.ranges = len(self.bounds) - 1
         self.single = M.dtype == np.float32
-        self.serial = M.size < _SERIAL_ENTRIES
+        self.serial = M.size < serial_below
+        self._serial_below = serial_below
 
     def subset(self, pixels: np.ndarray) -> CpuPasses:
         """Passes over some of the pixels only."""
-        return CpuPasses(np.ascontiguousarray(self.M[:, pixels]), self.b[pixels], self.rows, self.cut)
+        return CpuPasses(np.take(self.M, pixels, axis=1), self.b[pixels], self.rows, self.cut, self._serial_below)
 
     def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj.

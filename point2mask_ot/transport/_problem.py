@@ -76,8 +76,8 @@ def problems(function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, n
         capacity = _marginal(function, "a", a[index], where)
         demand = _marginal(function, "b", b[index], where)
         capacity = _balanced(function, capacity, demand, normalize, where)
-        span = _check_costs(function, M[index], capacity, demand, where)
-        yield Problem(capacity, demand, M[index], span, resolution)
+        low, high = _check_costs(function, M[index], capacity, demand, where)
+        yield Problem(capacity, demand, M[index], high - low, max(abs(low), abs(high)), resolution)
 
 
 def _marginal(function: str, name: str, values: torch.Tensor, where: str) -> np.ndarray:
@@ -99,8 +99,8 @@ def _balanced(function: str, a: np.ndarray, b: np.ndarray, normalize: bool, wher
     return a * (demand / supply) if supply != demand else a
 
 
-def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str) -> float:
-    """Refuse what no plan can be made of; return the range of the finite costs."""
+def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str) -> tuple[float, float]:
+    """Refuse what no plan can be made of; return the smallest and the largest finite cost."""
     cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
     if np.isnan(cheapest).any():
         fail(function, "M", "NaN" + where, "costs that are numbers or +inf")
@@ -114,7 +114,7 @@ def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, w
     if cut_off.size:
         got = f"suppliers {cut_off.tolist()} with capacity that reach no pixel (all +inf){where}"
         fail(function, "M", got, "a finite cost in the row of every supplier with a > 0")
-    return _largest_finite(M) - float(cheapest.min())
+    return float(cheapest.min()), _largest_finite(M)
 
 
 def _largest_finite(M: torch.Tensor) -> float:

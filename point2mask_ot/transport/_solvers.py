@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from ._newton import Passes, Semidual, ascend, maximise
+from ._newton import Passes, Semidual, ascend, float32_error, maximise
 from ._torch import TorchPasses
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Method = Literal["sinkhorn", "newton", "exact"]
 
+SERIAL_ENTRIES = 1 << 19
+"""Entries of M below which a pass takes less than the start of a pool of threads."""
 _SMALL_REG = 5e-5
 """Entropy weight, over the range of the costs, below which Newton starts from unregularised prices."""
 
@@ -44,6 +46,7 @@ class Problem:
         b: (N,) float64 demand.
         M: (K, N) float32 or float64 costs.
         span: range of the finite costs.
+        magnitude: largest absolute value among them.
         resolution: relative rounding error of the marginals as they were given.
     """
 
@@ -51,6 +54,7 @@ class Problem:
     b: np.ndarray
     M: torch.Tensor
     span: float
+    magnitude: float
     resolution: float
 
 
@@ -140,27 +144,27 @@ def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Metho
 
     # Sinkhorn tells suppliers that lost everything from those that were left out of blocks: a wider cut.
     cut = 44.0 if method != "sinkhorn" else 60.0 if problem.M.dtype == torch.float32 else 80.0
-    return CpuPasses(problem.M.numpy(), b, rows, cut)
+    return CpuPasses(problem.M.numpy(), b, rows, cut, SERIAL_ENTRIES)
 
 
 def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
     passes = _passes(problem, b, rows, options)
     f = np.zeros(len(a))
-    precise = not passes.single or _beyond_float32(problem.span, options)
+    precise = not passes.single or _beyond_float32(problem.magnitude, options)
     tol = options.tol * float(b.sum())
     made, before = passes.rounds(f, a, options.reg, options.tau, tol, options.max_iter, precise)
     return Solution(f, iterations=made, **passes.read_out(before, f, options.reg))
 
 
-def _beyond_float32(span: float, options: Options) -> bool:
-    """Whether float32 exponents would lose more than 2^-8, or more than the tolerance."""
-    bits = span / (options.reg * math.log(2))
-    return bits > 2.0**16 or 0 <= options.tol < max(5e-6, 1e-7 * span / options.reg)
+def _beyond_float32(magnitude: float, options: Options) -> bool:
+    """Whether float32 exponents would miss the tolerance, or without one cost more than a hundredth of the mass."""
+    worst = options.tol if options.tol > 0 else 1e-2
+    return worst < float32_error(magnitude, options.reg)
 
 
 def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
     passes = _passes(problem, b, rows, options)
-    semidual = Semidual(passes, a, options.reg, options.tau, problem.span)
+    semidual = Semidual(passes, a, options.reg, options.tau, problem.span, problem.magnitude)
     goal = 0.9 * options.tol  # the read-out rounds differently
     start = _exact_prices(problem, a, b, options)
     if start is None:
@@ -180,7 +184,7 @@ def _exact_prices(problem: Problem, a: np.ndarray, b: np.ndarray, options: Optio
     from ._exact import assign
 
     passes = _cpu_passes(problem, (b > 0).astype(np.float64), np.flatnonzero(units), "exact")
-    return assign(passes, units, problem.span)
+    return assign(passes, units, problem.span, problem.magnitude)
 
 
 def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None:
@@ -202,7 +206,7 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
     costs = problem.M.numpy()
     if units is not None:
         passes = _cpu_passes(problem, (b > 0).astype(np.float64), np.flatnonzero(units), "exact")
-        found = assign(passes, units, problem.span)
+        found = assign(passes, units, problem.span, problem.magnitude)
         f, iterations = found.f, found.passes
         pixel = np.flatnonzero(b > 0)
         supplier, moved = found.owner[pixel], b[pixel]
