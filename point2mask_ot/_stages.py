@@ -61,8 +61,8 @@ def label_image(config: PseudoMaskConfig, maps: Maps, targets: PointTargets) -> 
         distances = stage.distances(stage.suppliers.points_yx, stage.suppliers.target)
         cost = stage.raster.enlarge(distances)
         nearest = _cheapest(cost)
-    demand = stage.demand(nearest)
     with _clock(seconds, "capacities"):
+        demand = stage.demand(nearest)
         counts = stage.capacities(cost, nearest, demand)
     with _clock(seconds, "transport"):
         cost = stage.scaled(cost, demand)
