@@ -70,6 +70,22 @@ def test_rounds_are_the_equations(rng, tolerance, dtype, backend, reg, floor, co
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reg", [1e-4, 1e-2])
+def test_far_suppliers_and_a_region_out_of_reach(rng, tolerance, dtype, backend, reg):
+    """Suppliers whose first mass underflows, beside whole blocks of pixels that nobody reaches."""
+    a, b, M = problem(rng, 5, 600)
+    M[3] += 4
+    M[:, 100:400] = np.inf
+    b[100:400] = 0
+    a *= b.sum() / a.sum()
+    M = M.astype(torch.empty(0, dtype=dtype).numpy().dtype)
+    result = sinkhorn(a, b, M, reg, max_iter=5, backend=backend)
+    f, g = rounds(a, b, M, reg, 5)
+    np.testing.assert_allclose(result.f, f, **tolerance[dtype])
+    np.testing.assert_allclose(result.g, g, **tolerance[dtype])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_rounds_stop_at_the_tolerance(rng, backend):
     a, b, M = problem(rng)
     result = sinkhorn(a, b, M, 0.2, max_iter=5000, tol=1e-8, backend=backend)

@@ -14,6 +14,7 @@ from ..checks import ConvergenceWarning, check_choice, check_integer, check_numb
 from ..types import TransportResult
 from ._operator import transport
 from ._problem import Batch, as_batch, each_problem
+from ._solvers import Options
 
 _BACKENDS = ("auto", "numba", "torch")
 _METHODS = ("auto", "sinkhorn", "newton", "exact")
@@ -69,8 +70,9 @@ def sinkhorn(
 
     Returns:
         A result in the family of the inputs (a list for lists), on their device. Potentials, cost and error are
-        float64 whatever M is; ``iterations`` is the largest of a batch and ``converged`` holds for all of it.
-        No gradient flows through it.
+        float64 whatever M is; ``iterations`` is the largest of a batch and ``converged`` holds for all of it (0-d
+        tensors while ``torch.compile`` traces, and no warning then). The plan is computed when it is first read, from
+        the potentials and M: leave M unchanged until then. No gradient flows.
 
     Raises:
         ArgumentError: shapes that do not fit, NaN or -inf in M, a pixel with demand or a supplier with capacity whose
@@ -94,7 +96,7 @@ def sinkhorn(
     max_iter = check_integer(name, "max_iter", max_iter, minimum=1)
     tolerance = -1.0 if tol is None else check_number(name, "tol", tol, above=0.0)
     floor = check_number(name, "marginal_floor", marginal_floor, minimum=0.0)
-    return _run(name, a, b, M, "sinkhorn", reg, math.inf, tolerance, max_iter, floor, normalize, backend)
+    return _run(name, a, b, M, Options("sinkhorn", reg, math.inf, tolerance, max_iter, floor, normalize, backend))
 
 
 @overload
@@ -190,23 +192,26 @@ def solve(
     if method == "exact" and backend == "torch":
         fail(name, "backend", "'torch' with method 'exact'", "'auto' or 'numba'")
     limit = _MAX_ITER[method] if max_iter is None else check_integer(name, "max_iter", max_iter, minimum=1)
-    return _run(name, a, b, M, method, reg, softness, tol, limit, 0.0, normalize, backend)
+    return _run(name, a, b, M, Options(method, reg, softness, tol, limit, 0.0, normalize, backend))  # type: ignore[arg-type]
 
 
-def _run(name: str, a: Any, b: Any, M: Any, method: str, reg: float, *options: Any) -> Any:
-    check_choice(name, "backend", options[-1], _BACKENDS)
-    if not isinstance(options[-2], bool):
-        fail(name, "normalize", repr(options[-2]), "True or False")
+def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
+    check_choice(name, "backend", options.backend, _BACKENDS)
+    if not isinstance(options.normalize, bool):
+        fail(name, "normalize", repr(options.normalize), "True or False")
     if isinstance(M, (list, tuple)):
-        return each_problem(name, lambda *problem: _run(name, *problem, method, reg, *options), a, b, M)
+        return each_problem(name, lambda *each: _run(name, each[0], each[1], each[2], options), a, b, M)
     batch = as_batch(name, a, b, M)
-    result = _result(batch, reg, transport(batch.a, batch.b, batch.M, name, method, reg, *options))
-    tol: float = options[1]
-    if tol > 0 and not torch.compiler.is_compiling() and not result.converged:
+    outputs = transport(
+        batch.a, batch.b, batch.M, name, options.method, options.reg, options.tau, options.tol, options.max_iter,
+        options.marginal_floor, options.normalize, options.backend,
+    )  # fmt: skip
+    result = _result(batch, options.reg, outputs)
+    if options.tol > 0 and not torch.compiler.is_compiling() and not result.converged:
         warnings.warn(
-            f"{name}: method {method!r} stopped at a marginal error of {float(result.marginal_error.max()):.2g} after "
-            f"{result.iterations} iterations; tol is {tol:g}. A larger max_iter or reg may help; forbidden pairs "
-            "(+inf) can make the marginals impossible.",
+            f"{name}: method {options.method!r} stopped at a marginal error of "
+            f"{float(result.marginal_error.max()):.2g} after {result.iterations} iterations; tol is {options.tol:g}. "
+            "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -22,7 +22,7 @@ from ._newton_step import capped_step, laplacian
 
 
 class Passes(Protocol):
-    """What the ascent asks of a cost matrix; :class:`._passes.CpuPasses` documents it."""
+    """What the solvers ask of a cost matrix; :class:`._passes.CpuPasses` documents it."""
 
     b: np.ndarray
     rows: np.ndarray

@@ -182,7 +182,8 @@ def log_masses(
             base, total, score = bases[: stop - start], totals[: stop - start], scores[: stop - start]
             _normalise(M, u, k, rows, start, base, total)
             for j in range(base.size):
-                base[j] = log_b[start + j] - base[j] - math.log2(total[j])
+                demanded = log_b[start + j] > _LOWEST
+                base[j] = log_b[start + j] - base[j] - math.log2(total[j]) if demanded else -np.inf
             for p in range(wanted.size):
                 i = wanted[p]
                 high = top[r, p]

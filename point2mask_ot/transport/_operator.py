@@ -64,7 +64,7 @@ def _transport(
         backend = "numba" if M.device.type == "cpu" else "torch"
     if M.device.type != "cpu" and (backend == "numba" or method == "exact"):
         fail(function, "M", f"a tensor on {M.device}", f"a CPU tensor: {method} with {backend} has no other kernels")
-    options = Options(method, reg, tau, tol, max_iter, marginal_floor, backend)
+    options = Options(method, reg, tau, tol, max_iter, marginal_floor, normalize, backend)
     checked = list(problems(function, a, b, M, normalize))
     # Larger problems spread over the threads one by one.
     together = backend == "numba" and M.numel() > _POOL_ENTRIES and M[0].numel() < SERIAL_ENTRIES

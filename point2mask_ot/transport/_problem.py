@@ -53,8 +53,8 @@ def as_batch(function: str, a: Array, b: Array, M: Array) -> Batch:
         if tensor.shape != expected:
             got = f"shape {tuple(tensor.shape)}"
             fail(function, name, got, f"{tuple(expected)}, to go with M of shape {tuple(M_.shape)}")
-    if 0 in M_.shape[-2:]:
-        fail(function, "M", f"shape {tuple(M_.shape)}", "at least one supplier and one pixel")
+    if 0 in M_.shape:
+        fail(function, "M", f"shape {tuple(M_.shape)}", "at least one problem, supplier and pixel")
     M_ = M_.to(cost_dtype(M_.dtype)).contiguous()
     batched = M_.ndim == 3
     if not batched:
@@ -76,8 +76,8 @@ def problems(function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, n
         capacity = _marginal(function, "a", a[index], where)
         demand = _marginal(function, "b", b[index], where)
         capacity = _balanced(function, capacity, demand, normalize, where)
-        low, high = _check_costs(function, M[index], capacity, demand, where)
-        yield Problem(capacity, demand, M[index], high - low, max(abs(low), abs(high)), resolution)
+        low, high, masked = _check_costs(function, M[index], capacity, demand, where)
+        yield Problem(capacity, demand, M[index], high - low, max(abs(low), abs(high)), masked, resolution)
 
 
 def _marginal(function: str, name: str, values: torch.Tensor, where: str) -> np.ndarray:
@@ -99,8 +99,8 @@ def _balanced(function: str, a: np.ndarray, b: np.ndarray, normalize: bool, wher
     return a * (demand / supply) if supply != demand else a
 
 
-def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str) -> tuple[float, float]:
-    """Refuse what no plan can be made of; return the smallest and the largest finite cost."""
+def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str) -> tuple[float, float, bool]:
+    """Refuse what no plan can be made of; return the smallest and largest finite cost, and whether any is +inf."""
     cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
     if np.isnan(cheapest).any():
         fail(function, "M", "NaN" + where, "costs that are numbers or +inf")
@@ -114,14 +114,11 @@ def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, w
     if cut_off.size:
         got = f"suppliers {cut_off.tolist()} with capacity that reach no pixel (all +inf){where}"
         fail(function, "M", got, "a finite cost in the row of every supplier with a > 0")
-    return float(cheapest.min()), _largest_finite(M)
-
-
-def _largest_finite(M: torch.Tensor) -> float:
     largest = float(M.amax())
-    if largest < math.inf:
-        return largest
-    return max(float(torch.where(row < math.inf, row, -math.inf).amax()) for row in M)
+    masked = largest == math.inf
+    if masked:
+        largest = max(float(torch.where(row < math.inf, row, -math.inf).amax()) for row in M)
+    return float(cheapest.min()), largest, masked
 
 
 def each_problem(function: str, solve: Callable[[Any, Any, Any], Any], a: Any, b: Any, M: Any) -> list[Any]:

@@ -34,6 +34,7 @@ class Options:
     tol: float
     max_iter: int
     marginal_floor: float
+    normalize: bool
     backend: str
 
 
@@ -47,6 +48,7 @@ class Problem:
         M: (K, N) float32 or float64 costs.
         span: range of the finite costs.
         magnitude: largest absolute value among them.
+        masked: M holds +inf.
         resolution: relative rounding error of the marginals as they were given.
     """
 
@@ -55,6 +57,7 @@ class Problem:
     M: torch.Tensor
     span: float
     magnitude: float
+    masked: bool
     resolution: float
 
 
@@ -92,7 +95,7 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     unit = 2.0 ** np.rint(np.log2(b.sum() / np.count_nonzero(b)))
     a, b = a / unit, b / unit
     rows = np.flatnonzero(a > 0)
-    stranded = _stranded(problem.M, rows) & (b > 0)
+    stranded = _stranded(problem, rows) & (b > 0)
     served = np.where(stranded, 0.0, b)
     supply = a
     if not served.any():
@@ -116,8 +119,11 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     )
 
 
-def _stranded(M: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+def _stranded(problem: Problem, rows: np.ndarray) -> np.ndarray:
     """Pixels that no supplier with capacity reaches."""
+    M = problem.M
+    if not problem.masked:
+        return np.zeros(M.shape[1], bool)
     cheapest = M[int(rows[0])].clone()
     for i in rows[1:].tolist():  # row by row: a selection of rows would be a copy of M
         torch.minimum(cheapest, M[i], out=cheapest)
@@ -194,9 +200,8 @@ def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None
         return None
     counts = a * (len(demand) / a.sum())
     whole = np.rint(counts)
-    if (np.abs(counts - whole) > 4 * resolution * np.maximum(counts, 1)).any() or whole.sum() != len(demand):
-        return None
-    return whole.astype(np.int64)
+    exact = (np.abs(counts - whole) <= 4 * resolution * np.maximum(counts, 1)) & ((whole > 0) == (a > 0))
+    return whole.astype(np.int64) if exact.all() and whole.sum() == len(demand) else None
 
 
 def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
