@@ -67,15 +67,14 @@ def search(costs: np.ndarray, sources: np.ndarray, bounds: np.ndarray, result: n
     while True:
         for half in range(2):
             tile = _pop(pending, minima, half * count, count)
-            while tile < 0 and (running[half] >= 0 or following < len(result)):
+            if tile < 0:
                 own = _own(state, half, count, tiles)
                 if running[half] >= 0:
                     _read(own, across, result[running[half]])
-                    running[half] = -1
-                if following < len(result):
+                running[half] = following if following < len(result) else -1
+                if running[half] >= 0:
                     begin, end = bounds[following], bounds[following + 1]
                     _begin(own, across, sources[begin:end], pending, minima, half * count)
-                    running[half] = following
                     following += 1
                     tile = _pop(pending, minima, half * count, count)
             current[half] = tile
@@ -83,9 +82,9 @@ def search(costs: np.ndarray, sources: np.ndarray, bounds: np.ndarray, result: n
             _fetch_ahead(state, tile * STATE, STATE)
         if running[0] < 0 and running[1] < 0:
             return
-        # A search that is over goes on visiting a tile in which nothing changes.
-        first = current[0] if running[0] >= 0 else across + 1
-        second = current[1] if running[1] >= 0 else across + 1 + count
+        # A search without a tile to visit (it is over, or had no source) visits one in which nothing changes.
+        first = current[0] if current[0] >= 0 else across + 1
+        second = current[1] if current[1] >= 0 else across + 1 + count
         _visit(state, costs, pending, minima, (first, second), count, across)
 
 
