@@ -1,7 +1,7 @@
 """The passes of :mod:`._passes` in plain torch, for any device.
 
-Column log-sum-exps are taken as they stand in the equations: nothing is left out of a pass, and every pass
-writes matrices of the size of M.
+Shares are log-softmaxes over the suppliers: nothing is left out of a pass, and every pass writes matrices of the
+size of M.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TorchPasses:
     def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj."""
         dtype = torch.float64 if precise else self.M.dtype
-        weights = torch.softmax(self._scores(f, reg, dtype), dim=0)
+        weights = torch.softmax(self._scores(self._potentials(f), reg, dtype), dim=0)
         demand = self._demand.to(dtype)
         masses = np.zeros(len(f))
         masses[self.rows] = (weights * demand).sum(dim=1, dtype=torch.float64).cpu().numpy()
@@ -47,10 +47,10 @@ class TorchPasses:
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
         """Natural logarithms of the same masses for some suppliers, however small; -inf where there is none."""
-        scores = self._scores(f, reg, torch.float64)
+        scores = self._scores(self._potentials(f), reg, torch.float64)
         shares = torch.log_softmax(scores, dim=0) + self._demand.log()
         found = np.full(len(f), -np.inf)
-        found[self.rows] = torch.logsumexp(shares, dim=1).cpu().numpy()
+        found[self.rows] = _log_totals(shares).cpu().numpy()
         return found[wanted]
 
     def rounds(
@@ -58,23 +58,22 @@ class TorchPasses:
     ) -> tuple[int, np.ndarray]:
         """Sinkhorn rounds; changes ``f``. Without a tolerance the host never waits for the device."""
         dtype = torch.float64 if precise else self.M.dtype
-        costs, log_b = self._costs.to(dtype), self._demand.log().to(dtype)
+        log_b = self._demand.log().to(dtype)
         capacity = torch.as_tensor(a[self.rows], device=self.M.device)
-        new = torch.as_tensor(f[self.rows], device=self.M.device)
-        old, done, error = new, 0, math.inf
+        old = new = self._potentials(f)
+        done, error = 0, math.inf
         while done < limit and error > tol:
             old = new
             if math.isfinite(tau):
                 old = old + tau * (torch.logsumexp(capacity.log() - old / tau, 0) - capacity.sum().log())
-            reach = torch.logsumexp((old[:, None].to(dtype) - costs) / reg, dim=0)
-            g = torch.where(reach > -math.inf, log_b - reach, -math.inf)  # Eq. 10
-            log_sums = torch.logsumexp(g - costs / reg, dim=1).double()  # Eq. 11
-            hard = torch.where(log_sums > -math.inf, reg * (capacity.log() - log_sums), old)
+            shares = torch.log_softmax(self._scores(old, reg, dtype), dim=0) + log_b  # Eq. 10
+            log_masses = _log_totals(shares)
+            hard = old + reg * (capacity.log() - log_masses)  # Eq. 11
+            hard = torch.where(log_masses > -math.inf, hard, old)
             new = hard * (tau / (tau + reg)) if math.isfinite(tau) else hard
             done += 1
             if tol >= 0:
-                target = capacity * torch.exp(-old / tau)
-                error = float((target - capacity * torch.exp((old - hard) / reg)).abs().sum())
+                error = float((capacity * torch.exp(-old / tau) - log_masses.exp()).abs().sum())
         before = f.copy()
         before[self.rows] = old.cpu().numpy()
         f[self.rows] = new.cpu().numpy()
@@ -83,7 +82,7 @@ class TorchPasses:
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
         device = self.M.device
-        old, new = (torch.as_tensor(x[self.rows], device=device)[:, None] for x in (f_before, f))
+        old, new = self._potentials(f_before)[:, None], self._potentials(f)[:, None]
         size = max(1, _CHUNK_ENTRIES // max(1, len(self.rows)))
         potentials, labels = [], []
         masses = torch.zeros(len(f), dtype=torch.float64, device=device)
@@ -108,8 +107,17 @@ class TorchPasses:
             "pixel_error": pixel_error,
         }
 
-    def _scores(self, f: np.ndarray, reg: float, dtype: torch.dtype) -> torch.Tensor:
+    def _potentials(self, f: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(f[self.rows], device=self.M.device)
+
+    def _scores(self, f: torch.Tensor, reg: float, dtype: torch.dtype) -> torch.Tensor:
         """(f - M) / reg; columns that nobody reaches are set to zero, so that no share of theirs is NaN."""
-        potentials = torch.as_tensor(f[self.rows], device=self.M.device, dtype=dtype)
-        scores = (potentials[:, None] - self._costs.to(dtype)) / reg
+        scores = (f[:, None].to(dtype) - self._costs.to(dtype)) / reg
         return torch.where(scores.amax(dim=0) > -math.inf, scores, 0.0)
+
+
+def _log_totals(logs: torch.Tensor) -> torch.Tensor:
+    """Row-wise log-sum-exp with a float64 total: in float32, rounding it would make the potentials drift."""
+    top = logs.amax(dim=1, keepdim=True)
+    top = torch.where(top > -math.inf, top, 0.0)
+    return top[:, 0].double() + (logs - top).exp().sum(dim=1, dtype=torch.float64).log()
