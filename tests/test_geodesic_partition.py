@@ -48,6 +48,16 @@ def test_smallest_index_wins_every_tie(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_label_attains_the_minimum_where_rounding_makes_a_tie(backend):
+    edges = close_border(np.ones((4, 1, 4), np.float32))
+    edges[0, 0, 0] = 2.0**-30
+    points = [(0, 0), (0, 1)]
+    maps, (labels, distance) = geodesic_distances(edges, points), nearest_partition(edges, points, backend=backend)
+    assert (maps[:, 0, 2] == 1).all()
+    assert np.array_equal(np.take_along_axis(maps, labels[None], 0)[0], distance)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_partition_without_points_and_in_a_batch(backend, rng):
     edges = np.stack([close_border(walls(rng, 7, 9).astype(np.float32)) for _ in range(3)])
     points = [random_points(rng, 3, 7, 9), [], PointTargets([(0, 0), (6, 8)], [0, 0])]
@@ -130,8 +140,15 @@ POINTS, TARGET = [(0, 1), (6, 8), (3, 3)], [1, 0, 1]
 
 @pytest.mark.parametrize(
     ("points", "target"),
-    [(POINTS, TARGET), (POINTS, None), (torch.tensor(POINTS), TARGET), (torch.tensor(POINTS), None)],
-    ids=["list-target", "list", "tensor-target", "tensor"],
+    [
+        (POINTS, TARGET),
+        (POINTS, None),
+        (np.array(POINTS), None),
+        (torch.tensor(POINTS), TARGET),
+        (torch.tensor(POINTS), None),
+        (PointTargets(POINTS, TARGET), None),
+    ],
+    ids=["list-target", "list", "numpy", "tensor-target", "tensor", "PointTargets"],
 )
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiles_in_one_graph(points, target, backend, rng):
@@ -151,6 +168,6 @@ def test_compiles_in_one_graph(points, target, backend, rng):
 
 def test_operators_pass_torch_checks(rng):
     edges = torch.from_numpy(close_border(noise(rng, 5, 6)))
-    arguments = (edges, torch.tensor(POINTS[:1]), [0], "auto")
+    arguments = (edges, torch.tensor(POINTS[:1]), torch.tensor([0]), 1, "auto")
     for operator in (torch.ops.point2mask.geodesic_distances, torch.ops.point2mask.nearest_partition):
         torch.library.opcheck(operator.default, arguments)

@@ -11,7 +11,7 @@ from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import fail, fail_type
 from ..types import PointTargets
 from ._operators import distances_operator, partition_operator
-from ._points import check_on_host, host_array, target_list
+from ._points import check_on_host, host_array, target_indices
 
 
 class Partition(NamedTuple):
@@ -102,8 +102,7 @@ def nearest_partition(edges: Array, points_yx: Any, target: Any = None, *, backe
     shape = (len(maps), *maps.shape[2:])
     labels, distance = maps.new_empty(shape, dtype=torch.int64), maps.new_empty(shape)
     for index, item in enumerate(_batch(function, len(maps), points_yx, target)):
-        points, ids = _as_points(function, *item)
-        labels[index], distance[index] = partition_operator(maps[index], points, ids, backend)
+        labels[index], distance[index] = partition_operator(maps[index], *_as_points(function, *item), backend)
     return Partition(restore(labels), restore(distance))
 
 
@@ -118,19 +117,28 @@ def _as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Any]:
     return maps.detach().to(compute_dtype(maps)), restore
 
 
-def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor, list[int] | None]:
-    """Points as a tensor and their targets as plain integers, both still unchecked, for an operator."""
+def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Points, their targets and the number of targets, with values still unchecked, for an operator."""
+    count = None
     if isinstance(points_yx, PointTargets):
         if target is not None:
             fail(function, "target", "targets beside a PointTargets", "None: the PointTargets brings its own")
-        points_yx, target = points_yx.points_yx, points_yx.target
+        points_yx, target, count = points_yx.points_yx, points_yx.target, points_yx.num_targets
     if torch.compiler.is_compiling():  # NumPy's dtypes cannot be traced; the operator checks values all the same
-        return torch.as_tensor(points_yx).double(), None if target is None else list(target)
+        points = torch.as_tensor(points_yx).double()
+        if target is None:
+            return points, torch.arange(len(points), device="cpu"), len(points)
+        return points, torch.as_tensor(target), max(target, default=-1) + 1 if count is None else count
     if isinstance(points_yx, torch.Tensor):
         check_on_host(function, "points_yx", points_yx)
+        points = points_yx
     else:
-        points_yx = torch.from_numpy(host_array(function, "points_yx", points_yx))
-    return points_yx, None if target is None else target_list(function, target)
+        points = torch.from_numpy(host_array(function, "points_yx", points_yx))
+    if target is None:
+        count = len(points) if points.ndim else 0
+        return points, torch.arange(count, device="cpu"), count
+    ids = target_indices(function, target)
+    return points, torch.from_numpy(ids), int(ids.max(initial=-1)) + 1
 
 
 def _batch(function: str, size: int, points_yx: Any, target: Any) -> list[tuple[Any, Any]]:

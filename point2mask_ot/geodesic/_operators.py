@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,38 +12,39 @@ from ._points import check_targets, pixel_indices
 
 BACKENDS = ("auto", "numba", "heap", "torch")
 
-_ARGUMENTS = "(Tensor edges, Tensor points_yx, int[]? target, str backend)"
+_ARGUMENTS = "(Tensor edges, Tensor points_yx, Tensor target, int num_targets, str backend)"
 
 
 @torch.library.custom_op("point2mask::geodesic_distances", mutates_args=(), schema=f"{_ARGUMENTS} -> Tensor")
 def distances_operator(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: Sequence[int] | None, backend: str
+    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
 ) -> torch.Tensor:
     """(K, H, W) costs from each target on floating-point edges (4, H, W)."""
     function = "geodesic_distances"
     search = _backend(function, edges, backend)
-    return search.distances(edges, *_checked(function, edges, points_yx, target))
+    return search.distances(edges, *_checked(function, edges, points_yx, target, num_targets))
 
 
 @distances_operator.register_fake
-def _(edges: torch.Tensor, points_yx: torch.Tensor, target: Sequence[int] | None, backend: str) -> torch.Tensor:
-    count = points_yx.shape[0] if target is None else max(target, default=-1) + 1
-    return edges.new_empty((count, *edges.shape[1:]))
+def _(
+    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
+) -> torch.Tensor:
+    return edges.new_empty((num_targets, *edges.shape[1:]))
 
 
 @torch.library.custom_op("point2mask::nearest_partition", mutates_args=(), schema=f"{_ARGUMENTS} -> (Tensor, Tensor)")
 def partition_operator(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: Sequence[int] | None, backend: str
+    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(H, W) int64 nearest target and (H, W) its cost on floating-point edges (4, H, W)."""
     function = "nearest_partition"
     search = _backend(function, edges, backend)
-    return search.partition(edges, *_checked(function, edges, points_yx, target))
+    return search.partition(edges, *_checked(function, edges, points_yx, target, num_targets))
 
 
 @partition_operator.register_fake
 def _(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: Sequence[int] | None, backend: str
+    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return edges.new_empty(edges.shape[1:], dtype=torch.int64), edges.new_empty(edges.shape[1:])
 
@@ -58,15 +58,13 @@ def check_costs(function: str, edges: torch.Tensor) -> None:
 
 
 def _checked(
-    function: str, edges: torch.Tensor, points_yx: torch.Tensor, target: Sequence[int] | None
+    function: str, edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The pixel and the target of each point and the number of targets, after all checks of values."""
     check_costs(function, edges)
     pixels = pixel_indices(function, points_yx, *edges.shape[1:])
-    if target is None:
-        return pixels, np.arange(len(pixels)), len(pixels)
-    check_targets(function, target, len(pixels))
-    return pixels, np.array(target, np.int64), max(target, default=-1) + 1
+    check_targets(function, target.numpy(), num_targets, len(pixels))
+    return pixels, target.numpy(), num_targets
 
 
 def _backend(function: str, edges: torch.Tensor, name: str) -> Any:

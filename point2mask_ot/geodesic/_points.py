@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,8 +43,8 @@ def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, arg
     return pixels.astype(np.int64)
 
 
-def target_list(function: str, target: Any) -> list[int]:
-    """The target of each point as plain integers.
+def target_indices(function: str, target: Any) -> np.ndarray:
+    """The target of each point, (N,) int64.
 
     Raises:
         ArgumentTypeError: not a list of integers.
@@ -53,15 +52,15 @@ def target_list(function: str, target: Any) -> list[int]:
     ids = host_array(function, "target", target)
     if ids.size and (ids.ndim != 1 or not (ids == np.floor(ids)).all()):
         fail_type(function, "target", target, "(N,) integers")
-    return ids.reshape(-1).astype(np.int64).tolist()
+    return ids.reshape(-1).astype(np.int64)
 
 
-def check_targets(function: str, target: Sequence[int], num_points: int) -> None:
+def check_targets(function: str, target: np.ndarray, num_targets: int, num_points: int) -> None:
     """Refuse another length than the points, ids that are not 0..K-1, and a target without a point."""
     if len(target) != num_points:
         fail(function, "target", f"{len(target)} entries", f"one for each of the {num_points} points")
-    present = sorted(set(target))
-    if present != list(range(len(present))):
+    present = np.unique(target).tolist()
+    if present != list(range(num_targets)):
         fail(function, "target", f"ids {present!s:.80}", "0..K-1, with a point for each target")
 
 
