@@ -1,7 +1,7 @@
 """Dijkstra's algorithm on the padded pixel graph with a monotone radix heap.
 
 Non-negative floats sort as their bits do, so the queue sorts integers. It is monotone: no key is smaller than
-``last``, the key that left it last. A key lies at the level of the highest base-16 digit in which it differs from
+``last``, the key that left it last. A key lies at the level of the highest base-32 digit in which it differs from
 ``last``, in the bucket of its own digit there. When the smallest bucket lies above level 0 and holds several keys,
 ``last`` moves to the smallest of them and all of them move to lower levels.
 
@@ -77,15 +77,8 @@ def _dijkstra(
     steps = (-columns - 1, -columns, -columns + 1, -1, 1, columns - 1, columns, columns + 1)
     heads = np.full(_LEVELS * _DIGITS, _END, np.int32)
     occupied = np.zeros(_LEVELS, np.uint64)
-    last = np.uint64(0)
-    used = 0
-    for y, x in sources:
-        cost[(y + 1) * columns + x + 1] = 0
-        keys[used], links[used] = 0, ((y + 1) * columns + x + 1, used - 1)
-        heads[0] = used
-        occupied[0] = 1
-        used += 1
-    free = _END
+    _enter_sources(sources, columns, cost, keys, links, heads, occupied)
+    last, used, free = np.uint64(0), len(sources), _END
     while True:
         level = 0
         while level < _LEVELS and occupied[level] == 0:
@@ -124,6 +117,25 @@ def _dijkstra(
                 links[entry, 1] = heads[bucket]
                 heads[bucket] = entry
                 occupied[level] |= np.uint64(1) << np.uint64(bucket % _DIGITS)
+
+
+@njit()
+def _enter_sources(
+    sources: np.ndarray,
+    columns: int,
+    cost: np.ndarray,
+    keys: np.ndarray,
+    links: np.ndarray,
+    heads: np.ndarray,
+    occupied: np.ndarray,
+) -> None:
+    """Let the queue begin with the sources, whose keys are zero, in its first bucket."""
+    for entry in range(len(sources)):
+        pixel = (sources[entry, 0] + 1) * columns + sources[entry, 1] + 1
+        cost[pixel] = 0
+        keys[entry], links[entry, 0], links[entry, 1] = 0, pixel, heads[0]
+        heads[0] = entry
+        occupied[0] = 1
 
 
 @njit()
