@@ -162,6 +162,22 @@ def test_same_bits_and_inputs_left_alone(case, rng):
         torch.testing.assert_close(value.detach(), before[name], rtol=0, atol=0)
 
 
+@pytest.mark.gpu
+def test_nothing_waits_for_the_device(case, rng):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    given = {
+        name: value.detach().cuda() for name, value in tensors(case.arguments(rng, 2, 9, 8), torch.float32).items()
+    }
+    next(iter(given.values())).requires_grad_()
+    loss_and_gradient(case, given)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss_and_gradient(case, given)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_compiles_as_one_graph(case, rng):
     given = tensors(case.arguments(rng, 2, 9, 8), torch.float32, valid=torch.ones(2, 9, 8, dtype=torch.bool))
     torch.compiler.reset()
@@ -201,6 +217,7 @@ REFUSED = [
     (PARTIAL, {"logits": None}, VALUE, "logits"),
     (PARTIAL, {"logits": LOGITS[:, :0]}, VALUE, "logits"),
     (PARTIAL, {"logits": LOGITS.numpy()}, TYPE, "logits"),
+    (PARTIAL, {"labels": None}, TYPE, "labels"),
     (PARTIAL, {"labels": LABELS[:, :4]}, VALUE, "labels"),
     (PARTIAL, {"labels": LABELS[:1]}, VALUE, "labels"),
     (PARTIAL, {"labels": LABELS[0]}, VALUE, "labels"),
@@ -239,6 +256,7 @@ REFUSED = [
     (EDGES, {"semantic": LABELS + CLASSES}, VALUE, "semantic"),
     (EDGES, {"is_thing": THINGS.long()}, TYPE, "is_thing"),
     (EDGES, {"is_thing": THINGS[:0]}, VALUE, "is_thing"),
+    (EDGES, {"is_thing": THINGS.expand(2, -1)}, VALUE, "is_thing"),
     (EDGES, {"scale": -0.5}, VALUE, "scale"),
     (EDGES, {"eps": 1.0}, VALUE, "eps"),
     (EDGES, {"border": "zeros"}, VALUE, "border"),
@@ -249,6 +267,8 @@ REFUSED = [
     (MANIFOLD, {"points_yx": POINTS * torch.nan}, VALUE, "points_yx"),
     (MANIFOLD, {"points_yx": POINTS > 0}, TYPE, "points_yx"),
     (MANIFOLD, {"valid": LABELS > 0}, VALUE, "points_yx"),
+    (MANIFOLD, {"points_yx": None}, TYPE, "points_yx"),
+    (MANIFOLD, {"target": None}, TYPE, "target"),
     (MANIFOLD, {"target": TARGET[:, :2]}, VALUE, "target"),
     (MANIFOLD, {"target": TARGET + 2}, VALUE, "target"),
     (MANIFOLD, {"target": TARGET.float()}, TYPE, "target"),

@@ -43,8 +43,10 @@ def read_batch(
     single = len(shape) == 3
     for name in given:
         value = by_name[name]
-        if value is None or name in others:
+        if name in others or (value is None and name in masks):
             continue
+        if value is None:
+            fail_type(function, name, None, "an array")
         _check_kind(function, name, value, "map" if name in maps else "label" if name in labels else "mask")
         expected = (*shape[:-3], value.shape[-3], *shape[-2:]) if name in maps else (*shape[:-3], *shape[-2:])
         if value.ndim != len(expected) or tuple(value.shape) != expected:

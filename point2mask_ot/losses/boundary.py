@@ -112,8 +112,8 @@ def _check_classes(is_thing: Tensor | None) -> Tensor:
     if is_thing is None or is_thing.dtype != torch.bool:
         fail_type("boundary_affinity_loss", "is_thing", is_thing, "a bool array, one entry a class")
     things = is_thing.reshape(-1)
-    if things.numel() == 0:
-        fail("boundary_affinity_loss", "is_thing", "no class", "a bool for each class")
+    if things.numel() == 0 or is_thing.shape[-1] != things.numel():
+        fail("boundary_affinity_loss", "is_thing", f"shape {tuple(is_thing.shape)}", "(C,): a bool for each class")
     return things
 
 

@@ -95,8 +95,8 @@ def manifold_contrastive_loss(
 def _check_points(others: dict[str, Tensor | None], batch: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     name = "manifold_contrastive_loss"
     points, target, columns = others["points_yx"], others["target"], others["columns"]
-    assert points is not None
-    assert target is not None
+    if points is None or target is None:
+        fail_type(name, "points_yx" if points is None else "target", None, "an array")
     if points.ndim != 3 or len(points) != batch or points.shape[2] != 2:
         fail(name, "points_yx", f"shape {tuple(points.shape)}", f"({batch}, P, 2), or (P, 2) for a single image")
     if points.is_complex() or points.dtype == torch.bool:
