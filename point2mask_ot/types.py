@@ -138,6 +138,8 @@ class TransportResult:
     ``plan[i, j] = exp((f[i] + g[j] - M[i, j]) / reg)`` for ``reg > 0``. Leading batch axes, where the problem had
     any, come first in every field.
 
+    Potentials and scalars are float64 whatever the costs are: at a small ``reg`` they need the digits.
+
     Attributes:
         f: (K,) supplier potentials; -inf for a supplier of zero capacity. Defined up to a constant, which g undoes.
         g: (N,) pixel potentials; -inf for a pixel of zero demand.

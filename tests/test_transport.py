@@ -301,6 +301,7 @@ def test_read_only_and_strided_inputs(rng):
 
 INFEASIBLE = {
     "too little reach": ([1.0, 3.0], [1.0] * 4, [[0.0] * 4, [np.inf, np.inf, 0.0, 1.0]]),
+    "too little reach at one cost": ([1.0, 3.0], [1.0] * 4, [[2.0] * 4, [np.inf, np.inf, 2.0, 2.0]]),
     "only a supplier without capacity": ([4.0, 0.0], [1.0] * 4, [[0.0, 1.0, 2.0, np.inf], [0.0] * 4]),
     "nobody with capacity": ([4.0, 0.0], [0.0, 4.0], [[0.0, np.inf], [0.0, 0.0]]),
 }

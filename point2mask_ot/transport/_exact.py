@@ -55,7 +55,7 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: floa
     if span > 0:
         problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span, magnitude)
         f, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
-    width = 20 * reg
+    width = 20 * reg or 1.0
     while True:
         # Beyond this width nobody is screened out, and the outcome stands however far the prices move.
         everyone = width > span + float(np.ptp(f[passes.rows]))

@@ -11,7 +11,7 @@ before its pixel's marginal is enforced. ``rows`` lists the suppliers that take 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,26 @@ BLOCK = 128
 _LOWEST = -3e38  # below every exponent, and finite in float32 too: infinity minus infinity never happens
 _NEGLIGIBLE = 60.0  # bits behind the best at which a weight is lost to rounding in float64
 _ANY_ORDER = VECTOR_MATH | {"reassoc"}
+
+
+class Base(NamedTuple):
+    """What passes at one ``reg`` share: exponents are taken against those of the last renewal.
+
+    Attributes:
+        level: (N,) each pixel's largest exponent then, in the dtype of the arithmetic.
+        live: (blocks, K) suppliers to be read in each block.
+        live_count: (blocks,) their number.
+        anchor: (K,) exponents of the suppliers then, float64; NaN before the first renewal.
+        offset: (1,) constant taken out of them then.
+        u: (K,) exponents of the coming pass, in the dtype of the arithmetic.
+    """
+
+    level: np.ndarray
+    live: np.ndarray
+    live_count: np.ndarray
+    anchor: np.ndarray
+    offset: np.ndarray
+    u: np.ndarray
 
 
 @njit(fastmath=VECTOR_MATH)
@@ -57,16 +77,16 @@ def _dot(x: Any, y: Any, zero: Any) -> Any:
 
 
 @njit(fastmath=VECTOR_MATH)
-def _renew(M: Any, u: Any, k: Any, rows: Any, cut: Any, start: int, base: Any, live: Any) -> int:
-    """Set ``base`` to each pixel's largest exponent; list the suppliers within ``cut`` bits of it somewhere."""
-    stop = start + base.size
-    lowest = base.dtype.type(_LOWEST)
-    base[:] = lowest
+def _renew(M: Any, u: Any, k: Any, rows: Any, cut: Any, start: int, level: Any, live: Any) -> int:
+    """Set ``level`` to each pixel's largest exponent; list the suppliers within ``cut`` bits of it somewhere."""
+    stop = start + level.size
+    lowest = level.dtype.type(_LOWEST)
+    level[:] = lowest
     for i in rows:
-        _raise_to(base, M[i, start:stop], u[i], k)
+        _raise_to(level, M[i, start:stop], u[i], k)
     count = 0
     for i in rows:
-        if _highest(M[i, start:stop], u[i], k, base, lowest) > -cut:
+        if _highest(M[i, start:stop], u[i], k, level, lowest) > -cut:
             live[count] = i
             count += 1
     return count
@@ -87,53 +107,50 @@ def _add_links(weights: Any, live: Any, scale: Any, skip: int, stride: int, link
 
 @njit(fastmath=VECTOR_MATH)
 def fused_pass(
-    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, renew: bool, stride: int,
-    base: Any, live: Any, count: Any, bounds: Any, first: int, last: int, masses: Any, links: Any,
+    M: Any, b: Any, k: Any, rows: Any, base: Base, renew: bool, cut: Any, stride: int,
+    bounds: Any, first: int, last: int, masses: Any, links: Any,
 ) -> None:  # fmt: skip
     """Add to ``masses`` what each supplier would send if every pixel's marginal held exactly (Eq. 10).
 
-    One exponential per entry and no logarithm: exponents are taken against ``base``, the largest one when it was
-    last renewed, and against it suppliers that were more than ``cut`` bits behind all over a block are not
-    read. Both stay valid while no ``u`` has risen against another by more than the slack that the caller
-    counted into ``cut``.
+    One exponential per entry and no logarithm: exponents are taken against ``base.level``, the largest one when
+    it was last renewed, and suppliers that were more than ``cut`` bits below it all over a block are not read.
+    Both stay valid while no ``base.u`` has risen against another by more than the slack that the caller counted
+    into ``cut``.
 
     Args:
         M: (K, N) costs.
-        b: (N,) demand, in the dtype of the arithmetic, as are ``u``, ``k``, ``cut`` and ``base``.
-        u: (K,) exponents of the suppliers, ``f k`` up to a constant.
+        b: (N,) demand, in the dtype of the arithmetic, as are ``k`` and ``cut``.
         k: bits per unit of cost.
         rows: suppliers that take part.
+        base: see :class:`Base`.
+        renew: renew the level and the live suppliers first.
         cut: bits behind the best beyond which a supplier is left out of a block.
-        renew: renew ``base`` and ``live`` first.
         stride: use every ``stride``-th pixel for ``links``; 0 for none.
-        base: (N,) the base of each pixel, kept by the caller between passes.
-        live: (blocks, K) suppliers to be read in each block, kept likewise.
-        count: (blocks,) their number.
         bounds, first, last: blocks of each range, and the ranges to do.
         masses: (ranges, K) float64, added to.
         links: (ranges, K, K) float64, lower triangles added to: sum_j b_j p_ij p_kj.
     """
-    K = M.shape[0]
-    weights = np.empty((K, BLOCK), base.dtype)
-    total = np.empty(BLOCK, base.dtype)
+    u, live, count = base.u, base.live, base.live_count
+    weights = np.empty((M.shape[0], BLOCK), u.dtype)
+    total = np.empty(BLOCK, u.dtype)
     for r in range(first, last):
         for block in range(bounds[r], bounds[r + 1]):
             start = block * BLOCK
             stop = min(start + BLOCK, M.shape[1])
-            demand, own_base = b[start:stop], base[start:stop]
+            demand, level = b[start:stop], base.level[start:stop]
             if renew:
-                count[block] = _renew(M, u, k, rows, cut, start, own_base, live[block]) if demand.any() else 0
+                count[block] = _renew(M, u, k, rows, cut, start, level, live[block]) if demand.any() else 0
             alive, share = live[block, : count[block]], total[: stop - start]
             if alive.size == 0:
                 continue
             share[:] = 0
             for p in range(alive.size):
                 i = alive[p]
-                _weigh(M[i, start:stop], u[i], k, own_base, weights[p, : share.size], share)
+                _weigh(M[i, start:stop], u[i], k, level, weights[p, : share.size], share)
             for j in range(share.size):
                 share[j] = demand[j] / share[j]
             for p in range(alive.size):
-                masses[r, alive[p]] += _dot(weights[p, : share.size], share, own_base.dtype.type(0))
+                masses[r, alive[p]] += _dot(weights[p, : share.size], share, level.dtype.type(0))
             if stride > 0:
                 for j in range(share.size):
                     share[j] = share[j] / math.sqrt(demand[j]) if demand[j] > 0 else share[j]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from .._jit import njit
-from ._numba import fused_pass
+from ._numba import Base, fused_pass
 
 LN2 = math.log(2.0)
 
 
 @njit()
-def exponents(f: Any, k: float, rows: Any, slack: float, anchor: Any, offset: Any, u: Any) -> bool:
-    """Fill ``u`` for a pass at ``f`` and say whether its base must be renewed.
+def exponents(f: Any, k: float, rows: Any, slack: float, base: Base) -> bool:
+    """Fill ``base.u`` for a pass at ``f`` and say whether the base must be renewed.
 
     Between renewals the smallest rise since the last one is taken out, so that exponents against the base lie
     between 0 (at the supplier that led then) and ``slack``.
@@ -25,10 +25,9 @@ def exponents(f: Any, k: float, rows: Any, slack: float, anchor: Any, offset: An
         k: bits per unit of cost.
         rows: suppliers that take part.
         slack: bits by which one supplier may rise against another before the base must be renewed.
-        anchor: (K,) ``f k`` at the last renewal, updated here; NaN before the first.
-        offset: (1,) constant taken out at the last renewal, updated here.
-        u: (K,) out, in the dtype of the arithmetic.
+        base: its anchor and offset are updated as well.
     """
+    anchor, offset = base.anchor, base.offset
     low, high = np.inf, -np.inf
     for i in rows:
         rise = f[i] * k - anchor[i]
@@ -41,7 +40,7 @@ def exponents(f: Any, k: float, rows: Any, slack: float, anchor: Any, offset: An
             anchor[i] = f[i] * k
             offset[0] += anchor[i] / rows.size
     for i in rows:
-        u[i] = f[i] * k - offset[0] - low
+        base.u[i] = f[i] * k - offset[0] - low
     return renew
 
 
@@ -82,9 +81,8 @@ def update_suppliers(
 
 @njit()
 def rounds(
-    M: Any, b: Any, a: Any, reg: float, tau: float, tol: float, rows: Any, cut: Any, slack: float,
-    lost_below: float, base: Any, live: Any, count: Any, anchor: Any, offset: Any, u: Any,
-    f: Any, f_before: Any, lost: Any, bounds: Any, limit: int,
+    M: Any, b: Any, a: Any, reg: float, tau: float, tol: float, rows: Any, base: Base, cut: Any, slack: float,
+    bounds: Any, f: Any, f_before: Any, lost_below: float, lost: Any, limit: int,
 ) -> tuple[int, float]:  # fmt: skip
     """Up to ``limit`` rounds on one thread; stop early at an error of ``tol`` or at a lost supplier.
 
@@ -93,16 +91,14 @@ def rounds(
     K = f.size
     ranges = bounds.size - 1
     no_links = np.empty((ranges, 0, 0))
-    bits = cut.dtype.type(1.0 / (reg * LN2))
+    bits = base.u.dtype.type(1.0 / (reg * LN2))
     error = np.inf
     for done in range(limit):
         if math.isfinite(tau):
             center(f, a, tau, rows)
-        renew = exponents(f, 1.0 / (reg * LN2), rows, slack, anchor, offset, u)
+        renew = exponents(f, 1.0 / (reg * LN2), rows, slack, base)
         parts = np.zeros((ranges, K))
-        fused_pass(
-            M, b, u, bits, rows, cut[0], renew, 0, base, live, count, bounds, 0, ranges, parts, no_links
-        )  # fmt: skip
+        fused_pass(M, b, bits, rows, base, renew, cut, 0, bounds, 0, ranges, parts, no_links)
         masses = np.zeros(K)
         for i in rows:  # loops, not array expressions: those take seconds to compile
             f_before[i] = f[i]

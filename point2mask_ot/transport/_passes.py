@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,13 @@ import torch
 
 from .._threads import run_parallel
 from . import _numba, _numba_rounds
+from ._numba import Base
 
 LN2 = math.log(2.0)
 _BLOCKS_PER_RANGE = 16
 _MAX_RANGES = 32
 _MAX_LINKS = 1 << 22
 """Links, of all ranges together, that are kept before they are summed."""
-
-
-@dataclass
-class _Base:
-    """Exponents at the last renewal (see :func:`_numba.fused_pass`), in one dtype and for one ``reg``."""
-
-    reg: float
-    base: np.ndarray
-    live: np.ndarray
-    count: np.ndarray
-    anchor: np.ndarray
-    offset: np.ndarray
-    u: np.ndarray
 
 
 class CpuPasses:
@@ -47,7 +34,8 @@ class CpuPasses:
     def __init__(self, M: np.ndarray, b: np.ndarray, rows: np.ndarray, cut: float, serial_below: int) -> None:
         self.M, self.b, self.rows, self.cut = M, b, rows, cut
         self._demand = {b.dtype: b}
-        self._state: dict[np.dtype, _Base] = {}
+        self._base: Base | None = None
+        self._base_reg = math.nan
         self.bounds = _ranges(*M.shape)
         self.ranges = len(self.bounds) - 1
         self.single = M.dtype == np.float32
@@ -71,17 +59,16 @@ class CpuPasses:
             (K,) masses and (K, K) links (symmetric, zero diagonal), float64.
         """
         dtype = np.dtype(np.float64 if precise else self.M.dtype)
-        state, slack = self._base(dtype, reg), _slack(dtype)
-        renew = _numba_rounds.exponents(f, 1 / (reg * LN2), self.rows, slack, state.anchor, state.offset, state.u)
-        stride = self._stride(len(self.rows) if renew else state.count.mean()) if links else 0
+        base, slack, k = self._base_for(dtype, reg), _slack(dtype), 1 / (reg * LN2)
+        renew = _numba_rounds.exponents(f, k, self.rows, slack, base)
+        stride = self._stride(len(self.rows) if renew else base.live_count.mean()) if links else 0
         masses = np.zeros((self.ranges, len(f)))
         pairs = np.zeros((self.ranges, len(f), len(f)) if links else (self.ranges, 0, 0))
 
         def part(first: int, last: int) -> None:
             _numba.fused_pass(
-                self.M, self._demand[dtype], state.u, dtype.type(1 / (reg * LN2)), self.rows,
-                dtype.type(self.cut + slack), renew, stride, state.base, state.live, state.count,
-                self.bounds, first, last, masses, pairs,
+                self.M, self._demand[dtype], dtype.type(k), self.rows, base, renew, dtype.type(self.cut + slack),
+                stride, self.bounds, first, last, masses, pairs,
             )  # fmt: skip
 
         self.over_ranges(part)
@@ -161,11 +148,10 @@ class CpuPasses:
         self, f: np.ndarray, before: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float,
         dtype: np.dtype, lost_below: float, lost: np.ndarray, limit: int,
     ) -> tuple[int, float]:  # fmt: skip
-        state, slack = self._base(dtype, reg), _slack(dtype)
+        base, slack = self._base_for(dtype, reg), _slack(dtype)
         return _numba_rounds.rounds(
-            self.M, self._demand[dtype], a, reg, tau, tol, self.rows, np.array([self.cut + slack], dtype), slack,
-            lost_below, state.base, state.live, state.count, state.anchor, state.offset, state.u,
-            f, before, lost, self.bounds, limit,
+            self.M, self._demand[dtype], a, reg, tau, tol, self.rows, base, dtype.type(self.cut + slack), slack,
+            self.bounds, f, before, lost_below, lost, limit,
         )  # fmt: skip
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
@@ -190,23 +176,21 @@ class CpuPasses:
             "pixel_error": float(pixel_error),
         }
 
-    def _base(self, dtype: np.dtype, reg: float) -> _Base:
-        state = self._state.get(dtype)
-        if state is None or state.reg != reg:
+    def _base_for(self, dtype: np.dtype, reg: float) -> Base:
+        if self._base is None or self._base.u.dtype != dtype or self._base_reg != reg:
             K, N = self.M.shape
             blocks = -(-N // _numba.BLOCK)
-            state = _Base(
-                reg,
-                np.empty(N, dtype),
-                np.empty((blocks, K), np.int32),
-                np.zeros(blocks, np.int32),
-                np.full(K, np.nan),
-                np.zeros(1),
-                np.zeros(K, dtype),
+            self._base_reg = reg
+            self._base = Base(
+                level=np.empty(N, dtype),
+                live=np.empty((blocks, K), np.int32),
+                live_count=np.zeros(blocks, np.int32),
+                anchor=np.full(K, np.nan),
+                offset=np.zeros(1),
+                u=np.zeros(K, dtype),
             )
-            self._state = {dtype: state}
             self._demand.setdefault(dtype, self.b.astype(dtype))
-        return state
+        return self._base
 
     def over_ranges(self, part: Callable[[int, int], None]) -> None:
         """Call ``part(first, last)`` for all ranges of blocks, a share of them on each thread."""
