@@ -39,10 +39,10 @@ class Search:
         def fill(part: slice) -> None:
             self.fill(packed, sources, bounds[part.start : part.stop + 1], result[part])
 
-        workers = torch.get_num_threads()
+        # Below a millisecond a pool of threads costs more than it gives.
+        workers = torch.get_num_threads() if result.size * self.seconds > 1e-3 else 1
         cuts = [count * worker // workers for worker in range(workers + 1)]
-        parts = [slice(start, stop) for start, stop in pairwise(cuts) if start < stop]
-        run_parallel(fill, parts, serial=result.size * self.seconds < 1e-3)
+        run_parallel(fill, [slice(start, stop) for start, stop in pairwise(cuts) if start < stop])
         return torch.from_numpy(result)
 
     def partition(
