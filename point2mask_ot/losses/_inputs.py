@@ -48,7 +48,7 @@ def read_batch(
         if value is None:
             fail_type(function, name, None, "an array")
         _check_kind(function, name, value, "map" if name in maps else "label" if name in labels else "mask")
-        expected = (*shape[:-3], value.shape[-3], *shape[-2:]) if name in maps else (*shape[:-3], *shape[-2:])
+        expected = (*shape[:-3], *value.shape[-3:-2], *shape[-2:]) if name in maps else (*shape[:-3], *shape[-2:])
         if value.ndim != len(expected) or tuple(value.shape) != expected:
             fail(function, name, f"shape {tuple(value.shape)}", _expected_shape(reference, shape, name in maps))
         by_name[name] = value[None] if single else value
