@@ -165,6 +165,17 @@ def test_small_reg_at_any_scale(rng, backend, scale, reg):
     check_marginals(result, a, b, M, 1e-6, reg)
 
 
+@pytest.mark.parametrize("share", [3e-5, 1e-4, 1e-3])
+def test_newton_on_tied_costs_at_a_small_reg(rng, share):
+    """Whole costs leave the dual flat but for steps: the case in which a falling ``reg`` alone stalls."""
+    for _ in range(6):
+        M = rng.integers(0, 10, (20, 600)) * 1.0
+        a, b = rng.multinomial(600, rng.dirichlet(np.full(20, 0.7))).astype(float), np.ones(600)
+        result = solve(a, b, M, reg=share * 9, tol=1e-9)
+        assert result.converged
+        check_marginals(result, a, b, M, 1e-9, share * 9)
+
+
 @pytest.mark.parametrize("reg", [0.0, 1e-2])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 1), (4, 257)])
 @pytest.mark.parametrize("kind", ["constant", "ties", "random"])

@@ -22,6 +22,8 @@ SERIAL_ENTRIES = 1 << 19
 """Entries of M below which a pass takes less than the start of a pool of threads."""
 _SMALL_REG = 5e-5
 """Entropy weight, over the range of the costs, below which Newton starts from unregularised prices."""
+_PATIENCE = 100
+"""Passes after which it turns to them above that weight, too."""
 
 
 @dataclass(frozen=True)
@@ -171,21 +173,31 @@ def _beyond_float32(magnitude: float, options: Options) -> bool:
 def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
     passes = _passes(problem, b, rows, options)
     semidual = Semidual(passes, a, options.reg, options.tau, problem.span, problem.magnitude)
-    goal = 0.9 * options.tol  # the read-out rounds differently
-    start = _exact_prices(problem, a, b, options)
-    if start is None:
-        f, made = maximise(semidual, goal, options.max_iter)
-    else:
-        f, made = ascend(semidual, start.f, goal, options.max_iter)
-        made += start.passes
+    f, made = _potentials(problem, semidual, options)
     return Solution(f, iterations=made, **passes.read_out(f, f, options.reg))
 
 
-def _exact_prices(problem: Problem, a: np.ndarray, b: np.ndarray, options: Options) -> Assignment | None:
-    """Where Newton starts if ``reg`` is so small that falling towards it would stall."""
-    small = options.reg < _SMALL_REG * problem.span and math.isinf(options.tau) and options.backend == "numba"
-    units = _units(a, b, problem.resolution) if small else None
-    if units is None:
+def _potentials(problem: Problem, semidual: Semidual, options: Options) -> tuple[np.ndarray, int]:
+    """Newton from nothing; from unregularised prices where that would stall or did."""
+    goal = 0.9 * options.tol  # the read-out rounds differently
+    f, made = None, 0
+    if options.reg >= _SMALL_REG * problem.span:
+        f, made = maximise(semidual, goal, min(_PATIENCE, options.max_iter))
+        if made < _PATIENCE:
+            return f, made
+    prices = _exact_prices(problem, semidual, options)
+    if prices is not None:
+        f, made = prices.f, made + prices.passes
+    if f is None:
+        return maximise(semidual, goal, options.max_iter)
+    f, more = ascend(semidual, f, goal, options.max_iter - made)
+    return f, made + more
+
+
+def _exact_prices(problem: Problem, semidual: Semidual, options: Options) -> Assignment | None:
+    b = semidual.passes.b
+    units = _units(semidual.a, b, problem.resolution)
+    if units is None or math.isfinite(options.tau) or options.backend == "torch":
         return None
     from ._exact import assign
 
