@@ -8,7 +8,7 @@ import scipy.sparse as sparse
 from scipy.optimize import linprog
 from transport_problems import problem
 
-from point2mask_ot import solve
+from point2mask_ot import ConvergenceWarning, solve
 
 KINDS = {
     "integer": lambda rng, shape: rng.integers(0, 20, shape) * 1.0,
@@ -84,6 +84,12 @@ def test_real_marginals_cost_what_emd_says(rng):
         check_optimal(result, a, b, M, expected)
         for scale in (1e-20, 1e20):
             np.testing.assert_allclose(solve(a * scale, b * scale, M).cost, expected * scale, rtol=1e-9)
+
+
+def test_too_few_pivots_are_said(rng):
+    a, b, M = problem(rng, 5, 40)
+    with pytest.warns(ConvergenceWarning, match="short of the optimum"):
+        assert not solve(a, b, M, max_iter=1).converged
 
 
 def test_equal_masses_are_counted_in_pixels(rng):

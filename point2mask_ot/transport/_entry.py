@@ -209,7 +209,7 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     result = _result(batch, options.reg, outputs)
     if options.tol > 0 and not torch.compiler.is_compiling() and not result.converged:
         warnings.warn(
-            f"{name}: method {options.method!r} stopped at a marginal error of "
+            f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
             f"{float(result.marginal_error.max()):.2g} after {result.iterations} iterations; tol is {options.tol:g}. "
             "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
             ConvergenceWarning,

@@ -24,21 +24,17 @@ _PRICE_PASSES = 40
 
 @dataclass(frozen=True)
 class Assignment:
-    """An optimal plan of unit pixels.
+    """An optimal plan of unit pixels, or one as full as forbidden pairs allow.
 
     Attributes:
         f: (K,) optimal prices; 0 for suppliers that take no part.
         owner: (N,) supplier of each pixel, -1 where nothing is demanded.
-        counts: (K,) pixels that each supplier holds.
         passes: passes over all costs that were made.
-        feasible: every capacity was met.
     """
 
     f: np.ndarray
     owner: np.ndarray
-    counts: np.ndarray
     passes: int
-    feasible: bool
 
 
 def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: float) -> Assignment:
@@ -68,7 +64,7 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: floa
         if everyone or (feasible and moved <= width):
             break
         width = max(4 * width, 2 * moved)
-    return Assignment(f, owner, counts, used, feasible)
+    return Assignment(f, owner, used)
 
 
 def screen(passes: CpuPasses, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

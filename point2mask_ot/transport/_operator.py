@@ -71,7 +71,7 @@ def _transport(
     with torch.no_grad():
         solutions = run_parallel(lambda problem: solve_one(problem, options), checked, serial=not together)
     errors = np.array([s.error for s in solutions])
-    converged = (errors <= tol) if tol >= 0 else np.zeros(len(errors), bool)
+    converged = np.array([0 <= s.error <= tol and s.finished for s in solutions])
     return _stacked(solutions, errors, converged, M.device)
 
 

@@ -76,6 +76,7 @@ class Solution:
         pixel_error: L1 error of its column sums.
         iterations: rounds or passes made.
         flow: (supplier * N + pixel, mass) of the entries of an unregularised plan.
+        finished: False where the plan may be feasible and yet not optimal.
         error: L1 error of both marginals over the mass; filled in last.
     """
 
@@ -87,6 +88,7 @@ class Solution:
     pixel_error: float
     iterations: int
     flow: tuple[np.ndarray, np.ndarray] | None = None
+    finished: bool = True
     error: float = math.inf
 
 
@@ -226,13 +228,14 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
         found = assign(passes, units, problem.span, problem.magnitude)
         f, iterations = found.f, found.passes
         pixel = np.flatnonzero(b > 0)
-        supplier, moved = found.owner[pixel], b[pixel]
+        supplier, moved, finished = found.owner[pixel], b[pixel], True
     else:
         from ._emd import network_simplex
 
         flow = network_simplex(a, b, costs, problem.span, options.max_iter)
         passes = _cpu_passes(problem, b, rows, "exact")
-        f, supplier, pixel, moved, iterations = flow.f, flow.supplier, flow.pixel, flow.mass, 1
+        f, iterations, finished = flow.f, 1, flow.finished
+        supplier, pixel, moved = flow.supplier, flow.pixel, flow.mass
     best_owner, best = screen(passes, f)
     labels = _largest_entry(best_owner, supplier, pixel, moved)
     g = np.where(b > 0, -best, -math.inf)
@@ -240,7 +243,7 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
     pixel_error = float(np.abs(np.bincount(pixel, moved, len(b)) - b).sum())
     cost = float((costs[supplier, pixel].astype(np.float64) * moved).sum())
     entries = _padded(supplier * len(b) + pixel, moved, problem)
-    return Solution(f, g, labels, cost, masses, pixel_error, iterations, entries)
+    return Solution(f, g, labels, cost, masses, pixel_error, iterations, entries, finished)
 
 
 def _largest_entry(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, mass: np.ndarray) -> np.ndarray:
