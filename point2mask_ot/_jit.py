@@ -1,8 +1,10 @@
-"""numba's compiler with an on-disk cache that never fails, imported only when a kernel is first needed."""
+"""numba's compiler with an on-disk cache that never fails and never goes stale."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -18,8 +20,28 @@ def njit(**options: Any) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            compiled = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # "no locator available": the install and the user's cache are both read-only
             return numba.njit(nogil=True, **options)(function)
+        _stamp(compiled)
+        return compiled
 
     return decorate
+
+
+def _stamp(compiled: Any) -> None:
+    """Make a cached kernel depend on all sources of the package.
+
+    numba looks only at the file that a kernel lies in. A kernel that calls one of another file, or shares its memory
+    layout, would survive a change there, be it by an upgrade in place, and work on memory that is laid out otherwise.
+    """
+    index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(index, "_source_stamp"):
+        index._source_stamp = (index._source_stamp, sources_stamp(Path(__file__).parent))
+
+
+@cache
+def sources_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """(file, modification time in ns, size) of every Python file below ``folder``."""
+    found = ((str(path.relative_to(folder)), path.stat()) for path in sorted(folder.rglob("*.py")))
+    return tuple((name, status.st_mtime_ns, status.st_size) for name, status in found)

@@ -64,9 +64,6 @@ class Raster:
         if self.stride == 1:
             return points_yx
         grid, size = np.array(self.shape), np.array([self.height, self.width])
-        if self.floor_points:
-            cells = np.floor(points_yx / self.stride)
-        else:
-            # Pixel c covers (c, c + 1) of the picture's extent; so do cells of the grid's.
-            cells = np.floor((points_yx + 0.5) * grid / size)
-        return np.clip(cells, 0, grid - 1).astype(np.int64)
+        # Pixel c covers (c, c + 1) of the picture's extent, as a cell does of the grid's.
+        cells = points_yx / self.stride if self.floor_points else (points_yx + 0.5) * grid / size
+        return np.clip(np.floor(cells), 0, grid - 1).astype(np.int64)

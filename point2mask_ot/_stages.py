@@ -18,7 +18,7 @@ from .capacity import estimate_capacities
 from .checks import fail
 from .edges import MapTerm, edge_costs
 from .geodesic import geodesic_distances, nearest_partition
-from .geodesic._points import pixel_indices
+from .points import pixel_indices
 from .presets import PseudoMaskConfig
 from .transport import sinkhorn, solve
 from .types import Diagnostics, PointTargets, PseudoMasks, TransportResult

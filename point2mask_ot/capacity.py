@@ -12,7 +12,7 @@ import torch
 from .arrays import Array, as_tensors
 from .checks import check_choice, check_integer, fail, fail_type
 from .geodesic import nearest_partition
-from .geodesic._points import pixel_indices
+from .points import pixel_indices
 from .types import PointTargets
 
 Partition: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
@@ -39,8 +39,8 @@ def capacities(
     ``"centroid"`` takes the partition by the nearest point, moves each point of a thing to the centroid of the
     pixels that are nearest to it, and counts the partition by the nearest of these; ``iterations`` repeats that
     (Table 6). A point stays where it is if its pixels do not include both it and their centroid: the centroid of a
-    ring or a crescent lies in somebody else's pixels. Stuff, which has no centre, keeps its points. ``"nearest"`` counts the partition by the nearest point, ``"equal"``
-    gives every target the same share.
+    ring or a crescent lies in somebody else's pixels. Stuff, which has no centre, keeps its points. ``"nearest"``
+    counts the partition by the nearest point, ``"equal"`` gives every target the same share.
 
     Args:
         edges: (4, H, W) or (B, 4, H, W) edge costs.
@@ -76,13 +76,13 @@ def capacities(
     (edge_tensor, demand_tensor), restore = as_tensors("capacities", edges=edges, demand=demand)
     assert edge_tensor is not None
     if edge_tensor.ndim == 4:
-        batch = check_targets("capacities", targets, len(edge_tensor))
+        batch = targets_by_image("capacities", targets, len(edge_tensor))
         demands = [None] * len(batch) if demand_tensor is None else list(demand_tensor)
         if len(demands) != len(batch):
             fail("capacities", "demand", f"{len(demands)} images", f"{len(batch)}, as in edges")
         jobs = list(zip(edge_tensor, batch, demands, strict=True))
     else:
-        jobs = [(edge_tensor, check_targets("capacities", targets, None)[0], demand_tensor)]
+        jobs = [(edge_tensor, targets_by_image("capacities", targets, None)[0], demand_tensor)]
     results = [
         restore(
             estimate_capacities(
@@ -199,7 +199,7 @@ def _move_to_centroids(
     return points, np.concatenate([np.flatnonzero(moves), unit[stays]])
 
 
-def check_targets(function: str, targets: object, batch: int | None) -> list[PointTargets]:
+def targets_by_image(function: str, targets: object, batch: int | None) -> list[PointTargets]:
     """``targets`` as a list: one for a single image (``batch=None``), else one for each image of the batch."""
     if batch is None:
         if not isinstance(targets, PointTargets):

@@ -11,7 +11,7 @@ import torch
 
 from ._stages import Maps, label_image
 from .arrays import Array, Restore, as_tensors
-from .capacity import check_targets
+from .capacity import targets_by_image
 from .checks import fail, fail_type
 from .edges import MapTerm
 from .presets import PseudoMaskConfig
@@ -91,7 +91,7 @@ class PseudoMasker:
         tensors, restore = as_tensors("PseudoMasker", **given)
         first = _check_maps(given, tensors)
         batch = len(first) if first.ndim == 4 else None
-        labelled = check_targets("PseudoMasker", targets, batch)
+        labelled = targets_by_image("PseudoMasker", targets, batch)
         full = (first.shape[-2], first.shape[-1])
         crops = _check_sizes(sizes, batch, full)
         results = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import fail, fail_type
+from .points import check_on_host, check_targets, coordinates, integers
 
 if TYPE_CHECKING:
     from .arrays import Array
@@ -44,26 +45,27 @@ class PointTargets:
     is_thing: np.ndarray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        points = _points(self.points_yx)
-        target = _integers("target", np.arange(len(points)) if self.target is None else self.target)
-        if len(target) != len(points):
-            fail("PointTargets", "target", f"{len(target)} entries", f"one for each of the {len(points)} points")
-        count = _count_targets(target)
-        category = _integers("category", np.zeros(count) if self.category is None else self.category)
-        thing = _booleans("is_thing", np.ones(count, bool) if self.is_thing is None else self.is_thing)
-        for name, values in (("category", category), ("is_thing", thing)):
+        name = type(self).__name__
+        points = coordinates(name, "points_yx", self.points_yx)
+        target = integers(name, "target", np.arange(len(points)) if self.target is None else self.target)
+        count = int(target.max(initial=-1)) + 1
+        check_targets(name, target, count, len(points))
+        category = integers(name, "category", np.zeros(count) if self.category is None else self.category)
+        check_on_host(name, "is_thing", self.is_thing)
+        thing = _booleans(np.ones(count, bool) if self.is_thing is None else self.is_thing)
+        for field_name, values in (("category", category), ("is_thing", thing)):
             if values.shape != (count,):
-                fail("PointTargets", name, f"shape {values.shape}", f"({count},): one for each target")
+                fail(name, field_name, f"shape {values.shape}", f"({count},): one for each target")
         if category.size and category.min() < 0:
-            fail("PointTargets", "category", int(category.min()), "non-negative class ids")
+            fail(name, "category", int(category.min()), "non-negative class ids")
         both = np.intersect1d(category[thing], category[~thing])
         if both.size:
-            fail("PointTargets", "is_thing", f"category {both[0]} as thing and as stuff", "one or the other")
+            fail(name, "is_thing", f"category {both[0]} as thing and as stuff", "one or the other")
         checked = {"points_yx": points, "target": target, "category": category, "is_thing": thing}
-        for name, values in checked.items():
+        for field_name, values in checked.items():
             own = values.copy()
             own.setflags(write=False)
-            object.__setattr__(self, name, own)
+            object.__setattr__(self, field_name, own)
 
     @property
     def num_targets(self) -> int:
@@ -84,51 +86,11 @@ class PointTargets:
         )
 
 
-def _host_array(name: str, values: Any) -> np.ndarray:
-    if getattr(getattr(values, "device", None), "type", "cpu") != "cpu":
-        fail("PointTargets", name, f"a tensor on {values.device}", "host data: call .cpu() first")
-    return np.asarray(values)
-
-
-def _points(values: Any) -> np.ndarray:
-    points = _host_array("points_yx", values)
-    if points.size == 0 and points.ndim <= 2:
-        return np.zeros((0, 2), np.int64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        fail("PointTargets", "points_yx", f"shape {points.shape}", "(N, 2): row, column")
-    if points.dtype.kind not in "iuf":
-        fail_type("PointTargets", "points_yx", values, "integer or float coordinates")
-    if not np.isfinite(points).all():
-        fail("PointTargets", "points_yx", "NaN or infinity", "finite coordinates")
-    return points
-
-
-def _integers(name: str, values: Any) -> np.ndarray:
-    array = _host_array(name, values)
-    if array.size == 0:
-        return np.zeros(0, np.int64)
-    whole = array.dtype.kind in "iuf" and bool((np.isfinite(array) & (array == np.rint(array))).all())
-    if array.ndim != 1 or not whole:
-        fail_type("PointTargets", name, values, "a list of integers")
-    return array.astype(np.int64)
-
-
-def _booleans(name: str, values: Any) -> np.ndarray:
-    array = _host_array(name, values)
+def _booleans(values: Any) -> np.ndarray:
+    array = np.asarray(values)
     if not np.isin(array, (0, 1)).all():
-        fail_type("PointTargets", name, values, "booleans")
+        fail_type("PointTargets", "is_thing", values, "booleans")
     return array.astype(bool)
-
-
-def _count_targets(target: np.ndarray) -> int:
-    """K, after checking that the ids are 0..K-1."""
-    ids = np.unique(target)
-    count = int(ids[-1]) + 1 if ids.size else 0
-    if ids.size and (ids[0] < 0 or ids.size != count):
-        without = sorted(set(range(count)) - set(ids.tolist()))[:5]
-        expected = "ids 0..K-1 with at least one point each"
-        fail("PointTargets", "target", f"ids from {ids[0]} to {ids[-1]}, no point for {without}", expected)
-    return count
 
 
 @dataclass(frozen=True, eq=False)

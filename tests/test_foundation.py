@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -100,3 +102,23 @@ def test_a_read_only_install_compiles_in_memory(monkeypatch):
         return 2 * x
 
     assert double(21) == 42
+
+
+def test_a_cached_kernel_depends_on_every_source_of_the_package(tmp_path):
+    source = tmp_path / "kernels.py"
+    source.write_text("from point2mask_ot._jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
+    code = (
+        "import os, sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
+        "from point2mask_ot import _jit\n"
+        "real = _jit.sources_stamp\n"
+        "_jit.sources_stamp = lambda folder: (*real(folder), ('elsewhere.py', int(sys.argv[2]), 1))\n"
+        "import kernels; kernels.double(1); print(len(kernels.double.stats.cache_hits))"
+    )
+
+    def cache_hits(version: int) -> int:
+        command = [sys.executable, "-c", code, str(tmp_path), str(version)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert cache_hits(1) == 0
+    assert cache_hits(1) == 1, "an unchanged package finds its kernels"
+    assert cache_hits(2) == 0, "a changed file elsewhere makes them stale"

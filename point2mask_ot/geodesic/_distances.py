@@ -9,9 +9,9 @@ import torch
 
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import fail, fail_type
+from ..points import check_on_host, host_array, integers
 from ..types import PointTargets
 from ._operators import distances_operator, partition_operator
-from ._points import check_on_host, host_array, target_indices
 
 
 class Partition(NamedTuple):
@@ -137,7 +137,7 @@ def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor
     if target is None:
         count = len(points) if points.ndim else 0
         return points, torch.arange(count, device="cpu"), count
-    ids = target_indices(function, target)
+    ids = integers(function, "target", target)
     return points, torch.from_numpy(ids), int(ids.max(initial=-1)) + 1
 
 

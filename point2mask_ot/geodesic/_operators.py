@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..checks import check_choice, fail
-from ._points import check_targets, pixel_indices
+from ..points import check_targets, pixel_indices
 
 BACKENDS = ("auto", "numba", "heap", "torch")
 

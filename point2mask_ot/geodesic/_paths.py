@@ -9,9 +9,9 @@ import torch
 
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import fail, fail_type
+from ..points import pixel_indices
 from ._distances import _as_edges
 from ._operators import check_costs
-from ._points import pixel_indices
 
 
 def shortest_path(edges: Array, distances_k: Array, end_yx: Any, *, points_yx: Any = None) -> Array:

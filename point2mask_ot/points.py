@@ -1,4 +1,4 @@
-"""From annotated points, as users write them, to checked pixel indices."""
+"""Annotated points and their targets, as users write them, checked and turned to indices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fail, fail_type
+from .checks import fail, fail_type
 
 
 def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, argument: str = "points_yx") -> np.ndarray:
@@ -26,13 +26,7 @@ def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, arg
         ArgumentTypeError: not numbers, or a ragged list.
         ArgumentError: not (N, 2), not finite, on another device than the host, or outside the image.
     """
-    points = host_array(function, argument, points_yx)
-    if points.size == 0 and points.ndim <= 2:
-        return np.zeros((0, 2), np.int64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        fail(function, argument, f"shape {points.shape}", "(N, 2): row, column")
-    if not np.isfinite(points).all():
-        fail(function, argument, "NaN or infinity", "finite coordinates")
+    points = coordinates(function, argument, points_yx)
     pixels = np.floor(points + 0.5) if points.dtype.kind == "f" else points
     inside = (pixels >= 0) & (pixels < (height, width))
     if not inside.all():
@@ -43,16 +37,33 @@ def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, arg
     return pixels.astype(np.int64)
 
 
-def target_indices(function: str, target: Any) -> np.ndarray:
-    """The target of each point, (N,) int64.
+def coordinates(function: str, argument: str, points_yx: Any) -> np.ndarray:
+    """(N, 2) float64 or int64 coordinates, wherever they lie.
 
     Raises:
-        ArgumentTypeError: not a list of integers.
+        ArgumentTypeError: not numbers, or a ragged list.
+        ArgumentError: not (N, 2), not finite, or on another device than the host.
     """
-    ids = host_array(function, "target", target)
-    if ids.size and (ids.ndim != 1 or not (ids == np.floor(ids)).all()):
-        fail_type(function, "target", target, "(N,) integers")
-    return ids.reshape(-1).astype(np.int64)
+    points = host_array(function, argument, points_yx)
+    if points.size == 0 and points.ndim <= 2:
+        return np.zeros((0, 2), np.int64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        fail(function, argument, f"shape {points.shape}", "(N, 2): row, column")
+    if not np.isfinite(points).all():
+        fail(function, argument, "NaN or infinity", "finite coordinates")
+    return points
+
+
+def integers(function: str, argument: str, values: Any) -> np.ndarray:
+    """(N,) int64: the target of each point, or the category of each target.
+
+    Raises:
+        ArgumentTypeError: not a list of integers (floats without a fraction are).
+    """
+    array = host_array(function, argument, values)
+    if array.size and (array.ndim != 1 or not (array == np.floor(array)).all()):
+        fail_type(function, argument, values, "a list of integers")
+    return array.reshape(-1).astype(np.int64)
 
 
 def check_targets(function: str, target: np.ndarray, num_targets: int, num_points: int) -> None:
@@ -61,7 +72,9 @@ def check_targets(function: str, target: np.ndarray, num_targets: int, num_point
         fail(function, "target", f"{len(target)} entries", f"one for each of the {num_points} points")
     present = np.unique(target).tolist()
     if present != list(range(num_targets)):
-        fail(function, "target", f"ids {present!s:.80}", "0..K-1, with a point for each target")
+        without = [k for k in range(num_targets) if k not in set(present)][:5]
+        got = f"ids {present!s:.60}" + (f", none for {without}" if without else "")
+        fail(function, "target", got, "ids 0..K-1, with a point for each target")
 
 
 def host_array(function: str, argument: str, values: Any) -> np.ndarray:
