@@ -5,9 +5,6 @@ and both diagonal edges. That leaves the horizontal edges: sweeps over the colum
 
 All functions work on two tiles at a time, which belong to two independent searches: they fill the two halves of wide
 vectors, and each hides the other's latency. ``Places`` are two flat indices, one for each.
-
-numba's cache on disk notices only changes of the file that a kernel lies in: whoever edits this file or ``_vectors``
-deletes the ``__pycache__`` folder, since the kernels of ``_tile_search`` contain these.
 """
 
 from __future__ import annotations
