@@ -25,7 +25,7 @@ wheel: .venv/installed
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --constraint requirements-dev.txt dist/*.whl
-	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/tests/check_install.py $(CURDIR)
+	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/check_install.py $(CURDIR)
 	rm -rf .venv-wheel
 
 clean:
