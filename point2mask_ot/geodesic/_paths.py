@@ -37,6 +37,7 @@ def shortest_path(edges: Array, distances_k: Array, end_yx: Any, *, points_yx: A
 
     Example:
         >>> import numpy as np
+        >>> from point2mask_ot import geodesic_distances
         >>> edges = np.ones((4, 2, 3), np.float32)
         >>> shortest_path(edges, geodesic_distances(edges, [(0, 0)])[0], (1, 2)).tolist()
         [[1, 2], [0, 1], [0, 0]]
