@@ -1,6 +1,7 @@
 # Two commands for someone new: `make demo` and `make test`. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+DATA ?= ../shared/data
 
 .PHONY: demo test lint types unit wheel bench clean
 
@@ -27,6 +28,16 @@ wheel: .venv/installed
 	.venv-wheel/bin/python -m pip install --quiet --constraint requirements-dev.txt dist/*.whl
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/check_install.py $(CURDIR)
 	rm -rf .venv-wheel
+
+# Figures for the README, on an otherwise idle machine: about half an hour. The last needs real pictures.
+bench: .venv/installed
+	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
+	$(BIN)/python benchmarks/geodesic.py --json benchmarks/results/geodesic.json
+	$(BIN)/python benchmarks/transport.py --json benchmarks/results/transport.json
+	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
+	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
+	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality.py --data $(DATA) --json benchmarks/results/quality.json; fi
+	$(BIN)/python benchmarks/readme.py
 
 clean:
 	rm -rf .venv .venv-wheel dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,7 +4,7 @@ For each group of touching instances of one class, the union of their true masks
 pixel of each instance is its point, and the method splits the union. What is judged is the split alone: no network,
 maps from the picture's colours.
 
-    python benchmarks/quality.py --data ../shared/data --seeds 3 --json benchmarks/results/quality.json
+    python benchmarks/quality.py --data ../shared/data --seeds 5 --json benchmarks/results/quality.json
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--split", default="val", choices=["train", "val"])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--limit", type=int, help="groups of each data set")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)

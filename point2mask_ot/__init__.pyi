@@ -1,3 +1,4 @@
+from .capacity import CapacityRule as CapacityRule
 from .capacity import capacities as capacities
 from .checks import ArgumentError as ArgumentError
 from .checks import ArgumentTypeError as ArgumentTypeError
@@ -8,7 +9,6 @@ from .edges import edge_costs as edge_costs
 from .geodesic import geodesic_distances as geodesic_distances
 from .geodesic import nearest_partition as nearest_partition
 from .geodesic import shortest_path as shortest_path
-from .lab import srgb_to_lab as srgb_to_lab
 from .losses import boundary_affinity_loss as boundary_affinity_loss
 from .losses import lab_affinity_loss as lab_affinity_loss
 from .losses import manifold_contrastive_loss as manifold_contrastive_loss
@@ -20,7 +20,10 @@ from .losses import tree_filter as tree_filter
 from .maps import lab_gradient as lab_gradient
 from .maps import smooth_lab as smooth_lab
 from .maps import structured_edges as structured_edges
+from .panoptic import VOC_CATEGORIES as VOC_CATEGORIES
+from .panoptic import Category as Category
 from .panoptic import PanopticImage as PanopticImage
+from .panoptic import Segment as Segment
 from .panoptic import panoptic_quality as panoptic_quality
 from .panoptic import read_coco_panoptic as read_coco_panoptic
 from .panoptic import read_picture as read_picture

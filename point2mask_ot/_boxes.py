@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .types import PointTargets
-
 
 def mask_boxes(masks: torch.Tensor) -> torch.Tensor:
     """(K, H, W) bool -> (K, 4) float32 xyxy, right and bottom exclusive; NaN for an empty mask."""
@@ -38,8 +36,10 @@ def components_with_points(masks: torch.Tensor, pixels: np.ndarray, target: np.n
     return torch.from_numpy(kept).to(masks.device)
 
 
-def replace_empty(boxes: torch.Tensor, rule: str, targets: PointTargets, size: tuple[int, int]) -> torch.Tensor:
-    """Fill the NaN boxes of empty masks by ``rule``: ``"skip"``, ``"point"`` or ``"centre"``."""
+def replace_empty(
+    boxes: torch.Tensor, rule: str, pixels: np.ndarray, target: np.ndarray, size: tuple[int, int]
+) -> torch.Tensor:
+    """Fill the NaN boxes of empty masks by ``rule``: "skip", "point" or "centre"; ``pixels`` are the points'."""
     if rule == "skip":
         return boxes
     height, width = size
@@ -48,8 +48,8 @@ def replace_empty(boxes: torch.Tensor, rule: str, targets: PointTargets, size: t
         if rule == "centre":
             box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
         else:
-            points = targets.points_yx[targets.target == index]
-            (top, left), (bottom, right) = points.min(0), points.max(0) + 1
+            own = pixels[target == index]
+            (top, left), (bottom, right) = own.min(0), own.max(0) + 1
             box = (left, top, right, bottom)
         boxes[index] = torch.tensor(box, dtype=boxes.dtype, device=boxes.device)
     return boxes

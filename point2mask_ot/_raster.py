@@ -63,7 +63,28 @@ class Raster:
         """(N, 2) pixel coordinates -> (N, 2) cells."""
         if self.stride == 1:
             return points_yx
-        grid, size = np.array(self.shape), np.array([self.height, self.width])
+        grid, size, pixels = np.array(self.shape), np.array([self.height, self.width]), np.floor(points_yx + 0.5)
         # Pixel c covers (c, c + 1) of the picture's extent, as a cell does of the grid's.
-        cells = points_yx / self.stride if self.floor_points else (points_yx + 0.5) * grid / size
+        cells = pixels / self.stride if self.floor_points else (pixels + 0.5) * grid / size
         return np.clip(np.floor(cells), 0, grid - 1).astype(np.int64)
+
+
+def paint_squares(pixels: np.ndarray, categories: np.ndarray, radius: int, size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) category of the nearest point within Chebyshev distance ``radius``, -1 where there is none.
+
+    The first of equally near points wins, but a point's own pixel is always its own.
+    """
+    height, width = size
+    nearest = np.full((height, width), np.inf)
+    painted = np.full((height, width), -1, np.int64)
+    reach = np.arange(-radius, radius + 1)
+    squared = reach[:, None] ** 2 + reach**2
+    for (y, x), category in zip(pixels.tolist(), categories.tolist(), strict=True):
+        rows, columns = slice(max(0, y - radius), y + radius + 1), slice(max(0, x - radius), x + radius + 1)
+        top, left = max(0, radius - y), max(0, radius - x)
+        own = nearest[rows, columns]
+        distance = squared[top : top + own.shape[0], left : left + own.shape[1]]
+        closer = distance < own
+        own[closer] = distance[closer]
+        painted[rows, columns][closer] = category
+    return painted

@@ -12,16 +12,19 @@ import numpy as np
 import torch
 
 from ._boxes import components_with_points, mask_boxes, replace_empty
-from ._raster import Raster
+from ._raster import Raster, paint_squares
 from .arrays import compute_dtype
 from .capacity import estimate_capacities
 from .checks import fail
-from .edges import MapTerm, edge_costs
+from .edges import MapTerm, check_values, edge_costs
 from .geodesic import geodesic_distances, nearest_partition
 from .points import pixel_indices
 from .presets import PseudoMaskConfig
 from .transport import sinkhorn, solve
 from .types import Diagnostics, PointTargets, PseudoMasks, TransportResult
+
+COARSEST_STRIDE = 64
+"""Networks have feature maps this coarse; a larger stride than both the image and this is a mistake."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ def label_image(config: PseudoMaskConfig, maps: Maps, targets: PointTargets) -> 
         transport = stage.transport(counts, demand, cost)
     with _clock(seconds, "masks"):
         owner = nearest if transport is None else cast(torch.Tensor, transport.labels).view(nearest.shape)
-        owner = torch.where(demand, owner, -1)
+        owner = torch.where(stage.ownable(owner, cost, demand), owner, -1)
         instance, semantic, void, confidence = stage.panoptic(owner, stage.share(owner, cost, transport))
         masks = instance == torch.arange(targets.num_targets, device=instance.device)[:, None, None]
         boxes = stage.boxes(masks)
@@ -97,34 +100,53 @@ class _Stages:
         self.pixels = pixel_indices("PseudoMasker", targets.points_yx, *size)
         if config.on_conflict == "error":
             _refuse_shared_pixels(self.pixels, targets.target)
-        self.semantic = self._class_probabilities(maps.semantic)
+        self._check_values(maps)
+        self.semantic, self.category = self._class_maps(maps.semantic)
         self.edges = self._edges(replace(maps, semantic=self.semantic))
         supplies = targets.is_thing if config.stuff == "exclude" else np.ones(targets.num_targets, bool)
         self.chosen = np.flatnonzero(supplies)
         self.suppliers = targets.select(self.chosen)
 
-    def _class_probabilities(self, semantic: torch.Tensor | None) -> torch.Tensor | None:
-        """P with what the points tell: absent classes have none, the neighbourhood of a point is of its class."""
+    def _class_maps(self, semantic: torch.Tensor | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(C, H, W) P with what the points tell, and (H, W) its most probable class; None without a semantic map.
+
+        Absent classes have probability 0, the neighbourhood of a point has probability 1 for its class.
+        """
         config, targets = self.config, self.targets
         if semantic is None:
             if config.stuff == "exclude" and not targets.is_thing.all():
                 fail("PseudoMasker", "semantic", "None", "a semantic map, or stuff='supply' in the configuration")
             if config.assign == "likelihood":
                 fail("PseudoMasker", "semantic", "None", "a semantic map, since assign='likelihood'")
-            return None
+            return None, None
         channels = semantic.shape[0]
         if targets.num_targets and targets.category.max() >= channels:
             fail("PseudoMasker", "targets", f"category {targets.category.max()}", f"a channel of {channels}, from 0")
         told = semantic.to(compute_dtype(semantic)).clone()
         if config.presence:
-            absent = np.setdiff1d(np.arange(channels), targets.category)
-            # Values that are no probabilities stay, so that edge_costs can refuse them.
-            values = told[absent.tolist()]
-            told[absent.tolist()] = torch.where((values >= 0) & (values <= 1), 0, values)
-        r = config.point_radius
-        for (y, x), category in zip(self.pixels.tolist(), targets.category[targets.target].tolist(), strict=True):
-            told[category, max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1] = 1
-        return told
+            told[np.setdiff1d(np.arange(channels), targets.category).tolist()] = 0
+        categories = targets.category[targets.target]
+        if config.point_overlap == "all":
+            r = config.point_radius
+            for (y, x), category in zip(self.pixels.tolist(), categories.tolist(), strict=True):
+                told[category, max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1] = 1
+            return told, told.argmax(0)
+        painted = torch.from_numpy(paint_squares(self.pixels, categories, config.point_radius, told.shape[1:]))
+        painted = painted.to(told.device)
+        for category in np.unique(categories).tolist():
+            told[category][painted == category] = 1
+        # A network may be as sure of another class: around a point the point is right.
+        return told, torch.where(painted >= 0, painted, told.argmax(0))
+
+    def _check_values(self, maps: Maps) -> None:
+        """Refuse bad values on the full maps: a coarse grid and the squares around points may hide them later."""
+        named = [("semantic", maps.semantic, "l1"), ("boundary", maps.boundary, "max")]
+        for name, image, kind in [*named, ("features", maps.features, "cosine")]:
+            if image is not None:
+                check_values("PseudoMasker", name, image[None], kind)
+        for index, term in enumerate(maps.terms):
+            if isinstance(term.kind, str):
+                check_values("PseudoMasker", f"terms[{index}]", cast(torch.Tensor, term.map)[None], term.kind)
 
     def _edges(self, maps: Maps) -> torch.Tensor:
         """Eq. 2-3 on the grid."""
@@ -134,7 +156,7 @@ class _Stages:
         )
         terms = [replace(t, map=shrink(t.map, peaks=t.kind == "max")) for t in maps.terms]  # type: ignore[arg-type]
         weights = {name: getattr(self.config, name) for name in ("beta", "feature_weight", "step_cost")}
-        return edge_costs(semantic, boundary, features=features, terms=terms, **weights)
+        return cast(torch.Tensor, edge_costs(semantic, boundary, features=features, terms=terms, **weights))
 
     def distances(self, points_yx: np.ndarray, target: np.ndarray) -> torch.Tensor:
         """(S, h, w) geodesic cost from points given in pixels of the picture."""
@@ -143,9 +165,9 @@ class _Stages:
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""
-        if self.semantic is None or self.config.stuff == "supply" or self.config.demand == "all":
+        if self.category is None or self.config.stuff == "supply" or self.config.demand == "all":
             return nearest >= 0
-        return (nearest >= 0) & self._of_a_thing(self.semantic.argmax(0))
+        return (nearest >= 0) & self._of_a_thing(self.category)
 
     def _of_a_thing(self, category: torch.Tensor) -> torch.Tensor:
         things = np.unique(self.targets.category[self.targets.is_thing])
@@ -194,7 +216,7 @@ class _Stages:
         if typical is None or not bool(demand.any()):
             return cost
         far = torch.where(torch.isfinite(cost), cost, 0).amax(0)[demand].median()
-        return cost * (typical / far) if bool(far > 0) else cost
+        return cost / far * typical if bool(far > torch.finfo(cost.dtype).tiny) else cost
 
     def transport(self, counts: torch.Tensor, demand: torch.Tensor, cost: torch.Tensor) -> TransportResult | None:
         """From the capacities to one label for each pixel of demand (Eq. 9-11); None where there is nothing to do."""
@@ -203,12 +225,13 @@ class _Stages:
             return None
         problem = (counts, demand.flatten().to(counts.dtype), cost.flatten(1))
         normalize = callable(config.capacity)  # an estimate of the user's own need not sum to the demand
-        if config.method == "sinkhorn" and config.tau is None:
+        if config.method == "sinkhorn":
             return sinkhorn(
                 *problem,
                 config.reg,
-                max_iter=config.max_iter,
+                max_iter=config.max_iter or (80 if config.tol is None else 10_000),
                 tol=config.tol,
+                tau=config.tau,
                 marginal_floor=config.marginal_floor,
                 normalize=normalize,
             )
@@ -217,10 +240,20 @@ class _Stages:
             reg=0.0 if config.method == "exact" else config.reg,
             method=config.method,
             tau=config.tau,
-            tol=1e-6 if config.tol is None else config.tol,
+            tol=1e-7 if config.tol is None else config.tol,
             max_iter=config.max_iter,
             normalize=normalize,
         )
+
+    def ownable(self, owner: torch.Tensor, cost: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:
+        """(H, W) bool: where the supplier that transport chose may own the pixel."""
+        if not len(cost):
+            return demand
+        # An estimate of the user's own may send a supplier where no path leads.
+        able = demand & torch.isfinite(cost.gather(0, owner.clamp(min=0)[None])[0])
+        if self.category is None or self.config.stuff == "supply":
+            return able
+        return able & self._of_a_thing(self.category)
 
     def share(self, owner: torch.Tensor, cost: torch.Tensor, transport: TransportResult | None) -> torch.Tensor:
         """(H, W) float32 share of each pixel that the plan gives to its owner; 1 where the plan is not entropic."""
@@ -239,9 +272,10 @@ class _Stages:
         outside = owner < 0
         instance = torch.from_numpy(np.append(self.chosen, -1)).to(device)[owner]  # -1 picks the last entry
         category = torch.from_numpy(np.append(targets.category, 0)).to(device)[instance]
-        if self.semantic is None:
+        if self.semantic is None or self.category is None:
             return instance, category, outside, share
-        probability, most_likely = self.semantic.max(0)
+        most_likely = self.category
+        probability = self.semantic.gather(0, most_likely[None])[0]
         category = torch.where(outside, most_likely, category)
         # A pixel of a thing's class that nobody owns lies beyond a wall: void, like undecided stuff.
         void = outside & ((probability < self.config.min_probability) | self._of_a_thing(most_likely))
@@ -256,16 +290,15 @@ class _Stages:
         if self.config.box_from == "component":
             masks = components_with_points(masks, self.pixels, self.targets.target)
         size = (self.raster.height, self.raster.width)
-        return replace_empty(mask_boxes(masks), self.config.empty_box, self.targets, size)
+        return replace_empty(mask_boxes(masks), self.config.empty_box, self.pixels, self.targets.target, size)
 
 
 def _make_raster(config: PseudoMaskConfig, image: torch.Tensor) -> Raster:
     height, width = image.shape[-2:]
-    if 0 in (height, width):
-        fail("PseudoMasker", "semantic", f"an image of {height}x{width}", "at least one pixel")
-    if config.stride > max(height, width):
+    if config.stride > max(height, width, COARSEST_STRIDE):
         got = f"{config.stride} for an image of {height}x{width}"
-        fail("PseudoMasker", "config.stride", got, "a stride no larger than the image's longer side")
+        expected = f"a stride no larger than the image (up to {COARSEST_STRIDE}, a smaller image becomes one cell)"
+        fail("PseudoMasker", "config.stride", got, expected)
     return Raster(height, width, config.stride, config.floor_points)
 
 

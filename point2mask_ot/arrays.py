@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from .checks import fail, fail_type
+from .checks import ArgumentTypeError, fail, fail_type
 
 Array: TypeAlias = torch.Tensor | np.ndarray
 """What public functions take and return."""
@@ -17,12 +17,12 @@ Restore: TypeAlias = Callable[[torch.Tensor], Any]
 """Turns a tensor back into the family of the inputs."""
 
 
-def as_tensors(function: str, **arguments: Array | None) -> tuple[list[torch.Tensor | None], Restore]:
+def as_tensors(function: str, **arguments: Array) -> tuple[list[torch.Tensor], Restore]:
     """View the array arguments of one call as tensors on one device.
 
     Args:
         function: public function named in error messages.
-        arguments: its array arguments by name; ``None`` stays ``None``.
+        arguments: its array arguments by name.
 
     Returns:
         The tensors in order of the arguments (sharing memory with the inputs where that is possible: treat
@@ -32,27 +32,40 @@ def as_tensors(function: str, **arguments: Array | None) -> tuple[list[torch.Ten
         ArgumentTypeError: NumPy beside torch, something that is neither, or a dtype without a torch twin.
         ArgumentError: tensors on different devices.
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
-    for name, value in given.items():
-        if not isinstance(value, (np.ndarray, torch.Tensor)):
+    numpy_names = []
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            numpy_names.append(name)
+        elif not isinstance(value, torch.Tensor):
             fail_type(function, name, value, "a NumPy array or a torch tensor")
-    numpy_names = [name for name, value in given.items() if isinstance(value, np.ndarray)]
-    if numpy_names and len(numpy_names) < len(given):
-        torch_name = next(name for name in given if name not in numpy_names)
-        fail_type(
-            function,
-            numpy_names[0],
-            given[numpy_names[0]],
-            f"a torch tensor, as '{torch_name}' is: no mixing",
-        )
-    devices = {value.device for value in given.values() if isinstance(value, torch.Tensor)}
+    if numpy_names and len(numpy_names) < len(arguments):
+        torch_name = next(name for name in arguments if name not in numpy_names)
+        expected = f"a torch tensor, as '{torch_name}' is: no mixing"
+        fail_type(function, numpy_names[0], arguments[numpy_names[0]], expected)
+    devices = {value.device for value in arguments.values() if isinstance(value, torch.Tensor)}
     if len(devices) > 1:
-        fail(function, next(iter(given)), f"devices {sorted(map(str, devices))}", "all arguments on one device")
+        got = f"devices {sorted(map(str, devices))}"
+        fail(function, next(iter(arguments)), got, "all arguments on one device")
     tensors = [
         _from_numpy(function, name, value) if isinstance(value, np.ndarray) else value
         for name, value in arguments.items()
     ]
     return tensors, (_to_numpy if numpy_names else _identity)
+
+
+def as_optional_tensors(function: str, **arguments: Array | None) -> tuple[list[torch.Tensor | None], Restore]:
+    """As :func:`as_tensors`; an argument that is None stays None."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    tensors, restore = as_tensors(function, **given)
+    by_name = dict(zip(given, tensors, strict=True))
+    return [by_name.get(name) for name in arguments], restore
+
+
+def check_floating(function: str, argument: str, tensor: torch.Tensor) -> None:
+    """Refuse integer, bool and complex maps."""
+    if not tensor.is_floating_point():
+        got = f"dtype {str(tensor.dtype).removeprefix('torch.')}"
+        raise ArgumentTypeError(function, argument, got, "a floating-point array")
 
 
 def _from_numpy(function: str, name: str, array: np.ndarray) -> torch.Tensor:

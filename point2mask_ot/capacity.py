@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
 
-from .arrays import Array, as_tensors
+from .arrays import Array, as_optional_tensors
 from .checks import check_choice, check_integer, fail, fail_type
 from .geodesic import nearest_partition
+from .geodesic._distances import as_edges
 from .points import pixel_indices
 from .types import PointTargets
 
 Partition: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
 """``partition(points_yx, target)`` -> (H, W) int64: the target that each pixel falls to, -1 where none can."""
 
-CapacityRule: TypeAlias = Callable[[Partition, PointTargets, torch.Tensor], torch.Tensor]
+CapacityRule: TypeAlias = Callable[[Partition, PointTargets, torch.Tensor], Array]
 """``rule(partition, targets, demand)`` -> (K,): an estimate of one's own; ``demand`` is (H, W), 0 = takes no part."""
 
 _METHODS = ("centroid", "nearest", "equal")
@@ -33,7 +34,7 @@ def capacities(
     centroid_of: str = "cell",
     demand: Array | None = None,
     backend: str = "auto",
-) -> Any:
+) -> Array | list[Array]:
     """Pixels that each target should own, estimated from a partition of the image by geodesic cost (Eq. 4).
 
     ``"centroid"`` takes the partition by the nearest point, moves each point of a thing to the centroid of the
@@ -73,8 +74,8 @@ def capacities(
         >>> capacities(edges, targets).tolist()
         [16.0, 20.0]
     """
-    (edge_tensor, demand_tensor), restore = as_tensors("capacities", edges=edges, demand=demand)
-    assert edge_tensor is not None
+    (_, demand_tensor), restore = as_optional_tensors("capacities", edges=edges, demand=demand)
+    edge_tensor, _ = as_edges("capacities", edges)
     if edge_tensor.ndim == 4:
         batch = targets_by_image("capacities", targets, len(edge_tensor))
         demands = [None] * len(batch) if demand_tensor is None else list(demand_tensor)
@@ -226,9 +227,11 @@ def _check_demand(demand: torch.Tensor | None, edges: torch.Tensor) -> torch.Ten
 
 
 def _check_rule(result: object, count: int, demand: torch.Tensor) -> torch.Tensor:
+    if isinstance(result, np.ndarray):
+        result = torch.from_numpy(result.copy())
     if not isinstance(result, torch.Tensor) or result.shape != (count,):
         got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
-        fail("capacities", "method", f"a rule that returned {got}", f"a tensor of shape ({count},)")
+        fail("capacities", "method", f"a rule that returned {got}", f"an array of shape ({count},)")
     values = result.to(demand.device, torch.float64)
     if not bool((values >= 0).all() and torch.isfinite(values).all()):
         fail("capacities", "method", "a rule that returned negative or non-finite values", "finite values >= 0")

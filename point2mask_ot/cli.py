@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--out", type=Path, required=command is label, default=Path("demo"), help="folder for the results"
         )
-        command.add_argument("--preset", default="best", help="best, paper or official (default: best)")
+        command.add_argument("--preset", default="best", help="best or paper (default: best)")
         command.add_argument("--stride", type=int, help="pixels per cell of the graph (default: the preset's)")
         command.add_argument("--beta", type=float, help="weight of the boundary map (default: 0.1)")
         command.add_argument(
@@ -135,16 +135,15 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
 
 def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: PseudoMasks, name: str) -> list[Path]:
     """COCO panoptic JSON and PNG, and the strip of pictures."""
-    from PIL import Image
-
-    from .panoptic import PanopticImage, write_coco_panoptic
+    from .panoptic import PanopticImage, atomic_write, write_coco_panoptic
+    from .panoptic._pictures import encode_png
     from .viz import stage_strip, stages
 
     targets = points.targets
     ids = [points.categories[category].id for category in targets.category]
     panoptic = PanopticImage.from_masks(result.masks, ids, targets.is_thing, image_id=1, file_name=name)  # type: ignore[arg-type]
-    json_path, png_dir = folder / "panoptic.json", folder / "panoptic"
+    stem = Path(name).stem  # one folder may take the results of many pictures
+    json_path, png_dir, strip_path = folder / f"{stem}.json", folder / "panoptic", folder / f"{stem}_stages.png"
     write_coco_panoptic([panoptic], json_path, png_dir, points.categories)
-    strip_path = folder / f"{Path(name).stem}_stages.png"
-    Image.fromarray(stage_strip(stages(image, targets, result))).save(strip_path)
-    return [strip_path, json_path, png_dir / f"{Path(name).stem}.png"]
+    atomic_write(strip_path, encode_png(stage_strip(stages(image, targets, result))))
+    return [strip_path, json_path, png_dir / f"{stem}.png"]

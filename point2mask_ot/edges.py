@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
-from .arrays import Array, as_tensors, compute_dtype
+from .arrays import Array, as_optional_tensors, check_floating, compute_dtype
 from .checks import check_choice, check_number, fail, fail_type
 from .grid import FORWARD_OFFSETS, pair_slices
 
 _KINDS = ("l1", "max", "cosine")
+_TOLERANCE = 1e-3
+"""How far interpolation may carry a probability out of [0, 1]."""
+_LENGTH_TOLERANCE = 1e-2
+"""How far half precision may carry a unit vector from length 1."""
 
 PairCost = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(B, C, h, w) values at both ends of the pairs -> (B, h, w) non-negative cost."""
@@ -50,7 +54,7 @@ def edge_costs(
     feature_weight: float = 0.1,
     terms: Sequence[MapTerm] = (),
     step_cost: float = 0.0,
-) -> Any:
+) -> Array:
     """Cost of each edge between neighbouring pixels k, l (Eq. 2-3)::
 
         sum_c |P_c(k) - P_c(l)| + beta max(B(k), B(l)) + feature_weight max(0, 1 - <F(k), F(l)>) + terms + step_cost
@@ -72,7 +76,8 @@ def edge_costs(
 
     Raises:
         ArgumentError: no map at all, maps of different size or batch, NaN or infinity, probabilities outside
-            [0, 1] by more than 1e-3, an empty image, negative weights, a custom cost that is negative or NaN.
+            [0, 1] by more than 1e-3, features longer than unit vectors, an empty image, negative weights, a custom
+            cost that is negative or NaN.
         ArgumentTypeError: NumPy beside torch; integer, bool or complex maps.
 
     Example:
@@ -83,10 +88,10 @@ def edge_costs(
     """
     name = "edge_costs"
     given = {"semantic": semantic, "boundary": boundary, "features": features}
-    given |= {f"terms[{i}]": _term(i, term).map for i, term in enumerate(terms)}
-    tensors, restore = as_tensors(name, **given)
+    given |= {f"terms[{i}]": term.map for i, term in enumerate(check_terms(name, terms))}
+    tensors, restore = as_optional_tensors(name, **given)
     maps = {key: value for key, value in zip(given, tensors, strict=True) if value is not None}
-    single = _check_maps(maps)
+    single = check_maps(name, maps)
     step = check_number(name, "step_cost", step_cost, minimum=0)
 
     kinds: list[str | PairCost] = ["l1", "max", "cosine", *(term.kind for term in terms)]
@@ -102,34 +107,55 @@ def edge_costs(
             continue
         image = (maps[key][None] if single else maps[key]).detach().to(compute_dtype(maps[key]))
         cost = _custom_cost(key, image, kind) if callable(kind) else _pair_cost(image, kind, key)
-        total = total + weight * cost
+        if weight:  # a wall of no weight is no wall, but 0 * inf is NaN
+            total = total + weight * cost
     return restore(total[0] if single else total)
 
 
-def _term(index: int, term: object) -> MapTerm:
-    if not isinstance(term, MapTerm):
-        fail_type("edge_costs", f"terms[{index}]", term, "a MapTerm")
-    if not callable(term.kind):
-        check_choice("edge_costs", f"terms[{index}].kind", term.kind, _KINDS)
-    return term
+def check_terms(function: str, terms: object) -> Sequence[MapTerm]:
+    """Refuse what is not a sequence of :class:`MapTerm`, and kinds that do not exist."""
+    if not isinstance(terms, Sequence):
+        fail_type(function, "terms", terms, "a list of MapTerm")
+    for index, term in enumerate(terms):
+        if not isinstance(term, MapTerm):
+            fail_type(function, f"terms[{index}]", term, "a MapTerm")
+        if not callable(term.kind):
+            check_choice(function, f"terms[{index}].kind", term.kind, _KINDS)
+    return terms
 
 
-def _check_maps(maps: dict[str, torch.Tensor]) -> bool:
+def check_maps(function: str, maps: dict[str, torch.Tensor]) -> bool:
     """Refuse shapes and dtypes that do not belong together; say whether the maps lack the batch axis."""
     if not maps:
-        fail("edge_costs", "semantic", "no map at all", "at least one of semantic, boundary, features, terms")
+        fail(function, "semantic", "no map at all", "at least one of semantic, boundary, features, terms")
     first_name, first = next(iter(maps.items()))
     for name, value in maps.items():
-        if not value.is_floating_point():
-            fail_type("edge_costs", name, value, "a floating-point map")
+        check_floating(function, name, value)
         if value.ndim not in (3, 4) or 0 in value.shape:
-            fail("edge_costs", name, f"shape {tuple(value.shape)}", "a non-empty (C, H, W) or (B, C, H, W)")
+            fail(function, name, f"shape {tuple(value.shape)}", "a non-empty (C, H, W) or (B, C, H, W)")
         if value.shape[-2:] != first.shape[-2:] or value.shape[:-3] != first.shape[:-3]:
             expected = f"the batch and size of '{first_name}', {tuple(first.shape)}"
-            fail("edge_costs", name, f"shape {tuple(value.shape)}", expected)
+            fail(function, name, f"shape {tuple(value.shape)}", expected)
     if "boundary" in maps and maps["boundary"].shape[-3] != 1:
-        fail("edge_costs", "boundary", f"shape {tuple(maps['boundary'].shape)}", "one channel")
+        fail(function, "boundary", f"shape {tuple(maps['boundary'].shape)}", "one channel")
     return first.ndim == 3
+
+
+def check_values(function: str, name: str, image: torch.Tensor, kind: str) -> None:
+    """Refuse values that cannot be what the (B, C, H, W) map called ``name`` should hold."""
+    low, high = (float(value) for value in torch.aminmax(image))
+    if not low > -torch.inf or not high < torch.inf:
+        fail(function, name, "NaN or infinity", "finite values")
+    if name in ("semantic", "boundary") and (low < -_TOLERANCE or high > 1 + _TOLERANCE):
+        hint = " (these look like logits: apply softmax or sigmoid first)"
+        fail(function, name, f"values from {low:.4g} to {high:.4g}", "probabilities in [0, 1]" + hint)
+    if kind == "max" and low < -_TOLERANCE:
+        fail(function, name, f"values from {low:.4g}", "a non-negative map for kind 'max'")
+    if kind == "cosine":
+        longest = float(torch.linalg.vector_norm(image, dim=1).amax())
+        if longest > 1 + _LENGTH_TOLERANCE:  # shorter ones come of resizing
+            hint = "(torch.nn.functional.normalize makes them)"
+            fail(function, name, f"vectors of length up to {longest:.4g}", f"unit vectors along the channels {hint}")
 
 
 def _empty_edges(like: torch.Tensor, dtype: torch.dtype, step_cost: float) -> torch.Tensor:
@@ -163,9 +189,10 @@ def _shape(value: object) -> str:
 @torch.library.custom_op("point2mask::pair_cost", mutates_args=())
 def _pair_cost(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
     """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere; checks the values."""
-    _check_values(image, kind, name)
+    check_values("edge_costs", name, image, kind)
     if kind == "max":
-        return _compare_by_shifts(image, lambda here, there: torch.maximum(here, there).sum(1))
+        # Resizing may leave values a little below zero, where no cost may lie.
+        return _compare_by_shifts(image.clamp(min=0), lambda here, there: torch.maximum(here, there).sum(1))
     if image.device.type == "cpu":
         pairs = _compare_on_cpu(image, dot=kind == "cosine")
     elif kind == "cosine":
@@ -178,17 +205,6 @@ def _pair_cost(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
 @_pair_cost.register_fake
 def _(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
     return image.new_empty((image.shape[0], 4, *image.shape[-2:]))
-
-
-def _check_values(image: torch.Tensor, kind: str, name: str) -> None:
-    low, high = (float(value) for value in torch.aminmax(image))
-    if not low > -torch.inf or not high < torch.inf:
-        fail("edge_costs", name, "NaN or infinity", "finite values")
-    if name in ("semantic", "boundary") and (low < -1e-3 or high > 1 + 1e-3):
-        hint = " (these look like logits: apply softmax or sigmoid first)"
-        fail("edge_costs", name, f"values from {low:.4g} to {high:.4g}", "probabilities in [0, 1]" + hint)
-    if kind == "max" and low < -1e-3:
-        fail("edge_costs", name, f"values from {low:.4g}", "a non-negative map for kind 'max'")
 
 
 def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:

@@ -24,7 +24,7 @@ STRONG_EDGE_QUANTILE = 0.99
 NOTICEABLE_GRADIENT = 1.0 / LAB_SCALE
 
 
-def smooth_lab(image: Array, sigma: float = 1.0) -> Any:
+def smooth_lab(image: Array, sigma: float = 1.0) -> Array:
     """Smooth a picture's CIELAB values and scale them for an L1 difference between neighbours.
 
     L, a and b are divided by 100, so that black against white differs by 1. A Gaussian (cut off at four standard
@@ -58,7 +58,7 @@ def smooth_lab(image: Array, sigma: float = 1.0) -> Any:
     return restore(lab[0] if single else lab)
 
 
-def lab_gradient(image: Array, sigma: float = 1.0) -> Any:
+def lab_gradient(image: Array, sigma: float = 1.0) -> Array:
     """Mark a picture's edges: the gradient magnitude of its smoothed CIELAB values, a boundary map for Eq. 3.
 
     Central differences of all three channels, root of the sum of their squares. Each picture is divided by the
@@ -94,7 +94,7 @@ def lab_gradient(image: Array, sigma: float = 1.0) -> Any:
     return restore(edges[0] if single else edges)
 
 
-def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppress: bool = True) -> Any:
+def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppress: bool = True) -> Array:
     """Detect edges with a structured forest (Dollar & Zitnick, ICCV 2013): the paper's low-level boundary, P_low.
 
     Runs OpenCV's ``ximgproc`` detector on the CPU, with RGB channels as OpenCV documents it. The trained model is
@@ -135,7 +135,6 @@ def _unit_picture(function: str, image: Array) -> tuple[Tensor, Any, bool]:
         layout = "(3, H, W) sRGB pixels, or a batch (B, 3, H, W)"
         channel_axis = {3: 0, 4: 1}.get(getattr(image, "ndim", 0))
     (tensor,), restore = as_tensors(function, image=image)
-    assert tensor is not None
     if channel_axis is None or tensor.shape[channel_axis] != 3:
         fail(function, "image", f"shape {tuple(tensor.shape)}", layout)
     if 0 in tensor.shape:

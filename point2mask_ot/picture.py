@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from .arrays import Array
+from .checks import fail
 from .edges import MapTerm
 from .maps import lab_gradient, smooth_lab
 from .presets import PseudoMaskConfig
 from .pseudo_masks import PseudoMasker
-from .types import PointTargets
+from .types import PointTargets, PseudoMasks
 
 STEP_COST = 1e-3
 """Keeps paths short across flat regions, whose colour differences are all zero."""
@@ -25,7 +25,7 @@ def label_picture(
     color_weight: float = 1.0,
     edge_map: Array | None = None,
     **overrides: Any,
-) -> Any:
+) -> PseudoMasks:
     """Cut a picture among its targets by colour: smoothed CIELAB and its gradient stand in for a network's maps.
 
     Every target supplies labels, things and stuff alike, so give the background points of its own. An edge costs
@@ -46,7 +46,8 @@ def label_picture(
         :class:`~point2mask_ot.PseudoMasks`.
 
     Raises:
-        ArgumentError: what :func:`~point2mask_ot.smooth_lab` and :class:`~point2mask_ot.PseudoMasker` refuse.
+        ArgumentError: what :func:`~point2mask_ot.smooth_lab` and :class:`~point2mask_ot.PseudoMasker` refuse; an
+            ``edge_map`` of another size; ``assign="likelihood"`` (preset ``"official"``), which needs classes.
 
     Fails where an object is made of several colours, or shares its neighbour's: colour is all it sees.
 
@@ -58,6 +59,16 @@ def label_picture(
         [120, 80]
     """
     settings = PseudoMasker(config, **overrides).config
-    settings = replace(settings, stuff="supply", step_cost=settings.step_cost or STEP_COST)
+    if settings.assign == "likelihood":
+        fail(
+            "label_picture", "config", "assign='likelihood' (preset 'official')", "assign='cost': colours name no class"
+        )
+    settings = settings.changed(stuff="supply", step_cost=settings.step_cost or STEP_COST)
+    lab = smooth_lab(image, sigma)
     boundary = lab_gradient(image, sigma) if edge_map is None else edge_map
-    return PseudoMasker(settings)(None, boundary, targets, terms=[MapTerm(smooth_lab(image, sigma), color_weight)])
+    if getattr(boundary, "shape", None) != (1, *lab.shape[1:]):
+        got = f"shape {tuple(boundary.shape)}" if hasattr(boundary, "shape") else type(boundary).__name__
+        fail("label_picture", "edge_map", got, f"{(1, *lab.shape[1:])}, as the picture")
+    # As a term of kind "max" the boundary keeps its thin ridges on a coarse grid.
+    terms = [MapTerm(lab, color_weight), MapTerm(boundary, settings.beta, "max")]
+    return PseudoMasker(settings)(None, None, targets, terms=terms)

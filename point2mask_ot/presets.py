@@ -22,6 +22,8 @@ class PseudoMaskConfig:
             and the only choice without a semantic map).
         presence: set the probability of classes without a target in the image to zero.
         point_radius: probabilities are 1 for the point's class within this Chebyshev distance of it, in pixels.
+        point_overlap: where such squares of several classes overlap, the ``"nearest"`` point decides, or ``"all"`` of
+            them have probability 1 and the lowest class wins, as in the released code.
         min_probability: a stuff pixel whose largest probability is below is void.
         demand: ``"things"`` or ``"all"``: whether stuff pixels are left out of the transport (only with
             ``stuff="exclude"``; ``"all"`` is the released code's first training phase).
@@ -34,8 +36,8 @@ class PseudoMaskConfig:
         typical_cost: scale the costs so that the median over pixels of the largest cost is this, which gives ``reg``
             the same meaning on every picture; None leaves them.
         method, reg, max_iter, tol, tau: see :func:`~point2mask_ot.solve`; ``method="minimum"`` gives each pixel to
-            its cheapest supplier, without transport (the paper's baseline MC). With ``method="sinkhorn"`` and
-            ``tol=None`` exactly ``max_iter`` rounds are made.
+            its cheapest supplier, without transport (the paper's baseline MC). ``max_iter=None`` leaves the limit to
+            the solver. With ``method="sinkhorn"`` and ``tol=None`` exactly ``max_iter`` rounds (default 80) are made.
         marginal_floor: see :func:`~point2mask_ot.sinkhorn`.
         floor_points: on a coarse grid, find a point's cell as the released code does.
         on_conflict: ``"error"`` or ``"first"`` when two targets have a point on one pixel.
@@ -60,6 +62,7 @@ class PseudoMaskConfig:
     stuff: Literal["exclude", "supply"] = "exclude"
     presence: bool = True
     point_radius: int = 8
+    point_overlap: Literal["nearest", "all"] = "nearest"
     min_probability: float = 0.5
     demand: Literal["things", "all"] = "things"
     assign: Literal["cost", "likelihood"] = "cost"
@@ -69,8 +72,8 @@ class PseudoMaskConfig:
     typical_cost: float | None = 10.0
     method: Literal["newton", "sinkhorn", "exact", "minimum"] = "newton"
     reg: float = 1e-2
-    max_iter: int = 1000
-    tol: float | None = 1e-6
+    max_iter: int | None = None
+    tol: float | None = 1e-7
     tau: float | None = None
     marginal_floor: float = 0.0
     floor_points: bool = False
@@ -85,7 +88,8 @@ class PseudoMaskConfig:
         if not callable(self.capacity):
             check_choice("PseudoMaskConfig", "capacity", self.capacity, ("centroid", "nearest", "equal"))
         for name, least in {"stride": 1, "point_radius": 0, "centroid_rounds": 1, "max_iter": 1}.items():
-            check_integer("PseudoMaskConfig", name, getattr(self, name), minimum=least)
+            if name != "max_iter" or self.max_iter is not None:
+                check_integer("PseudoMaskConfig", name, getattr(self, name), minimum=least)
         for name in ("beta", "feature_weight", "step_cost", "reg", "marginal_floor"):
             check_number("PseudoMaskConfig", name, getattr(self, name), minimum=0)
         check_number("PseudoMaskConfig", "min_probability", self.min_probability, minimum=0, maximum=1)
@@ -97,8 +101,13 @@ class PseudoMaskConfig:
                 fail_type("PseudoMaskConfig", name, getattr(self, name), "a bool")
         if self.assign == "likelihood" and self.centroid_of == "cell":
             fail("PseudoMaskConfig", "centroid_of", "'cell'", "'target', since assign='likelihood'")
-        if self.method in ("newton", "sinkhorn") and self.reg == 0:
+        entropic = self.method in ("newton", "sinkhorn")
+        if entropic and self.reg == 0:
             fail("PseudoMaskConfig", "reg", 0, f"reg > 0 for method '{self.method}' (or method='exact')")
+        if self.tau is not None and not entropic:
+            fail("PseudoMaskConfig", "tau", self.tau, f"None for method '{self.method}'")
+        if self.marginal_floor and self.method != "sinkhorn":
+            fail("PseudoMaskConfig", "marginal_floor", self.marginal_floor, f"0 for method '{self.method}'")
 
     @classmethod
     def preset(cls, name: str = "best", **overrides: Any) -> PseudoMaskConfig:
@@ -107,18 +116,29 @@ class PseudoMaskConfig:
         Args:
             name: ``"best"``, full resolution and converged transport; ``"paper"``, the text of the paper, and where
                 it is silent the released code without its bugs; ``"official"``, the released code after its first
-                training phase (that phase: ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``).
+                training phase (that phase: ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this
+                library also there: a centroid is refused unless the region holds any of the target's points (not
+                only the first), a refused target keeps all its points, and ``semantic`` gives a thing's pixels
+                the thing's class.
             overrides: fields of this class.
 
         Raises:
             ArgumentError: an unknown preset or field; the message suggests the nearest.
         """
         check_choice("PseudoMaskConfig", "name", name, _PRESETS)
-        fields = [field.name for field in dataclasses.fields(cls)]
+        return cls(**_PRESETS[name]).changed(**overrides)
+
+    def changed(self, **overrides: Any) -> PseudoMaskConfig:
+        """A copy with some settings changed.
+
+        Raises:
+            ArgumentError: an unknown setting; the message suggests the nearest.
+        """
+        fields = [field.name for field in dataclasses.fields(self)]
         for key in overrides:
             if key not in fields:
                 fail("PseudoMaskConfig", key, "an unknown setting", "a field of the class" + suggestion(key, fields))
-        return cls(**{**_PRESETS[name], **overrides})
+        return dataclasses.replace(self, **overrides)
 
 
 _CHOICES = {
@@ -130,7 +150,8 @@ _CHOICES = {
     "on_conflict": ("error", "first"),
     "box_from": ("mask", "component"),
     "empty_box": ("skip", "point", "centre"),
-    "backend": ("auto", "numba", "torch"),
+    "backend": ("auto", "numba", "heap", "torch"),
+    "point_overlap": ("nearest", "all"),
 }
 
 _PAPER: dict[str, Any] = {
@@ -148,6 +169,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         **_PAPER,
         "assign": "likelihood",
         "centroid_of": "target",
+        "point_overlap": "all",
         "marginal_floor": 1e-8,
         "floor_points": True,
         "empty_box": "centre",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import torch
 
 from ._stages import Maps, label_image
-from .arrays import Array, Restore, as_tensors
+from .arrays import Array, Restore, as_optional_tensors
 from .capacity import targets_by_image
-from .checks import fail, fail_type
-from .edges import MapTerm
+from .checks import check_integer, fail, fail_type
+from .edges import MapTerm, check_maps, check_terms
 from .presets import PseudoMaskConfig
 from .types import PointTargets, PseudoMasks, TransportResult
 
@@ -43,16 +43,27 @@ class PseudoMasker:
     def __init__(self, config: PseudoMaskConfig | str = "best", **overrides: Any) -> None:
         if isinstance(config, str):
             config = PseudoMaskConfig.preset(config, **overrides)
-        elif not isinstance(config, PseudoMaskConfig):
+        elif isinstance(config, PseudoMaskConfig):
+            config = config.changed(**overrides)
+        else:
             fail_type("PseudoMasker", "config", config, "a PseudoMaskConfig or the name of a preset")
-        elif overrides:
-            config = dataclasses.replace(config, **overrides)
         self.config = config
 
     def __repr__(self) -> str:
         return f"PseudoMasker({self.config})"
 
-    @torch.no_grad()
+    @overload
+    def __call__(
+        self, semantic: Array | None, boundary: Array | None, targets: PointTargets, features: Array | None = ..., *,
+        terms: Sequence[MapTerm] = ..., sizes: Sequence[tuple[int, int]] | None = ...,
+    ) -> PseudoMasks: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, semantic: Array | None, boundary: Array | None, targets: Sequence[PointTargets],
+        features: Array | None = ..., *, terms: Sequence[MapTerm] = ...,
+        sizes: Sequence[tuple[int, int]] | None = ...,
+    ) -> list[PseudoMasks]: ...  # fmt: skip
+
     def __call__(
         self,
         semantic: Array | None,
@@ -84,12 +95,11 @@ class PseudoMasker:
                 the image; sizes that do not fit.
         """
         given: dict[str, Array | None] = {"semantic": semantic, "boundary": boundary, "features": features}
-        for i, term in enumerate(terms):
-            if not isinstance(term, MapTerm):
-                fail_type("PseudoMasker", f"terms[{i}]", term, "a MapTerm")
-            given[f"terms[{i}]"] = term.map
-        tensors, restore = as_tensors("PseudoMasker", **given)
-        first = _check_maps(given, tensors)
+        given |= {f"terms[{i}]": term.map for i, term in enumerate(check_terms("PseudoMasker", terms))}
+        tensors, restore = as_optional_tensors("PseudoMasker", **given)
+        maps = {name: tensor for name, tensor in zip(given, tensors, strict=True) if tensor is not None}
+        check_maps("PseudoMasker", maps)
+        first = next(iter(maps.values()))
         batch = len(first) if first.ndim == 4 else None
         labelled = targets_by_image("PseudoMasker", targets, batch)
         full = (first.shape[-2], first.shape[-1])
@@ -97,27 +107,11 @@ class PseudoMasker:
         results = []
         for b, (one, (height, width)) in enumerate(zip(labelled, crops, strict=True)):
             planes = [None if t is None else (t if batch is None else t[b])[..., :height, :width] for t in tensors]
-            maps = Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:]))
-            masks = _pad(label_image(self.config, maps, one), full)
+            own = Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:]))
+            with torch.no_grad():
+                masks = _pad(label_image(self.config, own, one), full)
             results.append(_restore(masks, restore))
         return results[0] if batch is None else results
-
-
-def _check_maps(given: dict[str, Array | None], tensors: list[torch.Tensor | None]) -> torch.Tensor:
-    """Refuse what cannot be cut into images; ``edge_costs`` checks the rest. Returns the first map."""
-    maps = {name: tensor for name, tensor in zip(given, tensors, strict=True) if tensor is not None}
-    if not maps:
-        fail("PseudoMasker", "semantic", "no map at all", "at least one of semantic, boundary, features, terms")
-    first = next(iter(maps.values()))
-    for name, tensor in maps.items():
-        if not tensor.is_floating_point():
-            fail_type("PseudoMasker", name, given[name], "a floating-point map")
-        if tensor.ndim not in (3, 4):
-            fail("PseudoMasker", name, f"shape {tuple(tensor.shape)}", "(C, H, W) or (B, C, H, W)")
-        if tensor.shape[:-3] != first.shape[:-3] or tensor.shape[-2:] != first.shape[-2:]:
-            expected = f"the batch and size of the first map, {tuple(first.shape)}"
-            fail("PseudoMasker", name, f"shape {tuple(tensor.shape)}", expected)
-    return first
 
 
 def _check_sizes(
@@ -126,13 +120,16 @@ def _check_sizes(
     count = 1 if batch is None else batch
     if sizes is None:
         return [full] * count
-    pairs = [tuple(int(side) for side in size) for size in sizes]
-    if len(pairs) != count or any(len(pair) != 2 for pair in pairs):
-        fail("PseudoMasker", "sizes", f"{pairs}", f"{count} pairs (height, width)")
+    if len(sizes) != count or any(not isinstance(size, Sequence) or len(size) != 2 for size in sizes):
+        fail("PseudoMasker", "sizes", f"{sizes!r:.80}", f"{count} pairs (height, width)")
+    pairs = []
+    for size in sizes:
+        height, width = (check_integer("PseudoMasker", "sizes", side, minimum=1) for side in size)
+        pairs.append((height, width))
     for height, width in pairs:
-        if not (1 <= height <= full[0] and 1 <= width <= full[1]):
+        if height > full[0] or width > full[1]:
             fail("PseudoMasker", "sizes", f"{height}x{width}", f"within the maps' {full[0]}x{full[1]}")
-    return pairs  # type: ignore[return-value]
+    return pairs
 
 
 def _with_maps(terms: Sequence[MapTerm], planes: Sequence[torch.Tensor | None]) -> tuple[MapTerm, ...]:

@@ -73,8 +73,21 @@ class PointTargets:
         return len(self.category)
 
     def select(self, keep: Sequence[int] | np.ndarray) -> PointTargets:
-        """The targets listed in ``keep`` (indices into 0..K-1, no repeats), renumbered in that order."""
-        order = np.asarray(keep, dtype=np.int64).reshape(-1)
+        """Some of the targets, renumbered.
+
+        Args:
+            keep: indices into 0..K-1 without repeats, which set the new order; or (K,) booleans.
+
+        Raises:
+            ArgumentError: indices out of range or repeated, or a mask of another length.
+        """
+        mask = np.asarray(keep)
+        order = np.flatnonzero(mask) if mask.dtype == bool else integers("PointTargets.select", "keep", keep)
+        if mask.dtype == bool and mask.shape != (self.num_targets,):
+            fail("PointTargets.select", "keep", f"shape {mask.shape}", f"({self.num_targets},): a bool for each target")
+        within = not order.size or 0 <= order.min() <= order.max() < self.num_targets
+        if not within or len(np.unique(order)) != len(order):
+            fail("PointTargets.select", "keep", order.tolist(), f"different indices in 0..{self.num_targets - 1}")
         rank = np.full(self.num_targets, -1)
         rank[order] = np.arange(len(order))
         chosen = rank[self.target] >= 0
@@ -87,7 +100,10 @@ class PointTargets:
 
 
 def _booleans(values: Any) -> np.ndarray:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # a ragged list
+        array = np.full(1, -1)
     if not np.isin(array, (0, 1)).all():
         fail_type("PointTargets", "is_thing", values, "booleans")
     return array.astype(bool)
@@ -168,7 +184,8 @@ class PseudoMasks:
 
     Attributes:
         instance: (H, W) int64, index of the target that owns the pixel, -1 where none does.
-        masks: (K, H, W) bool; disjoint. A stuff target's mask is its category's region.
+        masks: (K, H, W) bool; disjoint. Where stuff is decided by class, a stuff target's mask is the region of its
+            category, and of several targets of one category the first has it.
         boxes: (K, 4) float32 xyxy, tight around the mask, right and bottom edges exclusive; NaN where the mask
             is empty and the configuration says to skip it.
         semantic: (H, W) int64 category of each pixel; where ``void`` is set the value means nothing.

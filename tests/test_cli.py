@@ -32,7 +32,7 @@ def test_demo(tmp_path, capsys):
     for word in ("target", "category", "capacity", "coin", "background", "marginal error", "seconds: edges"):
         assert word in printed
     assert read_picture(tmp_path / "coins_stages.png").std() > 10
-    dataset = read_coco_panoptic(tmp_path / "panoptic.json", tmp_path / "panoptic")
+    dataset = read_coco_panoptic(tmp_path / "coins.json", tmp_path / "panoptic")
     truth = dataset[0]
     names = [c.name for s in truth.segments for c in dataset.categories if c.id == s.category_id]
     assert names.count("coin") == 24
@@ -57,14 +57,34 @@ def test_label_own_picture(photo, tmp_path, capsys, preset):
     out = tmp_path / "out"
     if preset == "official":  # it assigns by class likelihood, which a picture alone does not give
         assert main(["label", str(photo), "--points", str(points), "--out", str(out), "--preset", preset]) == 2
-        assert "semantic" in capsys.readouterr().err
+        assert "colours name no class" in capsys.readouterr().err
         return
     assert main(["label", str(photo), "--points", str(points), "--out", str(out), "--preset", preset]) == 0
-    truth = read_coco_panoptic(out / "panoptic.json", out / "panoptic")[0]
+    truth = read_coco_panoptic(out / "coffee.json", out / "panoptic")[0]
     assert truth.size == skimage.data.coffee()[::3, ::3].shape[:2]
     assert len(truth.segments) == 2
     assert truth.file_name == "coffee.png"
     assert (out / "coffee_stages.png").is_file()
+
+
+def test_one_folder_takes_many_pictures(photo, tmp_path):
+    points = tmp_path / "points.csv"
+    points.write_text(POINTS_CSV)
+    other = photo.with_name("tea.png")
+    other.write_bytes(photo.read_bytes())
+    for picture in (photo, other):
+        assert main(["label", str(picture), "--points", str(points), "--out", str(tmp_path / "out")]) == 0
+    for stem in ("coffee", "tea"):
+        dataset = read_coco_panoptic(tmp_path / "out" / f"{stem}.json", tmp_path / "out" / "panoptic")
+        assert dataset[0].file_name == f"{stem}.png"
+
+
+def test_a_folder_that_cannot_take_the_results_is_an_error(photo, tmp_path, capsys):
+    points = tmp_path / "points.csv"
+    points.write_text(POINTS_CSV)
+    (tmp_path / "out" / "coffee_stages.png").mkdir(parents=True)
+    assert main(["label", str(photo), "--points", str(points), "--out", str(tmp_path / "out")]) == 2
+    assert "coffee_stages.png" in capsys.readouterr().err
 
 
 def test_same_input_same_bytes(photo, tmp_path):
@@ -121,6 +141,6 @@ def test_label_real_photographs_from_sampled_points(shared_data, tmp_path):
         photo = shared_data / "voc_layout/VOCdevkit/VOC2012/JPEGImages" / truth.file_name
         out = tmp_path / str(index)
         assert main(["label", str(photo), "--points", str(tmp_path / "points.json"), "--out", str(out)]) == 0
-        made = read_coco_panoptic(out / "panoptic.json", out / "panoptic")[0]
+        made = read_coco_panoptic(out / f"{photo.stem}.json", out / "panoptic")[0]
         assert made.size == truth.size
-        assert json.loads((out / "panoptic.json").read_text())["annotations"][0]["segments_info"]
+        assert json.loads((out / f"{photo.stem}.json").read_text())["annotations"][0]["segments_info"]

@@ -14,14 +14,14 @@ import torch
 
 from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, _jit
 from point2mask_ot._threads import run_parallel
-from point2mask_ot.arrays import as_tensors
+from point2mask_ot.arrays import as_optional_tensors, as_tensors
 from point2mask_ot.checks import check_integer, check_number
 
 
 class TestArrays:
     def test_shares_memory_and_restores_the_family(self):
         array = np.arange(6.0).reshape(2, 3)
-        (tensor, nothing), restore = as_tensors("f", x=array, y=None)
+        (tensor, nothing), restore = as_optional_tensors("f", x=array, y=None)
         assert tensor.data_ptr() == array.ctypes.data
         assert nothing is None
         assert isinstance(restore(tensor), np.ndarray)
@@ -35,7 +35,9 @@ class TestArrays:
             (tensor,), _ = as_tensors("f", x=array)
             np.testing.assert_array_equal(tensor.numpy(), array)
 
-    @pytest.mark.parametrize("value", [[1.0], "x", np.array(["a"]), np.zeros(1, np.longdouble), np.array([object()])])
+    @pytest.mark.parametrize(
+        "value", [None, [1.0], "x", np.array(["a"]), np.zeros(1, np.longdouble), np.array([object()])]
+    )
     def test_refuses(self, value):
         with pytest.raises(ArgumentError, match=r"f: argument 'x': got .*; expected"):
             as_tensors("f", x=value)

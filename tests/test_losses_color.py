@@ -8,7 +8,8 @@ import torch
 from skimage.color import rgb2lab
 from skimage.data import astronaut
 
-from point2mask_ot import lab_affinity_loss, srgb_to_lab
+from point2mask_ot import lab_affinity_loss
+from point2mask_ot.losses import srgb_to_lab
 
 PAPER = ((3, 1, 1.0),)
 CODE = ((3, 2, 0.35), (5, 2, 0.65))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker
+from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, label_picture
 
 PRESETS = ("best", "paper", "official")
 
@@ -107,12 +107,50 @@ def test_minimum_cost_is_the_nearest_partition():
 
 
 def test_released_code_first_phase_counts_all_pixels():
-    _, semantic, boundary, targets = scene()
+    truth, semantic, boundary, targets = scene()
     masker = PseudoMasker("official", stride=4, capacity="nearest", assign="cost", demand="all")
     result = masker(semantic, boundary, targets)
     nearest = result.diagnostics.nearest
     assert result.diagnostics.capacities.tolist() == np.bincount(nearest.ravel(), minlength=3).tolist()
     assert result.diagnostics.capacities.sum() == nearest.size
+    assert iou(result.masks[3], truth == -1) > 0.8, "stuff is still decided by class"
+
+
+def test_confidence_is_the_share_of_the_plan():
+    _, semantic, boundary, targets = scene()
+    result = PseudoMasker("best", reg=0.5)(semantic, boundary, targets)
+    plan = result.diagnostics.transport.plan.reshape(3, 48, 64)
+    owned = result.diagnostics.demand
+    share = plan.max(0)[owned] / plan.sum(0)[owned]
+    np.testing.assert_allclose(result.confidence[owned], share, atol=1e-5)
+    assert share.min() < 0.9, "some pixels are contested"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("stuff_first", [True, False])
+def test_neighbouring_points_of_two_classes_keep_their_own_surroundings(preset, stuff_first):
+    thing, stuff = (1, 0) if stuff_first else (0, 1)
+    truth = np.zeros((48, 48), bool)
+    truth[10:30, 20:40] = True
+    semantic = np.zeros((2, 48, 48), np.float32)
+    semantic[thing], semantic[stuff] = truth, ~truth
+    targets = PointTargets([(28, 22), (33, 22)], category=[thing, stuff], is_thing=[True, False])
+    masker = PseudoMasker(preset, stride=1, point_overlap="nearest")
+    result = masker(semantic, None, targets)
+    assert result.masks[0, 28, 22]
+    assert result.masks[1, 33, 22]
+    assert iou(result.masks[0], truth) > 0.8
+
+
+def test_fractional_capacities_are_met_exactly():
+    def rule(partition, targets, demand):
+        share = demand.sum() / 3
+        return np.full(3, share) + np.array([0.25, -0.5, 0.25])
+
+    _, semantic, boundary, targets = scene()
+    result = PseudoMasker("best", method="exact", capacity=rule)(semantic, boundary, targets)
+    assert result.diagnostics.transport.converged
+    assert np.abs(result.masks[:3].sum((1, 2)) - result.diagnostics.capacities).max() <= 2
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -271,6 +309,30 @@ class TestMustSimplyWork:
         assert (result.instance[:, 10:] == -1).all()
         assert (result.confidence[:, 10:] == 0).all()
 
+    @pytest.mark.parametrize("method", ["sinkhorn", "minimum"])
+    def test_nobody_owns_what_no_path_reaches(self, method):
+        wall = np.zeros((1, 9, 20), np.float32)
+        wall[0, :, 10] = 1
+        term = MapTerm(wall, 1.0, lambda here, there: torch.where(torch.maximum(here, there)[:, 0] > 0, torch.inf, 0))
+        masker = PseudoMasker(
+            "best", stuff="supply", method=method, tol=None, capacity=lambda p, t, d: torch.tensor([171.0, 0.0])
+        )
+        result = masker(None, np.zeros_like(wall), PointTargets([(0, 0), (0, 19)]), terms=[term])
+        owner = result.instance
+        finite = np.isfinite(result.diagnostics.cost)
+        assert all(finite[owner[y, x], y, x] for y, x in np.argwhere(owner >= 0))
+        assert result.void[owner < 0].all()
+
+    @pytest.mark.parametrize("preset", ["paper", "official"])
+    def test_an_image_smaller_than_the_stride(self, preset):
+        semantic = np.full((1, 12, 9), 1.0, np.float32)
+        result = self.run(semantic, None, PointTargets([(2, 2), (9, 6)]), preset)
+        assert (result.instance >= 0).all()
+
+    def test_a_very_sure_boundary(self):
+        boundary = np.full((1, 9, 9), 1e-40, np.float32)
+        self.run(None, boundary, PointTargets([(0, 0), (8, 8)]), stuff="supply", method="sinkhorn", tol=None)
+
     def test_duplicate_points_of_one_target(self):
         _, semantic, boundary, targets = scene()
         twice = PointTargets(
@@ -300,6 +362,21 @@ class TestMustSimplyWork:
 _, SEMANTIC, BOUNDARY, TARGETS = scene()
 
 REFUSALS = {
+    "NaN that a coarse grid would miss": (
+        (np.where(np.arange(64) == 0, np.nan, SEMANTIC).astype("f"), None, TARGETS),
+        {"preset": "paper"},
+        "NaN",
+    ),
+    "boundary that a coarse grid would miss": (
+        (SEMANTIC, np.where(np.arange(64) == 0, 7, BOUNDARY).astype("f"), TARGETS),
+        {"preset": "paper"},
+        "'boundary'",
+    ),
+    "NaN under a point": ((np.where(np.arange(64) == 12, np.nan, SEMANTIC).astype("f"), None, TARGETS), {}, "NaN"),
+    "features of any length": ((SEMANTIC, None, TARGETS, SEMANTIC * 9), {}, "unit vectors"),
+    "one size for all": ((SEMANTIC, None, TARGETS), {"sizes": [48, 64]}, "pairs"),
+    "a fractional size": ((SEMANTIC, None, TARGETS), {"sizes": [(10.5, 20)]}, "an integer"),
+    "a single term": ((SEMANTIC, None, TARGETS), {"terms": MapTerm(SEMANTIC)}, "a list of MapTerm"),
     "logits": ((SEMANTIC * 9, BOUNDARY, TARGETS), {}, "look like logits"),
     "NaN in a class without a point": (
         (np.where(np.arange(5)[:, None, None] == 0, np.nan, SEMANTIC), None, TARGETS),
@@ -310,7 +387,7 @@ REFUSALS = {
     "2-D": ((SEMANTIC[0], BOUNDARY, TARGETS), {}, "(C, H, W)"),
     "no map": ((None, None, TARGETS), {}, "no map at all"),
     "too few channels": ((SEMANTIC[:3], BOUNDARY, TARGETS), {}, "category 3"),
-    "empty image": ((SEMANTIC[:, :0], None, TARGETS), {}, "at least one pixel"),
+    "empty image": ((SEMANTIC[:, :0], None, TARGETS), {}, "non-empty"),
     "point outside": ((SEMANTIC[:, :46], BOUNDARY[:, :46], TARGETS), {}, "inside the 46x64 image"),
     "sizes differ": ((SEMANTIC, BOUNDARY[:, 1:], TARGETS), {}, "(1, 47, 64)"),
     "stuff without a semantic map": ((None, BOUNDARY, TARGETS), {}, "stuff='supply'"),
@@ -329,8 +406,10 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_refuses(case):
     arguments, keywords, words = REFUSALS[case]
+    keywords = dict(keywords)
+    masker = PseudoMasker(keywords.pop("preset", "best"))
     with pytest.raises(ArgumentError) as caught:
-        PseudoMasker()(*arguments, **keywords)
+        masker(*arguments, **keywords)
     assert words in str(caught.value)
     assert "expected" in str(caught.value)
 
@@ -346,6 +425,9 @@ CONFIG_REFUSALS = {
     "unknown choice": ("best", {"stuff": "supplies"}, "did you mean 'supply'"),
     "unknown rule": ("best", {"capacity": "centroids"}, "did you mean 'centroid'"),
     "reg 0 with newton": ("best", {"reg": 0}, "method='exact'"),
+    "tau without entropy": ("best", {"method": "exact", "tau": 1.0}, "None for method 'exact'"),
+    "a floor without rounds": ("best", {"marginal_floor": 1e-8}, "0 for method 'newton'"),
+    "likelihood by cell": ("paper", {"assign": "likelihood"}, "'target'"),
     "negative tau": ("best", {"tau": -1}, "> 0"),
     "NaN reg": ("best", {"reg": float("nan")}, "finite"),
 }
@@ -359,8 +441,26 @@ def test_configuration_refuses(case):
     assert words in str(caught.value)
     with pytest.raises(ArgumentError):
         PseudoMaskConfig.preset(preset, **overrides)
+    if preset in PRESETS:
+        with pytest.raises(ArgumentError):
+            PseudoMasker(PseudoMaskConfig.preset(preset), **overrides)
 
 
 def test_stride_larger_than_the_image():
     with pytest.raises(ArgumentError, match="no larger than the image"):
         PseudoMasker("paper", stride=65)(SEMANTIC, BOUNDARY, TARGETS)
+
+
+def test_a_thin_edge_survives_a_coarse_grid():
+    edge_map = np.zeros((1, 64, 64), np.float32)
+    edge_map[0, :, 26] = 1
+    grey = np.full((64, 64, 3), 127, np.uint8)
+    targets = PointTargets([(32, 4), (32, 60)])
+    for stride in (1, 4, 8, 16):
+        result = label_picture(grey, targets, stride=stride, edge_map=edge_map)
+        edges = result.diagnostics.edges
+        assert edges[np.isfinite(edges)].max() == pytest.approx(0.1 + 0.001)
+    with pytest.raises(ArgumentError, match="'edge_map'"):
+        label_picture(grey, targets, edge_map=edge_map[:, 1:])
+    with pytest.raises(ArgumentError, match="name no class"):
+        label_picture(grey, targets, "official")

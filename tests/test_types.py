@@ -8,6 +8,8 @@ import torch
 
 from point2mask_ot import ArgumentError, PointTargets
 
+TWO = [(0, 0), (1, 1)]
+
 
 def test_defaults():
     targets = PointTargets([(1, 2), (3, 4)])
@@ -47,9 +49,15 @@ def test_select_renumbers():
     assert chosen.category.tolist() == [7, 6]
     assert chosen.is_thing.tolist() == [True, False]
     assert targets.select([]).num_targets == 0
+    assert targets.select(targets.is_thing).category.tolist() == [5, 7]
+    assert targets.select([True, False, False]).category.tolist() == [5]
 
 
-TWO = [(0, 0), (1, 1)]
+@pytest.mark.parametrize("keep", [[0, 0], [3], [-1], [True, False], [0.5]])
+def test_select_refuses(keep):
+    with pytest.raises(ArgumentError, match="'keep'"):
+        PointTargets([*TWO, (2, 2)]).select(keep)
+
 
 REFUSALS = {
     "three coordinates": ({"points_yx": [(0, 0, 0)]}, "points_yx", "(N, 2)"),
@@ -58,13 +66,15 @@ REFUSALS = {
     "words": ({"points_yx": [("a", "b")]}, "points_yx", "integers or floats"),
     "complex": ({"points_yx": np.zeros((1, 2), complex)}, "points_yx", "integers or floats"),
     "too few targets": ({"points_yx": TWO, "target": [0]}, "target", "2 points"),
-    "a target without a point": ({"points_yx": TWO, "target": [0, 2]}, "target", "[1]"),
+    "a target without a point": ({"points_yx": TWO, "target": [0, 2]}, "target", "[0, 2]"),
     "ids from 1": ({"points_yx": TWO, "target": [1, 2]}, "target", "0..K-1"),
     "negative id": ({"points_yx": TWO, "target": [-1, 0]}, "target", "0..K-1"),
     "fractional id": ({"points_yx": TWO, "target": [0, 0.5]}, "target", "integers"),
     "too few categories": ({"points_yx": TWO, "category": [1]}, "category", "(2,)"),
     "negative category": ({"points_yx": TWO, "category": [0, -1]}, "category", "non-negative"),
     "thing and stuff": ({"points_yx": TWO, "category": [3, 3], "is_thing": [1, 0]}, "is_thing", "category 3"),
+    "a huge id": ({"points_yx": TWO, "target": [0, 1_700_000_000]}, "target", "0..K-1"),
+    "ragged things": ({"points_yx": TWO, "is_thing": [[True], [True, False]]}, "is_thing", "booleans"),
     "thing of 2": ({"points_yx": TWO, "is_thing": [2, 0]}, "is_thing", "booleans"),
     "too many things": ({"points_yx": TWO, "is_thing": [1, 0, 1]}, "is_thing", "(2,)"),
 }

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..arrays import Array, as_tensors, compute_dtype
-from ..checks import fail, fail_type
+from ..arrays import Array, as_tensors, check_floating, compute_dtype
+from ..checks import fail
 from ..points import check_on_host, host_array, integers
 from ..types import PointTargets
 from ._operators import distances_operator, partition_operator
@@ -59,7 +59,7 @@ def geodesic_distances(
         [[0.0, 1.0, 2.0], [1.0, 1.0, 2.0]]
     """
     function = "geodesic_distances"
-    maps, restore = _as_edges(function, edges)
+    maps, restore = as_edges(function, edges)
     if maps.ndim == 3:
         return restore(distances_operator(maps, *_as_points(function, points_yx, target), backend))
     items = _batch(function, len(maps), points_yx, target)
@@ -95,7 +95,7 @@ def nearest_partition(edges: Array, points_yx: Any, target: Any = None, *, backe
         ([[0, 0, 0, 1, 1]], [[0.0, 1.0, 2.0, 1.0, 0.0]])
     """
     function = "nearest_partition"
-    maps, restore = _as_edges(function, edges)
+    maps, restore = as_edges(function, edges)
     if maps.ndim == 3:
         labels, distance = partition_operator(maps, *_as_points(function, points_yx, target), backend)
         return Partition(restore(labels), restore(distance))
@@ -106,14 +106,12 @@ def nearest_partition(edges: Array, points_yx: Any, target: Any = None, *, backe
     return Partition(restore(labels), restore(distance))
 
 
-def _as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Any]:
+def as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Any]:
     """Edges as a tensor that a search can run on, and the way back to their family."""
     (maps,), restore = as_tensors(function, edges=edges)
-    assert maps is not None
     if maps.ndim not in (3, 4) or maps.shape[-3] != 4 or 0 in maps.shape[-2:]:
         fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W) or (B, 4, H, W), H and W at least 1")
-    if not maps.is_floating_point():
-        fail_type(function, "edges", edges, "a floating-point array")
+    check_floating(function, "edges", maps)
     return maps.detach().to(compute_dtype(maps)), restore
 
 

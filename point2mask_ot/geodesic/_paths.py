@@ -10,7 +10,7 @@ import torch
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import fail, fail_type
 from ..points import pixel_indices
-from ._distances import _as_edges
+from ._distances import as_edges
 from ._operators import check_costs
 
 
@@ -43,9 +43,8 @@ def shortest_path(edges: Array, distances_k: Array, end_yx: Any, *, points_yx: A
         [[1, 2], [0, 1], [0, 0]]
     """
     function = "shortest_path"
-    maps, _ = _as_edges(function, edges)
+    maps, _ = as_edges(function, edges)
     (_, distance), restore = as_tensors(function, edges=edges, distances_k=distances_k)
-    assert distance is not None
     if maps.ndim != 3:
         fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W): one image")
     if distance.shape != maps.shape[1:]:

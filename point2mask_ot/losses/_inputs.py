@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..arrays import Array, Restore, as_tensors, compute_dtype
+from ..arrays import Array, Restore, as_optional_tensors, compute_dtype
 from ..checks import fail, fail_type
 
 _NOTHING: Mapping[str, Any] = {}
@@ -36,7 +36,7 @@ def read_batch(
         the result into the family of the inputs.
     """
     given = {**maps, **labels, **masks, **others}
-    tensors, restore = as_tensors(function, **given)
+    tensors, restore = as_optional_tensors(function, **given)
     by_name = dict(zip(given, tensors, strict=True))
     reference = next(iter(maps))
     shape = _shape(function, reference, by_name[reference])
@@ -51,7 +51,9 @@ def read_batch(
         expected = (*shape[:-3], *value.shape[-3:-2], *shape[-2:]) if name in maps else (*shape[:-3], *shape[-2:])
         if value.ndim != len(expected) or tuple(value.shape) != expected:
             fail(function, name, f"shape {tuple(value.shape)}", _expected_shape(reference, shape, name in maps))
-        by_name[name] = value[None] if single else value
+        # Label maps are often uint8, in which a marker such as -1 would wrap around.
+        wide = value.long() if name in labels else value
+        by_name[name] = wide[None] if single else wide
     for name in others:
         value = by_name[name]
         by_name[name] = value[None] if single and value is not None else value
@@ -125,3 +127,11 @@ def check_picture(function: str, argument: str, image: Tensor, valid: Tensor | N
     if valid is not None:
         wrong = wrong & valid
     return refuse(function, argument, wrong, "values out of range, or NaN", "sRGB in [0, 1], not 0-255, not normalised")
+
+
+def nan_if_any(scores: Tensor, valid: Tensor | None) -> Tensor:
+    """0, or NaN where a valid (B, C, H, W) score is NaN: it would spoil the gradient, also where no loss looks."""
+    wrong = scores.detach().isnan().any(1)
+    if valid is not None:
+        wrong = wrong & valid
+    return torch.where(wrong.any(), torch.nan, 0.0)

@@ -82,7 +82,7 @@ def _disagreement(
     for s, (here, there) in enumerate(ends):
         total[..., *here] += weights[s][..., *here]
         total[..., *there] += weights[s][..., *here]
-    agreement = torch.where(weights > 0, agreement, 1.0)
+    agreement = torch.where(weights > 0, agreement.clamp(max=1), 1.0)  # rounding may exceed 1
     return -(weights * agreement.log()).sum(), weights / agreement, total
 
 

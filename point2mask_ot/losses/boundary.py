@@ -11,7 +11,7 @@ from torch.nn import functional
 from ..arrays import Array, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type
 from ..grid import FORWARD_OFFSETS, pair_slices
-from ._inputs import check_labels, read_batch
+from ._inputs import check_labels, nan_if_any, read_batch
 
 
 def boundary_affinity_loss(
@@ -90,6 +90,7 @@ def boundary_affinity_loss(
         frame = zip(pixels, _OUTSIDE, strict=True)
         pixels = _Pixels(*(functional.pad(value, (1, 1, 1, 1), value=out) for value, out in frame))
     loss = scale * _loss(pixels, eps, 0.5 if border == "zero" else 0.0).mean()
+    verdict = verdict + nan_if_any(maps["boundary"], others["valid"])
     return restore(loss + verdict.to(loss.dtype))
 
 
@@ -105,7 +106,8 @@ class _Pixels(NamedTuple):
 
 # A pixel outside the image: what the released code's zero padding makes of it. The score is a probability of zero
 # that leaves logsigmoid finite.
-_OUTSIDE = (-1e4, -1, 0, False, False)
+_SUREST = 1e4
+_OUTSIDE = (-_SUREST, -1, 0, False, False)
 
 
 def _check_classes(is_thing: Tensor | None) -> Tensor:
@@ -123,7 +125,7 @@ def _pixels(
     label = torch.where(known, semantic, 0).long()
     stuff = known & ~is_thing[label]
     thing = torch.where((instance >= 0) & ~stuff, instance, -1).long()
-    score = score.to(compute_dtype(score))
+    score = score.to(compute_dtype(score)).clamp(-_SUREST, _SUREST)
     return _Pixels(
         torch.where(inside, score, _OUTSIDE[0]),
         torch.where(inside, thing, _OUTSIDE[1]),

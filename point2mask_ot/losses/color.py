@@ -12,7 +12,7 @@ from torch import Tensor
 from ..arrays import Array, compute_dtype
 from ..checks import check_integer, check_number, fail, fail_type
 from ..lab import srgb_to_lab
-from ._inputs import check_picture, picture_like, read_batch
+from ._inputs import check_picture, nan_if_any, picture_like, read_batch
 from ._pair_ops import Offset, disagreement, similar_pairs
 
 Neighbourhood: TypeAlias = tuple[int, int, float]
@@ -80,7 +80,7 @@ def lab_affinity_loss(
     lab = srgb_to_lab(picture).to(compute_dtype(scores))
     weights = _pair_weights(similar_pairs(lab, inside, offsets, reach), offsets, shares)
     loss = disagreement(scores, weights, inside, offsets)
-    return restore(loss + verdict.to(loss.dtype))
+    return restore(loss + (verdict + nan_if_any(scores, inside)).to(loss.dtype))
 
 
 def _offsets(kernels: Sequence[Neighbourhood]) -> tuple[list[Offset], list[dict[Offset, float]]]:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import check_choice, check_integer, fail, fail_type
-from ._inputs import check_labels, read_batch
+from ._inputs import check_labels, nan_if_any, read_batch
 
 _NOT_A_TARGET = -100
 
@@ -73,7 +73,7 @@ def partial_cross_entropy(
         loss = surprise.sum() / count.sum().clamp_min(1)
     else:
         loss = (surprise.sum((1, 2)) / count.clamp_min(1)).mean()
-    return restore(loss + verdict.to(loss.dtype))
+    return restore(loss + (verdict + nan_if_any(maps["logits"], inside)).to(loss.dtype))
 
 
 def dilate_labels(labels: Array, window: int, *, ignore_index: int = 255) -> Any:
@@ -99,7 +99,6 @@ def dilate_labels(labels: Array, window: int, *, ignore_index: int = 255) -> Any
         [[9, 2, 2, 1, 1, 1, 9]]
     """
     (given,), restore = as_tensors("dilate_labels", labels=labels)
-    assert given is not None
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         fail_type("dilate_labels", "labels", given.dtype, "an integer label map")
     if given.ndim not in (2, 3) or 0 in given.shape:

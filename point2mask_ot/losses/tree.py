@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..arrays import Array, as_tensors, compute_dtype
+from ..arrays import Array, as_optional_tensors, as_tensors, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type
 from . import _tree_ops
 from ._inputs import check_labels, check_picture, picture_like, read_batch
@@ -49,7 +49,6 @@ class SpanningTree:
     def total_weight(self) -> Any:
         """(B,) or scalar: sum of the finite distances, in float64."""
         (distance,), restore = as_tensors("SpanningTree", distance=self.distance)
-        assert distance is not None
         return restore(distance.double().masked_fill(distance == torch.inf, 0).sum(-1))
 
     def to(self, device: torch.device | str) -> SpanningTree:
@@ -96,7 +95,7 @@ def minimum_spanning_tree(image: Array, *, valid: Array | None = None, backend: 
         ([0, 1, 4, 5, 2, 3], [0, 0, 1, 4, 5, 0], [0.0, 1.0, 1.0, 49.0, 0.0, 0.0])
     """
     name = "minimum_spanning_tree"
-    (picture, mask), restore = as_tensors(name, image=image, valid=valid)
+    (picture, mask), restore = as_optional_tensors(name, image=image, valid=valid)
     if picture is None or not (picture.dtype == torch.uint8 or picture.is_floating_point()):
         fail_type(name, "image", image, "a uint8 or floating-point picture")
     if picture.ndim not in (3, 4) or 0 in picture.shape:
@@ -158,7 +157,7 @@ def tree_filter(
     if not isinstance(tree, SpanningTree):
         fail_type(name, "tree", tree, "a SpanningTree, from minimum_spanning_tree(image)")
     arrays = {"values": values, "features": features, **_arrays("tree", tree)}
-    (x, guide, *fields), restore = as_tensors(name, **arrays)
+    (x, guide, *fields), restore = as_optional_tensors(name, **arrays)
     nodes = _Nodes(*fields)  # type: ignore[arg-type]  # none of them was None
     if x is None:
         fail_type(name, "values", values, "a floating-point map")
@@ -175,7 +174,7 @@ def tree_filter(
             batch = "".join(f"{count}, " for count in nodes.order.shape[:-1])
             expected = f"({batch}channels, {tree.size[0]}, {tree.size[1]}), the batch and size of 'tree'"
             fail(name, argument, f"shape {tuple(value.shape)}", expected)
-    theta = check_number(name, "theta", theta, above=0)
+    theta = check_number(name, "theta", theta, minimum=torch.finfo(torch.float32).tiny)
     backend = _choose_backend(name, backend, x)
 
     single = x.ndim == 3
@@ -244,7 +243,7 @@ def tree_affinity_loss(
         '1.0000'
     """
     name = "tree_affinity_loss"
-    theta = check_number(name, "theta", theta, above=0)
+    theta = check_number(name, "theta", theta, minimum=torch.finfo(torch.float32).tiny)
     check_choice(name, "region", region, ("all", "unlabelled"))
     check_choice(name, "norm", norm, ("pixels", "unlabelled"))
     if "unlabelled" in (region, norm) and labels is None:

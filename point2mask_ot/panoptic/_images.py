@@ -87,12 +87,13 @@ class PanopticImage:
         if type(self.image_id) not in (int, str):
             fail_type("PanopticImage", "image_id", self.image_id, "an int or a str")
         ids = ids.astype(np.int64, copy=False)
-        odds = ids_at_odds(ids, self.segments)
+        segments = tuple(self.segments)
+        odds = ids_at_odds(ids, segments)
         if odds:
             fail("PanopticImage", "segments", odds, "one segment for each id in the map")
         ids.setflags(write=False)
         object.__setattr__(self, "id_map", ids)
-        object.__setattr__(self, "segments", tuple(self.segments))
+        object.__setattr__(self, "segments", segments)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -25,13 +25,14 @@ _PLAN_ENTRIES = 1 << 22
 
 @overload
 def sinkhorn(
-    a: Array, b: Array, M: Array, reg: float, *, max_iter: int = ..., tol: float | None = ...,
+    a: Array, b: Array, M: Array, reg: float, *, max_iter: int = ..., tol: float | None = ..., tau: float | None = ...,
     marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
 ) -> TransportResult: ...  # fmt: skip
 @overload
 def sinkhorn(
     a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], reg: float, *, max_iter: int = ...,
-    tol: float | None = ..., marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
+    tol: float | None = ..., tau: float | None = ..., marginal_floor: float = ..., normalize: bool = ...,
+    backend: str = ...,
 ) -> list[TransportResult]: ...  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def sinkhorn(
     *,
     max_iter: int = 80,
     tol: float | None = None,
+    tau: float | None = None,
     marginal_floor: float = 0.0,
     normalize: bool = False,
     backend: str = "auto",
@@ -62,6 +64,7 @@ def sinkhorn(
         max_iter: rounds to make; with a tolerance, at most.
         tol: stop when the L1 error of the marginals over the mass is at most this; None makes exactly
             ``max_iter`` rounds.
+        tau: softness of the capacities, as in :func:`solve`; None or inf for hard ones.
         marginal_floor: added to every entry of both marginals; 1e-8 copies the paper's released code, in which
             suppliers without capacity and pixels without demand take part with that mass.
         normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
@@ -96,7 +99,8 @@ def sinkhorn(
     max_iter = check_integer(name, "max_iter", max_iter, minimum=1)
     tolerance = -1.0 if tol is None else check_number(name, "tol", tol, above=0.0)
     floor = check_number(name, "marginal_floor", marginal_floor, minimum=0.0)
-    return _run(name, a, b, M, Options("sinkhorn", reg, math.inf, tolerance, max_iter, floor, normalize, backend))
+    softness = _check_tau(name, tau)
+    return _run(name, a, b, M, Options("sinkhorn", reg, softness, tolerance, max_iter, floor, normalize, backend))
 
 
 @overload
@@ -179,7 +183,7 @@ def solve(
     name = "solve"
     reg = check_number(name, "reg", reg, minimum=0.0)
     check_choice(name, "method", method, _METHODS)
-    softness = math.inf if tau is None else check_number(name, "tau", tau, above=0.0, infinite=True)
+    softness = _check_tau(name, tau)
     tol = check_number(name, "tol", tol, above=0.0)
     if method == "auto":
         method = "newton" if reg > 0 else "exact"
@@ -193,6 +197,10 @@ def solve(
         fail(name, "backend", "'torch' with method 'exact'", "'auto' or 'numba'")
     limit = _MAX_ITER[method] if max_iter is None else check_integer(name, "max_iter", max_iter, minimum=1)
     return _run(name, a, b, M, Options(method, reg, softness, tol, limit, 0.0, normalize, backend))  # type: ignore[arg-type]
+
+
+def _check_tau(name: str, tau: float | None) -> float:
+    return math.inf if tau is None else check_number(name, "tau", tau, above=0.0, infinite=True)
 
 
 def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:

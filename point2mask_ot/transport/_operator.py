@@ -65,10 +65,10 @@ def _transport(
     if M.device.type != "cpu" and (backend == "numba" or method == "exact"):
         fail(function, "M", f"a tensor on {M.device}", f"a CPU tensor: {method} with {backend} has no other kernels")
     options = Options(method, reg, tau, tol, max_iter, marginal_floor, normalize, backend)
-    checked = list(problems(function, a, b, M, normalize))
+    checked = list(problems(function, a, b, M, reg, normalize))
     # Larger problems spread over the threads one by one.
     together = backend == "numba" and M.numel() > _POOL_ENTRIES and M[0].numel() < SERIAL_ENTRIES
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(M.device.type, enabled=False):
         solutions = run_parallel(lambda problem: solve_one(problem, options), checked, serial=not together)
     errors = np.array([s.error for s in solutions])
     converged = np.array([0 <= s.error <= tol and s.finished for s in solutions])

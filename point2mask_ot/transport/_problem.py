@@ -11,11 +11,17 @@ import numpy as np
 import torch
 
 from ..arrays import Array, Restore, as_tensors
-from ..checks import fail, fail_type
+from ..checks import ArgumentError, ArgumentTypeError, fail, fail_type
 from ._solvers import Problem
 
 _MASS_MISMATCH = 1e-4
 """Relative difference of the totals beyond which marginals are refused rather than rescaled."""
+
+
+_LARGEST_RATIO = 1e14
+"""A cost that is so much larger than those of the cheapest plan stands for "never", and rounds all others away."""
+_LARGEST_EXPONENT = 1e30
+"""Largest cost over reg: beyond, exponents leave float32."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,9 @@ def as_batch(function: str, a: Array, b: Array, M: Array) -> Batch:
     """Check shapes and dtypes, and bring the arguments into one form. Reads no values."""
     tensors, restore = as_tensors(function, a=a, b=b, M=M)
     for name, tensor in zip("abM", tensors, strict=True):
-        if tensor is None:
-            fail_type(function, name, None, "a NumPy array or a torch tensor")
         if tensor.is_complex():
-            fail_type(function, name, tensor.dtype, "real numbers")
-    a_, b_, M_ = (tensor.detach() for tensor in tensors if tensor is not None)
+            raise ArgumentTypeError(function, name, "complex numbers", "real numbers")
+    a_, b_, M_ = (tensor.detach() for tensor in tensors)
     if M_.ndim not in (2, 3):
         fail(function, "M", f"shape {tuple(M_.shape)}", "(K, N) or (B, K, N)")
     for name, tensor, axis in (("a", a_, -2), ("b", b_, -1)):
@@ -67,7 +71,9 @@ def cost_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype.is_floating_point and dtype != torch.float64 else torch.float64
 
 
-def problems(function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, normalize: bool) -> Iterator[Problem]:
+def problems(
+    function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, reg: float, normalize: bool
+) -> Iterator[Problem]:
     """Check the values of every problem of a batch, and scale capacities to the total of the demand."""
     resolutions = [torch.finfo(t.dtype).eps if t.is_floating_point() else 0.0 for t in (a, b)]
     resolution = max(float(np.finfo(np.float64).eps), *resolutions)
@@ -76,7 +82,8 @@ def problems(function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, n
         capacity = _marginal(function, "a", a[index], where)
         demand = _marginal(function, "b", b[index], where)
         capacity = _balanced(function, capacity, demand, normalize, where)
-        low, high, masked = _check_costs(function, M[index], capacity, demand, where)
+        low, high, dearest, masked = _check_costs(function, M[index], capacity, demand, where)
+        _check_scale(function, low, high, dearest, reg, where)
         yield Problem(capacity, demand, M[index], high - low, max(abs(low), abs(high)), masked, resolution)
 
 
@@ -99,8 +106,14 @@ def _balanced(function: str, a: np.ndarray, b: np.ndarray, normalize: bool, wher
     return a * (demand / supply) if supply != demand else a
 
 
-def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str) -> tuple[float, float, bool]:
-    """Refuse what no plan can be made of; return the smallest and largest finite cost, and whether any is +inf."""
+def _check_costs(
+    function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str
+) -> tuple[float, float, float, bool]:
+    """Refuse what no plan can be made of.
+
+    Returns:
+        Smallest and largest finite cost, the largest that a pixel with demand cannot avoid, and whether any is +inf.
+    """
     cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
     if np.isnan(cheapest).any():
         fail(function, "M", "NaN" + where, "costs that are numbers or +inf")
@@ -118,7 +131,18 @@ def _check_costs(function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, w
     masked = largest == math.inf
     if masked:
         largest = max(float(torch.where(row < math.inf, row, -math.inf).amax()) for row in M)
-    return float(cheapest.min()), largest, masked
+    return float(cheapest.min()), largest, float(np.abs(cheapest[b > 0]).max()), masked
+
+
+def _check_scale(function: str, low: float, high: float, dearest: float, reg: float, where: str) -> None:
+    """Refuse costs that floating point cannot hold beside each other; ``dearest`` pixel's cheapest supplier."""
+    magnitude = max(abs(low), abs(high))
+    if not math.isfinite(high - low) or (reg > 0 and magnitude > _LARGEST_EXPONENT * reg):
+        got = f"costs from {low:.3g} to {high:.3g}" + (f" with reg {reg:g}" if reg > 0 else "") + where
+        fail(function, "M", got, "costs of a sane scale")
+    if magnitude > _LARGEST_RATIO * abs(dearest) > 0:
+        got = f"a cost of {magnitude:.3g}, where no pixel needs more than {dearest:.3g}{where}"
+        fail(function, "M", got, "+inf for a forbidden pair")
 
 
 def each_problem(function: str, solve: Callable[[Any, Any, Any], Any], a: Any, b: Any, M: Any) -> list[Any]:
@@ -128,4 +152,11 @@ def each_problem(function: str, solve: Callable[[Any, Any, Any], Any], a: Any, b
             fail_type(function, name, values, f"a list of {len(M)} arrays, as M is")
         if len(values) != len(M):
             fail(function, name, f"{len(values)} problems", f"{len(M)}, as in M")
-    return [solve(*problem) for problem in zip(a, b, M, strict=True)]
+    results = []
+    for index, problem in enumerate(zip(a, b, M, strict=True)):
+        try:
+            results.append(solve(*problem))
+        except ArgumentError as error:
+            error.args = (f"{error} (problem {index} of the list)",)
+            raise
+    return results
