@@ -70,7 +70,7 @@ def groups(name: str, picture: np.ndarray, id_map: np.ndarray, category: dict[in
             truth = np.full(ids.shape, -1)
             for k, member in enumerate(members):
                 truth[(ids == member) & (parts == part)] = k
-            box = ndimage.find_objects(truth >= 0)[0]
+            box = ndimage.find_objects((truth >= 0).astype(int))[0]
             yield Group(f"{name}/{wanted}/{part}", lab[:, *box], gradient[:, *box], truth[box])
 
 

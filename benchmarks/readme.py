@@ -19,10 +19,10 @@ RESULTS = Path(__file__).parent / "results"
 TYPICAL = ("blobs", "upsampled", "photograph", "noise")
 
 
-def load(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Machine and rows of one result file."""
-    content = json.loads((RESULTS / f"{name}.json").read_text())
-    return content["machine"], content["rows"]
+def load(name: str) -> list[dict[str, Any]]:
+    """The rows of one result file."""
+    rows: list[dict[str, Any]] = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    return rows
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -32,7 +32,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def quality() -> str:
     """Mean IoU by method, a column for each data set."""
-    _, rows = load("quality")
+    rows = load("quality")
     kinds = list(dict.fromkeys(row["data"] for row in rows))
     first = {row["data"]: row for row in rows}
     header = [
@@ -46,7 +46,7 @@ def quality() -> str:
 
 def geodesics() -> str:
     """Times faster than SciPy by size: typical maps in geometric mean, the worst of the adversarial ones."""
-    machine, rows = load("geodesic")
+    rows = load("geodesic")
     lines = []
     for size in dict.fromkeys(tuple(row["size"]) for row in rows):
         here = [row for row in rows if tuple(row["size"]) == size]
@@ -72,12 +72,12 @@ def geodesics() -> str:
         "2 threads",
         "worst adversarial map",
     ]
-    return f"{table(header, lines)}\n\n{environment(machine)}"
+    return table(header, lines)
 
 
 def transport() -> str:
     """Milliseconds and the marginal error that was reached."""
-    machine, rows = load("transport")
+    rows = load("transport")
     solvers = {
         "solve newton, converged, float32": "`solve`, converged",
         "sinkhorn, 80 rounds, float32": "`sinkhorn`, 80 rounds",
@@ -95,12 +95,12 @@ def transport() -> str:
         if key[2] == 0:
             cells = [cells[0], "", "", f"`ot.emd` {cells[2]}" if cells[2] else ""]
         lines.append([f"{key[0]} x {key[1]:,}, {f'reg {key[2]:g}' if key[2] else 'exact'}", *cells])
-    return f"{table(['K x N', *solvers.values()], lines)}\n\n{environment(machine)}"
+    return table(["K x N", *solvers.values()], lines)
 
 
 def pipeline() -> str:
     """Time of each stage of Algorithm 1."""
-    machine, rows = load("pipeline")
+    rows = load("pipeline")
     stages = list(rows[0]["stages"])
     lines = [
         [
@@ -110,12 +110,25 @@ def pipeline() -> str:
         ]
         for row in rows
     ]
-    return f"{table(['ms', *stages, 'in all'], lines)}\n\n{environment(machine)}"
+    return table(["ms", *stages, "in all"], lines)
 
 
-def environment(machine: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    return f"<sub>{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {versions}.</sub>"
+def losses() -> str:
+    """Time and peak memory of each loss at 133 classes, the unfolded LAB loss beside ours."""
+    rows = [row for row in load("losses") if row["classes"] == 133 and row["size"] == 128]
+    lines = [[row["loss"], f"{row['forward_backward_ms']:.1f}", f"{row['peak_mib']:.0f}"] for row in rows]
+    return table(["133 classes, 128 x 128", "forward and backward, ms", "peak memory beside the logits, MiB"], lines)
+
+
+def environment() -> str:
+    """Every machine that a result was measured on."""
+    machines = [json.loads(path.read_text())["machine"] for path in sorted(RESULTS.glob("*.json"))]
+    described = [
+        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        for machine in machines
+    ]
+    return "Measured on: " + "; ".join(dict.fromkeys(described)) + "."
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -123,6 +136,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "geodesics": geodesics,
     "transport": transport,
     "pipeline": pipeline,
+    "losses": losses,
+    "environment": environment,
 }
 
 
