@@ -83,7 +83,7 @@ def _demo(options: argparse.Namespace) -> None:
         image = image[:, :, None].repeat(3, axis=2)
     with resources.as_file(resources.files(__package__) / "assets" / f"{options.picture}_points.json") as path:
         points = read_points(path, shape=image.shape[:2])
-    _run(options, image, points, f"{options.picture}.png")
+    _run(options, image, points, f"{options.picture}.png", warm_up=True)
 
 
 def _label(options: argparse.Namespace) -> None:
@@ -91,24 +91,19 @@ def _label(options: argparse.Namespace) -> None:
 
     image = read_picture(options.photo, function="point2mask label", argument="photo")
     points = read_points(options.points, shape=(image.shape[0], image.shape[1]))
-    _run(options, image, points, options.photo.name)
+    _run(options, image, points, options.photo.name, warm_up=False)
 
 
-def _run(options: argparse.Namespace, image: np.ndarray, points: LabelledPoints, name: str) -> None:
+def _run(options: argparse.Namespace, image: np.ndarray, points: LabelledPoints, name: str, *, warm_up: bool) -> None:
     from .maps import structured_edges
     from .picture import label_picture
 
     edge_map = structured_edges(image, options.edge_model) if options.edge_model else None
     switches = {key: getattr(options, key) for key in ("stride", "beta") if getattr(options, key) is not None}
-    result = label_picture(
-        image,
-        points.targets,
-        options.preset,
-        sigma=options.sigma,
-        color_weight=options.color_weight,
-        edge_map=edge_map,
-        **switches,
-    )
+    settings = {"sigma": options.sigma, "color_weight": options.color_weight, "edge_map": edge_map, **switches}
+    if warm_up:  # the first call compiles the kernels, which says nothing of how long a stage takes
+        label_picture(image, points.targets, options.preset, **settings)
+    result = label_picture(image, points.targets, options.preset, **settings)
     print(summary(points, result))
     for path in _write(options.out, image, points, result, name):
         print(f"wrote {path}")
