@@ -1,0 +1,116 @@
+"""Every custom operator keeps its promises to PyTorch: schema, fake tensors, and gradients where it registers them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.library import opcheck
+
+import point2mask_ot as p2m
+
+# Operators are registered when their modules are first imported, which the package puts off until a name is needed.
+OPERATORS = torch.ops.point2mask
+USERS = (p2m.edge_costs, p2m.smooth_lab, p2m.geodesic_distances, p2m.solve, p2m.lab_affinity_loss, p2m.tree_filter)
+
+DY, DX = [0, 1, 1], [1, -1, 0]
+BATCH, CLASSES, HEIGHT, WIDTH = 2, 3, 4, 5
+
+
+def plain(tensor):
+    return tensor
+
+
+def transposed(tensor):
+    """The same values behind strides that are not contiguous."""
+    if tensor.ndim < 2:
+        return torch.stack([tensor, tensor], -1)[..., 0]
+    return tensor.mT.contiguous().mT
+
+
+layouts = pytest.mark.parametrize("layout", [plain, transposed])
+
+
+@pytest.fixture
+def uniform():
+    generator = torch.Generator().manual_seed(20231002)
+
+    def draw(*shape, dtype=torch.float32):
+        return torch.rand(shape, generator=generator, dtype=dtype)
+
+    return draw
+
+
+def edges_and_points(uniform, layout):
+    edges = p2m.edge_costs(uniform(CLASSES, HEIGHT, WIDTH))
+    return layout(edges), layout(torch.tensor([[0, 0], [3, 4], [2, 1]])), layout(torch.tensor([0, 1, 1]))
+
+
+@layouts
+@pytest.mark.parametrize("kind", ["l1", "max", "cosine"])
+def test_pair_cost(kind, layout, uniform):
+    image = torch.nn.functional.normalize(uniform(BATCH, CLASSES, HEIGHT, WIDTH), dim=1)
+    opcheck(OPERATORS.pair_cost.default, (layout(image), kind, "features"))
+
+
+@layouts
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
+def test_unit_range(dtype, layout, uniform):
+    picture = layout(uniform(BATCH, 3, HEIGHT, WIDTH).mul(1 if dtype.is_floating_point else 255).to(dtype))
+    opcheck(OPERATORS.unit_range.default, (picture, "srgb_to_lab"))
+
+
+@layouts
+@pytest.mark.parametrize("masked", [False, True])
+def test_pair_operators_of_the_lab_loss(layout, masked, uniform):
+    colour = layout(uniform(BATCH, 3, HEIGHT, WIDTH))
+    valid = layout(uniform(BATCH, HEIGHT, WIDTH) < 0.8) if masked else None
+    opcheck(OPERATORS.similar_pairs.default, (colour, valid, DY, DX, 0.7))
+    weights = layout(OPERATORS.similar_pairs(colour, valid, DY, DX, 0.7))
+    assert 0 < weights.mean() < 0.6
+    logits = layout(uniform(BATCH, CLASSES, HEIGHT, WIDTH)).requires_grad_()
+    opcheck(OPERATORS.disagreement.default, (logits, weights, valid, DY, DX))
+    _, ratios, total = OPERATORS.disagreement(logits.detach(), weights, valid, DY, DX)
+    gradient = (torch.tensor(2.0), logits.detach(), layout(ratios), layout(total), valid, DY, DX)
+    opcheck(OPERATORS.disagreement_gradient.default, gradient)
+
+
+@layouts
+@pytest.mark.parametrize(
+    ("method", "reg", "backend"),
+    [("sinkhorn", 0.1, "numba"), ("sinkhorn", 0.1, "torch"), ("newton", 0.1, "numba"), ("exact", 0.0, "auto")],
+)
+def test_transport(method, reg, backend, layout, uniform):
+    M = layout(uniform(BATCH, 3, 7, dtype=torch.float64))
+    a, b = torch.tensor([[1.0, 2.0, 4.0], [7.0, 0.0, 0.0]]), torch.ones(BATCH, 7)
+    options = ("solve", method, reg, torch.inf, 1e-9, 500, 0.0, False, backend)
+    opcheck(OPERATORS.transport.default, (layout(a.double()), layout(b.double()), M, *options))
+
+
+@layouts
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_geodesic_searches(backend, layout, uniform):
+    arguments = (*edges_and_points(uniform, layout), 2, backend)
+    opcheck(OPERATORS.geodesic_distances.default, arguments)
+    opcheck(OPERATORS.nearest_partition.default, arguments)
+
+
+@layouts
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_tree_operators(backend, layout, uniform):
+    picture, valid = layout(uniform(BATCH, 3, HEIGHT, WIDTH)), layout(uniform(BATCH, HEIGHT, WIDTH) < 0.8)
+    opcheck(OPERATORS.minimum_spanning_tree.default, (picture, valid, backend))
+    order, parent, distance = map(layout, OPERATORS.minimum_spanning_tree(picture, valid, backend))
+    values = layout(uniform(BATCH, CLASSES, HEIGHT * WIDTH)).requires_grad_()
+    affinity = layout(torch.exp(-distance)).requires_grad_()
+    opcheck(OPERATORS.tree_filter.default, (values, affinity, order, parent, backend))
+    detached = (values.detach(), layout(uniform(*values.shape)), affinity.detach(), order, parent, backend)
+    opcheck(OPERATORS.tree_affinity_gradient.default, detached)
+
+
+def test_every_operator_has_its_check_here():
+    checked = {
+        "pair_cost", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient", "transport",
+        "geodesic_distances", "nearest_partition", "minimum_spanning_tree", "tree_filter", "tree_affinity_gradient",
+    }  # fmt: skip
+    registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("point2mask::")}
+    assert {name.removeprefix("point2mask::") for name in registered} == checked
