@@ -139,3 +139,16 @@ def test_nan_anywhere_inside_is_seen_and_outside_is_not(name, given):
                 assert found[0].isnan(), (channel, y, x)
             else:
                 torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["partial", "dilated", "boundary", "boundary_as_released"])
+def test_more_classes_than_the_labels_can_count(name, given):
+    """300 classes of which one byte holds those that occur: no bound may wrap around in the labels' own type."""
+    generator = torch.Generator().manual_seed(7)
+    many = {
+        "logits": torch.randn(SHAPE[0], 300, *SHAPE[1:], generator=generator),
+        "is_thing": torch.arange(300) < 2,
+    }
+    expected = loss_and_gradient(name, given | many)
+    small = {key: given[key].to(torch.uint8) for key in ("labels", "semantic")}
+    torch.testing.assert_close(loss_and_gradient(name, given | many | small), expected, rtol=0, atol=0)

@@ -172,23 +172,25 @@ def scene(several_points):
 
 @pytest.mark.parametrize("several_points", [False, True], ids=["one_point", "several_points"])
 @pytest.mark.parametrize("preset", OWN)
-def test_equals_the_transcription(preset, several_points):
+def test_equals_the_transcription(preset, several_points, dtype, tolerance):
     semantic, boundary, features, targets = scene(several_points)
     expected = Algorithm(preset, semantic, boundary, features, targets)
+    semantic, boundary, features = (torch.from_numpy(m).to(dtype).numpy() for m in (semantic, boundary, features))
     # One centroid a target, as in the transcription; for one point a target this is the preset itself.
     changes = {"centroid_of": "target"} if several_points else {}
     result = PseudoMasker(preset, **changes)(semantic, boundary, targets, features)
-    notes = result.diagnostics
+    notes, exact = result.diagnostics, dtype == torch.float64
 
-    inside = ~np.isnan(expected.edges)
-    np.testing.assert_allclose(notes.edges[inside], expected.edges[inside], rtol=1e-6)
-    np.testing.assert_allclose(notes.distances, expected.distances, rtol=1e-6)
-    np.testing.assert_allclose(notes.cost, expected.cost, rtol=1e-6)
+    edges = np.where(np.isnan(expected.edges), np.inf, expected.edges)
+    for found, wanted in zip(
+        (notes.edges, notes.distances, notes.cost), (edges, expected.distances, expected.cost), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, **tolerance[dtype])
     np.testing.assert_array_equal(notes.suppliers, expected.things)
-    np.testing.assert_array_equal(notes.nearest, expected.nearest)
     np.testing.assert_array_equal(notes.demand, expected.demand)
-    np.testing.assert_array_equal(notes.capacities, expected.capacities)
-    potentials = notes.transport.f  # up to a constant
-    np.testing.assert_allclose(potentials - potentials[0], expected.f - expected.f[0], rtol=0, atol=1e-12)
-    assert (result.instance == expected.instance).mean() >= 0.999
-    assert len(np.unique(expected.instance)) >= 5, "every target owns something"
+    np.testing.assert_allclose(notes.capacities, expected.capacities, rtol=0, atol=0 if exact else 2)
+    potentials = notes.transport.f - notes.transport.f[0]  # they are defined up to a constant
+    np.testing.assert_allclose(potentials, expected.f - expected.f[0], rtol=0, atol=1e-12 if exact else 1e-5)
+    for found, wanted in ((notes.nearest, expected.nearest), (result.instance, expected.instance)):
+        assert (found == wanted).mean() >= (1 if exact else 0.999)
+    assert len(np.unique(expected.instance)) == 6, "every target owns something, and nobody owns the void"
