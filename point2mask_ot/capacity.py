@@ -153,12 +153,15 @@ def _nearest_centroid(regions: Partition, targets: PointTargets, rounds: int, *,
         order = np.argsort(unit, kind="stable")  # so that ties still go to the first target
         points, unit, owner = points[order], np.arange(len(points)), unit[order]
     labels = regions(points, unit)
-    for _ in range(rounds):
+    for remaining in reversed(range(rounds)):
         points, unit = _move_to_centroids(labels, points, unit, targets.is_thing[owner])
-        moved = regions(points, unit)
-        # One centroid may sit in one component of a target whose points covered several.
-        labels = torch.where(moved >= 0, moved, labels)
-    return torch.from_numpy(np.append(owner, -1)).to(labels.device)[labels]  # -1 picks the last entry
+        if remaining:
+            moved = regions(points, unit)
+            labels = torch.where(moved >= 0, moved, labels)
+    counted = regions(points, owner[unit])
+    # One centroid may sit in one component of a target whose points covered several: the rest stays its own.
+    before = torch.from_numpy(np.append(owner, -1)).to(labels.device)[labels]  # -1 picks the last entry
+    return torch.where(counted >= 0, counted, before)
 
 
 def _count(labels: torch.Tensor, demand: torch.Tensor, count: int) -> torch.Tensor:
