@@ -113,14 +113,16 @@ def draw_points(scene: Scene, count: int, seed: int) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def learn(scene: Scene, labels: Tensor, lab_weight: float, tree_weight: float, seed: int) -> np.ndarray:
+def learn(
+    scene: Scene, labels: Tensor, lab_weight: float, tree_weight: float, seed: int, steps: int = STEPS
+) -> np.ndarray:
     """Fit the network to the points; the (H, W) classes it ends with."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = _network(scene.classes)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     image, labels = scene.image[None], labels[None]
-    for step in range(STEPS):
+    for step in range(steps):
         ramp = min(1.0, max(0, step - FIRST_STEP) / RAMP)
         loss = p2m.semantic_loss(
             network(4 * image - 2),
@@ -178,7 +180,7 @@ def strip(scene: Scene, labels: Tensor, predictions: dict[str, np.ndarray], scor
 
 def _panel(photograph: np.ndarray, classes: np.ndarray | None, points: np.ndarray | None, zoom: int) -> Image.Image:
     if classes is not None:
-        shown = np.where(classes == VOID, -1, classes)
+        shown = np.where(classes == VOID, -1, classes.astype(int))
         photograph = color.label2rgb(shown, photograph, colors=_COLORS, alpha=0.65, bg_label=-1, saturation=0.4)
     pixels = (255 * photograph).astype(np.uint8)
     panel = Image.fromarray(pixels).resize((zoom * pixels.shape[1], zoom * pixels.shape[0]), Image.Resampling.NEAREST)
@@ -201,6 +203,7 @@ def main() -> None:
     """Learn from each draw of points with each sum of losses; print the mIoU, draw the first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the optimiser")
     parser.add_argument("--points", type=int, default=10, help="points a class")
     parser.add_argument("--voc", type=Path, help="folder in the layout of Pascal VOC 2012, instead of the coffee")
     parser.add_argument("--limit", type=int, default=10, help="photographs of --voc")
@@ -213,7 +216,7 @@ def main() -> None:
     for scene in voc_scenes(options.voc, options.limit) if options.voc else [coffee()]:
         for seed in range(options.seeds):
             labels = draw_points(scene, options.points, seed)
-            predictions = {name: learn(scene, labels, *weights, seed) for name, weights in TERMS.items()}
+            predictions = {name: learn(scene, labels, *weights, seed, options.steps) for name, weights in TERMS.items()}
             latest = {name: mean_iou(p, scene.truth, scene.classes) for name, p in predictions.items()}
             if not any(scores.values()):
                 strip(scene, labels, predictions, latest).save(options.out)

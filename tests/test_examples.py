@@ -1,0 +1,38 @@
+"""The examples and benchmarks run, in their shortest form, as a person would start them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from point2mask_ot import read_picture
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str) -> str:
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_learn_from_points(tmp_path):
+    printed = run("examples/learn_from_points.py", "--steps", "2", "--out", str(tmp_path / "strip.png"))
+    assert "+ LAB + tree" in printed
+    assert read_picture(tmp_path / "strip.png").std() > 10
+
+
+@pytest.mark.parametrize("name", ["geodesic", "transport", "losses", "tree", "pipeline", "quality", "readme"])
+def test_benchmarks_start(name):
+    assert "usage" in run(f"benchmarks/{name}.py", "--help")
+
+
+@pytest.mark.shared
+def test_quality_on_a_few_groups(shared_data, tmp_path):
+    out = tmp_path / "quality.json"
+    words = ["--data", str(shared_data), "--limit", "2", "--seeds", "2", "--workers", "1", "--json", str(out)]
+    assert "best, given the true capacities" in run("benchmarks/quality.py", *words)
+    assert out.is_file()
