@@ -106,6 +106,31 @@ def test_minimum_cost_is_the_nearest_partition():
     np.testing.assert_array_equal(result.instance[demand], result.diagnostics.nearest[demand])
 
 
+@pytest.mark.parametrize("stride", [1, 8])
+def test_a_rule_of_ones_own_can_be_the_centroid_rule(stride):
+    """Each point to the centroid of its own cell, then one count for all points of a target, on a coarse grid too."""
+
+    def by_cell(partition, targets, demand):
+        points, owner = targets.points_yx, targets.target
+        cells = np.where(demand, partition(points, np.arange(len(points))), -1)
+        centres = np.floor(ndimage.center_of_mass(cells >= 0, cells, range(len(points))) + np.array(0.5)).astype(int)
+        moves = (cells[tuple(centres.T)] == np.arange(len(points))) & (cells[tuple(points.T)] == np.arange(len(points)))
+        labels = partition(np.where(moves[:, None], centres, points), owner)
+        return np.bincount(labels[demand], minlength=targets.num_targets).astype(float)
+
+    _, semantic, boundary, targets = scene()
+    several = PointTargets(
+        [(10, 8), (25, 24), (12, 28), (24, 44), (35, 12), (40, 48), (2, 2)],
+        [0, 0, 1, 1, 2, 2, 3],
+        targets.category,
+        targets.is_thing,
+    )
+    settings = {"stride": stride, "point_radius": 1, "step_cost": 1e-3}
+    built_in = PseudoMasker("paper", **settings)(semantic, boundary, several)
+    own = PseudoMasker("paper", **settings, capacity=by_cell)(semantic, boundary, several)
+    assert built_in.diagnostics.capacities.tolist() == own.diagnostics.capacities.tolist()
+
+
 def test_released_code_first_phase_counts_all_pixels():
     truth, semantic, boundary, targets = scene()
     masker = PseudoMasker("official", stride=4, capacity="nearest", assign="cost", demand="all")
