@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import point2mask_ot as p2m
+from point2mask_ot.losses import srgb_to_lab
 from point2mask_ot.losses.color import DEFAULT_KERNELS
 
 OURS = ("partial", "lab", "tree", "semantic", "boundary", "manifold")
@@ -35,7 +36,7 @@ PEER_OF = {PEER: "lab"}
 
 def unfolded_lab_loss(logits: Tensor, image: Tensor) -> Tensor:
     """The LAB loss as the literature's code writes it, less its border: K x K-fold copies of all class maps."""
-    p, lab = logits.softmax(1), p2m.srgb_to_lab(image)
+    p, lab = logits.softmax(1), srgb_to_lab(image)
     loss = logits.new_zeros(())
     for kernel, dilation, weight in DEFAULT_KERNELS:
         near = partial(_unfold, kernel=kernel, dilation=dilation)
