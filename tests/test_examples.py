@@ -30,6 +30,11 @@ def test_benchmarks_start(name):
     assert "usage" in run(f"benchmarks/{name}.py", "--help")
 
 
+def test_losses_benchmark_agrees_with_its_peer():
+    # --quick first checks that the unfolded LAB loss gives the same value as ours.
+    assert "lab, unfolded" in run("benchmarks/losses.py", "--quick")
+
+
 @pytest.mark.shared
 def test_quality_on_a_few_groups(shared_data, tmp_path):
     out = tmp_path / "quality.json"
