@@ -102,6 +102,7 @@ class _Stages:
             _refuse_shared_pixels(self.pixels, targets.target)
         self._check_values(maps)
         self.semantic, self.category = self._class_maps(maps.semantic)
+        self.of_a_thing = None if self.category is None else self._of_a_thing(self.category)
         self.edges = self._edges(replace(maps, semantic=self.semantic))
         supplies = targets.is_thing if config.stuff == "exclude" else np.ones(targets.num_targets, bool)
         self.chosen = np.flatnonzero(supplies)
@@ -165,9 +166,9 @@ class _Stages:
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""
-        if self.category is None or self.config.stuff == "supply" or self.config.demand == "all":
+        if self.of_a_thing is None or self.config.stuff == "supply" or self.config.demand == "all":
             return nearest >= 0
-        return (nearest >= 0) & self._of_a_thing(self.category)
+        return (nearest >= 0) & self.of_a_thing
 
     def _of_a_thing(self, category: torch.Tensor) -> torch.Tensor:
         things = np.unique(self.targets.category[self.targets.is_thing])
@@ -251,9 +252,7 @@ class _Stages:
             return demand
         # An estimate of the user's own may send a supplier where no path leads.
         able = demand & torch.isfinite(cost.gather(0, owner.clamp(min=0)[None])[0])
-        if self.category is None or self.config.stuff == "supply":
-            return able
-        return able & self._of_a_thing(self.category)
+        return able if self.of_a_thing is None or self.config.stuff == "supply" else able & self.of_a_thing
 
     def share(self, owner: torch.Tensor, cost: torch.Tensor, transport: TransportResult | None) -> torch.Tensor:
         """(H, W) float32 share of each pixel that the plan gives to its owner; 1 where the plan is not entropic."""
@@ -272,13 +271,12 @@ class _Stages:
         outside = owner < 0
         instance = torch.from_numpy(np.append(self.chosen, -1)).to(device)[owner]  # -1 picks the last entry
         category = torch.from_numpy(np.append(targets.category, 0)).to(device)[instance]
-        if self.semantic is None or self.category is None:
+        if self.semantic is None or self.category is None or self.of_a_thing is None:
             return instance, category, outside, share
-        most_likely = self.category
-        probability = self.semantic.gather(0, most_likely[None])[0]
-        category = torch.where(outside, most_likely, category)
+        probability = self.semantic.gather(0, self.category[None])[0]
+        category = torch.where(outside, self.category, category)
         # A pixel of a thing's class that nobody owns lies beyond a wall: void, like undecided stuff.
-        void = outside & ((probability < self.config.min_probability) | self._of_a_thing(most_likely))
+        void = outside & ((probability < self.config.min_probability) | self.of_a_thing)
         confidence = torch.where(outside, probability.to(torch.float32).clamp(0, 1), share)
         if self.config.stuff == "exclude":
             for k in np.flatnonzero(~targets.is_thing)[::-1].tolist():  # the first target of a category prevails

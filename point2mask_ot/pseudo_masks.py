@@ -125,10 +125,9 @@ def _check_sizes(
     pairs = []
     for size in sizes:
         height, width = (check_integer("PseudoMasker", "sizes", side, minimum=1) for side in size)
-        pairs.append((height, width))
-    for height, width in pairs:
         if height > full[0] or width > full[1]:
             fail("PseudoMasker", "sizes", f"{height}x{width}", f"within the maps' {full[0]}x{full[1]}")
+        pairs.append((height, width))
     return pairs
 
 
