@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ArgumentError(ValueError):
@@ -45,6 +48,30 @@ def fail(function: str, argument: str, got: object, expected: str) -> NoReturn:
 def fail_type(function: str, argument: str, got: object, expected: str) -> NoReturn:
     """Raise :class:`ArgumentTypeError`; ``got`` is the offending value, shown by its type."""
     raise ArgumentTypeError(function, argument, f"{type(got).__name__} ({got!r:.80})", expected)
+
+
+def require_all(
+    function: str, argument: str, condition: torch.Tensor, got: str | Callable[[], str], expected: str
+) -> None:
+    """Refuse values unless every entry of ``condition`` is True, without making a device wait.
+
+    On the CPU an :class:`ArgumentError`. Elsewhere, and in a compiled graph, nothing looks at the values: the work is
+    queued with an assertion that the device makes, as PyTorch's own index checks are. If it fails, CUDA reports a
+    device-side assert at the next call that waits, and the process can do no more work there.
+
+    Args:
+        function: public function named in the message.
+        argument: its argument.
+        condition: bool tensor of any shape.
+        got: what the argument held instead, or a function that says so, called on the CPU only.
+        expected: what it should hold.
+    """
+    import torch
+
+    if condition.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async(condition.all(), f"{function}: argument '{argument}': expected {expected}")
+    elif not bool(condition.all()):
+        fail(function, argument, got() if callable(got) else got, expected)
 
 
 def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, _jit
 from point2mask_ot._threads import run_parallel
 from point2mask_ot.arrays import as_optional_tensors, as_tensors
-from point2mask_ot.checks import check_integer, check_number
+from point2mask_ot.checks import check_integer, check_number, require_all
 
 
 class TestArrays:
@@ -57,6 +57,19 @@ class TestChecks:
     def test_not_such_integers(self, value):
         with pytest.raises(ArgumentError):
             check_integer("f", "x", value, minimum=1)
+
+    def test_required_values_are_named_on_the_cpu_and_asserted_elsewhere(self):
+        def f(x):
+            require_all("f", "x", x >= 0, lambda: f"{x.min():g}", "values >= 0")
+            return 2 * x
+
+        with pytest.raises(ArgumentError, match=r"f: argument 'x': got -1; expected values >= 0"):
+            f(torch.tensor([1.0, -1.0]))
+        assert f(torch.ones(3, device="meta")).shape == (3,), "nothing looks at the values"
+        compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+        assert compiled(torch.ones(3)).tolist() == [2, 2, 2]
+        with pytest.raises(RuntimeError, match="'x': expected values >= 0"):
+            compiled(-torch.ones(3))
 
 
 class TestThreads:
