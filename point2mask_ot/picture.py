@@ -64,11 +64,16 @@ def label_picture(
             "label_picture", "config", "assign='likelihood' (preset 'official')", "assign='cost': colours name no class"
         )
     settings = settings.changed(stuff="supply", step_cost=settings.step_cost or STEP_COST)
-    lab = smooth_lab(image, sigma)
     boundary = lab_gradient(image, sigma) if edge_map is None else edge_map
+    terms = picture_terms(image, boundary, beta=settings.beta, sigma=sigma, color_weight=color_weight)
+    return PseudoMasker(settings)(None, None, targets, terms=terms)
+
+
+def picture_terms(image: Array, boundary: Array, *, beta: float, sigma: float, color_weight: float) -> list[MapTerm]:
+    """What edges cost by the picture's colours and a boundary map of its size."""
+    lab = smooth_lab(image, sigma)
     if getattr(boundary, "shape", None) != (1, *lab.shape[1:]):
         got = f"shape {tuple(boundary.shape)}" if hasattr(boundary, "shape") else type(boundary).__name__
         fail("label_picture", "edge_map", got, f"{(1, *lab.shape[1:])}, as the picture")
     # As a term of kind "max" the boundary keeps its thin ridges on a coarse grid.
-    terms = [MapTerm(lab, color_weight), MapTerm(boundary, settings.beta, "max")]
-    return PseudoMasker(settings)(None, None, targets, terms=terms)
+    return [MapTerm(lab, color_weight), MapTerm(boundary, beta, "max")]

@@ -7,9 +7,11 @@ import math
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -195,21 +197,20 @@ def make_folder(path: str | os.PathLike[str], *, function: str, argument: str) -
     return origin.path
 
 
-def atomic_write(
+@contextmanager
+def atomic_file(
     path: str | os.PathLike[str],
-    data: bytes,
     *,
-    function: str = "atomic_write",
+    function: str = "atomic_file",
     argument: str = "path",
-) -> None:
-    """Write a file that appears whole or not at all, whatever interrupts the writing.
+) -> Iterator[BinaryIO]:
+    """Open a new file that appears under its name, whole, when the block ends, and not at all if it fails.
 
     The bytes go to a hidden temporary file in the same folder, are flushed to the disk, and take the final name
     in one step. A process that is killed in between may leave the temporary file (``.NAME.*.tmp``) behind.
 
     Args:
         path: the file; an existing one is replaced. Its folder must exist.
-        data: its content.
         function: public function named in the error.
         argument: its argument.
 
@@ -222,7 +223,7 @@ def atomic_write(
     try:
         try:
             with open(temporary, "xb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
@@ -232,6 +233,28 @@ def atomic_write(
         _sync_folder(target.parent)
     except OSError as error:
         origin.fail(_reason(error), "a file that can be written", error)
+
+
+def atomic_write(
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    function: str = "atomic_write",
+    argument: str = "path",
+) -> None:
+    """Write a file that appears whole or not at all, whatever interrupts the writing: see :func:`atomic_file`.
+
+    Args:
+        path: the file; an existing one is replaced. Its folder must exist.
+        data: its content.
+        function: public function named in the error.
+        argument: its argument.
+
+    Raises:
+        FileError: the disk is full, the folder is missing or read-only; the old file is then untouched.
+    """
+    with atomic_file(path, function=function, argument=argument) as file:
+        file.write(data)
 
 
 def _sync_folder(folder: Path) -> None:

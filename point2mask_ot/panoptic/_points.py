@@ -39,7 +39,7 @@ class LabelledPoints:
 
 
 @dataclass(frozen=True)
-class _Click:
+class Click:
     """One point as it stands in the file; ``where`` is its line or position."""
 
     where: str
@@ -91,17 +91,29 @@ def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None =
     categories, clicks = _from_json(origin) if is_json else _from_csv(origin)
     if not clicks:
         origin.fail("no points", "at least one point")
+    ordered = in_channel_order(categories)
+    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered)
+
+
+def in_channel_order(categories: Sequence[Category]) -> tuple[Category, ...]:
+    """All things, then all stuff."""
     channels = category_channels(categories)
-    ordered = tuple(sorted(categories, key=lambda category: channels[category.id]))
-    points_yx = np.array([_coordinates(origin, click, shape) for click in clicks])
+    return tuple(sorted(categories, key=lambda category: channels[category.id]))
+
+
+def clicked_targets(
+    origin: Origin, clicks: Sequence[Click], categories: Sequence[Category], shape: tuple[int, int] | None = None
+) -> PointTargets:
+    """The targets of one picture's clicks; their category is an index into ``categories``."""
+    points_yx = np.array([_coordinates(origin, click, shape) for click in clicks]).reshape(-1, 2)
     if (points_yx == np.rint(points_yx)).all():
         points_yx = points_yx.astype(np.int64)
-    target, channel = _targets(origin, clicks, ordered)
-    is_thing = np.array([ordered[c].is_thing for c in channel])
-    return LabelledPoints(PointTargets(points_yx, np.array(target), np.array(channel), is_thing), ordered)
+    target, channel = _targets(origin, clicks, categories)
+    is_thing = [categories[c].is_thing for c in channel]
+    return PointTargets(points_yx, np.array(target, np.int64), np.array(channel, np.int64), np.array(is_thing, bool))
 
 
-def _targets(origin: Origin, clicks: Sequence[_Click], categories: Sequence[Category]) -> tuple[list[int], list[int]]:
+def _targets(origin: Origin, clicks: Sequence[Click], categories: Sequence[Category]) -> tuple[list[int], list[int]]:
     """The target of each click, and the category of each target as an index."""
     number: dict[Any, int] = {}
     target_channel: list[int] = []
@@ -121,7 +133,7 @@ def _targets(origin: Origin, clicks: Sequence[_Click], categories: Sequence[Cate
     return targets, target_channel
 
 
-def _coordinates(origin: Origin, click: _Click, shape: tuple[int, int] | None) -> tuple[float, float]:
+def _coordinates(origin: Origin, click: Click, shape: tuple[int, int] | None) -> tuple[float, float]:
     """(row, column)."""
     try:
         x, y = float(click.x), float(click.y)
@@ -140,7 +152,7 @@ def _inside(row: float, column: float, shape: tuple[int, int]) -> bool:
     return -0.5 <= row < shape[0] - 0.5 and -0.5 <= column < shape[1] - 0.5
 
 
-def _channel(origin: Origin, click: _Click, categories: Sequence[Category]) -> int:
+def _channel(origin: Origin, click: Click, categories: Sequence[Category]) -> int:
     for channel, category in enumerate(categories):
         if click.category == (category.id if type(click.category) is int else category.name):
             return channel
@@ -149,12 +161,18 @@ def _channel(origin: Origin, click: _Click, categories: Sequence[Category]) -> i
     origin.fail(f"{click.where}: category {click.category!r:.80}", f"one of {known}{hint}")
 
 
-def _from_json(origin: Origin) -> tuple[list[Category], list[_Click]]:
+def _from_json(origin: Origin) -> tuple[list[Category], list[Click]]:
     document = read_json(origin.path, max_bytes=_MAX_BYTES, function=_READ, argument="path")
+    categories = json_categories(origin, origin.field(document, "categories", list, "the file"))
+    return categories, json_clicks(origin, origin.field(document, "points", list, "the file"))
+
+
+def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
+    """The list ``categories`` of a point file."""
     categories: list[Category] = []
-    for index, entry in enumerate(origin.field(document, "categories", list, "the file")):
+    for index, entry in enumerate(entries):
         where = f"categories[{index}]"
-        _only(origin, entry, ("id", "name", "isthing"), where)
+        only(origin, entry, ("id", "name", "isthing"), where)
         name = origin.field(entry, "name", str, where)
         number = origin.field({"id": index + 1, **entry}, "id", int, where)
         if number < 0 or any(number == other.id or name == other.name for other in categories):
@@ -162,47 +180,59 @@ def _from_json(origin: Origin) -> tuple[list[Category], list[_Click]]:
         categories.append(Category(number, name, origin.flag(entry, "isthing", where)))
     if not categories:
         origin.fail("no categories", "at least one category")
+    return categories
+
+
+def json_clicks(origin: Origin, entries: Iterable[Any], of: str = "") -> list[Click]:
+    """A list ``points`` of a point file; ``of`` says in errors whose it is."""
     clicks = []
-    for index, entry in enumerate(origin.field(document, "points", list, "the file")):
-        where = f"points[{index}]"
-        _only(origin, entry, ("x", "y", "category", "target"), where)
+    for index, entry in enumerate(entries):
+        where = f"{of}points[{index}]"
+        only(origin, entry, ("x", "y", "category", "target"), where)
         for key in ("x", "y"):
             origin.field(entry, key, (int, float), where)
         origin.field(entry, "category", (str, int), where)
         if entry.get("target") is not None:
             origin.field(entry, "target", (int, str), where)
-        clicks.append(_Click(where, **entry))
-    return categories, clicks
+        clicks.append(Click(where, **entry))
+    return clicks
 
 
-def _only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
+def only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
     """Refuse fields that would be ignored; they are probably misspelt."""
     for key in entry if isinstance(entry, dict) else ():
         if key not in known:
             origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{suggestion(key, known)}")
 
 
-def _from_csv(origin: Origin) -> tuple[list[Category], list[_Click]]:
+def _from_csv(origin: Origin) -> tuple[list[Category], list[Click]]:
+    try:
+        text = read_bytes(origin, _MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        origin.fail(error, "CSV in UTF-8", error)
     categories: dict[str, Category] = {}
-    clicks = []
-    for where, row in _csv_rows(origin):
-        name = row["category"]
-        if not name:
-            origin.fail(f"{where}: no category", "a category's name")
-        thing = _csv_flag(origin, where, name, row.get("isthing"))
-        category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
-        if category.is_thing != thing:
-            origin.fail(f"{where}: category {name!r} as thing and as stuff", "one or the other")
-        clicks.append(_Click(where, row["x"], row["y"], name, row.get("target") or None))
+    lines = io.StringIO(text, newline="")
+    clicks = [csv_click(origin, where, row, categories) for where, row in csv_rows(origin, lines, _COLUMNS)]
     return list(categories.values()), clicks
 
 
-def _csv_rows(origin: Origin) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows below the header, stripped, with the line each one ends on."""
+def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[str, Category]) -> Click:
+    """The point in a row; a category that is new joins ``categories``."""
+    name = row["category"]
+    if not name:
+        origin.fail(f"{where}: no category", "a category's name")
+    thing = _csv_flag(origin, where, name, row.get("isthing"))
+    category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
+    if category.is_thing != thing:
+        origin.fail(f"{where}: category {name!r} as thing and as stuff", "one or the other")
+    return Click(where, row["x"], row["y"], name, row.get("target") or None)
+
+
+def csv_rows(origin: Origin, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows below the header, stripped, with the line each one ends on; the last two columns may be absent."""
     header: list[str] | None = None
+    reader = csv.reader(lines, strict=True)
     try:
-        text = read_bytes(origin, _MAX_BYTES).decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             where = f"line {reader.line_num}"
@@ -210,7 +240,7 @@ def _csv_rows(origin: Origin) -> Iterator[tuple[str, dict[str, str]]]:
                 continue
             if header is None:
                 header = cells
-                _check_header(origin, where, header)
+                _check_header(origin, where, header, columns)
             elif len(cells) != len(header):
                 origin.fail(f"{where}: {len(cells)} values", f"{len(header)} values, as in the header")
             else:
@@ -219,15 +249,16 @@ def _csv_rows(origin: Origin) -> Iterator[tuple[str, dict[str, str]]]:
         origin.fail(error, "CSV in UTF-8", error)
 
 
-def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
+def _check_header(origin: Origin, where: str, header: Sequence[str], columns: Sequence[str]) -> None:
     for column in header:
-        if column not in _COLUMNS:
-            known = f"columns out of {', '.join(_COLUMNS)}{suggestion(column, _COLUMNS)}"
+        if column not in columns:
+            known = f"columns out of {', '.join(columns)}{suggestion(column, columns)}"
             origin.fail(f"{where}: column {column!r:.80}", known)
-    absent = [column for column in ("x", "y", "category") if column not in header]
+    required = columns[:-2]
+    absent = [column for column in required if column not in header]
     if absent or len(set(header)) < len(header):
         problem = f"no column {absent[0]!r}" if absent else "a column twice"
-        origin.fail(f"{where}: {problem}", "the columns x, y, category, each once")
+        origin.fail(f"{where}: {problem}", f"the columns {', '.join(required)}, each once")
 
 
 def _csv_flag(origin: Origin, where: str, name: str, text: str | None) -> bool:

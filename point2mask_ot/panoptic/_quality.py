@@ -122,13 +122,19 @@ def panoptic_quality(
     order = np.array(sorted(by_id))
     counts = np.zeros((4, len(order)))
     for prediction, truth in _pairs(predictions, truths, by_id):
-        counts += _count(prediction, truth, order)
+        counts += segment_counts(prediction, truth, order)
+    return quality_of_counts(counts, by_id)
+
+
+def quality_of_counts(counts: np.ndarray, categories: Mapping[int, Category]) -> PanopticQuality:
+    """Panoptic quality from the sum of :func:`segment_counts` over images; the columns are the sorted ids."""
+    order = np.array(sorted(categories))
     per_class = {
         category_id: ClassQuality(int(tp), int(fp), int(fn), float(iou))
         for category_id, (tp, fp, fn, iou) in zip(order.tolist(), counts.T, strict=True)
     }
-    things = {i: quality for i, quality in per_class.items() if by_id[i].is_thing}
-    stuff = {i: quality for i, quality in per_class.items() if not by_id[i].is_thing}
+    things = {i: quality for i, quality in per_class.items() if categories[i].is_thing}
+    stuff = {i: quality for i, quality in per_class.items() if not categories[i].is_thing}
     return PanopticQuality(_mean(per_class), _mean(things), _mean(stuff), per_class)
 
 
@@ -159,7 +165,7 @@ def _mean(per_class: Mapping[int, ClassQuality]) -> MeanQuality:
     )
 
 
-def _count(prediction: PanopticImage, truth: PanopticImage, categories: np.ndarray) -> np.ndarray:
+def segment_counts(prediction: PanopticImage, truth: PanopticImage, categories: np.ndarray) -> np.ndarray:
     """(4, C): tp, fp, fn and the sum of IoU of one image for each of the sorted category ids."""
     true_ids, true_class = _table(truth, categories)
     predicted_ids, predicted_class = _table(prediction, categories)
