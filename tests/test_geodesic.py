@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from point2mask_ot import PointTargets, geodesic_distances
+from point2mask_ot import PointTargets, geodesic_distances, nearest_partition
 from point2mask_ot.checks import ArgumentError, ArgumentTypeError
 
 SHAPES = [(1, 1), (1, 23), (19, 1), (2, 3), (8, 8), (9, 17), (33, 47)]
@@ -158,6 +158,22 @@ def test_batch_equals_loop(height_width, rng):
         assert [len(result) for result in results] == [3, 0, 2]
 
 
+@pytest.mark.parametrize("family", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_list_of_different_sizes_equals_loop(family, rng):
+    sizes, points = [(6, 9), (1, 1), (17, 4)], [[(0, 0), (5, 8), (2, 2)], PointTargets([(0, 0)]), []]
+    edges = [family(close_border(walls(rng, *size).astype(np.float32))) for size in sizes]
+    target = [[1, 0, 1], None, None]
+    for backend in BACKENDS:
+        maps = geodesic_distances(edges, points, target, backend=backend)
+        parts = nearest_partition(edges, points, target, backend=backend)
+        for result, part, *item in zip(maps, parts, edges, points, target, strict=True):
+            assert same_bits(result, geodesic_distances(*item, backend=backend))
+            alone = nearest_partition(*item, backend=backend)
+            assert same_bits(part.labels, alone.labels)
+            assert same_bits(part.distance, alone.distance)
+    assert geodesic_distances([], []) == nearest_partition([], []) == []
+
+
 def test_batch_of_point_targets_and_tensors(rng):
     edges = torch.from_numpy(np.stack([close_border(noise(rng, 6, 9).astype(np.float32))] * 2))
     targets = [PointTargets([(0, 1), (5, 5)], [0, 0]), PointTargets([(3, 3)])]
@@ -236,7 +252,7 @@ REFUSALS = [
     ((np.ones((4, 5, 9), np.int32), [(0, 0)]), {}, "edges", "floating"),
     ((np.ones((4, 5, 9), np.complex64), [(0, 0)]), {}, "edges", "floating"),
     ((np.ones((4, 5, 9), bool), [(0, 0)]), {}, "edges", "floating"),
-    ((EDGES.tolist(), [(0, 0)]), {}, "edges", "NumPy array or a torch tensor"),
+    ((EDGES.tolist(), [(0, 0)]), {}, "edges[0]", "NumPy array or a torch tensor"),
     ((EDGES, [(0, 0, 0)]), {}, "points_yx", r"\(1, 3\).*\(N, 2\)"),
     ((EDGES, [0, 0]), {}, "points_yx", r"\(N, 2\)"),
     ((EDGES, [(0, 0), (1,)]), {}, "points_yx", "regular shape"),
@@ -261,6 +277,11 @@ REFUSALS = [
     ((np.stack([EDGES] * 2), [[(0, 0)]]), {}, "points_yx", "1 items.*2 images"),
     ((np.stack([EDGES] * 2), PointTargets([(0, 0)])), {}, "points_yx", "2 images"),
     ((np.stack([EDGES] * 2), [[(0, 0)]] * 2, [[0]]), {}, "target", "2 images"),
+    (([EDGES, EDGES], [[(0, 0)]]), {}, "points_yx", "1 items.*2 images"),
+    (([EDGES, EDGES[0]], [[], []]), {}, "edges[1]", r"\(5, 9\).*\(4, H, W\)"),
+    (([EDGES, EDGES.astype(int)], [[], []]), {}, "edges[1]", "floating"),
+    (([EDGES, EDGES.astype(float)], [[], []]), {}, "edges", "one precision"),
+    (([EDGES, torch.from_numpy(EDGES)], [[], []]), {}, "edges[0]", "no mixing"),
 ]
 
 

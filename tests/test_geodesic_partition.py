@@ -168,6 +168,6 @@ def test_compiles_in_one_graph(points, target, backend, rng):
 
 def test_operators_pass_torch_checks(rng):
     edges = torch.from_numpy(close_border(noise(rng, 5, 6)))
-    arguments = (edges, torch.tensor(POINTS[:1]), torch.tensor([0]), 1, "auto")
+    arguments = ([edges], [torch.tensor(POINTS[:1])], [torch.tensor([0])], [1], "auto")
     for operator in (torch.ops.point2mask.geodesic_distances, torch.ops.point2mask.nearest_partition):
         torch.library.opcheck(operator.default, arguments)

@@ -89,7 +89,8 @@ def test_transport(method, reg, backend, layout, uniform):
 @layouts
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_geodesic_searches(backend, layout, uniform):
-    arguments = (*edges_and_points(uniform, layout), 2, backend)
+    edges, points, target = edges_and_points(uniform, layout)
+    arguments = ([edges, layout(edges[..., 1:])], [points, points[:0]], [target, target[:0]], [2, 0], backend)
     opcheck(OPERATORS.geodesic_distances.default, arguments)
     opcheck(OPERATORS.nearest_partition.default, arguments)
 

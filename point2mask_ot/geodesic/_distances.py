@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 
-from ..arrays import Array, as_tensors, check_floating, compute_dtype
+from ..arrays import Array, Restore, as_tensors, check_floating, compute_dtype
 from ..checks import fail
 from ..points import check_on_host, host_array, integers
 from ..types import PointTargets
@@ -23,9 +23,17 @@ class Partition(NamedTuple):
     """(H, W) its geodesic cost, +inf where no target can be reached."""
 
 
+@overload
 def geodesic_distances(
-    edges: Array, points_yx: Any, target: Any = None, *, backend: str = "auto"
-) -> Array | list[Array]:
+    edges: Array, points_yx: Any, target: Any = ..., *, backend: str = ...
+) -> Array | list[Array]: ...
+@overload
+def geodesic_distances(
+    edges: Sequence[Array], points_yx: Any, target: Any = ..., *, backend: str = ...
+) -> list[Array]: ...
+
+
+def geodesic_distances(edges: Any, points_yx: Any, target: Any = None, *, backend: str = "auto") -> Any:
     """Cost of the cheapest path from each target's points to every pixel, exact on the 8-connected graph (Eq. 3).
 
     The result equals Dijkstra's algorithm in the dtype of the edges, to the bit, on every backend. It carries no
@@ -34,18 +42,20 @@ def geodesic_distances(
     Args:
         edges: (4, H, W) non-negative costs towards the right, lower-left, lower and lower-right neighbour, as
             :func:`point2mask_ot.edge_costs` makes them; +inf is a wall. Entries for pairs that leave the image are
-            ignored. A batch is (B, 4, H, W). float64 stays float64, half precision is computed in float32.
+            ignored. A batch is (B, 4, H, W); images of different sizes are a list of (4, H, W). float64 stays float64,
+            half precision is computed in float32.
         points_yx: (N, 2) row and column of the points, in pixels: integers, or floats, which mean the pixel whose
             centre is nearest. A list, a NumPy array or a CPU tensor, whatever ``edges`` is; or a
-            :class:`point2mask_ot.PointTargets`, which brings its own targets. N may be zero. A batch takes B of them.
-        target: (N,) integers 0..K-1, the target of each point. Default: one target per point. A batch takes B of
-            them.
+            :class:`point2mask_ot.PointTargets`, which brings its own targets. N may be zero. For a batch or a list of
+            edges, a list with the points of each image.
+        target: (N,) integers 0..K-1, the target of each point. Default: one target per point. For a batch or a list
+            of edges, a list with an entry for each image.
         backend: ``"numba"`` (CPU, float32 on vectorised tiles), ``"heap"`` (CPU, plain Dijkstra), ``"torch"`` (any
             device), or ``"auto"``: numba on the CPU, else torch.
 
     Returns:
-        (K, H, W), the minimum over the points of each target; +inf where none of them can reach. For a batch a list of
-        B such arrays, since K may differ.
+        (K, H, W), the minimum over the points of each target; +inf where none of them can reach. For a batch or a list
+        of B images a list of B such arrays, since K may differ.
 
     Raises:
         ArgumentError: edges without 4 channels, NaN or negative; points outside the image; a target without a point;
@@ -57,19 +67,23 @@ def geodesic_distances(
         >>> edges = np.ones((4, 2, 3), np.float32)
         >>> geodesic_distances(edges, [(0, 0)])[0].tolist()
         [[0.0, 1.0, 2.0], [1.0, 1.0, 2.0]]
+        >>> [maps.shape for maps in geodesic_distances([edges, edges[:, :, :1]], [[(0, 0)], [(0, 0), (1, 0)]])]
+        [(1, 2, 3), (2, 2, 1)]
     """
-    function = "geodesic_distances"
-    maps, restore = as_edges(function, edges)
-    if maps.ndim == 3:
-        return restore(distances_operator(maps, *_as_points(function, points_yx, target), backend))
-    items = _batch(function, len(maps), points_yx, target)
-    return [
-        restore(distances_operator(image, *_as_points(function, *item), backend))
-        for image, item in zip(maps, items, strict=True)
-    ]
+    call = _as_call("geodesic_distances", edges, points_yx, target)
+    results = [call.restore(maps) for maps in distances_operator(*call.operands, backend)] if call.images else []
+    return results[0] if call.is_single else results
 
 
-def nearest_partition(edges: Array, points_yx: Any, target: Any = None, *, backend: str = "auto") -> Partition:
+@overload
+def nearest_partition(edges: Array, points_yx: Any, target: Any = ..., *, backend: str = ...) -> Partition: ...
+@overload
+def nearest_partition(
+    edges: Sequence[Array], points_yx: Any, target: Any = ..., *, backend: str = ...
+) -> list[Partition]: ...
+
+
+def nearest_partition(edges: Any, points_yx: Any, target: Any = None, *, backend: str = "auto") -> Any:
     """Nearest target and its cost for every pixel, in one search from all points at once.
 
     Equal to the argmin and the minimum over the maps of :func:`geodesic_distances`, with one reservation: where two
@@ -77,13 +91,14 @@ def nearest_partition(edges: Array, points_yx: Any, target: Any = None, *, backe
     smaller.
 
     Args:
-        edges: (4, H, W) or (B, 4, H, W), as for :func:`geodesic_distances`.
+        edges: (4, H, W), (B, 4, H, W) or a list of (4, H, W), as for :func:`geodesic_distances`.
         points_yx: as for :func:`geodesic_distances`.
         target: as for :func:`geodesic_distances`.
         backend: as for :func:`geodesic_distances`.
 
     Returns:
-        ``(labels, distance)``, each (H, W) or (B, H, W): labels are int64 and -1 where the distance is +inf.
+        ``(labels, distance)``, each (H, W) or (B, H, W), or for a list a list of such pairs: labels are int64 and -1
+        where the distance is +inf.
 
     Raises:
         ArgumentError, ArgumentTypeError: as :func:`geodesic_distances`.
@@ -94,25 +109,69 @@ def nearest_partition(edges: Array, points_yx: Any, target: Any = None, *, backe
         >>> labels.tolist(), distance.tolist()
         ([[0, 0, 0, 1, 1]], [[0.0, 1.0, 2.0, 1.0, 0.0]])
     """
-    function = "nearest_partition"
+    call = _as_call("nearest_partition", edges, points_yx, target)
+    labels, distance = partition_operator(*call.operands, backend) if call.images else ([], [])
+    if call.batch is None:
+        pairs = [Partition(*map(call.restore, pair)) for pair in zip(labels, distance, strict=True)]
+        return pairs[0] if call.is_single else pairs
+    none = call.batch.new_empty(0, *call.batch.shape[2:])  # a batch without images has a shape all the same
+    stacked = (
+        torch.cat([none.to(torch.int64), *(names[None] for names in labels)]),
+        torch.cat([none, *(costs[None] for costs in distance)]),
+    )
+    return Partition(*map(call.restore, stacked))
+
+
+class _Call(NamedTuple):
+    """The arguments of a public function, ready for an operator but with their values unchecked."""
+
+    images: list[torch.Tensor]
+    points: list[torch.Tensor]
+    target: list[torch.Tensor]
+    num_targets: list[int]
+    batch: torch.Tensor | None
+    """The images in one tensor, if they came so."""
+    is_single: bool
+    """The image came without a batch axis."""
+    restore: Restore
+
+    @property
+    def operands(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[int]]:
+        return self[:4]
+
+
+def _as_call(function: str, edges: Any, points_yx: Any, target: Any) -> _Call:
+    if isinstance(edges, (list, tuple)):
+        images, restore = _as_ragged(function, edges)
+        return _Call(images, *_batch(function, len(images), points_yx, target), None, False, restore)
     maps, restore = as_edges(function, edges)
-    if maps.ndim == 3:
-        labels, distance = partition_operator(maps, *_as_points(function, points_yx, target), backend)
-        return Partition(restore(labels), restore(distance))
-    shape = (len(maps), *maps.shape[2:])
-    labels, distance = maps.new_empty(shape, dtype=torch.int64), maps.new_empty(shape)
-    for index, item in enumerate(_batch(function, len(maps), points_yx, target)):
-        labels[index], distance[index] = partition_operator(maps[index], *_as_points(function, *item), backend)
-    return Partition(restore(labels), restore(distance))
+    if maps.ndim == 4:
+        return _Call(list(maps), *_batch(function, len(maps), points_yx, target), maps, False, restore)
+    points, ids, count = _as_points(function, points_yx, target)
+    return _Call([maps], [points], [ids], [count], None, True, restore)
 
 
-def as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Any]:
+def as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Restore]:
     """Edges as a tensor that a search can run on, and the way back to their family."""
     (maps,), restore = as_tensors(function, edges=edges)
     if maps.ndim not in (3, 4) or maps.shape[-3] != 4 or 0 in maps.shape[-2:]:
         fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W) or (B, 4, H, W), H and W at least 1")
     check_floating(function, "edges", maps)
     return maps.detach().to(compute_dtype(maps)), restore
+
+
+def _as_ragged(function: str, edges: Sequence[Array]) -> tuple[list[torch.Tensor], Restore]:
+    """Images of different sizes, of one family, dtype and device."""
+    named = {f"edges[{index}]": image for index, image in enumerate(edges)}
+    images, restore = as_tensors(function, **named)
+    for name, image in zip(named, images, strict=True):
+        if image.ndim != 3 or image.shape[0] != 4 or 0 in image.shape:
+            fail(function, name, f"shape {tuple(image.shape)}", "(4, H, W), H and W at least 1")
+        check_floating(function, name, image)
+    dtypes = {compute_dtype(image) for image in images}
+    if len(dtypes) > 1:
+        fail(function, "edges", "float64 beside other dtypes", "one precision for all images")
+    return [image.detach().to(compute_dtype(image)) for image in images], restore
 
 
 def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -139,12 +198,15 @@ def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor
     return points, torch.from_numpy(ids), int(ids.max(initial=-1)) + 1
 
 
-def _batch(function: str, size: int, points_yx: Any, target: Any) -> list[tuple[Any, Any]]:
-    """The points and targets of each image of a batch."""
+def _batch(
+    function: str, size: int, points_yx: Any, target: Any
+) -> tuple[list[torch.Tensor], list[torch.Tensor], list[int]]:
+    """The points, their targets and the number of targets of each image of a batch."""
     if isinstance(points_yx, PointTargets) or not hasattr(points_yx, "__len__") or len(points_yx) != size:
         got = f"{len(points_yx)} items" if hasattr(points_yx, "__len__") else type(points_yx).__name__
         fail(function, "points_yx", got, f"a list with the points of each of the {size} images")
     targets = [None] * size if target is None else target
     if not isinstance(targets, Sequence) or len(targets) != size:
         fail(function, "target", f"{target!r:.80}", f"None or a list with an entry for each of the {size} images")
-    return list(zip(points_yx, targets, strict=True))
+    items = [_as_points(function, *item) for item in zip(points_yx, targets, strict=True)]
+    return [item[0] for item in items], [item[1] for item in items], [item[2] for item in items]

@@ -1,8 +1,13 @@
-"""The searches as PyTorch operators, opaque to ``torch.compile``: what depends on values is checked inside them."""
+"""The searches as operators of torch, opaque to ``torch.compile``: what depends on values is checked inside them.
+
+One call takes the images of a batch or of a list, of any sizes, and gives back a map or maps for each: the CPU's
+kernels take them one by one, the others all at once.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,41 +17,80 @@ from ..points import check_targets, pixel_indices
 
 BACKENDS = ("auto", "numba", "heap", "torch")
 
-_ARGUMENTS = "(Tensor edges, Tensor points_yx, Tensor target, int num_targets, str backend)"
+# Not custom_op: its first call imports torch._dynamo, which takes more than a second.
+_ARGUMENTS = "(Tensor[] edges, Tensor[] points_yx, Tensor[] target, SymInt[] num_targets, str backend)"
+torch.library.define("point2mask::geodesic_distances", f"{_ARGUMENTS} -> Tensor[]")
+torch.library.define("point2mask::nearest_partition", f"{_ARGUMENTS} -> (Tensor[], Tensor[])")
 
 
-@torch.library.custom_op("point2mask::geodesic_distances", mutates_args=(), schema=f"{_ARGUMENTS} -> Tensor")
-def distances_operator(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
-) -> torch.Tensor:
-    """(K, H, W) costs from each target on floating-point edges (4, H, W)."""
+class Image(NamedTuple):
+    """One image of a call, with all its values checked."""
+
+    edges: torch.Tensor
+    """(4, H, W) float32 or float64."""
+    pixels: np.ndarray
+    """(N, 2) int64 rows and columns of the points, on the host."""
+    target: np.ndarray
+    """(N,) int64 target of each point."""
+    num_targets: int
+    """K."""
+
+
+@torch.library.impl("point2mask::geodesic_distances", "CompositeExplicitAutograd")
+def _distances(
+    edges: list[torch.Tensor],
+    points_yx: list[torch.Tensor],
+    target: list[torch.Tensor],
+    num_targets: list[int],
+    backend: str,
+) -> list[torch.Tensor]:
+    """Costs from each target.
+
+    Args:
+        edges: (4, H, W) each, of one floating-point dtype and device.
+        points_yx: (N, 2) each, on the host.
+        target: (N,) int64 each, on the host.
+        num_targets: K of each.
+        backend: one of ``BACKENDS``.
+
+    Returns:
+        (K, H, W) each.
+    """
     function = "geodesic_distances"
-    search = _backend(function, edges, backend)
-    return search.distances(edges, *_checked(function, edges, points_yx, target, num_targets))
+    search = _search(function, edges[0], backend)
+    return search.distances(_checked(function, edges, points_yx, target, num_targets))
 
 
-@distances_operator.register_fake
-def _(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
-) -> torch.Tensor:
-    return edges.new_empty((num_targets, *edges.shape[1:]))
-
-
-@torch.library.custom_op("point2mask::nearest_partition", mutates_args=(), schema=f"{_ARGUMENTS} -> (Tensor, Tensor)")
-def partition_operator(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(H, W) int64 nearest target and (H, W) its cost on floating-point edges (4, H, W)."""
+@torch.library.impl("point2mask::nearest_partition", "CompositeExplicitAutograd")
+def _partition(
+    edges: list[torch.Tensor],
+    points_yx: list[torch.Tensor],
+    target: list[torch.Tensor],
+    num_targets: list[int],
+    backend: str,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """(H, W) int64 nearest target of each image, and (H, W) its cost; arguments as above."""
     function = "nearest_partition"
-    search = _backend(function, edges, backend)
-    return search.partition(edges, *_checked(function, edges, points_yx, target, num_targets))
+    search = _search(function, edges[0], backend)
+    return search.partition(_checked(function, edges, points_yx, target, num_targets))
 
 
-@partition_operator.register_fake
+@torch.library.register_fake("point2mask::geodesic_distances")
 def _(
-    edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int, backend: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return edges.new_empty(edges.shape[1:], dtype=torch.int64), edges.new_empty(edges.shape[1:])
+    edges: list[torch.Tensor], points_yx: object, target: object, num_targets: list[int], backend: str
+) -> list[torch.Tensor]:
+    return [image.new_empty((count, *image.shape[1:])) for image, count in zip(edges, num_targets, strict=True)]
+
+
+@torch.library.register_fake("point2mask::nearest_partition")
+def _(edges: list[torch.Tensor], *rest: object) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    labels = [image.new_empty(image.shape[1:], dtype=torch.int64) for image in edges]
+    return labels, [image.new_empty(image.shape[1:]) for image in edges]
+
+
+distances_operator: Callable[..., list[torch.Tensor]] = torch.ops.point2mask.geodesic_distances.default
+partition_operator: Callable[..., tuple[list[torch.Tensor], list[torch.Tensor]]]
+partition_operator = torch.ops.point2mask.nearest_partition.default
 
 
 def check_costs(function: str, edges: torch.Tensor) -> None:
@@ -58,27 +102,48 @@ def check_costs(function: str, edges: torch.Tensor) -> None:
 
 
 def _checked(
-    function: str, edges: torch.Tensor, points_yx: torch.Tensor, target: torch.Tensor, num_targets: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """The pixel and the target of each point and the number of targets, after all checks of values."""
-    check_costs(function, edges)
-    pixels = pixel_indices(function, points_yx, *edges.shape[1:])
-    check_targets(function, target.numpy(), num_targets, len(pixels))
-    return pixels, target.numpy(), num_targets
+    function: str,
+    edges: list[torch.Tensor],
+    points_yx: list[torch.Tensor],
+    target: list[torch.Tensor],
+    num_targets: list[int],
+) -> list[Image]:
+    images = []
+    for costs, points, ids, count in zip(edges, points_yx, target, num_targets, strict=True):
+        check_costs(function, costs)
+        pixels = pixel_indices(function, points.numpy(), *costs.shape[1:])
+        names = ids.numpy()
+        check_targets(function, names, count, len(pixels))
+        images.append(Image(costs, pixels, names, count))
+    return images
 
 
-def _backend(function: str, edges: torch.Tensor, name: str) -> Any:
+class _OneByOne:
+    """A search that takes one image at a time."""
+
+    def __init__(self, search: Any) -> None:
+        self.search = search
+
+    def distances(self, images: list[Image]) -> list[torch.Tensor]:
+        return [self.search.distances(*image) for image in images]
+
+    def partition(self, images: list[Image]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        results = [self.search.partition(*image) for image in images]
+        return [labels for labels, _ in results], [distance for _, distance in results]
+
+
+def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
     """What searches on the edges' device; numba is imported only when it is wanted."""
-    check_choice(function, "backend", name, BACKENDS)
+    check_choice(function, "backend", backend, BACKENDS)
     on_host = edges.device.type == "cpu"
-    if name == "auto":
-        name = "numba" if on_host else "torch"
-    if name == "torch":
+    if backend == "auto":
+        backend = "numba" if on_host else "torch"
+    if backend == "torch":
         from . import _torch
 
-        return _torch
+        return _OneByOne(_torch)
     if not on_host:
-        fail(function, "backend", f"{name!r} for edges on {edges.device}", "'auto' or 'torch' on that device")
+        fail(function, "backend", f"{backend!r} for edges on {edges.device}", "'auto' or 'torch' on that device")
     from . import _numba
 
-    return _numba.search_for(name, edges.dtype)
+    return _OneByOne(_numba.search_for(backend, edges.dtype))
