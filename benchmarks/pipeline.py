@@ -1,6 +1,6 @@
 """The whole of Algorithm 1 on one picture: time per stage, at full resolution and at the paper's grid.
 
-    python benchmarks/pipeline.py [--json results.json]
+    python benchmarks/pipeline.py [--quick] [--json results.json]
 
 Maps of 21 channels at 600x800 with 10 targets, one point each; probabilities like a network's.
 """
@@ -15,26 +15,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from geodesic import blobs
-from harness import Timing, write_json
+from harness import Timing, in_process, write_json
+from maps import blobs
 
 from point2mask_ot import ConvergenceWarning, PointTargets, PseudoMasker, PseudoMasks
 
-SIZE, TARGETS = (600, 800), 10
+SIZE, QUICK_SIZE, TARGETS = (600, 800), (48, 64), 10
 
 
-def problem() -> tuple[np.ndarray, np.ndarray, PointTargets]:
+def problem(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, PointTargets]:
     """Maps, and points each of the class that is most probable there."""
     rng = np.random.default_rng(0)
-    semantic, boundary = blobs(rng, *SIZE)
-    points = np.stack([rng.integers(0, side, TARGETS) for side in SIZE], axis=1)
+    semantic, boundary = blobs(rng, *size)
+    points = np.stack([rng.integers(0, side, TARGETS) for side in size], axis=1)
     return semantic, boundary[None], PointTargets(points, category=semantic[:, *points.T].argmax(0))
 
 
-def measure(preset: str, threads: int, repeats: int) -> dict[str, Any]:
+def measure(preset: str, size: tuple[int, int], threads: int, repeats: int) -> dict[str, Any]:
     """Median seconds of each stage and of the whole call."""
     torch.set_num_threads(threads)
-    semantic, boundary, targets = problem()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    semantic, boundary, targets = problem(size)
     masker = PseudoMasker(preset)
     result: PseudoMasks = masker(semantic, boundary, targets)  # compiles
     whole: list[float] = []
@@ -49,6 +50,7 @@ def measure(preset: str, threads: int, repeats: int) -> dict[str, Any]:
     assert transport is not None
     return {
         "preset": preset,
+        "size": list(size),
         "stride": masker.config.stride,
         "threads": threads,
         "seconds": vars(Timing.of(whole)),
@@ -60,10 +62,12 @@ def measure(preset: str, threads: int, repeats: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="a few seconds: a small picture, one thread")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    rows = [measure(preset, threads, options.repeats) for preset in ("best", "paper") for threads in (1, 2)]
+    size, repeats, counts = (QUICK_SIZE, 2, (1,)) if options.quick else (SIZE, options.repeats, (1, 2))
+    settings = [(preset, threads) for preset in ("best", "paper") for threads in counts]
+    rows = [in_process(measure, preset, size, threads, repeats, threads=threads) for preset, threads in settings]
     for row in rows:
         stages = ", ".join(f"{stage} {1e3 * seconds:.0f}" for stage, seconds in row["stages"].items())
         name = f"{row['preset']}, stride {row['stride']}, {row['threads']} threads"
