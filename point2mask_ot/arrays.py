@@ -68,6 +68,12 @@ def check_floating(function: str, argument: str, tensor: torch.Tensor) -> None:
         raise ArgumentTypeError(function, argument, got, "a floating-point array")
 
 
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A copy of a small host array on ``device``, without waiting for a GPU: it goes through pinned memory."""
+    tensor = torch.tensor(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def _from_numpy(function: str, name: str, array: np.ndarray) -> torch.Tensor:
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16 or array.dtype == np.longdouble:
         fail_type(function, name, array, "a numeric array of at most 64 bits")

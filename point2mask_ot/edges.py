@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
 from .arrays import Array, as_optional_tensors, check_floating, compute_dtype
-from .checks import check_choice, check_number, fail, fail_type
+from .checks import check_choice, check_number, fail, fail_type, require_all
 from .grid import FORWARD_OFFSETS, pair_slices
 
 _KINDS = ("l1", "max", "cosine")
@@ -74,6 +74,8 @@ def edge_costs(
         (4, H, W) or (B, 4, H, W) float32 (float64 if any map is), the forward half of the 8 neighbours in the
         order of :data:`point2mask_ot.grid.FORWARD_OFFSETS`; +inf where the neighbour is outside the image.
 
+    On a GPU nothing waits for the device; a bad value is a device-side assert there.
+
     Raises:
         ArgumentError: no map at all, maps of different size or batch, NaN or infinity, probabilities outside
             [0, 1] by more than 1e-3, features longer than unit vectors, an empty image, negative weights, a custom
@@ -98,18 +100,45 @@ def edge_costs(
     weights = [1.0, check_number(name, "beta", beta, minimum=0)]
     weights.append(check_number(name, "feature_weight", feature_weight, minimum=0))
     weights += [check_number(name, f"terms[{i}].weight", t.weight, minimum=0) for i, t in enumerate(terms)]
-
-    wide = any(value.dtype == torch.float64 for value in maps.values())
-    first = next(iter(maps.values()))
-    total = _empty_edges(first, torch.float64 if wide else torch.float32, step)
-    for key, kind, weight in zip(given, kinds, weights, strict=True):
-        if key not in maps:
-            continue
-        image = (maps[key][None] if single else maps[key]).detach().to(compute_dtype(maps[key]))
-        cost = _custom_cost(key, image, kind) if callable(kind) else _pair_cost(image, kind, key)
-        if weight:  # a wall of no weight is no wall, but 0 * inf is NaN
-            total = total + weight * cost
+    summands = [
+        Summand(key, maps[key][None] if single else maps[key], kind, weight)
+        for key, kind, weight in zip(given, kinds, weights, strict=True)
+        if key in maps
+    ]
+    total = sum_costs(summands, step)
     return restore(total[0] if single else total)
+
+
+class Summand(NamedTuple):
+    """One map's part in the cost of an edge."""
+
+    name: str
+    """The argument that it came in."""
+    image: torch.Tensor
+    """(B, C, H, W)."""
+    kind: str | PairCost
+    weight: float
+
+
+def sum_costs(summands: Sequence[Summand], step_cost: float, *, check: bool = True) -> torch.Tensor:
+    """(B, 4, H, W) edge costs of maps whose shapes fit.
+
+    Args:
+        summands: at least one.
+        step_cost: cost of every step.
+        check: refuse bad values in the name of :func:`edge_costs`; False where :func:`check_values` has been called.
+    """
+    wide = any(summand.image.dtype == torch.float64 for summand in summands)
+    total = _empty_edges(summands[0].image, torch.float64 if wide else torch.float32, step_cost)
+    for name, given, kind, weight in summands:
+        image = given.detach().to(compute_dtype(given))
+        if callable(kind):
+            cost = _custom_cost(name, image, kind)
+        else:
+            cost = _checked_pair_costs(image, kind, name) if check else _pair_costs(image, kind)
+        if weight:  # a wall of no weight is no wall, but 0 * inf is NaN
+            total += cost.mul_(weight)
+    return total
 
 
 def check_terms(function: str, terms: object) -> Sequence[MapTerm]:
@@ -143,25 +172,25 @@ def check_maps(function: str, maps: dict[str, torch.Tensor]) -> bool:
 
 def check_values(function: str, name: str, image: torch.Tensor, kind: str) -> None:
     """Refuse values that cannot be what the (B, C, H, W) map called ``name`` should hold."""
-    low, high = (float(value) for value in torch.aminmax(image))
-    if not low > -torch.inf or not high < torch.inf:
-        fail(function, name, "NaN or infinity", "finite values")
-    if name in ("semantic", "boundary") and (low < -_TOLERANCE or high > 1 + _TOLERANCE):
-        hint = " (these look like logits: apply softmax or sigmoid first)"
-        fail(function, name, f"values from {low:.4g} to {high:.4g}", "probabilities in [0, 1]" + hint)
-    if kind == "max" and low < -_TOLERANCE:
-        fail(function, name, f"values from {low:.4g}", "a non-negative map for kind 'max'")
+    low, high = torch.aminmax(image)
+    require_all(function, name, (low > -torch.inf) & (high < torch.inf), "NaN or infinity", "finite values")
+    if name in ("semantic", "boundary"):
+        within = (low >= -_TOLERANCE) & (high <= 1 + _TOLERANCE)
+        expected = "probabilities in [0, 1] (these look like logits: apply softmax or sigmoid first)"
+        require_all(function, name, within, lambda: f"values from {float(low):.4g} to {float(high):.4g}", expected)
+    if kind == "max":
+        expected = "a non-negative map for kind 'max'"
+        require_all(function, name, low >= -_TOLERANCE, lambda: f"values from {float(low):.4g}", expected)
     if kind == "cosine":
-        longest = float(torch.linalg.vector_norm(image, dim=1).amax())
-        if longest > 1 + _LENGTH_TOLERANCE:  # shorter ones come of resizing
-            hint = "(torch.nn.functional.normalize makes them)"
-            fail(function, name, f"vectors of length up to {longest:.4g}", f"unit vectors along the channels {hint}")
+        longest = torch.linalg.vector_norm(image, dim=1).amax()  # shorter ones come of resizing
+        expected = "unit vectors along the channels (torch.nn.functional.normalize makes them)"
+        within = longest <= 1 + _LENGTH_TOLERANCE
+        require_all(function, name, within, lambda: f"vectors of length up to {float(longest):.4g}", expected)
 
 
 def _empty_edges(like: torch.Tensor, dtype: torch.dtype, step_cost: float) -> torch.Tensor:
     """(B, 4, H, W): the step cost inside the image, +inf at the pairs that leave it."""
-    batch = like.shape[0] if like.ndim == 4 else 1
-    edges = torch.full((batch, 4, *like.shape[-2:]), torch.inf, dtype=dtype, device=like.device)
+    edges = torch.full((like.shape[0], 4, *like.shape[-2:]), torch.inf, dtype=dtype, device=like.device)
     for index, offset in enumerate(FORWARD_OFFSETS):
         here, _ = pair_slices(offset)
         edges[:, index, *here] = step_cost
@@ -177,8 +206,7 @@ def _custom_cost(name: str, image: torch.Tensor, kind: PairCost) -> torch.Tensor
         if not isinstance(pair, torch.Tensor) or pair.shape != expected:
             fail("edge_costs", f"{name}.kind", f"a result of {_shape(pair)}", f"a tensor of {tuple(expected)}")
         cost[:, index, *here] = pair.detach()
-    if not bool((cost >= 0).all()):
-        fail("edge_costs", f"{name}.kind", "a negative or NaN cost", "costs >= 0")
+    require_all("edge_costs", f"{name}.kind", cost >= 0, "a negative or NaN cost", "costs >= 0")
     return cost
 
 
@@ -186,10 +214,26 @@ def _shape(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
 
 
-@torch.library.custom_op("point2mask::pair_cost", mutates_args=())
-def _pair_cost(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
-    """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere; checks the values."""
+# Not custom_op: its first call imports torch._dynamo, which takes more than a second.
+torch.library.define("point2mask::pair_cost", "(Tensor image, str kind, str name) -> Tensor")
+
+
+@torch.library.impl("point2mask::pair_cost", "CompositeExplicitAutograd")
+def _check_and_compare(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
     check_values("edge_costs", name, image, kind)
+    return _pair_costs(image, kind)
+
+
+@torch.library.register_fake("point2mask::pair_cost")
+def _(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
+    return image.new_empty((image.shape[0], 4, *image.shape[-2:]))
+
+
+_checked_pair_costs: Callable[[torch.Tensor, str, str], torch.Tensor] = torch.ops.point2mask.pair_cost
+
+
+def _pair_costs(image: torch.Tensor, kind: str) -> torch.Tensor:
+    """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere."""
     if kind == "max":
         # Resizing may leave values a little below zero, where no cost may lie.
         return _compare_by_shifts(image.clamp(min=0), lambda here, there: torch.maximum(here, there).sum(1))
@@ -200,11 +244,6 @@ def _pair_cost(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
     else:
         pairs = _compare_by_shifts(image, lambda here, there: (here - there).abs().sum(1))
     return (1 - pairs).clamp_(min=0) if kind == "cosine" else pairs
-
-
-@_pair_cost.register_fake
-def _(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
-    return image.new_empty((image.shape[0], 4, *image.shape[-2:]))
 
 
 def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:
