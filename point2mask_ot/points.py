@@ -34,7 +34,7 @@ def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, arg
         swapped = (pixels >= 0) & (pixels < (width, height))
         hint = " (x before y? the swapped coordinates would fit)" if swapped.all() else ""
         fail(function, argument, f"({y:g}, {x:g})", f"row, column inside the {height}x{width} image{hint}")
-    return pixels.astype(np.int64)
+    return pixels.astype(np.int64, copy=False)
 
 
 def coordinates(function: str, argument: str, points_yx: Any) -> np.ndarray:
@@ -49,7 +49,7 @@ def coordinates(function: str, argument: str, points_yx: Any) -> np.ndarray:
         return np.zeros((0, 2), np.int64)
     if points.ndim != 2 or points.shape[1] != 2:
         fail(function, argument, f"shape {points.shape}", "(N, 2): row, column")
-    if not np.isfinite(points).all():
+    if points.dtype.kind == "f" and not np.isfinite(points).all():
         fail(function, argument, "NaN or infinity", "finite coordinates")
     return points
 
