@@ -36,6 +36,7 @@ SIZES = [
     *((50, (256, 256)), (20, (512, 512)), (50, (512, 512))),
 ]
 TWO_THREADS = [(20, (38, 50)), (50, (256, 256))]
+QUICK_SIZE = (5, (16, 20))
 REGS = (1e-3, 1e-2, 1e-1)
 EIGHTY_ROUNDS_REGS = (1e-3, 1e-1)
 LARGE = 2_000_000
@@ -206,21 +207,18 @@ def compile_kernels() -> None:
     solve(a, b, M)
 
 
-def run(sizes: list[tuple[int, tuple[int, int]]], threads: int, repeats: int, quick: bool) -> list[dict[str, Any]]:
-    """All rows, in one process."""
+def run(suppliers: int, shape: tuple[int, int], threads: int, repeats: int, quick: bool) -> list[dict[str, Any]]:
+    """All rows of one size."""
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore")  # 80 rounds do not converge; the rows say how far they are
     compile_kernels()
-    rows = []
-    for suppliers, shape in sizes:
-        table = Table(geodesic_problem(shape, suppliers), repeats)
-        for reg in REGS[-1:] if quick else REGS:
-            table.to_goal(reg)
-        for reg in REGS[-1:] if quick else EIGHTY_ROUNDS_REGS:
-            table.eighty_rounds(reg)
-        table.exact()
-        rows += table.rows
-    return rows
+    table = Table(geodesic_problem(shape, suppliers), repeats)
+    for reg in REGS[-1:] if quick else REGS:
+        table.to_goal(reg)
+    for reg in REGS[-1:] if quick else EIGHTY_ROUNDS_REGS:
+        table.eighty_rounds(reg)
+    table.exact()
+    return table.rows
 
 
 def main() -> None:
@@ -230,11 +228,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each solver, at most")
     parser.add_argument("--json", help="write the rows, with machine and versions, to this file")
     options = parser.parse_args()
+    sizes = [(1, size) for size in SIZES] + [(2, size) for size in TWO_THREADS]
+    repeats = 2 if options.quick else options.repeats
     rows: list[dict[str, Any]] = []
-    for threads, sizes in ((1, [(5, (16, 20))]),) if options.quick else ((1, SIZES), (2, TWO_THREADS)):
-        rows += in_process(run, sizes, threads, 2 if options.quick else options.repeats, options.quick, threads=threads)
-    if options.json:
-        write_json(options.json, rows, geomloss=version("geomloss"), goal=GOAL)
+    for threads, (suppliers, shape) in [(1, QUICK_SIZE)] if options.quick else sizes:
+        rows += in_process(run, suppliers, shape, threads, repeats, options.quick, threads=threads)
+        if options.json:
+            write_json(options.json, rows, geomloss=version("geomloss"), goal=GOAL)
 
 
 if __name__ == "__main__":

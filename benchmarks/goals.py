@@ -1,0 +1,177 @@
+"""Every goal of speed and memory, the figure that was reached, and why where it was missed.
+
+    python benchmarks/goals.py    # prints the table
+
+Figures come from the JSON in ``results``; goals that were set against the authors' own code are measured against the
+nearest thing that can be installed: SciPy's Dijkstra for their C++, the paper's rounds in plain torch for their class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import geometric_mean
+from typing import Any
+
+from tables import ONE, TWO, TYPICAL, chosen, table
+
+OURS_80, CONVERGED, EXACT = ("sinkhorn, float32", "sinkhorn, float64"), "solve, converged, float32", "solve, exact"
+TORCH_80, NUMPY_80 = "paper's rounds, torch float32", "ot.sinkhorn log, numpy float64"
+LARGEST = (20, 262_144), (50, 262_144)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on a figure, from below unless it says otherwise."""
+
+    what: str
+    bound: float
+    figure: Callable[[], float]
+    unit: str = "x"
+    at_most: bool = False
+
+    def met(self) -> bool:
+        """Compared as printed, to three digits."""
+        figure = float(f"{self.figure():.3g}")
+        return figure <= self.bound if self.at_most else figure >= self.bound
+
+
+def geodesic(task: str, size: tuple[int, int], seeds: int, threads: str) -> Callable[[], float]:
+    """Geometric mean, over the typical maps, of SciPy's time over ours."""
+
+    def figure() -> float:
+        rows = chosen("geodesic", task=task, size=list(size), seeds=seeds)
+        return geometric_mean([row["scipy_over_ours"][threads] for row in rows if row["family"] in TYPICAL])
+
+    return figure
+
+
+def adversarial() -> float:
+    """The least of the adversarial maps."""
+    rows = chosen("geodesic", task="distances", size=[512, 512], seeds=20)
+    return min(row["scipy_over_ours"][ONE] for row in rows if row["family"] not in TYPICAL)
+
+
+def deviation() -> float:
+    """The largest of all rows."""
+    return max(row["error"] for row in chosen("geodesic"))
+
+
+def seconds(task: str, solver: str, size: tuple[int, int], reg: float) -> float:
+    """Median of a solver on one thread."""
+    suppliers, pixels = size
+    keys: dict[str, Any] = {"task": task, "solver": solver, "suppliers": suppliers, "pixels": pixels, "reg": reg}
+    (row,) = chosen("transport", threads=1, **keys)
+    return float(row["seconds"]["median"])
+
+
+def ratio(
+    task: str, peer: str, ours: str, sizes: Sequence[tuple[int, int]], regs: Sequence[float]
+) -> Callable[[], float]:
+    """The least, over problems, of a peer's time over ours."""
+    return lambda: min(
+        seconds(task, peer, size, reg) / seconds(task, ours, size, reg) for size in sizes for reg in regs
+    )
+
+
+def worst(field: str, **values: Any) -> Callable[[], float]:
+    """The largest value of a field of the transport rows."""
+    return lambda: max(row[field] for row in chosen("transport", **values))
+
+
+def compiling(cache: str, what: str) -> Callable[[], float]:
+    """Seconds of a first call beyond a later one."""
+    return lambda: float(chosen("footprint", task="compile", cache=cache, what=what)[0]["compile_seconds"])
+
+
+def tree(side: int, ours: str, channels: int | None = None) -> Callable[[], float]:
+    """Median of SciPy's spanning tree over ours."""
+
+    def figure() -> float:
+        (peer,) = chosen("tree", what="spanning tree", side=side)
+        (row,) = chosen("tree", what="filter", side=side, channels=channels) if channels else (peer,)
+        return float(peer["ms"]["scipy edges"]["median"] / row["ms"][ours]["median"])
+
+    return figure
+
+
+def eighty_rounds() -> list[Goal]:
+    """The paper's rounds, by size and reg."""
+    small, middle = ((20, 1_900),), ((50, 65_536),)
+    found = []
+    for sizes, least in ((small, (30, 8)), (middle, (50, 8)), (LARGEST, (70, 25))):
+        for reg, bound in zip((1e-3, 1e-1), least, strict=True):
+            what = f"80 rounds, float32, N={sizes[0][1]:,}, reg {reg:g}, against the paper's rounds in torch"
+            found.append(Goal(what, bound, ratio("80 rounds", TORCH_80, OURS_80[0], sizes, [reg])))
+    for sizes, least in ((small, (60, 20)), (middle, (90, 20)), (LARGEST, (100, 20))):
+        for reg, bound in zip((1e-3, 1e-1), least, strict=True):
+            what = f"80 rounds, float64, N={sizes[0][1]:,}, reg {reg:g}, against POT log, NumPy"
+            found.append(Goal(what, bound, ratio("80 rounds", NUMPY_80, OURS_80[1], sizes, [reg])))
+    for sizes, bound in ((small, 8), (middle, 150), (LARGEST, 170)):
+        what = f"`solve` to 1e-7, N={sizes[0][1]:,}, against 80 rounds of POT log, NumPy (worst of K and reg)"
+        found.append(Goal(what, bound, ratio("80 rounds", NUMPY_80, CONVERGED, sizes, [1e-3, 1e-1])))
+    return found
+
+
+def exact() -> list[Goal]:
+    """Unregularised problems."""
+    bounds = {1_900: 2, 65_536: 350, 262_144: 3_000}
+    return [
+        Goal(f"exact, 20 x {pixels:,}, against `ot.emd`", bound, ratio("exact", "ot.emd", EXACT, [(20, pixels)], [0]))
+        for pixels, bound in bounds.items()
+    ]
+
+
+def first_calls() -> list[Goal]:
+    """Compile time, from nothing and from the cache."""
+    return [
+        Goal(f"first call, {what}, cache {cache}", bound, compiling(cache, what), " s", at_most=True)
+        for cache, bound in (("empty", 5.0), ("filled", 0.3))
+        for what in ("geodesic", "transport", "both")
+    ]
+
+
+def peak_memory() -> float:
+    """The largest of all rows, over M."""
+    return max(row["ratio"] for row in chosen("footprint", task="memory"))
+
+
+GOALS = [
+    Goal("distances, 38 x 50, K=10, 1 thread, against SciPy", 25, geodesic("distances", (38, 50), 10, ONE)),
+    Goal("distances, 512 x 512, K=20, 1 thread, against SciPy", 45, geodesic("distances", (512, 512), 20, ONE)),
+    Goal("distances, 512 x 512, K=20, 2 threads, against SciPy", 80, geodesic("distances", (512, 512), 20, TWO)),
+    Goal("the same with edges of 21 maps, 1 thread", 40, geodesic("with edges", (512, 512), 20, ONE)),
+    Goal("adversarial maps, 512 x 512, K=20, the worst", 9, adversarial),
+    Goal("largest deviation from float64, over the largest distance", 2e-6, deviation, "", at_most=True),
+    *eighty_rounds(),
+    *exact(),
+    Goal("marginal error of `solve`", 1e-7, worst("marginal_error", solver=CONVERGED), "", at_most=True),
+    Goal("marginal error with tol=1e-10", 1e-10, worst("marginal_error", task="to 1e-10"), "", at_most=True),
+    Goal("duality gap, exact, over the cost", 1e-12, worst("duality_gap", solver=EXACT), "", at_most=True),
+    *first_calls(),
+    Goal("peak memory of `solve(...).labels`, 50 x 262,144, over M", 1.5, peak_memory, at_most=True),
+    Goal("spanning tree, 256 x 256, against SciPy", 5.5, tree(256, "ours edges")),
+    Goal("tree and filter, 256 x 256, 21 channels, against SciPy's tree", 1.4, tree(256, "ours tree + filter", 21)),
+]
+
+REASONS: dict[str, str] = {}
+"""Why a goal was missed, by the start of its text."""
+
+
+def reason(goal: Goal) -> str:
+    """What is known of a goal that was missed."""
+    return next((text for start, text in REASONS.items() if goal.what.startswith(start)), "")
+
+
+def table_of_goals() -> str:
+    """Goal, figure, verdict."""
+    lines = []
+    for goal in GOALS:
+        figure = f"{goal.figure():.3g}{goal.unit}"
+        bound = f"{'≤' if goal.at_most else '≥'} {goal.bound:,g}{goal.unit}"
+        lines.append([goal.what, bound, figure, "met" if goal.met() else f"missed: {reason(goal)}"])
+    return table(["goal", "", "reached", ""], lines)
+
+
+if __name__ == "__main__":
+    print(table_of_goals())

@@ -1,0 +1,253 @@
+"""Tables in Markdown from the JSON in ``results``: short ones for the README, whole ones for the benchmarks' own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+TYPICAL = ("blobs", "upsampled", "photograph", "noise")
+ONE, TWO = "ours, 1 thread", "ours, 2 threads"
+SCIPY = "scipy dijkstra"
+
+Row = dict[str, Any]
+
+
+def load(name: str) -> list[Row]:
+    """The rows of one result file."""
+    rows: list[Row] = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    return rows
+
+
+def chosen(name: str, **values: Any) -> list[Row]:
+    """The rows of a file with these values."""
+    return [row for row in load(name) if all(row.get(key) == value for key, value in values.items())]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def milliseconds(seconds: Row, spread: bool = False) -> str:
+    """The median, with quartiles if wanted, in three digits."""
+    median, low, high = (_digits(1e3 * seconds[key]) for key in ("median", "low", "high"))
+    return f"{median} [{low}, {high}] x{seconds['runs']}" if spread else median
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
+
+
+# For the README
+
+
+def quality() -> str:
+    """Mean IoU by method, a column for each data set."""
+    rows = load("quality")
+    kinds = list(dict.fromkeys(row["data"] for row in rows))
+    first = {row["data"]: row for row in rows}
+    header = [
+        f"{first[kind]['instances']} {kind}" if kind == "nuclei" else f"{first[kind]['instances']} objects in {kind}"
+        for kind in kinds
+    ]
+    score = {(row["method"], row["data"]): f"{row['mean_iou']:.3f} ± {row['std_over_seeds']:.3f}" for row in rows}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    return table(["", *header], [[method, *(score[method, kind] for kind in kinds)] for method in methods])
+
+
+def geodesics() -> str:
+    """Times faster than SciPy by size: typical maps in geometric mean, the worst of the adversarial ones."""
+    lines = []
+    for size, seeds in (((38, 50), 10), ((128, 128), 20), ((512, 512), 20), ((600, 800), 20)):
+        here = chosen("geodesic", task="distances", size=list(size), seeds=seeds)
+        typical = [row["scipy_over_ours"] for row in here if row["family"] in TYPICAL]
+        worst = [(row["scipy_over_ours"][ONE], row["family"]) for row in here if row["family"] not in TYPICAL]
+        nanoseconds = next(row["ns_per_pixel_and_seed"] for row in here if row["family"] == "blobs")
+        lines.append(
+            [
+                f"{size[0]} x {size[1]}, {seeds} targets",
+                f"{nanoseconds[SCIPY]:.0f}",
+                f"{nanoseconds[ONE]:.1f}",
+                *(times(geometric_mean([row[name] for row in typical])) for name in (ONE, TWO)),
+                f"{times(min(worst)[0])} ({min(worst)[1]})" if worst else "",
+            ]
+        )
+    header = ["", "SciPy, ns per pixel and target", "ours", "faster, 1 thread", "2 threads", "worst adversarial map"]
+    return table(header, lines)
+
+
+PEERS = {
+    "ot.sinkhorn log, torch float32": "POT log, torch",
+    "ot.sinkhorn log, numpy float64": "POT log, NumPy",
+    "ot.sinkhorn stabilized, numpy float64": "POT stabilised",
+    "geomloss.ot.solve, torch float32": "geomloss",
+    "paper's rounds, torch float32": "paper's rounds, torch",
+}
+
+
+def transport() -> str:
+    """Time of ``solve`` to an error, and how much longer others take to the same error."""
+    rows = [row for row in chosen("transport", threads=1) if row["task"] == "to 1e-04"]
+    lines = []
+    for suppliers, pixels in ((20, 1_900), (50, 65_536), (20, 262_144)):
+        for reg in (1e-3, 1e-2, 1e-1):
+            here = {row["solver"]: row for row in rows if _problem(row) == (suppliers, pixels, reg)}
+            cells = [against(here.get(name)) for name in PEERS]
+            lines.append(
+                [f"{suppliers} x {pixels:,}, reg {reg:g}", milliseconds(here["solve, float32"]["seconds"]), *cells]
+            )
+    return table(["K x N", "`solve`, ms", *PEERS.values()], lines)
+
+
+def exact() -> str:
+    """Unregularised problems against ``ot.emd``."""
+    lines = []
+    for ours in chosen("transport", task="exact", threads=1, solver="solve, exact"):
+        emds = chosen("transport", task="exact", threads=1, solver="ot.emd")
+        emd = next((row for row in emds if _problem(row) == _problem(ours)), None)
+        lines.append(
+            [
+                f"{ours['suppliers']} x {ours['pixels']:,}",
+                milliseconds(ours["seconds"]),
+                milliseconds(emd["seconds"]) if emd else "",
+                against(emd),
+            ]
+        )
+    return table(["K x N, exact", "`solve`, ms", "`ot.emd`, ms", "ratio"], lines)
+
+
+def _problem(row: Row) -> tuple[int, int, float]:
+    return row["suppliers"], row["pixels"], row["reg"]
+
+
+def against(row: Row | None) -> str:
+    """How much longer a peer took; or that it was not there when it was stopped, and how far it was."""
+    if row is None:
+        return ""
+    if row["status"] == "failed":
+        return "fails"
+    if row["status"] == "not reached":
+        return f"> {times(row['ratio'])}, at {row['marginal_error']:.0e}"
+    return times(row["ratio"])
+
+
+def pipeline() -> str:
+    """Time of each stage of Algorithm 1."""
+    rows = load("pipeline")
+    stages = list(rows[0]["stages"])
+    lines = [
+        [
+            f"`{row['preset']}`, stride {row['stride']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}",
+            *(f"{1e3 * row['stages'][stage]:.0f}" for stage in stages),
+            f"{1e3 * row['seconds']['median']:.0f}",
+        ]
+        for row in rows
+    ]
+    return table(["ms", *stages, "in all"], lines)
+
+
+def losses() -> str:
+    """Time and peak memory of each loss at 133 classes, the unfolded LAB loss beside ours."""
+    rows = [row for row in load("losses") if row["classes"] == 133 and row["size"] == 128]
+    lines = [[row["loss"], f"{row['forward_backward_ms']:.1f}", f"{row['peak_mib']:.0f}"] for row in rows]
+    return table(["133 classes, 128 x 128", "forward and backward, ms", "peak memory beside the logits, MiB"], lines)
+
+
+def environment() -> str:
+    """Every machine that a result was measured on."""
+    machines = [json.loads(path.read_text())["machine"] for path in sorted(RESULTS.glob("*.json"))]
+    described = [
+        f"{machine.get('gpu') or machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version != "absent")
+        for machine in machines
+    ]
+    return "Measured on: " + "; ".join(dict.fromkeys(described)) + "."
+
+
+# For benchmarks/README
+
+
+def all_geodesics() -> str:
+    """Every row, in milliseconds with quartiles and runs."""
+    rows = load("geodesic")
+    names = {
+        ONE: "1 thread",
+        TWO: "2 threads",
+        "ours, radix heap, 1 thread": "radix heap",
+        "ours, nearest_partition, 1 thread": "`nearest_partition`",
+        SCIPY: "SciPy",
+        "skimage MCP (another model)": "skimage MCP (node costs: another model)",
+    }
+    lines = [
+        [
+            f"{row['size'][0]} x {row['size'][1]}, K={row['seeds']}, {row['family']}",
+            "edges + distances" if row["task"] == "with edges" else "distances",
+            *(milliseconds(row["seconds"][name], spread=True) if name in row["seconds"] else "" for name in names),
+            " / ".join(times(ratio) for ratio in row["scipy_over_ours"].values()),
+        ]
+        for row in rows
+    ]
+    return table(["", "ms", *names.values(), "SciPy / ours"], lines)
+
+
+def all_transport() -> str:
+    """Every row."""
+    lines = [
+        [
+            row["task"],
+            f"{row['suppliers']} x {row['pixels']:,}",
+            f"{row['reg']:g}",
+            str(row["threads"]),
+            row["solver"],
+            milliseconds(row["seconds"], spread=True),
+            times(row["ratio"]),
+            "" if row["marginal_error"] is None else f"{row['marginal_error']:.0e}",
+            "" if row["rounds"] is None else f"{row['rounds']:,}",
+            row["status"],
+        ]
+        for row in load("transport")
+    ]
+    header = ["task", "K x N", "reg", "threads", "solver", "ms", "over `solve`", "marginal error", "rounds", "status"]
+    return table(header, lines)
+
+
+def footprint() -> str:
+    """Compile time and peak memory."""
+    lines = [
+        [f"{row['what']}: first call, cache {row['cache']}", f"{row['compile_seconds']:.2f} s"]
+        for row in chosen("footprint", task="compile")
+    ]
+    lines += [
+        [
+            f"`solve(...).labels`, {row['suppliers']} x {row['pixels']:,}, "
+            + (f"reg {row['reg']:g}" if row["reg"] else "exact")
+            + f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}: peak memory",
+            f"{row['ratio']:.2f} of M",
+        ]
+        for row in chosen("footprint", task="memory")
+    ]
+    return table(["", ""], lines)
+
+
+README: dict[str, Callable[[], str]] = {
+    "quality": quality,
+    "geodesics": geodesics,
+    "transport": transport,
+    "exact": exact,
+    "pipeline": pipeline,
+    "losses": losses,
+    "environment": environment,
+}
+BENCHMARKS: dict[str, Callable[[], str]] = {
+    "all geodesics": all_geodesics,
+    "all transport": all_transport,
+    "footprint": footprint,
+}
