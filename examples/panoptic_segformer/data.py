@@ -1,0 +1,206 @@
+"""Samples, what becomes of them on the way to the network, and batches that any number of processes can share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from point2mask_ot import Category, PanopticImage, PointTargets, sample_points
+
+from . import synthetic
+from .targets import Batch
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture with its point labels.
+
+    Attributes:
+        picture: (H, W, 3) uint8 sRGB.
+        points: their categories are channels: things first, then stuff.
+        image_id: of the data set.
+        masks: (H, W) int64 true target of each pixel, -1 for none; None where training may not know.
+        turn: seeds what is random about this picture.
+    """
+
+    picture: np.ndarray
+    points: PointTargets
+    image_id: int | str
+    masks: np.ndarray | None = None
+    turn: tuple[int, ...] = (0,)
+
+
+class Samples(Protocol):
+    """Pictures with points, and where there is truth, the masks that score what is made of them."""
+
+    categories: Sequence[Category]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def truth(self, index: int) -> PanopticImage: ...
+
+    def size(self, index: int) -> tuple[int, int]: ...
+
+
+class SyntheticSamples:
+    """Scenes of :mod:`.synthetic`, one random point in each shape and on the ground."""
+
+    categories = synthetic.CATEGORIES
+
+    def __init__(self, seed: int, count: int, size: int, *, with_masks: bool) -> None:
+        self.seed, self.count, self.side, self.with_masks = seed, count, size, with_masks
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        picture, truth = synthetic.draw_scene(self.seed, index, self.side)
+        drawn = sample_points(truth, self.categories, seed=self.seed, stuff=True)
+        return Sample(picture, drawn.targets, index, _owners(truth, drawn.segment_ids) if self.with_masks else None)
+
+    def truth(self, index: int) -> PanopticImage:
+        return synthetic.draw_scene(self.seed, index, self.side)[1]
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.side, self.side
+
+
+def _owners(truth: PanopticImage, segment_ids: np.ndarray) -> np.ndarray:
+    owner = np.full(truth.size, -1)
+    for target, number in enumerate(segment_ids):
+        owner[truth.id_map == number] = target
+    return owner
+
+
+class PreparedSamples(Dataset):
+    """Resized, and for training flipped at random; the same (seed, epoch, picture) always gives the same sample.
+
+    Args:
+        samples: where they come from.
+        min_sides: lengths of the shorter side to draw from.
+        max_side: the longer side is at most this.
+        seed: of the augmentation; None for none of it.
+    """
+
+    def __init__(self, samples: Samples, min_sides: Sequence[int], max_side: int, seed: int | None) -> None:
+        self.samples, self.min_sides, self.max_side, self.seed = samples, min_sides, max_side, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.samples[index]
+        if self.seed is None:
+            return resized(sample, self.min_sides[-1], self.max_side)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        side = int(rng.choice(self.min_sides))
+        return resized(flipped(sample) if rng.random() < 0.5 else sample, side, self.max_side)
+
+
+def flipped(sample: Sample) -> Sample:
+    """Left is right."""
+    points = sample.points
+    mirrored = points.points_yx * [1, -1] + [0, sample.picture.shape[1] - 1]
+    return replace(
+        sample,
+        picture=sample.picture[:, ::-1].copy(),
+        points=replace(points, points_yx=mirrored),
+        masks=None if sample.masks is None else sample.masks[:, ::-1].copy(),
+    )
+
+
+def resized(sample: Sample, min_side: int, max_side: int) -> Sample:
+    """Shorter side ``min_side`` unless the longer one would pass ``max_side``; points move as coordinates."""
+    height, width = sample.picture.shape[:2]
+    scale = min(min_side / min(height, width), max_side / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    if size == (height, width):
+        return sample
+    pixels = torch.from_numpy(sample.picture).permute(2, 0, 1)[None].float()
+    pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)[0].round().clamp(0, 255)
+    masks = sample.masks
+    if masks is not None:
+        masks = functional.interpolate(torch.from_numpy(masks)[None, None].double(), size)[0, 0].long().numpy()
+    ratio = np.array(size) / (height, width)
+    points = replace(sample.points, points_yx=(sample.points.points_yx + 0.5) * ratio - 0.5)
+    return replace(sample, picture=pixels.permute(1, 2, 0).byte().numpy(), points=points, masks=masks)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad on the right and below to the largest height and width."""
+    sizes = [sample.picture.shape[:2] for sample in samples]
+    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
+    pictures = torch.zeros(len(samples), 3, height, width)
+    inside = torch.zeros(len(samples), height, width, dtype=torch.bool)
+    masks = torch.full((len(samples), height, width), -1) if samples[0].masks is not None else None
+    for index, (sample, (h, w)) in enumerate(zip(samples, sizes, strict=True)):
+        pictures[index, :, :h, :w] = torch.from_numpy(sample.picture).permute(2, 0, 1) / 255
+        inside[index, :h, :w] = True
+        if masks is not None:
+            masks[index, :h, :w] = torch.from_numpy(sample.masks)
+    return Batch(pictures, inside, sizes, [s.points for s in samples], [s.image_id for s in samples], masks)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The tensors on the device; points stay on the host, where the library wants them."""
+
+    def moved(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.to(device, non_blocking=True)
+
+    return replace(batch, pictures=moved(batch.pictures), inside=moved(batch.inside), masks=moved(batch.masks))
+
+
+class GroupedBatches:
+    """Random batches of pictures that are all wide or all tall, and this process's part of each.
+
+    Global batch number k holds the same pictures however many processes share it.
+
+    Args:
+        is_wide: of each picture.
+        batch_size: over all processes.
+        seed: of the order.
+        rank: of this process.
+        processes: how many share a batch.
+    """
+
+    def __init__(self, is_wide: Sequence[bool], batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        if batch_size % processes:
+            raise ValueError(
+                f"optimiser.batch_size: got {batch_size}, expected a multiple of the {processes} processes"
+            )
+        self.is_wide, self.batch_size, self.seed = np.asarray(is_wide), batch_size, seed
+        self.part = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
+        self.epoch = self.start = 0
+        if not len(self):
+            raise ValueError(f"data: {len(is_wide)} pictures do not fill a batch of {batch_size}")
+
+    def __len__(self) -> int:
+        wide = int(self.is_wide.sum())
+        return wide // self.batch_size + (len(self.is_wide) - wide) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        batches = []
+        for wide in (False, True):
+            members = rng.permutation(np.flatnonzero(self.is_wide == wide))
+            batches += np.split(members, range(self.batch_size, len(members), self.batch_size)) if len(members) else []
+        full = [batch for batch in batches if len(batch) == self.batch_size]
+        for position in rng.permutation(len(full))[self.start :]:
+            yield full[position][self.part].tolist()
+
+
+def loader(prepared: PreparedSamples, batches: GroupedBatches, workers: int) -> DataLoader:
+    """Batches of one epoch."""
+    return DataLoader(
+        prepared, batch_sampler=batches, num_workers=workers, collate_fn=collate, pin_memory=torch.cuda.is_available()
+    )

@@ -1,0 +1,118 @@
+"""From the network's outputs, or from pseudo-masks, to panoptic segmentations at the size of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from point2mask_ot import Category, PanopticImage, PseudoMasks
+
+from .network import Outputs, PanopticSegformer
+from .targets import Batch
+
+MOST_THINGS = 100
+MIN_VISIBLE = {True: 0.4, False: 0.2}
+"""Part of a thing, of stuff, that must still be free where better segments lie."""
+
+
+def predict(
+    network: PanopticSegformer,
+    batch: Batch,
+    categories: Sequence[Category],
+    sizes: Sequence[tuple[int, int]],
+    threshold: float,
+) -> list[PanopticImage]:
+    """Segment pictures.
+
+    Args:
+        network: in evaluation mode.
+        batch: its points are not looked at.
+        categories: things first, by channel.
+        sizes: (height, width) of the results.
+        threshold: segments of a lower score are left out.
+    """
+    with torch.no_grad():
+        outputs = network(batch.pictures, batch.inside, label=False)
+        return [
+            _merge(candidates, categories, size, threshold, image_id)
+            for candidates, size, image_id in zip(
+                _candidates(network, outputs, batch, sizes), sizes, batch.image_ids, strict=True
+            )
+        ]
+
+
+def _candidates(
+    network: PanopticSegformer, outputs: Outputs, batch: Batch, sizes: Sequence[tuple[int, int]]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Class channel (n,), score (n,) and mask (n, H, W) of each picture's best things and of all stuff."""
+    scores = outputs.class_logits[-1].sigmoid().flatten(1)
+    best = scores.topk(min(MOST_THINGS, scores.shape[1]), dim=1)
+    query, channel = best.indices // network.things, best.indices % network.things
+    chosen = outputs.queries.gather(1, query[..., None].expand(-1, -1, outputs.queries.shape[2]))
+    things = network.thing_masks(chosen, outputs.memory)[-1]
+    stuff_channel = torch.arange(network.stuff, device=channel.device) + network.things
+    for index, (valid, size) in enumerate(zip(batch.sizes, sizes, strict=True)):
+        small = torch.cat([things[index], outputs.stuff_masks[-1, index]])[None]
+        masks = _resize(_resize(small, batch.inside.shape[1:])[..., : valid[0], : valid[1]], size)[0]
+        sure = torch.cat([best.values[index], outputs.stuff_logits[-1, index].sigmoid()])
+        solid = masks > 0.5
+        inner = (masks * solid).sum((1, 2)) / (solid.sum((1, 2)) + 1)
+        yield torch.cat([channel[index], stuff_channel]), sure * inner**2, solid
+
+
+def _merge(
+    candidates: tuple[Tensor, Tensor, Tensor],
+    categories: Sequence[Category],
+    size: tuple[int, int],
+    threshold: float,
+    image_id: int | str,
+) -> PanopticImage:
+    """Paint the candidates, surest first, on the pixels that are still free."""
+    channels, scores, masks = (values.cpu().numpy() for values in candidates)
+    free, painted, chosen = np.ones(size, bool), [], []
+    for index in np.argsort(-scores, kind="stable"):
+        if scores[index] < threshold:
+            break
+        category, mask = categories[channels[index]], masks[index]
+        visible = mask & free
+        if visible.sum() > MIN_VISIBLE[category.is_thing] * mask.sum():
+            painted.append(visible)
+            chosen.append(category)
+            free &= ~visible
+    masks = np.array(painted, bool).reshape(-1, *size)
+    return PanopticImage.from_masks(masks, [c.id for c in chosen], [c.is_thing for c in chosen], image_id)
+
+
+def as_panoptic(
+    masks: PseudoMasks, categories: Sequence[Category], batch: Batch, index: int, size: tuple[int, int]
+) -> PanopticImage:
+    """Pseudo-masks of picture ``index`` as segments at ``size``: things by owner, stuff by class.
+
+    Args:
+        masks: of the padded picture.
+        categories: things first, by channel.
+        batch: that the picture is part of.
+        index: of the picture.
+        size: (height, width) of the result.
+    """
+    height, width = batch.sizes[index]
+    points = batch.points[index]
+    maps = torch.stack([masks.instance, masks.semantic.masked_fill(masks.void, -1)])[None, :, :height, :width]
+    owner, channel = functional.interpolate(maps.double(), size, mode="nearest")[0].long().cpu().numpy()
+    segments, chosen = [], []
+    for target in np.flatnonzero(points.is_thing):
+        segments.append(owner == target)
+        chosen.append(categories[points.category[target]])
+    for stuff in np.unique(points.category[~points.is_thing]):
+        segments.append((channel == stuff) & ~np.any(segments, axis=0) if segments else channel == stuff)
+        chosen.append(categories[stuff])
+    solid = np.array(segments, bool).reshape(-1, *size)
+    return PanopticImage.from_masks(solid, [c.id for c in chosen], [c.is_thing for c in chosen], batch.image_ids[index])
+
+
+def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return functional.interpolate(maps.float(), tuple(size), mode="bilinear", align_corners=False)

@@ -1,0 +1,51 @@
+"""What a person looks at: segments laid over pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from point2mask_ot import Category, PanopticImage
+from point2mask_ot.viz import partition_map
+
+_GREY = (150, 150, 150)
+
+
+def overlay(picture: np.ndarray, found: PanopticImage, categories: Sequence[Category]) -> np.ndarray:
+    """(H, W, 3) uint8: things in shades of their category's colour, stuff in its own, void hatched."""
+    by_id = {category.id: category for category in categories}
+    labels = np.full(found.size, -1)
+    colours = np.zeros((len(found.segments), 3), np.uint8)
+    seen: dict[int, int] = {}
+    for index, segment in enumerate(found.segments):
+        labels[found.id_map == segment.id] = index
+        nth = seen[segment.category_id] = seen.get(segment.category_id, -1) + 1
+        colour = np.array(by_id[segment.category_id].color or _GREY)
+        shade = (0, 0.35, -0.3, 0.6)[nth % 4] if segment.is_thing else 0
+        colours[index] = colour + shade * (255 - colour if shade > 0 else colour)
+    return partition_map(picture, labels, colors=colours)
+
+
+def comparison(
+    shown: Mapping[str, Sequence[tuple[np.ndarray, PanopticImage]]], categories: Sequence[Category], side: int = 192
+) -> Image.Image:
+    """A sheet with a row of pictures and a row of their segments for each name."""
+    margin, title = 6, 18
+    across = max(len(pairs) for pairs in shown.values())
+    rows = 2 * len(shown)
+    size = (across * (side + margin) + margin, rows * (side + margin) + len(shown) * title + margin)
+    sheet = Image.new("RGB", size, "white")
+    pen, y = ImageDraw.Draw(sheet), margin
+    for name, pairs in shown.items():
+        pen.text((margin, y), name.replace("_", " "), fill="black", font_size=13)
+        y += title
+        for column, (picture, found) in enumerate(pairs):
+            for row, panel in enumerate((picture, overlay(picture, found, categories))):
+                image = Image.fromarray(panel)
+                scale = side / max(image.size)
+                image = image.resize([max(1, round(scale * length)) for length in image.size], Image.Resampling.BICUBIC)
+                sheet.paste(image, (margin + column * (side + margin), y + row * (side + margin)))
+        y += 2 * (side + margin)
+    return sheet

@@ -1,0 +1,247 @@
+"""The loop: one process or many, checkpoints that resume exactly, scores after each epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, set_seed
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from point2mask_ot import Category, PanopticImage, panoptic_quality
+
+from .config import Config, Data, Network
+from .criterion import Criterion
+from .data import GroupedBatches, PreparedSamples, Samples, collate, loader, to_device
+from .inference import as_panoptic, predict
+from .network import PanopticSegformer
+from .pictures import comparison
+from .targets import Batch, Labeller
+
+SLOW = ("backbone", "sampling_offsets", "reference_points")
+
+
+class Lesson(nn.Module):
+    """Network, pseudo-masks and losses of one step, as one module: what is distributed over processes."""
+
+    def __init__(self, network: PanopticSegformer, labeller: Labeller, criterion: Criterion) -> None:
+        super().__init__()
+        self.network = network
+        self.labeller, self.criterion = labeller, criterion
+        self.seconds: dict[str, float] = {}
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The weighted losses."""
+        start = time.perf_counter()
+        outputs = self.network(batch.pictures, batch.inside)
+        seen = time.perf_counter()
+        targets = self.labeller(outputs, batch, step)
+        labelled = time.perf_counter()
+        losses = self.criterion(outputs, batch, targets, step)
+        done = time.perf_counter()
+        self.seconds = {"network": seen - start, "pseudo_masks": labelled - seen, "losses": done - labelled}
+        return losses
+
+
+class Progress:
+    """Where a run is; saved with it."""
+
+    def __init__(self) -> None:
+        self.epoch = self.batch = self.step = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        vars(self).update(state)
+
+
+class Trainer:
+    """A run of training.
+
+    Args:
+        config: every setting.
+        samples: pictures to learn from.
+        val: pictures to score the predictions on.
+    """
+
+    def __init__(self, config: Config, samples: Samples, val: Samples) -> None:
+        self.config, self.samples, self.val = config, samples, val
+        self.accelerator = Accelerator(step_scheduler_with_optimizer=False)
+        set_seed(config.seed)
+        things = sum(category.is_thing for category in samples.categories)
+        network = PanopticSegformer(config.network, things, len(samples.categories) - things)
+        self.labeller = Labeller(config.labels, things)
+        criterion = Criterion(
+            network,
+            official=config.labels.preset == "official",
+            warmup_steps=config.optimiser.warmup_steps,
+            window=config.labels.window,
+            total=lambda counts: self.accelerator.reduce(counts, "sum"),
+            processes=self.accelerator.num_processes,
+        )
+        optimiser = make_optimiser(network, config)
+        self.schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(config.optimiser.milestones))
+        self.lesson, self.optimiser = self.accelerator.prepare(Lesson(network, self.labeller, criterion), optimiser)
+        self.network = network
+        self.progress = Progress()
+        # A prepared schedule would step once for each process.
+        self.accelerator.register_for_checkpointing(self.schedule, self.progress)
+        self.prepared = PreparedSamples(samples, config.data.min_side, config.data.max_side, config.seed)
+        wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
+        self.batches = GroupedBatches(
+            wide,
+            config.optimiser.batch_size,
+            config.seed,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        # Not random: a worker's own generator would differ after resuming.
+        set_seed(config.seed, device_specific=True)
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end; the scores of the last epoch."""
+        if self.config.resume:
+            self.accelerator.load_state(str(self.config.out / "checkpoint"))
+        scores = self.score() if self.progress.step == 0 else {}
+        while self.progress.epoch < self.config.optimiser.epochs and not self._out_of_steps():
+            self._epoch()
+            if self.progress.batch:  # ended within an epoch, by max_steps
+                break
+            scores = self.score()
+            self.save()
+        return scores
+
+    def _epoch(self) -> None:
+        progress = self.progress
+        self.batches.epoch = self.prepared.epoch = progress.epoch
+        self.batches.start = progress.batch
+        self.lesson.train()
+        bar = tqdm(
+            self._loaded(), f"epoch {progress.epoch + 1}", len(self.batches), initial=progress.batch, leave=False,
+            disable=not self.accelerator.is_main_process,
+        )  # fmt: skip
+        for batch in bar:
+            losses = self.step(batch)
+            bar.set_postfix(loss=f"{sum(losses.values()):.2f}")
+            if self._out_of_steps():
+                self.save()
+                return
+        self.schedule.step()
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+
+    def _loaded(self) -> Iterator[Batch]:
+        for batch in loader(self.prepared, self.batches, self.config.data.workers):
+            yield to_device(batch, self.accelerator.device)
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of the optimiser; the losses, averaged over the processes."""
+        start = time.perf_counter()
+        losses = self.lesson(batch, self.progress.step)
+        total = sum(losses.values())
+        self.accelerator.backward(total)
+        self.accelerator.clip_grad_norm_(self.lesson.parameters(), self.config.optimiser.clip_norm)
+        values = self.accelerator.reduce(torch.stack(list(losses.values())).detach(), "mean").tolist()
+        named = dict(zip(losses, values, strict=True))
+        if not all(map(torch.isfinite, torch.tensor(values))):
+            raise FloatingPointError(
+                f"step {self.progress.step}: loss is not finite: {named}; stopped before the weights are lost"
+            )
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.progress.step += 1
+        self.progress.batch += 1
+        seconds = self.accelerator.unwrap_model(self.lesson).seconds | {"step": time.perf_counter() - start}
+        self.log(kind="step", loss=sum(values), losses=named, lr=self.schedule.get_last_lr()[0], seconds=seconds)
+        return named
+
+    def score(self) -> dict[str, Any]:
+        """Panoptic quality of pseudo-masks and of predictions, and pictures of both."""
+        self.lesson.eval()
+        scores, shown = {}, {}
+        for name, samples, count, segment in (
+            ("pseudo_masks", self.samples, self.config.data.scored, self._pseudo),
+            ("predictions", self.val, len(self.val), self._predicted),
+        ):
+            prepared = PreparedSamples(samples, self.config.data.min_side, self.config.data.max_side, None)
+            mine = range(self.accelerator.process_index, min(count, len(samples)), self.accelerator.num_processes)
+            found = [(index, segment(prepared, index)) for index in mine]
+            found = sorted(gather_object(found), key=lambda pair: pair[0])
+            truths = [samples.truth(index) for index, _ in found]
+            if all(truth is not None for truth in truths) and truths:
+                quality = panoptic_quality([image for _, image in found], truths, samples.categories)
+                scores[name] = {
+                    "pq": quality.pq, "sq": quality.sq, "rq": quality.rq,
+                    "things": quality.things.pq, "stuff": quality.stuff.pq,
+                }  # fmt: skip
+            shown[name] = [(samples[index].picture, image) for index, image in found[:4]]
+        if self.accelerator.is_main_process:
+            self.log(kind="score", **scores)
+            text = ", ".join(f"{name.replace('_', ' ')} PQ {100 * values['pq']:.1f}" for name, values in scores.items())
+            tqdm.write(f"epoch {self.progress.epoch:3d}  step {self.progress.step:6d}  {text}")
+            comparison(shown, self.samples.categories).save(self.config.out / "pictures.png")
+        return scores
+
+    def _predicted(self, prepared: PreparedSamples, index: int) -> PanopticImage:
+        batch = to_device(collate([prepared[index]]), self.accelerator.device)
+        sizes = [prepared.samples.size(index)]
+        return predict(self.network, batch, prepared.samples.categories, sizes, self.config.score_threshold)[0]
+
+    @torch.no_grad()
+    def _pseudo(self, prepared: PreparedSamples, index: int) -> PanopticImage:
+        batch = to_device(collate([prepared[index]]), self.accelerator.device)
+        masks = self.labeller.pseudo_masks(self.network(batch.pictures, batch.inside), batch, self.progress.step)[0]
+        return as_panoptic(masks, prepared.samples.categories, batch, 0, prepared.samples.size(index))
+
+    def save(self) -> None:
+        """A checkpoint to go on from, and the network alone to predict with."""
+        self.accelerator.save_state(str(self.config.out / "checkpoint"))
+        if self.accelerator.is_main_process:
+            save_model(self.network, str(self.config.out / "network.safetensors"))
+
+    def log(self, **entry: Any) -> None:
+        """Append a line to ``log.jsonl``."""
+        if self.accelerator.is_main_process:
+            line = {"epoch": self.progress.epoch, "step": self.progress.step, **entry}
+            with open(self.config.out / "log.jsonl", "a") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def _out_of_steps(self) -> bool:
+        limit = self.config.optimiser.max_steps
+        return limit is not None and self.progress.step >= limit
+
+
+def make_optimiser(network: nn.Module, config: Config) -> torch.optim.AdamW:
+    """AdamW with slower rates for what the paper trains slower; frozen parameters are left out."""
+    settings = config.optimiser
+    slow, fast = [], []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            (slow if any(part in name for part in SLOW) else fast).append(parameter)
+    groups = [{"params": fast, "lr": settings.lr}, {"params": slow, "lr": settings.lr * settings.slow_factor}]
+    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def write_config(config: Config, categories: Sequence[Category]) -> None:
+    """What a prediction needs to know beside the weights."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    document = {"config": asdict(config), "categories": [asdict(category) for category in categories]}
+    (config.out / "config.json").write_text(json.dumps(document, indent=1, default=str) + "\n")
+
+
+def read_config(run: Path) -> tuple[Config, tuple[Category, ...]]:
+    """What :func:`write_config` wrote: the parts that a prediction needs."""
+    document = json.loads((run / "config.json").read_text())
+    given = document["config"]
+    data = {key: tuple(value) if isinstance(value, list) else value for key, value in given["data"].items()}
+    network = Network(**given["network"])
+    config = Config(network, Data(**data), seed=given["seed"], score_threshold=given["score_threshold"])
+    return config, tuple(Category(**category) for category in document["categories"])

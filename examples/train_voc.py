@@ -1,0 +1,47 @@
+"""Train Panoptic SegFormer from single points, end to end.
+
+    python examples/train_voc.py                          # synthetic pictures, on a CPU, in minutes
+    python examples/train_voc.py tiny --optimiser.epochs 3
+    python examples/train_voc.py voc_r50 --network.weights resnet50.pth --data.pictures VOC2012/JPEGImages \\
+        --data.points points.json --data.val-pictures VOC2012/JPEGImages --data.val-truth voc_panoptic_val.json
+    torchrun --nproc_per_node 8 examples/train_voc.py voc_r50 ...
+
+``--help`` after a preset lists every setting. Files: see ``point2mask prepare --help``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+from panoptic_segformer.config import PRESETS, Config
+from panoptic_segformer.data import Samples, SyntheticSamples
+from panoptic_segformer.training import Trainer, write_config
+
+
+def make_samples(config: Config) -> tuple[Samples, Samples]:
+    """Pictures to learn from, and pictures to score the predictions on."""
+    data, with_masks = config.data, config.labels.supervision == "masks"
+    side = data.min_side[-1]
+    return (
+        SyntheticSamples(config.seed, data.synthetic_train, side, with_masks=with_masks),
+        SyntheticSamples(config.seed + 1, data.synthetic_val, side, with_masks=with_masks),
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the settings and train."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0].startswith("-"):
+        arguments = ["tiny", *arguments]
+    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
+    samples, val = make_samples(config)
+    write_config(config, samples.categories)
+    scores = Trainer(config, samples, val).run()
+    for name, values in scores.items():
+        print(f"{name.replace('_', ' ')}:", ", ".join(f"{key} {100 * value:.1f}" for key, value in values.items()))
+    print(f"pictures in {config.out / 'pictures.png'}, log in {config.out / 'log.jsonl'}")
+
+
+if __name__ == "__main__":
+    main()
