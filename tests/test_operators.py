@@ -83,7 +83,7 @@ def test_transport(method, reg, backend, layout, uniform):
     M = layout(uniform(BATCH, 3, 7, dtype=torch.float64))
     a, b = torch.tensor([[1.0, 2.0, 4.0], [7.0, 0.0, 0.0]]), torch.ones(BATCH, 7)
     options = ("solve", method, reg, torch.inf, 1e-9, 500, 0.0, False, backend)
-    opcheck(OPERATORS.transport.default, (layout(a.double()), layout(b.double()), M, *options))
+    opcheck(OPERATORS.transport.default, ([layout(a.double())], [layout(b.double())], [M], *options))
 
 
 @layouts

@@ -13,10 +13,10 @@ from ..arrays import Array
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
 from ..types import TransportResult
 from ._operator import transport
-from ._problem import Batch, as_batch, each_problem
+from ._problem import Batch, as_batch, as_batches
 from ._solvers import Options
 
-_BACKENDS = ("auto", "numba", "torch")
+_BACKENDS = ("auto", "numba", "torch", "triton")
 _METHODS = ("auto", "sinkhorn", "newton", "exact")
 _MAX_ITER = {"sinkhorn": 10_000, "newton": 500, "exact": 10_000_000}
 _PLAN_ENTRIES = 1 << 22
@@ -193,8 +193,8 @@ def solve(
         fail(name, "reg", f"0 with method {method!r}", "a number > 0, or method 'exact'")
     if method == "exact" and softness < math.inf:
         fail(name, "tau", f"{softness:g} with reg=0", "None: soft capacities need reg > 0")
-    if method == "exact" and backend == "torch":
-        fail(name, "backend", "'torch' with method 'exact'", "'auto' or 'numba'")
+    if method == "exact" and backend in ("torch", "triton"):
+        fail(name, "backend", f"{backend!r} with method 'exact'", "'auto' or 'numba'")
     limit = _MAX_ITER[method] if max_iter is None else check_integer(name, "max_iter", max_iter, minimum=1)
     return _run(name, a, b, M, Options(method, reg, softness, tol, limit, 0.0, normalize, backend))  # type: ignore[arg-type]
 
@@ -207,45 +207,57 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     check_choice(name, "backend", options.backend, _BACKENDS)
     if not isinstance(options.normalize, bool):
         fail(name, "normalize", repr(options.normalize), "True or False")
-    if isinstance(M, (list, tuple)):
-        return each_problem(name, lambda *each: _run(name, each[0], each[1], each[2], options), a, b, M)
-    batch = as_batch(name, a, b, M)
+    listed = isinstance(M, (list, tuple))
+    batches = as_batches(name, a, b, M) if listed else [as_batch(name, a, b, M)]
     outputs = transport(
-        batch.a, batch.b, batch.M, name, options.method, options.reg, options.tau, options.tol, options.max_iter,
+        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches],
+        name, options.method, options.reg, options.tau, options.tol, options.max_iter,
         options.marginal_floor, options.normalize, options.backend,
-    )  # fmt: skip
-    result = _result(batch, options.reg, outputs)
-    if options.tol > 0 and not torch.compiler.is_compiling() and not result.converged:
-        warnings.warn(
-            f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
-            f"{float(result.marginal_error.max()):.2g} after {result.iterations} iterations; tol is {options.tol:g}. "
-            "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    return result
+    ) if batches else ()  # fmt: skip
+    results = [_result(batch, options, parts) for batch, *parts in zip(batches, *outputs, strict=True)]
+    if options.tol > 0 and not torch.compiler.is_compiling():
+        for result in results:
+            if not result.converged:
+                _warn(name, options, result)
+    return results if listed else results[0]
 
 
-def _result(batch: Batch, reg: float, outputs: tuple[torch.Tensor, ...]) -> TransportResult:
+def _warn(name: str, options: Options, result: TransportResult) -> None:
+    warnings.warn(
+        f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
+        f"{float(result.marginal_error.max()):.2g} after {result.iterations} iterations; tol is {options.tol:g}. "
+        "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
+
+
+def _result(batch: Batch, options: Options, outputs: list[torch.Tensor]) -> TransportResult:
     def shaped(tensor: torch.Tensor) -> Any:
         return batch.restore(tensor if batch.batched else tensor[0])
 
     f, g, labels, cost, error, iterations, converged, entries, masses = outputs
-    M = batch.M
+    M, reg = batch.M, options.reg
 
     def make_plan() -> Any:
         return shaped(_entropic_plan(f, g, M, reg) if reg > 0 else _listed_plan(entries, masses, M))
 
-    most, all_converged = iterations.amax(), converged.all()
-    compiling = torch.compiler.is_compiling()  # a number that depends on data would end the graph
+    made: Any
+    reached: Any
+    if torch.compiler.is_compiling():  # a number that depends on data would end the graph
+        made, reached = iterations.amax(), converged.all()
+    elif options.tol < 0:  # known without asking a device
+        made, reached = options.max_iter, False
+    else:
+        made, reached = max(iterations.tolist()), all(converged.tolist())
     return TransportResult(
         f=shaped(f),
         g=shaped(g),
         labels=shaped(labels),
         cost=shaped(cost),
         marginal_error=shaped(error),
-        iterations=most if compiling else int(most),  # type: ignore[arg-type]
-        converged=all_converged if compiling else bool(all_converged),  # type: ignore[arg-type]
+        iterations=made,
+        converged=reached,
         make_plan=make_plan,
     )
 

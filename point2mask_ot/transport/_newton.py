@@ -36,10 +36,6 @@ class Passes(Protocol):
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray: ...
 
-    def rounds(
-        self, f: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float, limit: int, precise: bool
-    ) -> tuple[int, np.ndarray]: ...
-
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]: ...
 
 

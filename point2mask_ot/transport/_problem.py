@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,8 @@ import torch
 
 from ..arrays import Array, Restore, as_tensors
 from ..checks import ArgumentError, ArgumentTypeError, fail, fail_type
+from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH
 from ._solvers import Problem
-
-_MASS_MISMATCH = 1e-4
-"""Relative difference of the totals beyond which marginals are refused rather than rescaled."""
-
-
-_LARGEST_RATIO = 1e14
-"""A cost that is so much larger than those of the cheapest plan stands for "never", and rounds all others away."""
-_LARGEST_EXPONENT = 1e30
-"""Largest cost over reg: beyond, exponents leave float32."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ def _marginal(function: str, name: str, values: torch.Tensor, where: str) -> np.
 
 def _balanced(function: str, a: np.ndarray, b: np.ndarray, normalize: bool, where: str) -> np.ndarray:
     supply, demand = a.sum(), b.sum()
-    if not normalize and abs(supply - demand) > _MASS_MISMATCH * max(supply, demand):
+    if not normalize and abs(supply - demand) > MASS_MISMATCH * max(supply, demand):
         got = f"a total of {supply:.8g} against {demand:.8g} in b{where}"
         fail(function, "a", got, "the same total (normalize=True rescales a)")
     return a * (demand / supply) if supply != demand else a
@@ -137,26 +129,29 @@ def _check_costs(
 def _check_scale(function: str, low: float, high: float, dearest: float, reg: float, where: str) -> None:
     """Refuse costs that floating point cannot hold beside each other; ``dearest`` pixel's cheapest supplier."""
     magnitude = max(abs(low), abs(high))
-    if not math.isfinite(high - low) or (reg > 0 and magnitude > _LARGEST_EXPONENT * reg):
+    if not math.isfinite(high - low) or (reg > 0 and magnitude > LARGEST_EXPONENT * reg):
         got = f"costs from {low:.3g} to {high:.3g}" + (f" with reg {reg:g}" if reg > 0 else "") + where
         fail(function, "M", got, "costs of a sane scale")
-    if magnitude > _LARGEST_RATIO * abs(dearest) > 0:
+    if magnitude > LARGEST_RATIO * abs(dearest) > 0:
         got = f"a cost of {magnitude:.3g}, where no pixel needs more than {dearest:.3g}{where}"
         fail(function, "M", got, "+inf for a forbidden pair")
 
 
-def each_problem(function: str, solve: Callable[[Any, Any, Any], Any], a: Any, b: Any, M: Any) -> list[Any]:
-    """Call ``solve`` for every problem of lists of equal length."""
+def as_batches(function: str, a: Any, b: Any, M: Any) -> list[Batch]:
+    """Lists of equal length, each problem (or batch of problems) as by :func:`as_batch`, all on one device."""
     for name, values in (("a", a), ("b", b)):
         if not isinstance(values, (list, tuple)):
             fail_type(function, name, values, f"a list of {len(M)} arrays, as M is")
         if len(values) != len(M):
             fail(function, name, f"{len(values)} problems", f"{len(M)}, as in M")
-    results = []
+    batches = []
     for index, problem in enumerate(zip(a, b, M, strict=True)):
         try:
-            results.append(solve(*problem))
+            batches.append(as_batch(function, *problem))
         except ArgumentError as error:
             error.args = (f"{error} (problem {index} of the list)",)
             raise
-    return results
+    devices = sorted({str(batch.M.device) for batch in batches})
+    if len(devices) > 1:
+        fail(function, "M", f"devices {devices}", "all problems on one device")
+    return batches

@@ -144,6 +144,10 @@ def _nothing(problem: Problem, options: Options) -> Solution:
 
 
 def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
+    if options.backend == "triton":
+        from ._launch import TritonPasses  # imports triton
+
+        return TritonPasses(problem.M, b, rows)
     if options.backend == "torch":
         return TorchPasses(problem.M, b, rows)
     return _cpu_passes(problem, b, rows, options.method)
@@ -158,7 +162,7 @@ def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Metho
 
 
 def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
-    passes = _passes(problem, b, rows, options)
+    passes = _cpu_passes(problem, b, rows, options.method)
     f = np.zeros(len(a))
     precise = not passes.single or _beyond_float32(problem.magnitude, options)
     tol = options.tol * float(b.sum())
@@ -199,7 +203,7 @@ def _potentials(problem: Problem, semidual: Semidual, options: Options) -> tuple
 def _exact_prices(problem: Problem, semidual: Semidual, options: Options) -> Assignment | None:
     b = semidual.passes.b
     units = _units(semidual.a, b, problem.resolution)
-    if units is None or math.isfinite(options.tau) or options.backend == "torch":
+    if units is None or math.isfinite(options.tau) or options.backend != "numba":
         return None
     from ._exact import assign
 

@@ -1,0 +1,317 @@
+"""Drives the kernels of :mod:`._triton`: Sinkhorn for many problems at once, and the passes of Newton's method.
+
+A round is two launches for all problems together: masses of every block of pixels, then one program for each
+supplier that adds them up and moves its potential. Where all problems are small, one program makes all rounds of a
+problem, and the whole of it is one launch: 160 launches of a few microseconds each would take longer than the work.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import triton
+
+from ..checks import require_all
+from . import _triton, _triton_checks, _triton_newton
+from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts, upload
+
+if TYPE_CHECKING:
+    from ._solvers import Options
+
+INTERPRETED = not isinstance(_triton.weigh, triton.JITFunction)
+"""The kernels run in Triton's interpreter, on CPU tensors."""
+MOST_SUPPLIERS = 512
+"""More do not fit beside each other in the registers of a program."""
+SMALL_ENTRIES = 1 << 16
+"""Entries of M up to which one program makes all rounds of a problem."""
+SYNC_EVERY = 16
+"""Rounds between two looks at whether all problems have reached the tolerance."""
+_TILE_ENTRIES = 4096
+_CHUNK = 256
+_SPLITS = 264
+"""Programs among which the pixels are divided for the links."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Suppliers and pixels of one block: powers of two."""
+
+    rows: int
+    block: int
+
+    @classmethod
+    def of(cls, suppliers: int) -> Tile:
+        """The block for as many suppliers."""
+        rows = max(8, triton.next_power_of_2(suppliers))
+        return cls(rows, min(256, _TILE_ENTRIES // rows))
+
+    def launch(self, real: torch.dtype) -> dict[str, Any]:
+        """Launch arguments of kernels that hold a block in registers, in the dtype of the arithmetic."""
+        return {"ROWS": self.rows, "BLOCK": self.block, "num_warps": 4 if real == torch.float32 else 8}
+
+    def alone(self, real: torch.dtype) -> dict[str, Any]:
+        """The same for a kernel that has a multiprocessor to itself, and more to keep."""
+        block = self.block if real == torch.float32 else self.block // 2
+        return {"ROWS": self.rows, "BLOCK": block, "num_warps": 8}
+
+
+class Plan:
+    """Where the kernels find the parts of each problem: the tables of :mod:`._triton` for one size of block."""
+
+    def __init__(self, flat: Flat, tile: Tile) -> None:
+        self.flat, self.tile = flat, tile
+        self.device = flat.M.device
+        shapes = np.array(flat.shapes, np.int64)
+        K, N = shapes.T
+        tiles = -(-N // tile.block)
+        self.tiles, self.partials = int(tiles.sum()), int((K * tiles).sum())
+        columns = [K, N, starts(K), starts(N), starts(K * N), starts(tiles), tiles, starts(K * tiles)]
+        problem = np.arange(len(shapes), dtype=np.int64)
+        table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
+        parts = [table.ravel(), np.repeat(problem, tiles), np.repeat(problem, K)]
+        self.tables, self.tile_problem, self.supplier_problem = upload(np.concatenate(parts), self.device).split(
+            [len(part) for part in parts]
+        )
+
+    @cached_property
+    def suppliers(self) -> int:
+        """Of all problems together."""
+        return sum(K for K, _ in self.flat.shapes)
+
+    def empty(self, size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        return torch.empty(size, dtype=dtype, device=self.device)
+
+    def zeros(self, size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        return torch.zeros(size, dtype=dtype, device=self.device)
+
+
+def sinkhorn(function: str, flat: Flat, options: Options) -> FlatSolution:
+    """Rounds for all problems; the host waits for the device only to look at a tolerance.
+
+    Args:
+        function: public function to name in messages.
+        flat: the problems; their values are checked here.
+        options: of the call.
+    """
+    real = flat.M.dtype if 1e-30 < options.reg < 1e30 else torch.float64
+    with torch.cuda.device_of(flat.M):
+        plan = Plan(flat, Tile.of(max(K for K, _ in flat.shapes)))
+        numbers = _numbers(plan.device, options.reg, options.tau, options.tol, options.marginal_floor)
+        start = _checked(function, plan, numbers, options.normalize)
+        small = max(K * N for K, N in flat.shapes) <= SMALL_ENTRIES
+        make = _rounds_in_one_launch if small else _rounds
+        before, f, made = make(plan, start, numbers, real, options)
+        g, labels, _, cost, _, error = _read_out(plan, before, f, start.capacity, start.total, numbers, options.tau)
+    return FlatSolution(f, g, labels, cost, error, made)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What :func:`._triton_checks.balance` makes of the marginals: (sum of K) capacities and potentials, and for
+    each problem the unit of mass of its rounds and its total."""
+
+    capacity: torch.Tensor
+    f: torch.Tensor
+    unit: torch.Tensor
+    total: torch.Tensor
+
+
+def _numbers(device: torch.device, reg: float, tau: float, tol: float, floor: float) -> torch.Tensor:
+    return upload(np.array([1 / (reg * math.log(2.0)), reg, tau, tol, floor]), device)
+
+
+def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) -> Start:
+    flat, P = plan.flat, len(plan.flat.shapes)
+    faults, reached = plan.zeros(P, torch.int32), plan.zeros(plan.suppliers, torch.int32)
+    statistics = plan.empty(_triton_checks.STATISTICS.value * plan.tiles)
+    _triton_checks.inspect[(plan.tiles,)](
+        flat.M, flat.b, statistics, reached, faults, plan.tables, plan.tile_problem, plan.tiles,
+        **plan.tile.launch(flat.M.dtype),
+    )  # fmt: skip
+    start = Start(plan.empty(plan.suppliers), plan.empty(plan.suppliers), plan.empty(P), plan.empty(P))
+    _triton_checks.balance[(P,)](
+        flat.a, statistics, reached, faults, start.capacity, start.f, start.unit, start.total, plan.tables, numbers,
+        plan.tiles, MASS_MISMATCH, LARGEST_RATIO, LARGEST_EXPONENT,
+        ROWS=plan.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize,
+    )  # fmt: skip
+    for fault, (argument, got, expected) in _FAULTS.items():
+        require_all(function, argument, faults & fault == 0, got, expected)
+    return start
+
+
+_FAULTS = {
+    _triton_checks.NOT_A_COST.value: ("M", "NaN or -inf", "costs that are numbers or +inf"),
+    _triton_checks.UNREACHED.value: ("M", "pixels with demand that no supplier reaches (all +inf)",
+                                     "a finite cost in the column of every pixel with b > 0"),
+    _triton_checks.CUT_OFF.value: ("M", "suppliers with capacity that reach no pixel (all +inf)",
+                                   "a finite cost in the row of every supplier with a > 0"),
+    _triton_checks.SCALE.value: ("M", "costs that floating point cannot hold beside each other",
+                                 "costs of a sane scale, and +inf for a forbidden pair"),
+    _triton_checks.NO_DEMAND.value: ("b", "NaN, infinity, negative masses or a total of 0", "finite masses >= 0"),
+    _triton_checks.NO_CAPACITY.value: ("a", "NaN, infinity, negative masses or a total of 0", "finite masses >= 0"),
+    _triton_checks.MISMATCH.value: ("a", "another total than that of b", "the same total (normalize=True rescales a)"),
+}  # fmt: skip
+
+
+def _rounds_in_one_launch(
+    plan: Plan, start: Start, numbers: torch.Tensor, real: torch.dtype, options: Options
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    P = len(plan.flat.shapes)
+    made = plan.empty(P, torch.int64)
+    before, tops, rests = (plan.empty(plan.suppliers) for _ in range(3))
+    _triton.all_rounds[(P,)](
+        plan.flat.M, plan.flat.b, start.capacity, start.f, before, tops, rests, made, start.unit, start.total,
+        plan.tables, numbers, options.max_iter,
+        **plan.tile.alone(real), SOFT=math.isfinite(options.tau), real=_triton_dtype(real),
+    )  # fmt: skip
+    return before, start.f, made
+
+
+def _triton_dtype(real: torch.dtype) -> Any:
+    return triton.language.float64 if real == torch.float64 else triton.language.float32
+
+
+def _rounds(
+    plan: Plan, start: Start, numbers: torch.Tensor, real: torch.dtype, options: Options
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    flat, P, soft, stops = plan.flat, len(plan.flat.shapes), math.isfinite(options.tau), options.tol > 0
+    f, f_next, before = start.f, plan.empty(plan.suppliers), plan.empty(plan.suppliers)
+    errors = torch.full_like(f, math.inf)
+    errors_next = torch.empty_like(f)
+    made, g = plan.zeros(P, torch.int64), plan.empty(len(flat.b))
+    partials = plan.empty(plan.partials, real)
+    for done in range(options.max_iter):
+        _triton.weigh[(plan.tiles,)](
+            flat.M, flat.b, f, errors, g, partials, start.unit, start.total, plan.tables, plan.tile_problem, numbers,
+            **plan.tile.launch(real), STOPS=stops,
+        )  # fmt: skip
+        _triton.update[(plan.suppliers,)](
+            flat.M, g, partials, start.capacity, f, errors, f_next, errors_next, before, made, start.unit, start.total,
+            plan.tables, plan.supplier_problem, numbers,
+            ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, num_warps=2,
+        )  # fmt: skip
+        f, f_next, errors, errors_next = f_next, f, errors_next, errors
+        if stops and done % SYNC_EVERY == SYNC_EVERY - 1 and int(made.max()) <= done:
+            break
+    return before, f, made
+
+
+def _read_out(
+    plan: Plan, before: torch.Tensor, f: torch.Tensor, capacity: torch.Tensor, total: torch.Tensor,
+    numbers: torch.Tensor, tau: float,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    """Pixel potentials, labels, masses of the suppliers, and for each problem cost, pixels' error and whole error."""
+    flat, P = plan.flat, len(plan.flat.shapes)
+    g, labels = plan.empty(len(flat.b)), plan.empty(len(flat.b), torch.int64)
+    partials, costs, errors = plan.empty(plan.partials), plan.empty(plan.tiles), plan.empty(plan.tiles)
+    _triton.read_out[(plan.tiles,)](
+        flat.M, flat.b, before, f, g, labels, partials, costs, errors, plan.tables, plan.tile_problem, numbers,
+        **plan.tile.launch(torch.float64),
+    )  # fmt: skip
+    masses, cost, pixel_error, error = plan.empty(plan.suppliers), plan.empty(P), plan.empty(P), plan.empty(P)
+    _triton.finish[(P,)](
+        partials, costs, errors, capacity, f, total, masses, cost, pixel_error, error, plan.tables, numbers,
+        ROWS=plan.tile.rows, CHUNK=min(32, plan.tile.block), SOFT=math.isfinite(tau), num_warps=8,
+    )  # fmt: skip
+    return g, labels, masses, cost, pixel_error, error
+
+
+class TritonPasses:
+    """Passes over one (K, N) matrix for :mod:`._newton`; methods and arguments as in :class:`._passes.CpuPasses`.
+
+    The host does the K-by-K algebra: every pass sends K potentials and fetches K masses and K x K links.
+    """
+
+    def __init__(self, M: torch.Tensor, b: np.ndarray, rows: np.ndarray) -> None:
+        self.M, self.b, self.rows = M, b, rows
+        self.single = M.dtype == torch.float32
+        self._demand = upload(b, M.device)
+
+    def subset(self, pixels: np.ndarray) -> TritonPasses:
+        """Passes over some of the pixels only."""
+        return TritonPasses(self.M[:, upload(pixels, self.M.device)], self.b[pixels], self.rows)
+
+    def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj."""
+        K = len(f)
+        with torch.cuda.device_of(self.M):
+            numbers = _numbers(self.M.device, reg, math.inf, -1.0, 0.0)
+            potentials = self._potentials(f)
+            masses, g = self._weigh(potentials, numbers, torch.float64 if precise else self.M.dtype)
+            if not links:
+                return masses.cpu().numpy(), np.zeros((0, 0))
+            pairs = self._links(potentials, g, numbers)
+            both = torch.cat([masses, pairs[:K, :K].reshape(-1)]).cpu().numpy()
+        found = both[K:].reshape(K, K)
+        np.fill_diagonal(found, 0.0)
+        return both[:K], found
+
+    def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
+        """Natural logarithms of the same masses for some suppliers, however small; -inf where there is none."""
+        with torch.cuda.device_of(self.M):
+            numbers = _numbers(self.M.device, reg, math.inf, -1.0, 0.0)
+            potentials = self._potentials(f)
+            _, g = self._weigh(potentials, numbers, torch.float64)
+            plan = self._plan
+            found = plan.empty(len(wanted))
+            _triton_newton.log_masses[(len(wanted),)](
+                plan.flat.M, g, potentials, upload(wanted.astype(np.int64), plan.device), found, plan.tables, numbers,
+                CHUNK=_CHUNK,
+            )  # fmt: skip
+            return found.cpu().numpy() * math.log(2.0)
+
+    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
+        """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
+        K = len(f)
+        with torch.cuda.device_of(self.M):
+            numbers = _numbers(self.M.device, reg, math.inf, -1.0, 0.0)
+            plan = self._plan
+            before, after = self._potentials(f_before), self._potentials(f)
+            nothing, one = plan.zeros(K), torch.ones(1, dtype=torch.float64, device=plan.device)
+            g, labels, masses, cost, pixel_error, _ = _read_out(plan, before, after, nothing, one, numbers, math.inf)
+            sums = torch.cat([masses, cost, pixel_error]).cpu().numpy()
+        return {
+            "g": g,
+            "labels": labels,
+            "masses": sums[:K],
+            "cost": float(sums[K]),
+            "pixel_error": float(sums[K + 1]),
+        }
+
+    def _weigh(self, f: torch.Tensor, numbers: torch.Tensor, real: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        plan = self._plan
+        g, partials = plan.empty(len(self.b)), plan.empty(plan.partials, real)
+        one = torch.ones(1, dtype=torch.float64, device=plan.device)
+        _triton.weigh[(plan.tiles,)](
+            plan.flat.M, self._demand, f, f, g, partials, one, one, plan.tables, plan.tile_problem, numbers,
+            **plan.tile.launch(real), STOPS=False,
+        )  # fmt: skip
+        return partials.view(len(f), -1).sum(1, dtype=torch.float64), g
+
+    def _links(self, f: torch.Tensor, g: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        plan = self._plan
+        rows = min(64, max(16, plan.tile.rows))
+        across = -(-len(f) // rows)
+        block = 2048 // rows
+        splits = min(max(1, _SPLITS // across**2), -(-len(self.b) // block))
+        squares = plan.empty(splits * (across * rows) ** 2, torch.float32)
+        _triton_newton.links[(splits, across, across)](
+            plan.flat.M, self._demand, f, g, squares, plan.tables, numbers, splits,
+            ROWS=rows, BLOCK=block, ROW_TILES=across, num_warps=8,
+        )  # fmt: skip
+        return squares.view(splits, across * rows, across * rows).sum(0, dtype=torch.float64)
+
+    def _potentials(self, f: np.ndarray) -> torch.Tensor:
+        live = np.full(len(f), -math.inf)
+        live[self.rows] = f[self.rows]
+        return upload(live, self.M.device)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        K, N = self.M.shape
+        return Plan(Flat(self._demand[:0], self._demand, self.M.reshape(-1), ((K, N),)), Tile.of(K))
