@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from .arrays import compute_dtype
 
+_ROUNDING = 1e-5
+"""By how much the weights of a bilinear mean may miss a sum of 1."""
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -53,11 +56,15 @@ class Raster:
             return distances.new_zeros((0, self.height, self.width)) if not len(distances) else distances
         size = (self.height, self.width)
         reachable = torch.isfinite(distances)
+        if distances.device.type == "cpu" and bool(reachable.all()):  # looking is free there
+            return functional.interpolate(distances[None], size, mode="bilinear", align_corners=False)[0]
         # inf would turn to NaN under a zero weight: interpolate the reachable values only.
         parts = torch.stack([torch.where(reachable, distances, 0), reachable.to(distances.dtype)])
         values, weight = functional.interpolate(parts, size, mode="bilinear", align_corners=False)
+        partial = weight < 1 - _ROUNDING
+        values = torch.where(partial, values / weight.clamp(min=torch.finfo(values.dtype).tiny), values)
         near = functional.interpolate(reachable.to(distances.dtype)[None], size, mode="nearest-exact")[0] > 0
-        return torch.where(near, values / weight.clamp(min=torch.finfo(values.dtype).tiny), torch.inf)
+        return torch.where(near, values, torch.inf)
 
     def cells(self, points_yx: np.ndarray) -> np.ndarray:
         """(N, 2) pixel coordinates -> (N, 2) cells."""
@@ -67,24 +74,3 @@ class Raster:
         # Pixel c covers (c, c + 1) of the picture's extent, as a cell does of the grid's.
         cells = pixels / self.stride if self.floor_points else (pixels + 0.5) * grid / size
         return np.clip(np.floor(cells), 0, grid - 1).astype(np.int64)
-
-
-def paint_squares(pixels: np.ndarray, categories: np.ndarray, radius: int, size: tuple[int, ...]) -> np.ndarray:
-    """(H, W) category of the nearest point within Chebyshev distance ``radius``, -1 where there is none.
-
-    The first of equally near points wins, but a point's own pixel is always its own.
-    """
-    height, width = size
-    nearest = np.full((height, width), np.inf)
-    painted = np.full((height, width), -1, np.int64)
-    reach = np.arange(-radius, radius + 1)
-    squared = reach[:, None] ** 2 + reach**2
-    for (y, x), category in zip(pixels.tolist(), categories.tolist(), strict=True):
-        rows, columns = slice(max(0, y - radius), y + radius + 1), slice(max(0, x - radius), x + radius + 1)
-        top, left = max(0, radius - y), max(0, radius - x)
-        own = nearest[rows, columns]
-        distance = squared[top : top + own.shape[0], left : left + own.shape[1]]
-        closer = distance < own
-        own[closer] = distance[closer]
-        painted[rows, columns][closer] = category
-    return painted

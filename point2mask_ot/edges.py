@@ -99,7 +99,7 @@ def edge_costs(
     kinds: list[str | PairCost] = ["l1", "max", "cosine", *(term.kind for term in terms)]
     weights = [1.0, check_number(name, "beta", beta, minimum=0)]
     weights.append(check_number(name, "feature_weight", feature_weight, minimum=0))
-    weights += [check_number(name, f"terms[{i}].weight", t.weight, minimum=0) for i, t in enumerate(terms)]
+    weights += [term.weight for term in terms]
     summands = [
         Summand(key, maps[key][None] if single else maps[key], kind, weight)
         for key, kind, weight in zip(given, kinds, weights, strict=True)
@@ -142,7 +142,7 @@ def sum_costs(summands: Sequence[Summand], step_cost: float, *, check: bool = Tr
 
 
 def check_terms(function: str, terms: object) -> Sequence[MapTerm]:
-    """Refuse what is not a sequence of :class:`MapTerm`, and kinds that do not exist."""
+    """Refuse what is not a sequence of :class:`MapTerm`, kinds that do not exist and negative weights."""
     if not isinstance(terms, Sequence):
         fail_type(function, "terms", terms, "a list of MapTerm")
     for index, term in enumerate(terms):
@@ -150,6 +150,7 @@ def check_terms(function: str, terms: object) -> Sequence[MapTerm]:
             fail_type(function, f"terms[{index}]", term, "a MapTerm")
         if not callable(term.kind):
             check_choice(function, f"terms[{index}].kind", term.kind, _KINDS)
+        check_number(function, f"terms[{index}].weight", term.weight, minimum=0)
     return terms
 
 

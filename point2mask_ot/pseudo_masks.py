@@ -9,7 +9,8 @@ from typing import Any, overload
 
 import torch
 
-from ._stages import Maps, label_image
+from ._image import Maps
+from ._stages import label_images
 from .arrays import Array, Restore, as_optional_tensors
 from .capacity import targets_by_image
 from .checks import check_integer, fail, fail_type
@@ -74,7 +75,10 @@ class PseudoMasker:
         terms: Sequence[MapTerm] = (),
         sizes: Sequence[tuple[int, int]] | None = None,
     ) -> Any:
-        """Label one image or a batch.
+        """Label one image or a batch, stage by stage for all of its images at once.
+
+        On a GPU the host waits for the device a few times a batch, not an image: for the centroids of each round,
+        before the transport, in a solver that runs until it has converged, and for the boxes of components.
 
         Args:
             semantic: (C, H, W) or (B, C, H, W) class probabilities in [0, 1], or None (then ``stuff="supply"``).
@@ -104,13 +108,13 @@ class PseudoMasker:
         labelled = targets_by_image("PseudoMasker", targets, batch)
         full = (first.shape[-2], first.shape[-1])
         crops = _check_sizes(sizes, batch, full)
-        results = []
-        for b, (one, (height, width)) in enumerate(zip(labelled, crops, strict=True)):
+        images = []
+        for b, (height, width) in enumerate(crops):
             planes = [None if t is None else (t if batch is None else t[b])[..., :height, :width] for t in tensors]
-            own = Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:]))
-            with torch.no_grad():
-                masks = _pad(label_image(self.config, own, one), full)
-            results.append(_restore(masks, restore))
+            images.append(Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:])))
+        with torch.no_grad():
+            labels = [_pad(masks, full) for masks in label_images(self.config, images, labelled)]
+        results = [_restore(masks, restore) for masks in labels]
         return results[0] if batch is None else results
 
 

@@ -164,7 +164,8 @@ class Diagnostics:
         capacities: (S,) pixels that each supplier should own (Eq. 4).
         transport: the solver's result over all pixels in raster order, ``demand`` being b; None where nothing is
             demanded or no transport was asked for.
-        seconds: wall time of each stage by name.
+        seconds: wall time of each stage by name; of a batch, which runs stage by stage, an equal share for each image.
+            On a GPU the time to launch it, since nothing waits for the device.
     """
 
     suppliers: np.ndarray

@@ -135,6 +135,47 @@ def test_families_and_batch(rng):
     assert capacities(edges[0], PointTargets(np.zeros((0, 2)))).shape == (0,)
 
 
+def ragged(rng):
+    """Images of different sizes, targets with several points, and nobody at all; a weight for each pixel."""
+    edges, targets, demand = [], [], []
+    for (height, width), count in zip([(9, 8), (5, 17), (12, 12), (1, 6)], [3, 2, 0, 1], strict=True):
+        edges.append(edge_costs(boundary=rng.random((1, height, width)).astype(np.float32), step_cost=0.1))
+        points = rng.permutation(height * width)[: 2 * count]
+        targets.append(PointTargets(np.stack(np.divmod(points, width), 1), [*range(count), *range(count)]))
+        demand.append(rng.integers(0, 3, (height, width)))
+    return edges, targets, demand
+
+
+@pytest.mark.parametrize("centroid_of", ["cell", "target"])
+@pytest.mark.parametrize("method", ["centroid", "nearest", "equal", lambda p, t, d: np.ones(t.num_targets)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_list_equals_the_images_one_by_one(rng, method, centroid_of, weighted):
+    edges, targets, demand = ragged(rng)
+    options = {"method": method, "centroid_of": centroid_of, "iterations": 3}
+    together = capacities(edges, targets, **options, demand=demand if weighted else None)
+    for b, counts in enumerate(together):
+        alone = capacities(edges[b], targets[b], **options, demand=demand[b] if weighted else None)
+        assert isinstance(counts, np.ndarray)
+        np.testing.assert_array_equal(counts, alone)
+
+
+def test_all_images_share_one_search_a_round(rng, monkeypatch):
+    calls = []
+
+    def counting(edges, *arguments, **options):
+        calls.append(len(edges))
+        return nearest_partition(edges, *arguments, **options)
+
+    monkeypatch.setattr("point2mask_ot.capacity.nearest_partition", counting)
+    edges, targets, _ = ragged(rng)
+    capacities(edges, targets, iterations=2)
+    assert calls == [4, 4, 4]
+
+
+def test_nothing_in_nothing_out():
+    assert capacities([], []) == []
+
+
 EDGES = flat_edges(4, 5)
 POINTS = PointTargets([(0, 0), (3, 4)])
 
@@ -148,6 +189,14 @@ REFUSALS = {
     "demand of another family": ({"demand": torch.ones(4, 5)}, "edges", "no mixing"),
     "a list of targets for one image": ({"targets": [POINTS]}, "targets", "single image"),
     "one target set for a batch": ({"edges": EDGES[None]}, "targets", "a sequence of 1"),
+    "a list of demands that is too short": (
+        {"edges": [EDGES], "targets": [POINTS], "demand": []},
+        "demand",
+        "0 images",
+    ),
+    "one demand for a list": ({"edges": [EDGES], "targets": [POINTS], "demand": EDGES[0]}, "demand", "a list"),
+    "a batch in a list": ({"edges": [EDGES[None]], "targets": [POINTS]}, "edges[0]", "(4, H, W)"),
+    "complex demand": ({"demand": np.ones((4, 5), complex)}, "demand", "complex"),
     "rule of wrong length": ({"method": lambda p, t, d: torch.ones(3)}, "method", "(3,)"),
     "rule of NaN": ({"method": lambda p, t, d: torch.full((2,), torch.nan)}, "method", "non-finite"),
     "rule of a list": ({"method": lambda p, t, d: [1, 2]}, "method", "list"),

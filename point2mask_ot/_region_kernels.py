@@ -1,0 +1,46 @@
+"""The first of the smallest or largest over the leading axis (compiled)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import njit
+
+_BLOCK = 4096
+"""Pixels whose best values and labels stay in cache while the planes go by."""
+
+
+@njit()
+def _improve(plane, index, largest, best, label):  # type: ignore[no-untyped-def]
+    # No branch in the loop: where labels change from pixel to pixel a processor would guess wrong every time.
+    if largest:
+        for i in range(plane.size):
+            better = plane[i] > best[i]
+            best[i] = plane[i] if better else best[i]
+            label[i] = index if better else label[i]
+    else:
+        for i in range(plane.size):
+            better = plane[i] < best[i]
+            best[i] = plane[i] if better else best[i]
+            label[i] = index if better else label[i]
+
+
+@njit()
+def first_extreme(values, largest, best, label):  # type: ignore[no-untyped-def]
+    """Value and index of the first smallest (or largest) entry of every column, in one pass over memory.
+
+    Args:
+        values: (K, N) float32 or float64, K >= 1, no NaN.
+        largest: look for the largest.
+        best: (N,) of that dtype, written.
+        label: (N,) int64, written.
+    """
+    narrow = np.empty(_BLOCK, np.int32)  # as wide as a float32, so that both fill the same vectors
+    for start in range(0, best.size, _BLOCK):
+        stop = min(start + _BLOCK, best.size)
+        own = narrow[: stop - start]
+        own[:] = 0
+        best[start:stop] = values[0, start:stop]
+        for k in range(1, len(values)):
+            _improve(values[k, start:stop], np.int32(k), largest, best[start:stop], own)
+        label[start:stop] = own
