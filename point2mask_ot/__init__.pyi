@@ -9,6 +9,7 @@ from .edges import edge_costs as edge_costs
 from .geodesic import geodesic_distances as geodesic_distances
 from .geodesic import nearest_partition as nearest_partition
 from .geodesic import shortest_path as shortest_path
+from .labelling import label_dataset as label_dataset
 from .losses import boundary_affinity_loss as boundary_affinity_loss
 from .losses import lab_affinity_loss as lab_affinity_loss
 from .losses import manifold_contrastive_loss as manifold_contrastive_loss

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
     from .types import PseudoMasks
 
 DEMO_PICTURES = ("coins", "coffee")
+_DATASET_SETTINGS = (
+    "maps",
+    "output",
+    "truth",
+    "split",
+    "workers",
+    "shard",
+    "merge",
+    "max_errors",
+    "max_pixels",
+    "exif",
+    "fresh",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,15 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; default ``sys.argv[1:]``.
 
     Returns:
-        Exit status: 0, or 2 with a message on standard error when an input is refused.
+        Exit status: 0; 1 where ``label-dataset`` set pictures aside; 2 with a message on standard error when an
+        input is refused or the results cannot be written; 130 or 143 after SIGINT or SIGTERM.
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status = options.run(options) or 0
+        sys.stdout.flush()
     except ArgumentError as error:
+        return _complain(error)
+    except OSError as error:  # nobody takes what is printed: a full disk, a closed pipe
+        with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python complains again when it exits
+        return _complain(error)
+    return status
+
+
+def _complain(error: BaseException) -> int:
+    with contextlib.suppress(OSError):
         print(f"point2mask: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,9 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     label.set_defaults(run=_label)
 
-    for command in (demo, label):
+    dataset = commands.add_parser("label-dataset", help="label all pictures of a folder; goes on where it stopped")
+    _add_dataset_options(dataset)
+    dataset.set_defaults(run=_label_dataset)
+
+    for command in (demo, label, dataset):
         command.add_argument(
-            "--out", type=Path, required=command is label, default=Path("demo"), help="folder for the results"
+            "--out", type=Path, required=command is not demo, default=Path("demo"), help="folder for the results"
         )
         command.add_argument("--preset", default="best", help="best or paper (default: best)")
         command.add_argument("--stride", type=int, help="pixels per cell of the graph (default: the preset's)")
@@ -67,10 +97,34 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--color-weight", type=float, default=1.0, help="weight of the colour difference (default: 1)"
         )
-        sigma = 1.0 if command is label else 2.0  # the reliefs on the demo's coins are finer than their outlines
+        sigma = 2.0 if command is demo else 1.0  # the reliefs on the demo's coins are finer than their outlines
         command.add_argument("--sigma", type=float, default=sigma, help=f"smoothing in pixels (default: {sigma:g})")
         command.add_argument("--edge-model", type=Path, help="OpenCV structured-edge model to find boundaries with")
     return parser
+
+
+def _add_dataset_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--images", type=Path, help="folder of the pictures")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--points", type=Path, help="JSON or CSV file with the points of all pictures")
+    source.add_argument(
+        "--sample", type=Path, help="draw the points from true masks: COCO panoptic JSON, or a folder like VOC2012"
+    )
+    command.add_argument("--truth", type=Path, help="score the labels against true masks, given as for --sample")
+    command.add_argument("--split", default="train", help="list of pictures in VOC's layout (default: train)")
+    command.add_argument("--per-target", type=int, default=1, help="points drawn for each segment (default: 1)")
+    command.add_argument("--seed", type=int, default=0, help="of the points that are drawn (default: 0)")
+    command.add_argument("--sampler", default="uniform", help="uniform, center or border (default: uniform)")
+    command.add_argument("--maps", help="folder of NAME.npy, .npz or .safetensors, or module:function")
+    command.add_argument("--output", default="coco", help="coco or voc (default: coco)")
+    command.add_argument("--workers", type=int, help="processes (default: one for each core)")
+    command.add_argument("--shard", help="i/n: only the i-th of n parts, into OUT/shard-i-of-n")
+    command.add_argument("--merge", action="store_true", help="take over what the parts have finished")
+    command.add_argument("--max-errors", type=int, help="stop when more pictures are set aside (default: never)")
+    command.add_argument("--max-pixels", type=int, default=2**26, help="largest picture (default: 67 million pixels)")
+    command.add_argument("--exif", default="refuse", help="pictures that a camera's tag turns: refuse or apply")
+    command.add_argument("--fresh", action="store_true", help="forget the job in OUT and its results")
+    command.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -94,13 +148,41 @@ def _label(options: argparse.Namespace) -> None:
     _run(options, image, points, options.photo.name, warm_up=False)
 
 
+def _label_dataset(options: argparse.Namespace) -> int:
+    from .labelling import JobInterrupted, JobStopped, Sampling, label_dataset
+
+    points = options.points
+    if options.sample:
+        points = Sampling(options.sample, options.split, options.per_target, options.seed, options.sampler)
+    passed = (*_DATASET_SETTINGS, "edge_model", "sigma", "color_weight")
+    settings = {name: getattr(options, name) for name in passed} | _switches(options)
+    settings["progress"] = not options.quiet
+    try:
+        made = label_dataset(options.images, points, options.out, options.preset, **settings)
+    except JobStopped as error:
+        return _complain(error)
+    except JobInterrupted as error:
+        _complain(error)
+        return 128 + error.signal
+    print(f"{made.labelled} of {made.pictures} pictures labelled, {made.set_aside} set aside")
+    for name, value in (made.scores or {}).items():
+        print(f"{name} {value:.4g}")
+    print(f"wrote {made.out}")
+    return 1 if made.set_aside else 0
+
+
+def _switches(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the preset that the command line changes."""
+    return {key: getattr(options, key) for key in ("stride", "beta") if getattr(options, key) is not None}
+
+
 def _run(options: argparse.Namespace, image: np.ndarray, points: LabelledPoints, name: str, *, warm_up: bool) -> None:
     from .maps import structured_edges
     from .picture import label_picture
 
     edge_map = structured_edges(image, options.edge_model) if options.edge_model else None
-    switches = {key: getattr(options, key) for key in ("stride", "beta") if getattr(options, key) is not None}
-    settings = {"sigma": options.sigma, "color_weight": options.color_weight, "edge_map": edge_map, **switches}
+    settings = {"sigma": options.sigma, "color_weight": options.color_weight, "edge_map": edge_map}
+    settings |= _switches(options)
     if warm_up:  # the first call compiles the kernels, which says nothing of how long a stage takes
         label_picture(image, points.targets, options.preset, **settings)
     result = label_picture(image, points.targets, options.preset, **settings)

@@ -41,6 +41,7 @@ PUBLIC = {
     "geodesic_distances",
     "lab_affinity_loss",
     "lab_gradient",
+    "label_dataset",
     "label_picture",
     "manifold_contrastive_loss",
     "minimum_spanning_tree",

@@ -52,8 +52,7 @@ class CocoPanoptic(PanopticDataset):
         rgb = read_label_png(where, "RGB", self.max_pixels)
         if rgb.shape[:2] != entry.size:
             where.fail(f"{rgb.shape[0]}x{rgb.shape[1]}", f"the HxW {entry.size} of image {entry.id!r} in the JSON")
-        red, green, blue = np.moveaxis(rgb.astype(np.int64), -1, 0)
-        id_map = red | green << 8 | blue << 16
+        id_map = decode_ids(rgb)
         odds = ids_at_odds(id_map, entry.segments)
         if odds:
             where.fail(odds, f"the segments that the JSON lists for image {entry.id!r}")
@@ -215,17 +214,17 @@ def write_coco_panoptic(
         if image.image_id in index or mask_file in masks:
             fail(_WRITE, "images", f"{image.image_id!r}, {image.file_name!r} twice", "unique ids and file names")
         _write_mask(folder, mask_file, image.id_map)
-        index[image.image_id] = _image_entry(image)
+        index[image.image_id] = image_entry(image.image_id, image.file_name, image.size)
         masks[mask_file] = {
             "image_id": image.image_id,
             "file_name": mask_file,
-            "segments_info": _segments_info(image),
+            "segments_info": segments_info(image),
         }
     document = {
         "info": dict(info or {}),
         "images": list(index.values()),
         "annotations": list(masks.values()),
-        "categories": [_category_entry(category) for category in by_id.values()],
+        "categories": [category_entry(category) for category in by_id.values()],
     }
     text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     make_folder(Path(json_path).parent, function=_WRITE, argument="json_path")
@@ -242,16 +241,27 @@ def _mask_file(folder: Path, image: PanopticImage) -> str:
 def _write_mask(folder: Path, mask_file: str, id_map: np.ndarray) -> None:
     path = safe_join(folder, mask_file, function=_WRITE, argument="images")
     make_folder(path.parent, function=_WRITE, argument="png_dir")
-    rgb = (id_map[..., None] >> (0, 8, 16)).astype(np.uint8)
-    atomic_write(path, encode_png(rgb), function=_WRITE, argument="png_dir")
+    atomic_write(path, encode_png(encode_ids(id_map)), function=_WRITE, argument="png_dir")
 
 
-def _image_entry(image: PanopticImage) -> dict[str, Any]:
-    height, width = image.size
-    return {"id": image.image_id, "file_name": image.file_name, "height": height, "width": width}
+def decode_ids(rgb: np.ndarray) -> np.ndarray:
+    """(H, W) int64 from (H, W, 3) uint8: id = R + 256 G + 65536 B."""
+    red, green, blue = np.moveaxis(rgb.astype(np.int64), -1, 0)
+    return red | green << 8 | blue << 16
 
 
-def _segments_info(image: PanopticImage) -> list[dict[str, Any]]:
+def encode_ids(id_map: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 from (H, W) ids."""
+    return (id_map[..., None] >> (0, 8, 16)).astype(np.uint8)
+
+
+def image_entry(image_id: int | str, file_name: str, size: tuple[int, int]) -> dict[str, Any]:
+    """What the JSON says of a picture."""
+    return {"id": image_id, "file_name": file_name, "height": size[0], "width": size[1]}
+
+
+def segments_info(image: PanopticImage) -> list[dict[str, Any]]:
+    """What the JSON says of each segment."""
     measured = extents(image.id_map)
     return [
         {
@@ -265,6 +275,7 @@ def _segments_info(image: PanopticImage) -> list[dict[str, Any]]:
     ]
 
 
-def _category_entry(category: Category) -> dict[str, Any]:
+def category_entry(category: Category) -> dict[str, Any]:
+    """What the JSON says of a category."""
     entry = {"id": category.id, "name": category.name, "isthing": int(category.is_thing)}
     return entry if category.color is None else {**entry, "color": list(category.color)}

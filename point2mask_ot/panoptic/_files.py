@@ -105,7 +105,7 @@ def read_bytes(origin: Origin, max_bytes: int) -> bytes:
     try:
         status = os.stat(origin.path)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        origin.fail(_reason(error), "a file", error)
+        origin.fail(reason_of(error), "a file", error)
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         origin.fail("not a regular file", "a file")
     if not 0 < status.st_size <= max_bytes:
@@ -115,10 +115,10 @@ def read_bytes(origin: Origin, max_bytes: int) -> bytes:
         with open(origin.path, "rb") as file:
             return file.read(status.st_size)
     except OSError as error:
-        origin.fail(_reason(error), "a readable file", error)
+        origin.fail(reason_of(error), "a readable file", error)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What the system says, without the path that the message names anyway."""
     return getattr(error, "strerror", None) or str(error)
 
@@ -151,7 +151,7 @@ def read_json(
         origin.fail(f"JSON nested {depth} deep", f"at most {max_depth} levels")
     try:
         text = data.decode("utf-8-sig")
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
         origin.fail(f"{error}", "JSON in UTF-8 with finite numbers", error)
 
@@ -173,11 +173,11 @@ def _nesting(data: bytes) -> int:
     return deepest
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} overflows")
@@ -193,7 +193,7 @@ def make_folder(path: str | os.PathLike[str], *, function: str, argument: str) -
         for folder in missing:
             _sync_folder(folder.parent)
     except OSError as error:
-        origin.fail(_reason(error), "a folder that can be created", error)
+        origin.fail(reason_of(error), "a folder that can be created", error)
     return origin.path
 
 
@@ -232,7 +232,7 @@ def atomic_file(
             raise
         _sync_folder(target.parent)
     except OSError as error:
-        origin.fail(_reason(error), "a file that can be written", error)
+        origin.fail(reason_of(error), "a file that can be written", error)
 
 
 def atomic_write(

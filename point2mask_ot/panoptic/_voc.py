@@ -198,7 +198,7 @@ def write_voc(
         if name in names or name.split() != [name]:
             fail(_WRITE, "images", f"the name {name!r}", "unique names without white space")
         names[name] = None
-        for kind, labels in zip((_CLASSES, _OBJECTS), _to_voc(image), strict=True):
+        for kind, labels in zip((_CLASSES, _OBJECTS), to_voc(image), strict=True):
             path = safe_join(folder, f"{kind}/{name}.png", function=_WRITE, argument="images")
             make_folder(path.parent, function=_WRITE, argument="root")
             atomic_write(path, encode_png(labels, palette), function=_WRITE, argument="root")
@@ -208,7 +208,7 @@ def write_voc(
     atomic_write(list_file, "".join(f"{name}\n" for name in names).encode(), function=_WRITE, argument="root")
 
 
-def _to_voc(image: PanopticImage) -> tuple[np.ndarray, np.ndarray]:
+def to_voc(image: PanopticImage) -> tuple[np.ndarray, np.ndarray]:
     """(H, W) uint8 classes and objects."""
     solid = [segment for segment in image.segments if not segment.is_crowd]
     stuff = [segment.category_id for segment in solid if not segment.is_thing]

@@ -1,0 +1,337 @@
+"""The whole job: from a folder of pictures and their points to a data set of pseudo-masks."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..checks import check_integer
+from ..panoptic import MAX_PIXELS
+from ..panoptic._files import origin_of
+from ..presets import PseudoMaskConfig
+from ..pseudo_masks import PseudoMasker
+from ._folder import JobFolder
+from ._labeller import Labeller, Outcome, Task, set_aside
+from ._maps import MapFunction
+from ._points_file import categories_of, index_points
+from ._pool import Pool
+from ._progress import Progress
+from ._reader import Reader
+from ._report import write_report
+from ._results import gather, write_annotations, write_set_aside
+from ._settings import JobInterrupted, JobStopped, Settings, parse_shard
+from ._shards import adopt_shards, shard_folder
+from ._summary import LabelSummary, peak_memory, summarize, timing, write_json
+from ._table import Table, open_table
+from ._truth import Sampling, Truth, check_same_categories, file_digest
+
+_NAME = "label_dataset"
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_LISTED = 100
+
+
+def label_dataset(
+    images: str | os.PathLike[str] | None,
+    points: str | os.PathLike[str] | Sampling,
+    out: str | os.PathLike[str],
+    config: PseudoMaskConfig | str = "best",
+    *,
+    maps: str | os.PathLike[str] | MapFunction | None = None,
+    edge_model: str | os.PathLike[str] | None = None,
+    sigma: float = 1.0,
+    color_weight: float = 1.0,
+    output: str = "coco",
+    truth: str | os.PathLike[str] | None = None,
+    split: str = "train",
+    workers: int | None = None,
+    shard: str | tuple[int, int] | None = None,
+    merge: bool = False,
+    max_errors: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    exif: str = "refuse",
+    fresh: bool = False,
+    progress: bool = True,
+    **overrides: Any,
+) -> LabelSummary:
+    """Make the pseudo-masks of a whole data set, as files that any trainer reads.
+
+    The points of all pictures come in one JSON file, ::
+
+        {"categories": [{"id": 1, "name": "coin", "isthing": 1}, {"id": 2, "name": "table", "isthing": 0}],
+         "images": [{"file_name": "a.jpg", "points": [{"x": 31, "y": 12, "category": "coin"}, ...]}, ...]}
+
+    (an image may have an ``id``, a point a ``target``, as in :func:`~point2mask_ot.read_points`); or in a CSV with
+    the columns image, x, y, category and, if wanted, target and isthing; or they are drawn from true masks
+    (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or ``SegmentationClass``,
+    ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``, ``timing.json``,
+    ``set_aside.csv`` and ``report.html``.
+
+    Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
+    out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
+    shards (``timing.json`` and ``report.html``, which tell the time, excepted). A picture that cannot be labelled is
+    set aside with its reason, and tried again by the next call, as is one whose file has changed since. Memory
+    does not grow with the number of pictures, except that a COCO truth is read whole when a job begins.
+
+    Needs POSIX file locks. Processes are spawned: a script must call it below ``if __name__ == "__main__":``.
+
+    Args:
+        images: folder of the pictures; with points from VOC's layout, None for its ``JPEGImages``.
+        points: JSON or CSV file, or a :class:`Sampling`.
+        out: folder for the results, new or of the same job.
+        config: settings or the name of a preset.
+        maps: what the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz``
+            or ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for
+            every picture; ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name.
+            Maps of another size are resized. The channels of ``semantic`` are the categories, things first. Without
+            ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB gradient.
+        edge_model: OpenCV structured-edge model, in place of the gradient.
+        sigma, color_weight: as in :func:`~point2mask_ot.label_picture`.
+        output: ``"coco"`` or ``"voc"`` (category ids are palette indices then).
+        truth: COCO panoptic ``NAME.json`` beside the folder ``NAME``, or a folder in VOC's layout, to score against.
+        split: of a truth in VOC's layout.
+        workers: processes with one thread each; default: one for each core; 0: in this process.
+        shard: ``"i/n"`` for the i-th of n parts, on as many machines; results go to ``out/shard-i-of-n``.
+        merge: take over what the parts in ``out`` have finished, and do what they have not.
+        max_errors: stop when more pictures than this were set aside.
+        max_pixels: largest picture.
+        exif: ``"refuse"`` pictures that a camera's tag turns, or ``"apply"`` it.
+        fresh: forget the job in ``out`` and its results.
+        progress: tell on standard error how far the job is.
+        overrides: fields of the configuration to change.
+
+    Returns:
+        :class:`LabelSummary`.
+
+    Raises:
+        ArgumentError: a bad argument; a job with other settings in ``out`` (naming what changed), or one at work
+            there; categories that the truth does not have.
+        FileError: points or truth that are damaged, naming the entry.
+        JobStopped: a full disk, more than ``max_errors`` pictures set aside, workers that cannot start. The same call
+            goes on.
+        JobInterrupted: SIGINT or SIGTERM, after the pictures at hand. A second signal does not wait for them.
+
+    Example:
+        >>> import pathlib, tempfile, numpy as np
+        >>> from PIL import Image
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> pixels = np.zeros((10, 20, 3), np.uint8); pixels[:, 12:] = 200
+        >>> Image.fromarray(pixels).save(folder / "a.png")
+        >>> points = folder / "points.csv"
+        >>> _ = points.write_text("image,x,y,category\\na.png,2,5,cat\\na.png,18,5,dog\\n")
+        >>> made = label_dataset(folder, points, folder / "out", workers=0, progress=False)
+        >>> made.labelled, made.set_aside
+        (1, 0)
+    """
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = check_integer(_NAME, "workers", workers, minimum=0)
+    if max_errors is not None:
+        check_integer(_NAME, "max_errors", max_errors, minimum=0)
+    part = parse_shard(shard)
+    sampling = points if isinstance(points, Sampling) else None
+    place = Truth(Path(sampling.truth), sampling.split, "points") if sampling else None
+    settings = Settings(
+        images=_images(images, place),
+        out=str(shard_folder(origin_of(_NAME, "out", out).path, part)),
+        config=PseudoMasker(config, **overrides).config,
+        maps=str(os.fspath(maps)) if isinstance(maps, (str, os.PathLike)) else maps,
+        edge_model=str(origin_of(_NAME, "edge_model", edge_model).path) if edge_model is not None else None,
+        sigma=sigma,
+        color_weight=color_weight,
+        output=output,
+        max_pixels=check_integer(_NAME, "max_pixels", max_pixels, minimum=1),
+        exif=exif,
+        sampling=sampling,
+        truth=Truth(origin_of(_NAME, "truth", truth).path, split, "truth") if truth is not None else None,
+    )
+    settings.check(workers)
+    source = place.digest() if place else file_digest(origin_of(_NAME, "points", points))
+    job = _Job(settings, source, part, workers, max_errors, progress)
+    with job.folder.locked():
+        fingerprint = settings.fingerprint(source, part)
+        job.folder.claim(fingerprint, fresh=fresh)
+        job.index(place, points)
+        job.folder.begin(fingerprint)
+        if merge:
+            adopt_shards(job.folder, fingerprint)
+        return job.run(fingerprint)
+
+
+def _images(images: str | os.PathLike[str] | None, place: Truth | None) -> str:
+    if images is None and place is not None and place.pictures is not None:
+        return str(place.pictures)
+    return str(origin_of(_NAME, "images", images).path)
+
+
+@dataclass
+class _Job:
+    """One run of a job, in a folder that it has locked."""
+
+    settings: Settings
+    source: str
+    part: tuple[int, int]
+    workers: int
+    max_errors: int | None
+    progress: bool
+    folder: JobFolder = field(init=False)
+    table: Table = field(init=False)
+    truth: Table | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.folder = JobFolder(self.settings.out)
+
+    def index(self, place: Truth | None, points: Any) -> None:
+        """Check the points and the truth and keep them in tables, unless that was done before."""
+        path = self.folder.job / "points.sqlite"
+        table = open_table(path, self.source)
+        if table is None and place is not None:
+            table = place.index(path, self.source)
+        elif table is None:
+            table = index_points(origin_of(_NAME, "points", points), path, self.source)
+        self.table = table
+        self.settings = replace(self.settings, categories=categories_of(table))
+        self.settings.check_categories()
+        truth = self.settings.truth
+        if truth is None:
+            return
+        digest = truth.digest()
+        path = self.folder.job / "truth.sqlite"
+        self.truth = open_table(path, digest) or truth.index(path, digest)
+        known = categories_of(self.truth)
+        check_same_categories(self.settings.categories, known)
+        self.settings = replace(self.settings, truth_digest=digest, truth_categories=known)
+
+    def run(self, fingerprint: dict[str, Any]) -> LabelSummary:
+        """Label what is not labelled, then write what holds for all pictures."""
+        begun = time.monotonic()
+        i, n = self.part
+        shown = Progress(len(range(i - 1, self.table.size, n)), sys.stderr if self.progress else None)
+        with _signals() as heard:
+            for outcome in self._outcomes(heard):
+                if outcome is not None:
+                    shown.add(outcome.kind)
+                    self._check_errors(shown.counts["set aside"], outcome)
+                shown.show()
+        shown.show(final=True)
+        if heard and shown.done < shown.total:
+            raise JobInterrupted(heard[0])
+        seconds = time.monotonic() - begun
+        run = {"seconds": round(seconds, 3), "workers": self.workers, **shown.counts, "peak_mib": peak_memory()}
+        scores = self._write_results(fingerprint, run, shown.total) if n == 1 else None
+        return LabelSummary(
+            self.folder.root,
+            shown.total,
+            shown.counts["labelled"] + shown.counts["kept"],
+            shown.counts["set aside"],
+            scores,
+            seconds,
+        )
+
+    def _check_errors(self, count: int, last: Outcome) -> None:
+        if self.max_errors is not None and count > self.max_errors and last.kind == "set aside":
+            message = f"{count} pictures set aside, more than max_errors={self.max_errors}; the last: {last.reason}"
+            raise JobStopped(message)
+
+    def _tasks(self) -> Iterator[Task]:
+        i, n = self.part
+        for row in self.table.rows(i - 1, n):
+            yield Task(row, self.truth.find(row.name) if self.truth else None)
+
+    def _outcomes(self, heard: list[int]) -> Iterator[Outcome | None]:
+        if self.workers:
+            yield from Pool(self.settings, self.workers, lambda: bool(heard), self._set_aside).run(self._tasks())
+            return
+        labeller = Labeller(self.settings)
+        for task in self._tasks():
+            if heard:
+                return
+            yield _twice(labeller, task)
+
+    def _set_aside(self, task: Task, reason: str) -> Outcome:
+        return set_aside(self.folder, task.row, reason)
+
+    def _write_results(self, fingerprint: dict[str, Any], run: dict[str, Any], pictures: int) -> dict[str, Any] | None:
+        root, settings = self.folder.root, self.settings
+        record_of = self.folder.read_record
+        write_annotations(root, settings.output, self.table, record_of, settings.categories)
+        write_set_aside(root / "set_aside.csv", self.table, record_of)
+        statistics = gather(self.table, record_of, settings.truth_digest)
+        summary = summarize(settings, fingerprint, pictures, statistics, self._without_points())
+        times = timing(statistics, run)
+        write_json(root / "timing.json", times)
+        reader = Reader(settings, root)
+        write_report(root / "report.html", summary, times, statistics, self.table, record_of, reader)
+        write_json(root / "summary.json", summary)  # the last: where it is, all is there
+        scores: dict[str, Any] | None = summary["scores"]
+        return None if scores is None else {name: value for name, value in scores.items() if name != "categories"}
+
+    def _without_points(self) -> tuple[int, list[str]]:
+        """How many pictures the folder has that the points do not name, and the first of them."""
+        if self.settings.sampling is not None:
+            return 0, []
+        counted = _Counted(self.table.missing(_pictures(Path(self.settings.images), self.folder.root)))
+        first = heapq.nsmallest(_LISTED, counted)
+        return counted.count, first
+
+
+class _Counted:
+    """An iterator that knows how far it came."""
+
+    def __init__(self, values: Iterator[str]) -> None:
+        self.values, self.count = values, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for value in self.values:
+            self.count += 1
+            yield value
+
+
+def _pictures(images: Path, out: Path) -> Iterator[str]:
+    """The pictures in a folder by their relative names, without the job's own."""
+    mine = out.resolve()
+    for place, folders, files in os.walk(images):
+        folders[:] = [name for name in folders if Path(place, name).resolve() != mine and name != ".job"]
+        for name in files:
+            if name.lower().endswith(_PICTURES):
+                yield Path(place, name).relative_to(images).as_posix()
+
+
+def _twice(labeller: Labeller, task: Task) -> Outcome:
+    """In the job's own process, running out of memory is the one kind of death to come back from."""
+    try:
+        return labeller(task)
+    except MemoryError:
+        pass
+    try:
+        return labeller(task)
+    except MemoryError as error:
+        return set_aside(labeller.folder, task.row, f"out of memory: {error}")
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals heard inside the block; the second one ends it at once."""
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+        if len(heard) > 1:
+            raise JobInterrupted(number)
+
+    try:
+        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, which alone may listen
+        before = {}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

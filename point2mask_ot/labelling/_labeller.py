@@ -1,0 +1,275 @@
+"""One picture: from its row in the table to its label files and its record."""
+
+from __future__ import annotations
+
+import errno
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..checks import ArgumentError, FileError, fail
+from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
+from ..panoptic._coco import encode_ids, segments_info
+from ..panoptic._files import make_folder
+from ..panoptic._pictures import encode_png
+from ..panoptic._voc import to_voc
+from ..types import PointTargets, PseudoMasks
+from ._folder import JobFolder
+from ._maps import Masker, as_map_tensors, is_plug_in, load_plug_in, map_file, read_maps
+from ._reader import Reader
+from ._settings import JobStopped, Settings
+from ._table import Row, stem_of
+from ._truth import score
+
+_NAME = "label_dataset"
+_OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Task:
+    """A picture to label.
+
+    Attributes:
+        row: what the source of the points says of it.
+        truth: what the true data set says of it, where labels are scored and it is there.
+    """
+
+    row: Row
+    truth: Row | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a picture.
+
+    Attributes:
+        position: of the picture.
+        kind: ``"labelled"``, ``"kept"`` (it was before), or ``"set aside"``.
+        reason: why it was set aside.
+    """
+
+    position: int
+    kind: str
+    reason: str = ""
+
+
+class Labeller:
+    """Labels pictures one by one; every worker has its own.
+
+    Args:
+        settings: of the job.
+
+    Raises:
+        ArgumentError: a plug-in or an edge model that cannot be loaded.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = JobFolder(settings.out)
+        self.reader = Reader(settings, self.folder.root)
+        self.masker = Masker(settings.config, settings.sigma, settings.color_weight, settings.edge_model)
+        self.maps = settings.maps
+        if isinstance(self.maps, str) and is_plug_in(self.maps):
+            self.maps = load_plug_in(self.maps)
+        self.truth_categories = {category.id: category for category in settings.truth_categories}
+
+    def __call__(self, task: Task) -> Outcome:
+        """Label a picture unless that is done, score it unless that is done, and write its record.
+
+        Whatever is wrong with the picture sets it aside.
+
+        Raises:
+            JobStopped: the results cannot be written.
+            MemoryError: too little memory for this picture.
+        """
+        row = task.row
+        record = self.folder.read_record(row.position)
+        try:
+            inputs = self._inputs(row)
+            kept = record is not None and "error" not in record and record["inputs"] == inputs
+            if not kept:
+                record = {**self._label(row), "inputs": inputs}
+            assert record is not None
+            scored = self._scored(record, task)
+        except (JobStopped, MemoryError):
+            raise
+        except Exception as error:  # plug-ins raise anything
+            if is_memory_error(error):
+                raise MemoryError(f"{error}") from error
+            return set_aside(self.folder, row, describe(error))
+        if not kept or scored:
+            write_record(self.folder, row, record)
+        return Outcome(row.position, "kept" if kept else "labelled")
+
+    def _label(self, row: Row) -> dict[str, Any]:
+        clock = Clock()
+        with clock("read"):
+            picture = self.reader.picture(row)
+            targets = self.reader.targets(row)
+        with clock("maps"):
+            maps = self._read_maps(row, picture)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a transport that stopped early is noted in the record
+            masks = self.masker(picture, maps, targets)
+        clock.seconds |= masks.diagnostics.seconds
+        with clock("write"):
+            image, confidence = to_panoptic(masks, targets, self.settings.categories, row)
+            files = self._write_labels(image)
+        plan = masks.diagnostics.transport
+        solid = ~np.asarray(masks.void)
+        return {
+            "name": row.name,
+            "image_id": row.image_id,
+            "size": list(image.size),
+            "targets": targets.num_targets,
+            "segments": segments_info(image),
+            "confidences": confidence,
+            "confidence": round(float(np.asarray(masks.confidence)[solid].mean()), DIGITS) if solid.any() else 0.0,
+            "lost": int((targets.is_thing & ~np.asarray(masks.masks).any(axis=(1, 2))).sum()),
+            "void": round(1 - float(solid.mean()), DIGITS),
+            "converged": plan is None or bool(plan.converged) or self.settings.config.tol is None,
+            "files": files,
+            "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},
+        }
+
+    def _read_maps(self, row: Row, picture: np.ndarray) -> dict[str, Any]:
+        found: Any = {}
+        origin = "the picture"
+        if isinstance(self.maps, str):
+            path = map_file(self.maps, row.name)
+            found, origin = read_maps(path), path.name
+        elif self.maps is not None:
+            found, origin = self.maps(picture.copy()), "the plug-in"
+        maps: dict[str, Any] = as_map_tensors(found, (picture.shape[0], picture.shape[1]), origin)
+        if "boundary" not in maps:
+            maps["boundary"] = self.masker.boundary(picture)
+        return maps
+
+    def _inputs(self, row: Row) -> list[list[int]]:
+        """Size and time of the files that the labels depend on: a picture that changes is labelled again."""
+        paths = [safe_join(self.settings.images, row.name, function=_NAME, argument="images")]
+        if isinstance(self.maps, str):
+            paths.append(map_file(self.maps, row.name))
+        if self.settings.sampled_from:
+            paths += self.settings.sampled_from.mask_paths(row.body)
+        stamps = []
+        for path in paths:
+            try:
+                status = path.stat()
+            except (OSError, ValueError) as error:
+                raise FileError(_NAME, "images", f"{path}: {getattr(error, 'strerror', error)}", "a file") from error
+            stamps.append([status.st_size, status.st_mtime_ns])
+        return stamps
+
+    def _write_labels(self, image: PanopticImage) -> dict[str, int]:
+        """The PNGs of a picture; their names and sizes."""
+        files = {}
+        for name, data in label_files(image, self.settings.output).items():
+            try:
+                path = safe_join(self.folder.root, name, function=_NAME, argument="out")
+                make_folder(path.parent, function=_NAME, argument="out")
+                atomic_write(path, data, function=_NAME, argument="out")
+            except FileError as error:
+                stop_on_full_disk(error)
+                raise
+            files[name] = len(data)
+        return files
+
+    def _scored(self, record: dict[str, Any], task: Task) -> bool:
+        """Add the score where it is wanted and not there."""
+        truth, digest = self.settings.truth, self.settings.truth_digest
+        if truth is None or task.truth is None or record.get("score", {}).get("truth") == digest:
+            return False
+        start = time.perf_counter()
+        prediction = self.reader.labels(record, task.row)
+        true_image = truth.read(task.truth.body, self.settings.truth_categories)
+        counts = score(prediction, true_image, self.truth_categories)
+        record["score"] = {"truth": digest, "counts": counts.tolist()}
+        record["seconds"]["score"] = round(time.perf_counter() - start, DIGITS)
+        return True
+
+
+def set_aside(folder: JobFolder, row: Row, reason: str) -> Outcome:
+    """Record why a picture has no labels."""
+    write_record(folder, row, {"name": row.name, "image_id": row.image_id, "error": reason})
+    return Outcome(row.position, "set aside", reason)
+
+
+def write_record(folder: JobFolder, row: Row, record: Mapping[str, Any]) -> None:
+    """From now on the picture is done.
+
+    Raises:
+        JobStopped: the record cannot be written.
+    """
+    try:
+        folder.write_record(row.position, record)
+    except FileError as error:
+        raise JobStopped(f"{error}") from error
+
+
+def to_panoptic(
+    masks: PseudoMasks, targets: PointTargets, categories: Any, row: Row
+) -> tuple[PanopticImage, list[float]]:
+    """The masks as segments, one for each thing and each kind of stuff, with the mean confidence of each."""
+    regions = np.array(masks.masks)
+    first: dict[int, int] = {}
+    for k in np.flatnonzero(~targets.is_thing).tolist():
+        same = first.setdefault(int(targets.category[k]), k)
+        if same != k:
+            regions[same] |= regions[k]
+            regions[k] = False
+    ids = [categories[c].id for c in targets.category.tolist()]
+    image = PanopticImage.from_masks(regions, ids, targets.is_thing, row.image_id, row.name)  # type: ignore[arg-type]
+    values = np.asarray(masks.confidence)
+    return image, [round(float(values[regions[segment.id - 1]].mean()), DIGITS) for segment in image.segments]
+
+
+def label_files(image: PanopticImage, output: str) -> dict[str, bytes]:
+    """File name -> content."""
+    stem = stem_of(image.file_name)
+    if output == "coco":
+        return {f"panoptic/{stem}.png": encode_png(encode_ids(image.id_map))}
+    if "/" in stem or stem.split() != [stem]:
+        fail(_NAME, "output", f"'voc' with the picture {image.file_name!r}", "names without folder and white space")
+    classes, objects = to_voc(image)
+    return {
+        f"{kind}/{stem}.png": encode_png(labels, voc_palette())
+        for kind, labels in (("SegmentationClass", classes), ("SegmentationObject", objects))
+    }
+
+
+@dataclass
+class Clock:
+    """Wall seconds of each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+
+
+def stop_on_full_disk(error: FileError) -> None:
+    """Raise :class:`JobStopped` unless it is this picture's name alone that cannot be written."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno not in _OF_THE_NAME:
+        raise JobStopped(f"{error}") from error
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Torch has no class for it on the CPU."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
+def describe(error: BaseException) -> str:
+    """The message of a refusal; of anything else also its kind."""
+    text = f"{error}" if isinstance(error, ArgumentError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:1000]

@@ -1,0 +1,196 @@
+"""Maps of a picture: from files beside it, from a plug-in, and from its colours where neither says anything."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..checks import check_number, fail, fail_type, suggestion
+from ..maps import lab_gradient, structured_edges
+from ..panoptic import safe_join
+from ..panoptic._files import Origin
+from ..picture import STEP_COST, picture_terms
+from ..presets import PseudoMaskConfig
+from ..pseudo_masks import PseudoMasker
+from ..types import PointTargets, PseudoMasks
+from ._table import stem_of
+
+NAMES = ("semantic", "boundary", "features")
+SUFFIXES = (".npy", ".npz", ".safetensors")
+MAX_MAP_BYTES = 2**32
+_NAME = "label_dataset"
+_PLUG_IN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
+"""A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``."""
+
+
+def is_plug_in(maps: str) -> bool:
+    """``module:function`` as opposed to a folder."""
+    return bool(_PLUG_IN.fullmatch(maps)) and not os.path.isdir(maps)
+
+
+def load_plug_in(name: str) -> MapFunction:
+    """The callable that ``module:function`` names; a class is called once, without arguments, for its instance.
+
+    Raises:
+        ArgumentError: no such module or name, or nothing that can be called.
+    """
+    module_name, _, attributes = name.partition(":")
+    here = os.getcwd()
+    sys.path.insert(0, here)  # as with `python -m`, a plug-in may lie in the folder that one works in
+    try:
+        found: Any = importlib.import_module(module_name)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError) as error:
+        fail(_NAME, "maps", f"{name!r}: {error}", "module:function that can be imported, or a folder")
+    finally:
+        sys.path.remove(here)
+    function = found() if isinstance(found, type) else found
+    if not callable(function):
+        fail_type(_NAME, "maps", function, f"a callable under the name {name!r}")
+    return function
+
+
+def plug_in_source(name: str) -> Path | None:
+    """The file of a plug-in's module, without importing it (its package is imported)."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        spec = importlib.util.find_spec(name.partition(":")[0])
+    except (ImportError, ValueError):
+        spec = None
+    finally:
+        sys.path.pop(0)
+    return Path(spec.origin) if spec and spec.origin and os.path.isfile(spec.origin) else None
+
+
+def map_file(folder: str, name: str) -> Path:
+    """The one map file of the picture ``name``.
+
+    Raises:
+        FileError: none, several, or a name that leads out of the folder.
+    """
+    paths = [safe_join(folder, stem_of(name) + suffix, function=_NAME, argument="maps") for suffix in SUFFIXES]
+    found = [path for path in paths if path.is_file()]
+    if len(found) != 1:
+        got = "several of them" if found else "none of them"
+        Origin(_NAME, "maps", paths[0].with_suffix("")).fail(got, f"one file with the suffix {' or '.join(SUFFIXES)}")
+    return found[0]
+
+
+def read_maps(path: Path) -> dict[str, Any]:
+    """The maps in a file: of a ``.npy`` the semantic map alone, of the other formats all by name.
+
+    Raises:
+        FileError: the file is damaged, holds anything but arrays, or more than 4 GB of them.
+    """
+    origin = Origin(_NAME, "maps", path)
+    try:
+        if path.suffix == ".npy":  # mapped, so that a header that promises too much is found out
+            return {"semantic": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > MAX_MAP_BYTES:
+                origin.fail(f"{size} bytes of maps", f"at most {MAX_MAP_BYTES}")
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        return _read_safetensors(path)
+    except MemoryError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        origin.fail(f"{error}", "a whole file of arrays", error)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        fail(_NAME, "maps", path, "the package safetensors to read it with (pip install safetensors)")
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise ValueError(f"{error}") from error
+
+
+def as_map_tensors(maps: Any, size: tuple[int, int], origin: str) -> dict[str, torch.Tensor]:
+    """Checked (C, H, W) floats on the host at the picture's size; smaller or larger maps are resized.
+
+    Args:
+        maps: by name, NumPy or torch.
+        size: (H, W) of the picture.
+        origin: who made them, named in errors.
+
+    Raises:
+        ArgumentError: no mapping, an unknown name, no array, or not three axes. Values are checked later.
+    """
+    if not isinstance(maps, Mapping):
+        fail_type(_NAME, "maps", maps, f"a mapping of {', '.join(NAMES)} to arrays from {origin}")
+    tensors = {}
+    for name, value in maps.items():
+        if name not in NAMES:
+            fail(_NAME, "maps", f"{name!r} from {origin}", f"only {', '.join(NAMES)}{suggestion(name, NAMES)}")
+        if not isinstance(value, (np.ndarray, torch.Tensor)):
+            fail_type(_NAME, "maps", value, f"an array for {name!r} from {origin}")
+        tensor = torch.as_tensor(value).detach().cpu()
+        if not tensor.is_floating_point() or tensor.ndim != 3 or 0 in tensor.shape:
+            got = f"{name!r} of shape {tuple(tensor.shape)}, {tensor.dtype} from {origin}"
+            fail(_NAME, "maps", got, "(C, H, W) floats")
+        tensors[name] = _at_size(name, tensor.float(), size)
+    return tensors
+
+
+def _at_size(name: str, tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    if tuple(tensor.shape[1:]) == size:
+        return tensor
+    resized = torch.nn.functional.interpolate(tensor[None], size, mode="bilinear", align_corners=False)[0]
+    # A mean of unit vectors is shorter than one.
+    return torch.nn.functional.normalize(resized, dim=0) if name == "features" else resized
+
+
+class Masker:
+    """Maps and points of one picture to pseudo-masks.
+
+    Without a semantic map the picture's colours stand in for it and all targets supply, as in
+    :func:`~point2mask_ot.label_picture`; without a boundary map, the CIELAB gradient or structured edges.
+
+    Args:
+        config: settings of Algorithm 1.
+        sigma: smoothing of the colours in pixels.
+        color_weight: weight of the colour difference.
+        edge_model: OpenCV structured-edge model.
+    """
+
+    def __init__(self, config: PseudoMaskConfig, sigma: float, color_weight: float, edge_model: str | None) -> None:
+        self.sigma = check_number(_NAME, "sigma", sigma, minimum=0)
+        self.color_weight = check_number(_NAME, "color_weight", color_weight, minimum=0)
+        self.edge_model = edge_model
+        self.by_class = PseudoMasker(config)
+        self.by_color = PseudoMasker(config, stuff="supply", step_cost=config.step_cost or STEP_COST)
+
+    def boundary(self, picture: np.ndarray) -> torch.Tensor:
+        """(1, H, W) in [0, 1], from the picture."""
+        found = structured_edges(picture, self.edge_model) if self.edge_model else lab_gradient(picture, self.sigma)
+        return torch.as_tensor(found)
+
+    def __call__(self, picture: np.ndarray, maps: Mapping[str, torch.Tensor], targets: PointTargets) -> PseudoMasks:
+        """Label one picture; ``maps`` must have a boundary."""
+        semantic, boundary, features = (maps.get(name) for name in NAMES)
+        if semantic is not None:
+            return self.by_class(semantic, boundary, targets, features)
+        assert boundary is not None
+        image, beta = torch.from_numpy(picture).permute(2, 0, 1), self.by_color.config.beta
+        terms = picture_terms(image, boundary, beta=beta, sigma=self.sigma, color_weight=self.color_weight)
+        return self.by_color(None, None, targets, features, terms=terms)

@@ -1,0 +1,132 @@
+"""The points of a whole data set in one file, read picture by picture."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..panoptic import Category
+from ..panoptic._files import Origin, reason_of
+from ..panoptic._points import (
+    Click,
+    clicked_targets,
+    csv_click,
+    csv_rows,
+    in_channel_order,
+    json_categories,
+    json_clicks,
+    only,
+)
+from ..types import PointTargets
+from ._json_stream import stream_json
+from ._table import Table, build_table
+
+CSV_COLUMNS = ("image", "x", "y", "category", "target", "isthing")
+
+
+def index_points(origin: Origin, path: Path, source: str) -> Table:
+    """Check every point of a file and keep them, picture by picture, in a table.
+
+    Args:
+        origin: the file, see :func:`~point2mask_ot.labelling.label_dataset`.
+        path: the table to write.
+        source: digest of the file.
+
+    Raises:
+        FileError: naming the picture and the point, or the line.
+    """
+    if origin.path.suffix.lower() == ".json":
+        return _index_json(origin, path, source)
+    with closing(sqlite3.connect("")) as clicks:  # a private temporary file, gone with its connection
+        try:
+            return _index_csv(origin, path, source, clicks)
+        except sqlite3.Error as error:
+            origin.fail(f"{error}", "room for a temporary copy of the points", error)
+
+
+def category_list(categories: Sequence[Category]) -> list[list[Any]]:
+    """As JSON values."""
+    return [[c.id, c.name, c.is_thing, c.color] for c in categories]
+
+
+def categories_of(table: Table) -> tuple[Category, ...]:
+    """The categories of a table, all things before all stuff: their order is the order of the channels."""
+    return tuple(Category(i, n, t, tuple(color) if color else None) for i, n, t, color in table.about["categories"])
+
+
+def targets_of(body: Any, categories: Sequence[Category]) -> PointTargets:
+    """The targets of a row."""
+    points, target, category = body["targets"]
+    is_thing = np.array([categories[c].is_thing for c in category], bool)
+    return PointTargets(points, target, category, is_thing)
+
+
+def _body(targets: PointTargets) -> dict[str, Any]:
+    return {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
+
+
+def _index_json(origin: Origin, path: Path, source: str) -> Table:
+    # Categories may follow the pictures, and reading twice is cheaper than keeping all pictures until then.
+    listed = json_categories(origin, (entry for key, entry in stream_json(origin) if key == "categories"))
+    categories = in_channel_order(listed)
+    return build_table(origin, path, source, {"categories": category_list(categories)}, _json_rows(origin, categories))
+
+
+def _json_rows(origin: Origin, categories: Sequence[Category]) -> Iterator[tuple[int | str | None, str, Any]]:
+    index = -1
+    for key, entry in stream_json(origin):
+        if key == "images":
+            index += 1
+            where = f"images[{index}]"
+            only(origin, entry, ("id", "file_name", "points"), where)
+            name = origin.field(entry, "file_name", str, where)
+            image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
+            clicks = json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
+            yield image_id, name, _body(clicked_targets(origin, clicks, categories))
+    if index < 0:
+        origin.fail("no pictures", 'at least one picture in the list "images"')
+
+
+def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connection) -> Table:
+    """The rows of a picture may lie anywhere in the file; pictures are numbered as they appear."""
+    clicks.executescript(
+        "CREATE TABLE picture (position INTEGER PRIMARY KEY, name TEXT UNIQUE);"
+        "CREATE TABLE click (picture INTEGER, fields TEXT)"
+    )
+    categories: dict[str, Category] = {}
+    try:
+        with open(origin.path, encoding="utf-8-sig", newline="") as file:
+            for where, row in csv_rows(origin, file, CSV_COLUMNS):
+                if not row["image"]:
+                    origin.fail(f"{where}: no image", "a picture's file name")
+                click = csv_click(origin, where, row, categories)
+                clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (row["image"],))
+                fields = json.dumps([click.where, click.x, click.y, click.category, click.target])
+                clicks.execute(
+                    "INSERT INTO click SELECT position, ? FROM picture WHERE name = ?", (fields, row["image"])
+                )
+    except (OSError, UnicodeDecodeError) as error:
+        origin.fail(reason_of(error), "a readable CSV file in UTF-8", error)
+    if not categories:
+        origin.fail("no points", "at least one point")
+    ordered = in_channel_order(list(categories.values()))
+    return build_table(
+        origin, path, source, {"categories": category_list(ordered)}, _csv_pictures(origin, clicks, ordered)
+    )
+
+
+def _csv_pictures(
+    origin: Origin, clicks: sqlite3.Connection, categories: Sequence[Category]
+) -> Iterator[tuple[None, str, Any]]:
+    rows = clicks.execute(
+        "SELECT name, fields FROM click JOIN picture ON picture = position ORDER BY position, click.rowid"
+    )
+    for name, group in groupby(rows, key=lambda row: row[0]):
+        yield None, name, _body(clicked_targets(origin, [Click(*json.loads(f)) for _, f in group], categories))

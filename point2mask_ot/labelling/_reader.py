@@ -1,0 +1,76 @@
+"""A picture, its points, and its finished labels, from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
+from ..panoptic._coco import decode_ids
+from ..panoptic._files import Origin
+from ..panoptic._pictures import read_label_png
+from ..types import PointTargets
+from ._points_file import targets_of
+from ._settings import Settings
+from ._table import Row
+
+_NAME = "label_dataset"
+
+
+class Reader:
+    """Reads what belongs to a picture.
+
+    Args:
+        settings: of the job.
+        root: folder of the results.
+    """
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self.settings, self.root = settings, root
+
+    def picture(self, row: Row) -> np.ndarray:
+        """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`."""
+        path = safe_join(self.settings.images, row.name, function=_NAME, argument="images")
+        limit, exif = self.settings.max_pixels, self.settings.exif
+        return read_picture(path, max_pixels=limit, exif=exif, function=_NAME, argument="images")
+
+    def targets(self, row: Row) -> PointTargets:
+        """The points of the file, or drawn from the true masks."""
+        sampling, source, categories = self.settings.sampling, self.settings.sampled_from, self.settings.categories
+        if sampling is None or source is None:
+            return targets_of(row.body, categories)
+        truth = source.read(row.body, categories)
+        how = {"n": sampling.n, "seed": sampling.seed, "sampler": sampling.sampler}
+        return sample_points(truth, categories, stuff=True, **how).targets  # type: ignore[arg-type]
+
+    def labels(self, record: Mapping[str, Any], row: Row) -> PanopticImage:
+        """The labels of a picture that is done; segment id k + 1 is target k."""
+        things = {category.id: category.is_thing for category in self.settings.categories}
+        paths = [safe_join(self.root, name, function=_NAME, argument="out") for name in record["files"]]
+        origins = [Origin(_NAME, "out", path) for path in paths]
+        infos = [(info["id"], info["category_id"]) for info in record["segments"]]
+        limit = self.settings.max_pixels
+        if self.settings.output == "coco":
+            id_map = decode_ids(read_label_png(origins[0], "RGB", limit))
+        else:
+            classes, objects = (read_label_png(origin, "P", limit) for origin in origins)
+            id_map = _ids_of_voc(classes, objects, infos, things)
+        segments = tuple(Segment(number, category, things[category]) for number, category in infos)
+        return PanopticImage(id_map, segments, row.image_id, row.name)
+
+
+def _ids_of_voc(
+    classes: np.ndarray, objects: np.ndarray, segments: list[tuple[int, int]], is_thing: Mapping[int, bool]
+) -> np.ndarray:
+    """VOC's two maps as ids: objects are numbered in the order of the things among the segments."""
+    ids = np.zeros(classes.shape, np.int64)
+    things = [number for number, category in segments if is_thing[category]]
+    for index, number in enumerate(things, start=1):
+        ids[objects == index] = number
+    for number, category in segments:
+        if not is_thing[category]:
+            ids[(objects == 0) & (classes == category)] = number
+    return ids

@@ -1,0 +1,207 @@
+"""``report.html``: what a job has made, for the eye, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .._canvas import enlarge
+from .._colors import target_colors
+from ..checks import ArgumentError
+from ..panoptic import atomic_write
+from ..viz import draw_points, fit, partition_map
+from ._reader import Reader
+from ._results import RecordOf, Statistics
+from ._summary import percent
+from ._svg import histogram
+from ._table import Row, Table
+
+_NAME = "label_dataset"
+_SHOWN = 3
+_SIZE = 440
+_LISTED = 200
+_QUALITY = 82
+
+
+def write_report(
+    path: Path,
+    summary: Mapping[str, Any],
+    times: Mapping[str, Any],
+    statistics: Statistics,
+    table: Table,
+    record_of: RecordOf,
+    reader: Reader,
+) -> None:
+    """Write the report.
+
+    Args:
+        path: the file.
+        summary: see ``_summary.summarize``.
+        times: see ``_summary.timing``.
+        statistics: of the job.
+        table: the pictures.
+        record_of: record of the picture at a position.
+        reader: of the job's pictures and labels.
+
+    Raises:
+        FileError: a disk that cannot take the file.
+    """
+    template = Template(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
+    page = template.substitute(
+        title=escape(f"Pseudo-masks of {summary['labelled']:,} pictures"),
+        tiles=_tiles(summary),
+        gallery=_gallery(statistics, table, record_of, reader),
+        charts=_charts(summary),
+        categories=_category_table(summary),
+        stages=_stages(times),
+        aside=_aside(summary),
+        settings=_rows(summary["settings"].items()),
+        run=_rows(_flat(times["last_run"]).items()),
+    )
+    atomic_write(path, page.encode("utf-8", "replace"), function=_NAME, argument="out")
+
+
+def _tiles(summary: Mapping[str, Any]) -> str:
+    quartiles = summary["confidence"]["minimum_quartiles_maximum"]
+    shown = [
+        ("labelled", f"{summary['labelled']:,} of {summary['pictures']:,}"),
+        ("set aside", f"{summary['set_aside']:,}"),
+        ("segments", f"{summary['segments']:,}"),
+        ("median confidence", "-" if quartiles is None else f"{quartiles[2]:.3f}"),
+    ]
+    scores = summary["scores"]
+    if scores:
+        shown += [("PQ", percent(scores["pq"])), ("mIoU", percent(scores["miou"]))]
+        if scores["scored"] != summary["labelled"]:
+            shown.append(("scored", f"{scores['scored']:,}"))
+    notes = [
+        ("things without a pixel", summary["things_without_pixels"]),
+        ("transport stopped early", summary["transport_not_converged"]),
+        ("pictures without points", summary["pictures_without_points"]),
+    ]
+    shown += [(name, f"{count:,}") for name, count in notes if count]
+    return "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in shown)
+
+
+def _gallery(statistics: Statistics, table: Table, record_of: RecordOf, reader: Reader) -> str:
+    order = np.array(statistics.positions, np.int64)[np.argsort(np.array(statistics.confidences), kind="stable")]
+    middle = max(0, len(order) // 2 - _SHOWN // 2)
+    groups = [
+        ("Most doubtful", order[:_SHOWN]),
+        ("Median", order[_SHOWN:][max(0, middle - _SHOWN) :][:_SHOWN]),
+        ("Best", order[2 * _SHOWN :][-_SHOWN:]),
+    ]
+    parts = []
+    for title, positions in groups:
+        figures = "".join(_figure(int(p), table, record_of, reader) for p in positions)
+        if figures:
+            parts.append(f"<h3>{title}</h3><div class='figures'>{figures}</div>")
+    return "".join(parts) or "<p>No picture was labelled.</p>"
+
+
+def _figure(position: int, table: Table, record_of: RecordOf, reader: Reader) -> str:
+    row, record = table.at(position), record_of(position)
+    assert record is not None
+    try:
+        photo, overlay = panels(reader, row, record)
+    except ArgumentError as error:  # a picture that was there a moment ago
+        return f"<figure><figcaption>{escape(row.name)}: {escape(str(error))}</figcaption></figure>"
+    caption = (
+        f"{escape(row.name)} &middot; confidence {record['confidence']:.3f} &middot; {len(record['segments'])} segments"
+    )
+    pictures = "".join(
+        f'<img src="data:image/jpeg;base64,{_jpeg(pixels)}" alt="{escape(what)} of {escape(row.name)}" loading="lazy">'
+        for what, pixels in (("points", photo), ("pseudo-masks", overlay))
+    )
+    return f"<figure><div class='pair'>{pictures}</div><figcaption>{caption}</figcaption></figure>"
+
+
+def panels(reader: Reader, row: Row, record: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The photograph with its points, and with its pseudo-masks."""
+    image, targets = reader.picture(row), reader.targets(row)
+    photo = fit(image, _SIZE)
+    labels = enlarge(reader.labels(record, row).id_map - 1, photo.shape[:2])
+    overlay = partition_map(photo, labels, colors=target_colors(targets))
+    return draw_points(photo, targets, grid=image.shape[:2]), overlay
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _charts(summary: Mapping[str, Any]) -> str:
+    charts = [
+        ("Confidence of the pictures", summary["confidence"]["pictures"]),
+        ("Confidence of the segments", summary["confidence"]["segments"]),
+        ("Share of the picture that is void", summary["void_share_bins"]),
+    ]
+    return "".join(
+        f"<figure>{histogram(counts, label=title)}<figcaption>{title}</figcaption></figure>" for title, counts in charts
+    )
+
+
+def _category_table(summary: Mapping[str, Any]) -> str:
+    scores = {one["name"]: one for one in (summary["scores"] or {}).get("categories", ())}
+    head = ["category", "kind", "segments", "mean confidence"] + (["PQ", "SQ", "RQ"] if scores else [])
+    rows = []
+    for category in summary["categories"]:
+        cells = [
+            category["name"],
+            "thing" if category["isthing"] else "stuff",
+            f"{category['segments']:,}",
+            "-" if category["confidence"] is None else f"{category['confidence']:.3f}",
+        ]
+        if scores:
+            one = scores.get(category["name"])
+            cells += [percent(one[key]) if one else "-" for key in ("pq", "sq", "rq")]
+        rows.append(cells)
+    return _table(head, rows)
+
+
+def _stages(times: Mapping[str, Any]) -> str:
+    seconds, pictures = times["seconds_by_stage"], max(times["pictures"], 1)
+    total = sum(seconds.values()) or 1.0
+    rows = "".join(
+        f"<tr><th>{escape(stage)}</th><td class='bar'><i style='width:{100 * spent / total:.1f}%'></i></td>"
+        f"<td>{1000 * spent / pictures:.1f} ms</td><td>{100 * spent / total:.0f} %</td></tr>"
+        for stage, spent in seconds.items()
+    )
+    return f"<table>{rows}<tr><th>together</th><td></td><td>{1000 * total / pictures:.1f} ms</td><td></td></tr></table>"
+
+
+def _aside(summary: Mapping[str, Any]) -> str:
+    if not summary["set_aside"]:
+        return "<p>None.</p>"
+    listed = summary["set_aside_first"][:_LISTED]
+    more = summary["set_aside"] - len(listed)
+    tail = f"<p>{more:,} more are in <code>set_aside.csv</code>.</p>" if more else ""
+    return _table(["picture", "reason"], [[entry["picture"], entry["reason"]] for entry in listed]) + tail
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='scroll'><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _rows(pairs: Any) -> str:
+    cells = "".join(f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in pairs)
+    return f"<div class='scroll'><table>{cells}</table></div>"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name} ") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

@@ -1,0 +1,172 @@
+"""What decides the labels of a job, and whether a job that goes on still means the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..checks import ArgumentError, check_choice, check_number, fail, fail_type
+from ..panoptic import MAX_PIXELS, Category
+from ..panoptic._files import Origin, origin_of
+from ..presets import PseudoMaskConfig
+from ._maps import MapFunction, is_plug_in, plug_in_source
+from ._truth import Sampling, Truth, file_digest
+
+_NAME = "label_dataset"
+OUTPUTS = ("coco", "voc")
+
+
+class JobStopped(RuntimeError):  # noqa: N818  # not an error of the caller
+    """A job that stopped before its end, with a reason; called again, it goes on where it stopped."""
+
+
+class JobInterrupted(KeyboardInterrupt):
+    """A job that a signal stopped between two pictures; called again, it goes on.
+
+    Attributes:
+        signal: number of the signal.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"stopped by signal {signal}; the same call goes on")
+        self.signal = signal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a worker needs to know, beside the picture.
+
+    Attributes:
+        images: folder of pictures.
+        out: folder of results.
+        config: switches of Algorithm 1.
+        categories: all things, then all stuff: channel c is categories[c].
+        maps: folder, ``module:function`` or a callable; None for the pictures alone.
+        edge_model: structured-edge model, where wanted.
+        sigma, color_weight: of the colours.
+        output: ``"coco"`` or ``"voc"``.
+        max_pixels: limit for pictures.
+        exif: what to do with turned pictures.
+        sampling: where points are drawn from, if not from a file.
+        truth: what to score against.
+        truth_digest: of its list of pictures.
+        truth_categories: its categories.
+    """
+
+    images: str
+    out: str
+    config: PseudoMaskConfig
+    categories: tuple[Category, ...] = ()
+    maps: str | MapFunction | None = None
+    edge_model: str | None = None
+    sigma: float = 1.0
+    color_weight: float = 1.0
+    output: str = "coco"
+    max_pixels: int = MAX_PIXELS
+    exif: str = "refuse"
+    sampling: Sampling | None = None
+    truth: Truth | None = None
+    truth_digest: str = ""
+    truth_categories: tuple[Category, ...] = ()
+
+    @property
+    def sampled_from(self) -> Truth | None:
+        """Where points are drawn from."""
+        return None if self.sampling is None else Truth(Path(self.sampling.truth), self.sampling.split, "points")
+
+    def check(self, workers: int) -> None:
+        """Refuse what no picture could be labelled with, before any is.
+
+        Raises:
+            ArgumentError: naming the argument.
+        """
+        check_choice(_NAME, "output", self.output, OUTPUTS)
+        check_choice(_NAME, "exif", self.exif, ("refuse", "apply"))
+        check_number(_NAME, "sigma", self.sigma, minimum=0)
+        check_number(_NAME, "color_weight", self.color_weight, minimum=0)
+        if not Path(self.images).is_dir():
+            fail(_NAME, "images", repr(self.images), "a folder of pictures")
+        if isinstance(self.maps, str) and not is_plug_in(self.maps) and not Path(self.maps).is_dir():
+            fail(_NAME, "maps", repr(self.maps), "a folder of map files, or module:function")
+        if self.maps is not None and not isinstance(self.maps, str) and not callable(self.maps):
+            fail_type(_NAME, "maps", self.maps, "a folder, 'module:function' or a callable")
+        if self.config.assign == "likelihood" and self.maps is None:
+            fail(_NAME, "config", "assign='likelihood' (preset 'official')", "semantic maps: colours name no class")
+        if workers:
+            try:
+                pickle.dumps(self)
+            except Exception as error:  # whatever an object says that does not want to travel
+                fail(_NAME, "maps or config", error, "functions that another process can import (or workers=0)")
+
+    def check_categories(self) -> None:
+        """Refuse what the output cannot express: VOC's palette ends at 254."""
+        largest = max(category.id for category in self.categories)
+        if self.output == "voc" and largest > 254:
+            fail(_NAME, "output", f"'voc' with category id {largest}", "ids within 0..254, or output='coco'")
+
+    def fingerprint(self, points: str, shard: tuple[int, int]) -> dict[str, Any]:
+        """What the labels depend on, as JSON values by name.
+
+        Args:
+            points: digest of where the points come from.
+            shard: which part of how many.
+        """
+        config = {f"config.{f.name}": _plain(getattr(self.config, f.name)) for f in dataclasses.fields(self.config)}
+        drawn = dataclasses.asdict(self.sampling) if self.sampling else {}
+        drawn.pop("truth", None)
+        return {
+            "library": __version__,
+            "points": points,
+            **{f"sampling.{name}": value for name, value in drawn.items()},
+            "maps": self._maps_name(),
+            "edge_model": file_digest(origin_of(_NAME, "edge_model", self.edge_model)) if self.edge_model else None,
+            "sigma": self.sigma,
+            "color_weight": self.color_weight,
+            "output": self.output,
+            "max_pixels": self.max_pixels,
+            "exif": self.exif,
+            "shard": f"{shard[0]}/{shard[1]}",
+            **config,
+        }
+
+    def _maps_name(self) -> str:
+        """A folder may move, and its files are looked at one by one; a plug-in is known by its source."""
+        if self.maps is None:
+            return "picture"
+        if isinstance(self.maps, str) and not is_plug_in(self.maps):
+            return "files"
+        name = self.maps if isinstance(self.maps, str) else _plain(self.maps)
+        source = plug_in_source(name)
+        return name if source is None else f"{name} {file_digest(Origin(_NAME, 'maps', source))[:16]}"
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed between two fingerprints, readable."""
+    absent = "(absent)"
+    names = [name for name in {**before, **now} if before.get(name, absent) != now.get(name, absent)]
+    return [f"{name}: {before.get(name, absent)!s:.40} -> {now.get(name, absent)!s:.40}" for name in names]
+
+
+def parse_shard(shard: str | tuple[int, int] | None) -> tuple[int, int]:
+    """Part i of n, from 1; (1, 1) for all."""
+    parts = shard.split("/") if isinstance(shard, str) else (1, 1) if shard is None else shard
+    try:
+        i, n = (int(part) for part in parts)
+    except (TypeError, ValueError):
+        raise ArgumentError(_NAME, "shard", repr(shard), "'i/n', for example '1/4'") from None
+    if not 1 <= i <= n:
+        fail(_NAME, "shard", repr(shard), "1 <= i <= n")
+    return i, n
+
+
+def _plain(value: Any) -> Any:
+    """A function by its name; other settings are JSON values."""
+    if not callable(value):
+        return value
+    of = value if hasattr(value, "__qualname__") else type(value)
+    return f"{of.__module__}:{of.__qualname__}"

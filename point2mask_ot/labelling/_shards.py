@@ -1,0 +1,63 @@
+"""Parts of a job that ran apart, and how they become one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checks import fail
+from ..panoptic import atomic_write, safe_join
+from ..panoptic._files import make_folder
+from ._folder import JobFolder
+from ._settings import differences
+
+_NAME = "label_dataset"
+_FOLDER = re.compile(r"shard-\d+-of-\d+")
+
+
+def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
+    """Where part i of n keeps its results; the whole job keeps its own in ``out`` itself."""
+    return out if shard == (1, 1) else out / f"shard-{shard[0]}-of-{shard[1]}"
+
+
+def adopt_shards(folder: JobFolder, fingerprint: Mapping[str, Any]) -> None:
+    """Take over every finished picture of the parts below ``folder``, which stay as they are.
+
+    Args:
+        folder: of the whole job, which is locked.
+        fingerprint: of the whole job.
+
+    Raises:
+        ArgumentError: no parts, a part that is still being worked on, or one with other settings.
+    """
+    parts = sorted(path for path in folder.root.glob("shard-*") if _FOLDER.fullmatch(path.name))
+    if not parts:
+        fail(_NAME, "merge", f"no folder shard-I-of-N in {folder.root}", "the folders that jobs with shard='i/n' made")
+    for path in parts:
+        part = JobFolder(path)
+        with part.locked():
+            theirs = {**(part.fingerprint() or {}), "shard": fingerprint["shard"]}
+            changed = differences(theirs, fingerprint)
+            if changed:
+                fail(_NAME, "merge", f"{path}, a job with other settings: {'; '.join(changed)}", "parts of one job")
+            for position in part.positions():
+                _adopt(folder, part, position)
+
+
+def _adopt(folder: JobFolder, part: JobFolder, position: int) -> None:
+    record = part.read_record(position)
+    if record is None or folder.read_record(position) is not None:
+        return
+    for name in record.get("files", {}):
+        source = safe_join(part.root, name, function=_NAME, argument="merge")
+        target = safe_join(folder.root, name, function=_NAME, argument="out")
+        make_folder(target.parent, function=_NAME, argument="out")
+        target.unlink(missing_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # another disk, or a file system without links
+            atomic_write(target, source.read_bytes(), function=_NAME, argument="out")
+    folder.write_record(position, record)

@@ -1,0 +1,158 @@
+"""A list of pictures on disk, so that the memory that a job needs does not depend on how many there are."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from ..panoptic._files import Origin, atomic_file
+
+_FORMAT = 1
+_SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE about (text TEXT);
+CREATE TABLE picture (
+    position INTEGER PRIMARY KEY, stem TEXT NOT NULL UNIQUE, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, body TEXT
+);
+"""
+
+
+class Row(NamedTuple):
+    """One picture.
+
+    Attributes:
+        position: 0, 1, ... in the order of the source.
+        image_id: unique id.
+        name: file name relative to the folder of pictures.
+        body: what else the source says, as JSON values.
+    """
+
+    position: int
+    image_id: int | str
+    name: str
+    body: Any
+
+
+def stem_of(name: str) -> str:
+    """The name without its suffix, which the label map shares with the picture."""
+    return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else name
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in their order, or by stem; built once and then only read.
+
+    Attributes:
+        path: the file.
+        about: what holds for all rows, as JSON values.
+        size: number of rows.
+    """
+
+    path: Path
+    about: Mapping[str, Any]
+    size: int
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows()
+
+    def rows(self, start: int = 0, step: int = 1) -> Iterator[Row]:
+        """Every ``step``-th row from ``start``."""
+        with _reading(self.path) as connection:
+            query = "SELECT position, id, name, body FROM picture WHERE position % ? = ? ORDER BY position"
+            for row in connection.execute(query, (step, start)):
+                yield _row(row)
+
+    def find(self, name: str) -> Row | None:
+        """The row of the picture with this name, whatever its suffix."""
+        with _reading(self.path) as connection:
+            query = "SELECT position, id, name, body FROM picture WHERE stem = ?"
+            row = connection.execute(query, (stem_of(name),)).fetchone()
+        return None if row is None else _row(row)
+
+    def at(self, position: int) -> Row:
+        """The row at a position."""
+        with _reading(self.path) as connection:
+            query = "SELECT position, id, name, body FROM picture WHERE position = ?"
+            return _row(connection.execute(query, (position,)).fetchone())
+
+    def missing(self, names: Iterable[str]) -> Iterator[str]:
+        """The names that no row has."""
+        with _reading(self.path) as connection:
+            query = "SELECT 1 FROM picture WHERE stem = ?"
+            for name in names:
+                if connection.execute(query, (stem_of(name),)).fetchone() is None:
+                    yield name
+
+
+def open_table(path: Path, source: str) -> Table | None:
+    """The table at ``path`` if it was built from the same ``source`` (a digest), else None."""
+    if not path.is_file():
+        return None
+    try:
+        with _reading(path) as connection:
+            about = json.loads(connection.execute("SELECT text FROM about").fetchone()[0])
+            size = connection.execute("SELECT count(*) FROM picture").fetchone()[0]
+    except (sqlite3.Error, TypeError, ValueError):
+        return None
+    same = about.get("format") == _FORMAT and about.get("source") == source
+    return Table(path, about, size) if same else None
+
+
+def build_table(
+    origin: Origin, path: Path, source: str, about: Mapping[str, Any], rows: Iterable[tuple[int | str | None, str, Any]]
+) -> Table:
+    """Write a table that appears whole or not at all.
+
+    Args:
+        origin: where the rows come from, named in errors.
+        path: the file to write.
+        source: digest of what the rows come from.
+        about: what holds for all rows.
+        rows: (id, name, body) of each picture; without id it is the position, from 1.
+
+    Raises:
+        FileError: two pictures with one id, or whose names differ in the suffix only; a disk that is full.
+    """
+    entire = {**about, "format": _FORMAT, "source": source}
+    size = 0
+    with atomic_file(path, function=origin.function, argument="out") as file:
+        connection = sqlite3.connect(file.name, isolation_level=None)
+        try:
+            connection.executescript(_SCHEMA)
+            connection.execute("BEGIN")
+            connection.execute("INSERT INTO about VALUES (?)", (json.dumps(entire),))
+            for position, (image_id, name, body) in enumerate(rows):
+                number = json.dumps(position + 1 if image_id is None else image_id)
+                values = (position, stem_of(name), number, name, json.dumps(body, separators=(",", ":")))
+                try:
+                    connection.execute("INSERT INTO picture VALUES (?, ?, ?, ?, ?)", values)
+                except sqlite3.IntegrityError as error:
+                    twice = "id" if error.args[0].endswith(".id") else "name (suffix aside)"
+                    origin.fail(f"picture {name!r}, id {number}: {twice} twice", "unique ids and names", error)
+                size = position + 1
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise OSError(0, f"{error}") from error  # a full disk: atomic_file says which file
+        finally:
+            connection.close()
+    return Table(path, entire, size)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _row(values: tuple[int, str, str, str]) -> Row:
+    position, image_id, name, body = values
+    return Row(position, json.loads(image_id), name, json.loads(body))

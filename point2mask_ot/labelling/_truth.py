@@ -1,0 +1,186 @@
+"""True masks: to draw points from, and to score labels against."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_choice, check_integer, fail
+from ..panoptic import (
+    MAX_PIXELS,
+    Category,
+    CocoPanoptic,
+    ImageEntry,
+    PanopticDataset,
+    PanopticImage,
+    Segment,
+    VocPanoptic,
+    read_coco_panoptic,
+    read_voc,
+    safe_join,
+)
+from ..panoptic._files import Origin, origin_of, reason_of
+from ..panoptic._images import check_segments, runs
+from ..panoptic._points import in_channel_order
+from ..panoptic._quality import PanopticQuality, quality_of_counts, segment_counts
+from ._points_file import category_list
+from ._table import Table, build_table
+
+_NAME = "label_dataset"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draw the points from true masks instead of reading them, see :func:`~point2mask_ot.sample_points`.
+
+    Args:
+        truth: a COCO panoptic ``NAME.json`` whose PNGs lie in the folder ``NAME`` beside it, or a folder in VOC's
+            layout (``VOC2012``).
+        split: of a folder in VOC's layout, the list of pictures.
+        n: points for each segment, things and stuff.
+        seed: any integer >= 0.
+        sampler: ``"uniform"``, ``"center"`` or ``"border"``.
+
+    Raises:
+        ArgumentError: n < 1, a negative seed, an unknown sampler.
+    """
+
+    truth: str
+    split: str = "train"
+    n: int = 1
+    seed: int = 0
+    sampler: str = "uniform"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "truth", str(origin_of("Sampling", "truth", self.truth).path))
+        check_integer("Sampling", "n", self.n, minimum=1)
+        check_integer("Sampling", "seed", self.seed, minimum=0)
+        check_choice("Sampling", "sampler", self.sampler, ("uniform", "center", "border"))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where true masks lie. Small, so that it travels to the workers; entries come from a table.
+
+    Attributes:
+        path: the JSON or the folder.
+        split: of a folder in VOC's layout.
+        argument: named in errors.
+    """
+
+    path: Path
+    split: str
+    argument: str
+
+    @property
+    def is_coco(self) -> bool:
+        """COCO panoptic, as opposed to VOC's layout."""
+        return self.path.suffix.lower() == ".json"
+
+    @property
+    def pictures(self) -> Path | None:
+        """The folder of the photographs, where the layout says it."""
+        return None if self.is_coco else self.path / "JPEGImages"
+
+    def digest(self) -> str:
+        """Of the file that lists the pictures."""
+        origin = Origin(_NAME, self.argument, self.path)
+        if self.is_coco:
+            return file_digest(origin)
+        names = safe_join(self.path, f"ImageSets/Segmentation/{self.split}.txt", function=_NAME, argument=self.argument)
+        return file_digest(Origin(_NAME, self.argument, names))
+
+    def index(self, path: Path, source: str) -> Table:
+        """Keep the entry of every picture in a table. A COCO JSON is read whole once for that."""
+        dataset: PanopticDataset
+        if self.is_coco:
+            dataset = read_coco_panoptic(self.path, self.path.with_suffix(""))
+        else:
+            dataset = read_voc(self.path, self.split)
+        about = {"categories": category_list(in_channel_order(dataset.categories))}
+        rows = ((entry.id, entry.file_name, {"entry": _entry_values(entry)}) for entry in dataset.images)
+        return build_table(Origin(_NAME, self.argument, self.path), path, source, about, rows)
+
+    def mask_paths(self, body: Any) -> list[Path]:
+        """The files that hold the true masks of one picture."""
+        mask_file = body["entry"][3]
+        if self.is_coco:
+            return [self.path.with_suffix("") / mask_file]
+        return [self.path / kind / mask_file for kind in ("SegmentationClass", "SegmentationObject")]
+
+    def read(self, body: Any, categories: Sequence[Category]) -> PanopticImage:
+        """The true segments of one picture.
+
+        Raises:
+            FileError: see :func:`~point2mask_ot.read_coco_panoptic` and :func:`~point2mask_ot.read_voc`.
+        """
+        number, name, size, mask_file, segments = body["entry"]
+        listed = tuple(Segment(*values) for values in segments)
+        entry = ImageEntry(number, name, tuple(size) if size else None, mask_file, listed)
+        origin = Origin(_NAME, self.argument, self.path)
+        given = (tuple(categories), (entry,), origin, None, MAX_PIXELS)
+        dataset = CocoPanoptic(*given, self.path.with_suffix("")) if self.is_coco else VocPanoptic(*given, self.path)
+        return dataset[0]
+
+
+def file_digest(origin: Origin) -> str:
+    """SHA-256 of a file's bytes."""
+    try:
+        with open(origin.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        origin.fail(reason_of(error), "a readable file", error)
+
+
+def _entry_values(entry: ImageEntry) -> list[Any]:
+    segments = [[s.id, s.category_id, s.is_thing, s.is_crowd] for s in entry.segments]
+    return [entry.id, entry.file_name, entry.size, entry.mask_file, segments]
+
+
+def check_same_categories(labels: Sequence[Category], truth: Sequence[Category]) -> None:
+    """Refuse to score labels of categories that the truth does not know, or knows by another name."""
+    known = {category.id: (category.name, category.is_thing) for category in truth}
+    for category in labels:
+        if known.get(category.id) != (category.name, category.is_thing):
+            got = f"category {category.id} is {category.name!r} in the points and {known.get(category.id)} in the truth"
+            fail(_NAME, "truth", got, "the same ids, names and kinds in both")
+
+
+def score(prediction: PanopticImage, truth: PanopticImage, categories: Mapping[int, Category]) -> np.ndarray:
+    """(7, C) counts of one picture, to be summed over pictures: what :func:`quality` needs.
+
+    tp, fp, fn and the sum of IoU of the segments; then, in pixels that are neither void nor crowd in the truth, how
+    many of the category are right, true, and predicted.
+    """
+    order = np.array(sorted(categories))
+    check_segments(_NAME, "truth", truth, categories)
+    if prediction.size != truth.size:
+        fail(_NAME, "truth", f"{truth.file_name}: HxW = {truth.size}", f"the picture's {prediction.size}")
+    true_class, guess = (_classes(image, order) for image in (truth, prediction))
+    # Counting pairs of classes run by run: label maps have far fewer runs than pixels.
+    codes, _, lengths = runs((true_class * (len(order) + 1) + guess).ravel())
+    counts = np.bincount(codes, lengths, (len(order) + 1) ** 2).reshape(len(order) + 1, -1)[1:]
+    pixels = np.stack([np.diagonal(counts[:, 1:]), counts.sum(axis=1), counts[:, 1:].sum(axis=0)])
+    return np.concatenate([segment_counts(prediction, truth, order), pixels])
+
+
+def _classes(image: PanopticImage, order: np.ndarray) -> np.ndarray:
+    """(H, W) 1 + index of the category, 0 in void and crowds."""
+    solid = sorted((segment.id, segment.category_id) for segment in image.segments if not segment.is_crowd)
+    ids = np.array([0, *(number for number, _ in solid)])
+    index = np.array([0, *(np.searchsorted(order, category) + 1 for _, category in solid)])
+    position = np.searchsorted(ids, image.id_map).clip(max=len(ids) - 1)
+    return np.where(ids[position] == image.id_map, index[position], 0)
+
+
+def quality(counts: np.ndarray, categories: Mapping[int, Category]) -> tuple[PanopticQuality, float]:
+    """Panoptic quality, and mean IoU over the categories that the truth has."""
+    right, true, predicted = counts[4:]
+    seen = true > 0
+    iou = right[seen] / (true + predicted - right)[seen]
+    return quality_of_counts(counts[:4], categories), float(iou.mean()) if seen.any() else 0.0
