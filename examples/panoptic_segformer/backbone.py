@@ -31,7 +31,7 @@ def backbone_config(settings: Network) -> PretrainedConfig:
             out_features=later,
         )  # fmt: skip
     if name == "tiny":
-        return _small_resnet([16, 32, 64, 96], ["stage1", "stage2", "stage3"])
+        return _small_resnet([16, 32, 64], ["stage1", "stage2", "stage3"])
     if name == "efficientnet_lite0":
         return _small_resnet(_LITE_CHANNELS, later)  # stands in until make_backbone puts the real one there
     raise ValueError(
@@ -120,5 +120,9 @@ class EfficientNetLite(nn.Module):
 
 def _small_resnet(channels: list[int], out_features: list[str]) -> ResNetConfig:
     return ResNetConfig(
-        embedding_size=channels[0], hidden_sizes=channels, depths=[1] * 4, layer_type="basic", out_features=out_features
+        embedding_size=channels[0],
+        hidden_sizes=channels,
+        depths=[1] * len(channels),
+        layer_type="basic",
+        out_features=out_features,
     )

@@ -75,7 +75,7 @@ class Trainer:
 
     def __init__(self, config: Config, samples: Samples, val: Samples) -> None:
         self.config, self.samples, self.val = config, samples, val
-        self.accelerator = Accelerator(step_scheduler_with_optimizer=False)
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), step_scheduler_with_optimizer=False)
         set_seed(config.seed)
         things = sum(category.is_thing for category in samples.categories)
         network = PanopticSegformer(config.network, things, len(samples.categories) - things)
