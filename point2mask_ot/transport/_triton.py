@@ -351,8 +351,7 @@ def read_out(
     top = tl.max(scores, axis=0)
     label = tl.min(tl.where(scores == top[None, :], rows[:, None], ROWS), axis=0)
     tl.store(labels + first + pixels, label.to(tl.int64), mask=inside)
-    reached = (scores > -_INF) & (share > -_INF)[None, :]
-    plan = tl.where(reached, tl.exp2((tl.where(reached, scores, 0.0) - best[None, :]) * bits + share[None, :]), 0.0)
+    plan = tl.exp2((scores - best[None, :]) * bits + share[None, :])
     target = partials + entry(tables, problem, FIRST_PARTIAL) + rows * entry(tables, problem, TILES) + own
     tl.store(target, tl.sum(plan, axis=1), mask=rows < entry(tables, problem, SUPPLIERS))
     tl.store(costs_out + tile, tl.sum(tl.sum(tl.where(plan > 0, plan * costs, 0.0), axis=0), axis=0))

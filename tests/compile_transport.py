@@ -1,0 +1,71 @@
+"""Compiles the Triton kernels of the transport for a GPU that need not be there; prints the stack that each uses.
+
+A stack means registers that did not suffice. Run by tests/test_transport_gpu.py, outside Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from point2mask_ot.transport import _launch, _triton, _triton_checks, _triton_newton
+
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+INTEGERS = {"tables", "tile_problem", "supplier_problem", "labels", "made", "wanted"}
+COUNTS = {"limit", "tiles", "splits"}
+
+
+def stack(kernel, capability, launch, types):
+    """Bytes of stack of a thread of the compiled kernel."""
+    launch = dict(launch)
+    warps = launch.pop("num_warps", 4)
+    signature = {}
+    for name in kernel.arg_names:
+        integer = "i32" if name in COUNTS else "*i64" if name in INTEGERS else "*fp64"
+        signature[name] = "constexpr" if name in launch else types.get(name, integer)
+    source = ASTSource(fn=kernel, signature=signature, constexprs=launch)
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        report = subprocess.run([CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True)
+    return int(re.search(r"STACK:(\d+)", report.stdout)[1])
+
+
+def main(capability):
+    single, double = torch.float32, torch.float64
+    tile, M = _launch.Tile.of(50), {"M": "*fp32"}
+    faults = {**M, "reached": "*i32", "faults": "*i32"}
+    limits = dict.fromkeys(("largest_mismatch", "largest_ratio", "largest_exponent"), "fp32")
+    rows = {"ROWS": tile.rows}
+    kernels = [
+        (_triton.weigh, {**tile.launch(single), "STOPS": True}, {**M, "partials": "*fp32"}),
+        (_triton.weigh, {**tile.launch(double), "STOPS": False}, M),
+        (
+            _triton.update,
+            {**rows, "CHUNK": 256, "SOFT": True, "STOPS": True, "num_warps": 2},
+            {**M, "partials": "*fp32"},
+        ),
+        (_triton.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
+        (_triton.read_out, tile.launch(double), M),
+        (_triton.finish, {**rows, "CHUNK": 32, "SOFT": True, "num_warps": 8}, {}),
+        (_triton_checks.inspect, tile.launch(single), faults),
+        (_triton_checks.balance, {**rows, "CHUNK": 256, "NORMALIZE": False}, {**faults, **limits}),
+        (_triton_newton.links, {"ROWS": 64, "BLOCK": 32, "ROW_TILES": 2, "num_warps": 8}, {**M, "out": "*fp32"}),
+        (_triton_newton.log_masses, {"CHUNK": 256}, M),
+    ]
+    for kernel, launch, types in kernels:
+        print(kernel.__name__, launch, stack(kernel, capability, launch, types))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
