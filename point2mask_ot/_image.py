@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from . import checks
 from ._boxes import components_with_points, mask_boxes, replace_empty
 from ._classes import class_maps
 from ._raster import Raster
@@ -165,7 +166,7 @@ def cheapest(cost: torch.Tensor) -> torch.Tensor:
 
 def _largest_finite(cost: torch.Tensor) -> torch.Tensor:
     largest = cost.amax(0)
-    if cost.device.type == "cpu" and bool((largest < torch.inf).all()):  # looking is free there, a copy is not
+    if checks.values_at_hand(cost) and bool((largest < torch.inf).all()):  # looking is free there, a copy is not
         return largest
     return torch.where(cost < torch.inf, cost, 0).amax(0)
 

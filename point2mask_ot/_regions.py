@@ -8,22 +8,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from . import checks
 from .arrays import to_device
-
-
-def _on_cpu(tensor: torch.Tensor) -> bool:
-    """Where looking at values is free. (Tests turn it round to try the other way without a GPU.)"""
-    return tensor.device.type == "cpu"
 
 
 def first_smallest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(K, H, W), K >= 1 -> (H, W) smallest value and its int64 index, the first of equals."""
-    return _first_extreme(values, largest=False) if _on_cpu(values) else values.min(0)
+    return _first_extreme(values, largest=False) if checks.values_at_hand(values) else values.min(0)
 
 
 def first_largest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(K, H, W), K >= 1 -> (H, W) largest value and its int64 index, the first of equals."""
-    return _first_extreme(values, largest=True) if _on_cpu(values) else values.max(0)
+    return _first_extreme(values, largest=True) if checks.values_at_hand(values) else values.max(0)
 
 
 def _first_extreme(values: torch.Tensor, *, largest: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,14 +33,14 @@ def _first_extreme(values: torch.Tensor, *, largest: bool) -> tuple[torch.Tensor
 
 def areas(labels: torch.Tensor, count: int) -> torch.Tensor:
     """(count,) int64 pixels of each of the labels 0..count-1; -1 is nobody's."""
-    if _on_cpu(labels):
+    if checks.values_at_hand(labels):
         return torch.bincount((labels + 1).flatten(), minlength=count + 1)[1:]
     return _members(labels, count).sum((1, 2))
 
 
 def profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(count, H) and (count, W) int64: pixels of each label 0..count-1 in every row and in every column."""
-    if not _on_cpu(labels):
+    if not checks.values_at_hand(labels):
         members = _members(labels, count)
         return members.sum(2), members.sum(1)
     height, width = labels.shape
@@ -59,7 +55,7 @@ def profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
 def weights(labels: torch.Tensor, weight: torch.Tensor, count: int) -> torch.Tensor:
     """(count,) float64 sum of the (H, W) weights of each label's pixels, always in the same order."""
     weight = weight.double()
-    if _on_cpu(labels):
+    if checks.values_at_hand(labels):
         return torch.bincount((labels + 1).flatten(), weights=weight.flatten(), minlength=count + 1)[1:]
     sums = [torch.where(labels == k, weight, 0).sum() for k in range(count)]
     return torch.stack(sums) if sums else weight.new_zeros(0)
@@ -77,7 +73,7 @@ def look_up(table: np.ndarray, labels: torch.Tensor, nobody: int | bool = 0) -> 
 
 def median_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Lower median of the values under the mask, 0-d; not finite where the mask is empty."""
-    if _on_cpu(mask):
+    if checks.values_at_hand(mask):
         return values[mask].median()
     ordered = torch.where(mask, values, torch.inf).flatten().sort().values
     middle = (mask.sum() - 1).clamp(min=0) // 2

@@ -67,7 +67,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
             images, distances, costs, nearest, demand, counts, plans, strict=True
         )
     ]
-    return [PseudoMasks(*each, note) for each, note in zip(masks, notes, strict=True)]  # type: ignore[call-arg]
+    return [PseudoMasks(*each, note) for each, note in zip(masks, notes, strict=True)]  # type: ignore[arg-type, call-arg]
 
 
 @contextmanager

@@ -68,10 +68,17 @@ def require_all(
     """
     import torch
 
-    if condition.device.type != "cpu" or torch.compiler.is_compiling():
+    if not values_at_hand(condition):
         torch._assert_async(condition.all(), f"{function}: argument '{argument}': expected {expected}")
     elif not bool(condition.all()):
         fail(function, argument, got() if callable(got) else got, expected)
+
+
+def values_at_hand(tensor: torch.Tensor) -> bool:
+    """Whether looking at values makes nobody wait: on the CPU, outside a compiled graph."""
+    import torch
+
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:

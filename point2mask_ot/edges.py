@@ -219,10 +219,12 @@ def _shape(value: object) -> str:
 torch.library.define("point2mask::pair_cost", "(Tensor image, str kind, str name) -> Tensor")
 
 
-@torch.library.impl("point2mask::pair_cost", "CompositeExplicitAutograd")
 def _check_and_compare(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
     check_values("edge_costs", name, image, kind)
     return _pair_costs(image, kind)
+
+
+torch.library.impl("point2mask::pair_cost", "CompositeExplicitAutograd", _check_and_compare)
 
 
 @torch.library.register_fake("point2mask::pair_cost")

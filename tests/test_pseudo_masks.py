@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, label_picture
+from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, _stages, label_picture
 
 PRESETS = ("best", "paper", "official")
 
@@ -201,9 +201,60 @@ def test_batch_equals_loop_and_padding_changes_nothing(preset):
         for name in ("instance", "masks", "semantic", "void", "confidence"):
             padded = getattr(together[b], name)
             assert torch.equal(padded[..., :height, :width], getattr(alone, name)), name
+        for name in ("edges", "distances", "cost", "nearest", "demand", "capacities"):
+            assert torch.equal(getattr(together[b].diagnostics, name), getattr(alone.diagnostics, name)), name
         assert together[b].void[height:].all()
         assert together[b].void[:, width:].all()
         assert torch.equal(together[b].boxes.nan_to_num(-1), alone.boxes.nan_to_num(-1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "exact", "centroid_rounds": 3},
+        {"method": "minimum", "capacity": "equal"},
+        {
+            "stride": 4,
+            "capacity": lambda cut, targets, demand: cut(targets.points_yx + 1, targets.target).flatten().bincount(),
+        },
+    ],
+    ids=["exact", "minimum", "own rule"],
+)
+def test_a_batch_equals_its_images_under_other_settings(settings):
+    _, semantic, boundary, targets = scene()
+    shifted = dataclasses.replace(targets, points_yx=targets.points_yx + np.array([1, -1]))
+    several = [(15, 12), (20, 40), (38, 30), (2, 2), (10, 22), (36, 45)]
+    more = PointTargets(several, [0, 1, 2, 3, 0, 2], targets.category, targets.is_thing)
+    everyone = [targets, shifted, more]
+    masker = PseudoMasker("best", **settings)
+    for b, together in enumerate(masker(np.stack([semantic] * 3), np.stack([boundary] * 3), everyone)):
+        alone = masker(semantic, boundary, everyone[b])
+        for name in ("instance", "boxes", "semantic", "void", "confidence"):
+            np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
+
+
+def test_a_batch_takes_one_search_a_round(monkeypatch):
+    calls = []
+
+    def counting(name, function):
+        def call(*arguments, **options):
+            calls.append((name, len(arguments[0])))
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(_stages, name, call)
+
+    for name in ("geodesic_distances", "nearest_partition", "solve"):
+        counting(name, getattr(_stages, name))
+    _, semantic, boundary, targets = scene()
+    PseudoMasker(centroid_rounds=2)(np.stack([semantic] * 3), np.stack([boundary] * 3), [targets] * 3)
+    assert calls == [("geodesic_distances", 3), ("nearest_partition", 3), ("nearest_partition", 3), ("solve", 3)]
+
+
+def test_an_error_names_the_image_of_the_batch():
+    _, semantic, _, targets = scene()
+    broken = np.stack([semantic, semantic * np.nan])
+    with pytest.raises(ArgumentError, match=r"NaN.*image 1 of the batch"):
+        PseudoMasker()(broken, None, [targets] * 2)
 
 
 def test_families_dtypes_and_purity():
@@ -423,6 +474,7 @@ REFUSALS = {
     "a batch with too many target sets": ((SEMANTIC[None], None, [TARGETS] * 2), {}, "2 entries"),
     "size outside": ((SEMANTIC, None, TARGETS), {"sizes": [(49, 64)]}, "within the maps' 48x64"),
     "too many sizes": ((SEMANTIC, None, TARGETS), {"sizes": [(48, 64)] * 2}, "1 pairs"),
+    "a negative weight": ((SEMANTIC, None, TARGETS), {"terms": [MapTerm(SEMANTIC, -1.0)]}, "terms[0].weight"),
     "terms of another size": ((SEMANTIC, None, TARGETS), {"terms": [MapTerm(SEMANTIC[:, 1:])]}, "terms[0]"),
     "terms that are arrays": ((SEMANTIC, None, TARGETS), {"terms": [SEMANTIC]}, "MapTerm"),
 }

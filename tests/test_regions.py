@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from point2mask_ot import _regions
+from point2mask_ot import _regions, checks
 
 
 @pytest.fixture(params=["cpu", "path of a GPU", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -16,7 +16,7 @@ def place(request, monkeypatch):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device on this machine")
     if request.param == "path of a GPU":
-        monkeypatch.setattr(_regions, "_on_cpu", lambda tensor: False)
+        monkeypatch.setattr(checks, "values_at_hand", lambda tensor: False)
     return lambda tensor: tensor.to("cuda" if request.param == "cuda" else "cpu")
 
 
