@@ -72,9 +72,9 @@ def first_calls(name: str) -> dict[str, float]:
     return seconds
 
 
-def compile_row(name: str, cache: str, folder: str) -> dict[str, Any]:
+def compile_row(name: str, cache: str, **variables: str) -> dict[str, Any]:
     """One start of a process."""
-    seconds = in_process(first_calls, name, NUMBA_CACHE_DIR=folder)
+    seconds = in_process(first_calls, name, **variables)
     return {"task": "compile", "what": name, "cache": cache, "seconds": seconds} | {
         "compile_seconds": max(seconds["first"] - seconds["second"], 1e-9)
     }
@@ -105,18 +105,22 @@ def peak_of_labels(suppliers: int, pixels: int, reg: float, threads: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="starts from the filled cache; the median counts")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: one compilation, a small M")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few seconds: no compilation, a small M"
+    )
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
     rows = []
-    for name in ("geodesic",) if options.quick else CALLS:
+    for name in () if options.quick else CALLS:
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(compile_row(name, "empty", folder))
-            filled = [compile_row(name, "filled", folder) for _ in range(1 if options.quick else options.repeats)]
+            rows.append(compile_row(name, "empty", NUMBA_CACHE_DIR=folder))
+            filled = [compile_row(name, "filled", NUMBA_CACHE_DIR=folder) for _ in range(options.repeats)]
             rows.append(sorted(filled, key=lambda row: row["compile_seconds"])[len(filled) // 2])
-        for row in rows[-2:]:
-            parts = ", ".join(f"{turn} {seconds:.3f} s" for turn, seconds in row["seconds"].items())
-            print(f"{name:10} {row['cache']:7} cache: {row['compile_seconds']:.3f} s ({parts})", flush=True)
+    if options.quick:
+        rows.append(compile_row("geodesic", "filled"))
+    for row in rows:
+        parts = ", ".join(f"{turn} {seconds:.3f} s" for turn, seconds in row["seconds"].items())
+        print(f"{row['what']:10} {row['cache']:7} cache: {row['compile_seconds']:.3f} s ({parts})", flush=True)
     suppliers, pixels = (5, 10_000) if options.quick else (SUPPLIERS, PIXELS)
     for reg in (0.1,) if options.quick else (1e-3, 0.1, 0.0):
         for threads in (1,) if options.quick else (1, 2):

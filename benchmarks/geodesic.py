@@ -5,7 +5,7 @@
 Graphs are built before the clock starts for scipy and scikit-image; ours starts from the (4, H, W) edges each time.
 Rows "with edges" start from 21 maps for both; scipy's graph keeps its structure and gets its costs from shifted maps in
 torch, the fastest way to build them without compiled code of one's own. Every row first checks that our distances
-equal scipy's to float32 rounding.
+are those of a plain float32 Dijkstra (our radix heap) to the bit, and scipy's to float32 rounding.
 
 The full product of maps, sizes and K would take hours: PLAN says what is measured.
 """
@@ -87,6 +87,8 @@ def measure(family: str, size: str, seeds: int, repeats: int) -> dict[str, Any]:
     graph = CsrGraph(np.isfinite(edges))(edges)
     flat = points @ (width, 1)
     distances = geodesic_distances(edges, points)
+    if not np.array_equal(distances, geodesic_distances(edges, points, backend="heap")):
+        raise AssertionError(f"{family} {size}: not the bits of Dijkstra's algorithm in float32")
     error = check_equal(distances, dijkstra(graph, indices=flat).reshape(distances.shape), f"{family} {size}")
     node_cost = np.maximum(np.where(np.isfinite(edges), edges, 0).mean(0), 1e-9)
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("numpy", "scipy", "numba", "torch", "scikit-image", "pot")
+LOAD = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+"""Of the machine in the last minute, before anything here ran."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -132,6 +134,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "load": round(LOAD, 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},

@@ -68,6 +68,8 @@ def geodesics() -> str:
     lines = []
     for size, seeds in (((38, 50), 10), ((128, 128), 20), ((512, 512), 20), ((600, 800), 20)):
         here = chosen("geodesic", task="distances", size=list(size), seeds=seeds)
+        if not here:
+            continue
         typical = [row["scipy_over_ours"] for row in here if row["family"] in TYPICAL]
         worst = [(row["scipy_over_ours"][ONE], row["family"]) for row in here if row["family"] not in TYPICAL]
         nanoseconds = next(row["ns_per_pixel_and_seed"] for row in here if row["family"] == "blobs")
@@ -100,10 +102,10 @@ def transport() -> str:
     for suppliers, pixels in ((20, 1_900), (50, 65_536), (20, 262_144)):
         for reg in (1e-3, 1e-2, 1e-1):
             here = {row["solver"]: row for row in rows if _problem(row) == (suppliers, pixels, reg)}
-            cells = [against(here.get(name)) for name in PEERS]
-            lines.append(
-                [f"{suppliers} x {pixels:,}, reg {reg:g}", milliseconds(here["solve, float32"]["seconds"]), *cells]
-            )
+            if here:
+                ours = milliseconds(here["solve, float32"]["seconds"])
+                cells = [against(here.get(name)) for name in PEERS]
+                lines.append([f"{suppliers} x {pixels:,}, reg {reg:g}", ours, *cells])
     return table(["K x N", "`solve`, ms", *PEERS.values()], lines)
 
 
@@ -117,7 +119,7 @@ def exact() -> str:
             [
                 f"{ours['suppliers']} x {ours['pixels']:,}",
                 milliseconds(ours["seconds"]),
-                milliseconds(emd["seconds"]) if emd else "",
+                ("> " if emd["status"] == "not reached" else "") + milliseconds(emd["seconds"]) if emd else "",
                 against(emd),
             ]
         )
@@ -135,7 +137,8 @@ def against(row: Row | None) -> str:
     if row["status"] == "failed":
         return "fails"
     if row["status"] == "not reached":
-        return f"> {times(row['ratio'])}, at {row['marginal_error']:.0e}"
+        at = "" if row["marginal_error"] is None else f", at {row['marginal_error']:.0e}"
+        return f"> {times(row['ratio'])}{at}"
     return times(row["ratio"])
 
 
@@ -167,6 +170,7 @@ def environment() -> str:
     described = [
         f"{machine.get('gpu') or machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version != "absent")
+        + (f" (beside other work: a load of {machine['load']:.1f})" if machine.get("load", 0) > 1 else "")
         for machine in machines
     ]
     return "Measured on: " + "; ".join(dict.fromkeys(described)) + "."

@@ -1,32 +1,131 @@
-"""Published figures: every result says where it was measured, and the README shows nothing else."""
+"""Published figures: every result says where it was measured, the READMEs show nothing else, every script runs."""
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = ROOT / "benchmarks"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
+
+TIMING = {"median": float, "low": float, "high": float, "runs": int}
+STATUSES = {"reached", "not reached", "as it stands", "failed"}
+FIELDS = {
+    "geodesic": {
+        "task": str, "family": str, "size": list, "seeds": int, "error": float, "seconds": dict,
+        "ns_per_pixel_and_seed": dict, "scipy_over_ours": dict,
+    },
+    "transport": {
+        "task": str, "suppliers": int, "pixels": int, "reg": float, "threads": int, "solver": str, "seconds": dict,
+        "ratio": float, "marginal_error": (float, type(None)), "rounds": (int, type(None)), "status": str,
+    },
+    "pipeline": {
+        "preset": str, "size": list, "stride": int, "threads": int, "seconds": dict, "stages": dict,
+        "marginal_error": float,
+    },
+    "footprint": {"task": str},
+    "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
+    "tree": {"threads": int, "what": str, "side": int, "ms": dict},
+    "gpu": {"task": str, "seconds": (float, dict, type(None))},
+}  # fmt: skip
+"""The fields that every row of a file has, by type; an int counts as a float."""
+
+QUICK = ["footprint", "geodesic", "losses", "pipeline", "transport", "tree"]
+
+
+def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def check_content(name: str, content: dict) -> None:
+    machine = content["machine"]
+    assert set(machine) >= {"processor", "cores", "system", "python", "versions", "commit", "date"}
+    assert machine["cores"] >= 1
+    assert all(machine["versions"].get(package) for package in ("numpy", "scipy", "numba", "torch"))
+    assert all(isinstance(machine[key], str) and machine[key] for key in ("processor", "python", "commit", "date"))
+    assert content["rows"]
+    for row in content["rows"]:
+        for field, kind in FIELDS.get(name, {}).items():
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            assert isinstance(row[field], (*kinds, int) if float in kinds else kinds), (field, row[field])
+        check_numbers(row)
+
+
+def check_numbers(value: object, name: str = "") -> None:
+    """Finite and not negative everywhere; times positive, their quartiles in order."""
+    if isinstance(value, dict):
+        if value.keys() == TIMING.keys():
+            assert 0 < value["low"] <= value["median"] <= value["high"], value
+            assert value["runs"] >= 1
+        for key, part in value.items():
+            check_numbers(part, key)
+    elif isinstance(value, list):
+        for part in value:
+            check_numbers(part, name)
+    elif isinstance(value, (int, float)):
+        assert math.isfinite(value), name
+        assert value >= 0, name
+        assert value > 0 or "seconds" not in name, name
 
 
 def test_there_are_results():
-    assert {path.stem for path in RESULTS} >= {"geodesic", "losses", "pipeline", "quality", "transport", "tree"}
+    assert {path.stem for path in RESULTS} >= {*QUICK, "quality"}
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_results_name_their_machine(path):
+def test_results_have_their_schema(path):
     content = json.loads(path.read_text())
-    assert set(content["machine"]) >= {"processor", "cores", "python", "versions", "commit", "date"}
-    assert all(version != "absent" for version in content["machine"]["versions"].values())
-    assert content["rows"]
-    assert all(isinstance(row, dict) and row.keys() for row in content["rows"])
+    check_content(path.stem, content)
+    if path.stem == "transport":
+        for row in content["rows"]:
+            assert row["status"] in STATUSES
+            no_plan = row["status"] == "failed" or (row["solver"], row["status"]) == ("ot.emd", "not reached")
+            assert (row["marginal_error"] is None) == no_plan
+    if path.stem == "gpu":
+        assert content["machine"]["gpu"]
+        assert all(row["passed"] is True for row in content["rows"] if row["task"] == "check")
 
 
-def test_readme_tables_are_the_results():
-    command = [sys.executable, str(BENCHMARKS / "readme.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_published_geodesics_were_exact():
+    rows = json.loads((BENCHMARKS / "results" / "geodesic.json").read_text())["rows"]
+    assert max(row["error"] for row in rows) < 1e-4
+
+
+def test_tables_are_the_results():
+    done = run("readme", "--check")
     assert done.returncode == 0, f"run python benchmarks/readme.py ({done.stderr})"
+
+
+def test_every_missed_goal_has_a_reason():
+    done = run("goals")
+    assert done.returncode == 0, done.stderr
+    missed = [line for line in done.stdout.splitlines() if "| missed:" in line]
+    assert not [line for line in missed if line.endswith("| missed:  |")]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_script_runs_quickly(name, tmp_path):
+    out = tmp_path / f"{name}.json"
+    done = run(name, "--quick", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    check_content(name, json.loads(out.read_text()))
+
+
+def test_gpu_checks_run_in_the_interpreter():
+    done = run("gpu_check", "--interpret", "--only", "images of different sizes torch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("passed") == 2
+
+
+def test_plot_is_drawn(tmp_path):
+    path = tmp_path / "plot.svg"
+    done = run("plot", str(path))
+    assert done.returncode == 0, done.stderr
+    assert path.read_text().count("<path") > 20

@@ -1,4 +1,4 @@
-"""The examples and benchmarks run, in their shortest form, as a person would start them."""
+"""The examples, and the benchmark that needs real pictures, run in their shortest form."""
 
 from __future__ import annotations
 
@@ -23,16 +23,6 @@ def test_learn_from_points(tmp_path):
     printed = run("examples/learn_from_points.py", "--steps", "2", "--out", str(tmp_path / "strip.png"))
     assert "+ LAB + tree" in printed
     assert read_picture(tmp_path / "strip.png").std() > 10
-
-
-@pytest.mark.parametrize("name", ["geodesic", "transport", "losses", "tree", "pipeline", "quality", "readme"])
-def test_benchmarks_start(name):
-    assert "usage" in run(f"benchmarks/{name}.py", "--help")
-
-
-def test_losses_benchmark_agrees_with_its_peer():
-    # --quick first checks that the unfolded LAB loss gives the same value as ours.
-    assert "lab, unfolded" in run("benchmarks/losses.py", "--quick")
 
 
 @pytest.mark.shared
