@@ -69,7 +69,11 @@ def sinkhorn(
             suppliers without capacity and pixels without demand take part with that mass.
         normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
             smaller differences are always scaled away.
-        backend: "numba" (CPU), "torch" (any device), or "auto" by device.
+        backend: "auto" takes "numba" on the CPU and on CUDA "triton" where it is installed (up to 512 suppliers), else
+            "torch", which works on any device with float64. On a device a batch or a list, of whatever shapes, is one
+            set of launches; the host waits for it only to look at a tolerance, every 16 rounds. Bad values are then
+            device-side assertions, as those of PyTorch's own index checks: the error comes at the next call that
+            waits. "triton" works on CPU tensors, too, where TRITON_INTERPRET=1 was set before it was imported; slowly.
 
     Returns:
         A result in the family of the inputs (a list for lists), on their device. Potentials, cost and error are
@@ -155,7 +159,9 @@ def solve(
             ("exact", 10,000,000) to make at most.
         normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
             smaller differences are always scaled away.
-        backend: "numba" (CPU), "torch" (any device), or "auto" by device.
+        backend: as for :func:`sinkhorn`; values are checked by the host, whatever the method but "sinkhorn". On a device
+            "newton" takes the problems one by one and works on the host between passes: a pass uploads K potentials and
+            downloads K masses and K x K links.
 
     Returns:
         A result as from :func:`sinkhorn`. The plan of "exact" has at most K + N - 1 entries and its labels are

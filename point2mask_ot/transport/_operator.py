@@ -66,17 +66,10 @@ def _transport(
     """
     backend = _resolved(function, backend, method, M)
     options = Options(method, reg, tau, tol, max_iter, marginal_floor, normalize, backend)
+    if backend == "numba":
+        return _on_host(function, a, b, M, options)
     with torch.no_grad(), torch.autocast(M[0].device.type, enabled=False):
-        if method == "sinkhorn" and backend != "numba":
-            return _on_device(function, a, b, M, options)
-        checked = _checked(function, a, b, M, options)
-        # Larger problems spread over the threads one by one.
-        entries = [costs[0].numel() for costs in M for _ in range(len(costs))]
-        together = backend == "numba" and sum(entries) > _POOL_ENTRIES and max(entries) < SERIAL_ENTRIES
-        solutions = run_parallel(lambda problem: solve_one(problem, options), checked, serial=not together)
-    remaining = iter(solutions)
-    batches = [_stacked([next(remaining) for _ in range(len(costs))], tol, costs.device) for costs in M]
-    return tuple(list(part) for part in zip(*batches, strict=True))
+        return (_on_device if method == "sinkhorn" else _on_host)(function, a, b, M, options)
 
 
 def _resolved(function: str, backend: str, method: Method, M: Sequence[torch.Tensor]) -> str:
@@ -126,6 +119,19 @@ def _checked(
     return found
 
 
+def _on_host(
+    function: str, a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], options: Options
+) -> tuple[list[torch.Tensor], ...]:
+    """One problem at a time for each thread, driven by the host; the passes may be a device's."""
+    checked = _checked(function, a, b, M, options)
+    entries = [problem.M.numel() for problem in checked]
+    # Larger problems spread over the threads one by one.
+    together = options.backend == "numba" and sum(entries) > _POOL_ENTRIES and max(entries) < SERIAL_ENTRIES
+    solutions = iter(run_parallel(lambda problem: solve_one(problem, options), checked, serial=not together))
+    batches = [_stacked([next(solutions) for _ in range(len(costs))], options.tol, costs.device) for costs in M]
+    return tuple(list(part) for part in zip(*batches, strict=True))
+
+
 def _on_device(
     function: str, a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], options: Options
 ) -> tuple[list[torch.Tensor], ...]:
@@ -154,7 +160,8 @@ def _on_device(
 
 def _stacked(solutions: list[Solution], tol: float, device: torch.device) -> tuple[torch.Tensor, ...]:
     def stack(values: list[Any]) -> torch.Tensor:
-        return torch.stack([torch.as_tensor(value, device=device) for value in values])
+        tensors = [torch.as_tensor(value, device=device) for value in values]
+        return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
 
     def scalars(values: list[Any], dtype: torch.dtype) -> torch.Tensor:
         return torch.tensor(values, dtype=dtype, device=device)

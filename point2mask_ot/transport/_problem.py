@@ -81,11 +81,12 @@ def problems(
 
 def _marginal(function: str, name: str, values: torch.Tensor, where: str) -> np.ndarray:
     marginal: np.ndarray = values.to(torch.float64).cpu().numpy()
-    if not np.isfinite(marginal).all():
+    lowest, total = marginal.min(), marginal.sum()
+    if not math.isfinite(total):  # or finite masses of an infinite total
         fail(function, name, "NaN or infinity" + where, "finite masses")
-    if marginal.min() < 0:
-        fail(function, name, f"{marginal.min():g}" + where, "masses >= 0")
-    if not marginal.any():
+    if lowest < 0:
+        fail(function, name, f"{lowest:g}" + where, "masses >= 0")
+    if total == 0:
         fail(function, name, "a total of 0" + where, "some mass")
     return marginal
 
@@ -107,10 +108,22 @@ def _check_costs(
         Smallest and largest finite cost, the largest that a pixel with demand cannot avoid, and whether any is +inf.
     """
     cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
-    if np.isnan(cheapest).any():
+    lowest, largest = float(cheapest.min()), float(M.amax())
+    if math.isnan(lowest):
         fail(function, "M", "NaN" + where, "costs that are numbers or +inf")
-    if (cheapest == -math.inf).any():
+    if lowest == -math.inf:
         fail(function, "M", "-inf" + where, "finite costs, or +inf for a forbidden pair")
+    masked = largest == math.inf
+    if masked:
+        _check_reach(function, M, cheapest, a, b, where)
+        largest = float(torch.stack([torch.where(row < math.inf, row, -math.inf).amax() for row in M]).amax())
+    return lowest, largest, float(np.abs(cheapest[b > 0]).max()), masked
+
+
+def _check_reach(
+    function: str, M: torch.Tensor, cheapest: np.ndarray, a: np.ndarray, b: np.ndarray, where: str
+) -> None:
+    """Refuse pixels with demand, and suppliers with capacity, whose costs are all +inf."""
     unreachable = int(((cheapest == math.inf) & (b > 0)).sum())
     if unreachable:
         got = f"{unreachable} pixels with demand that no supplier reaches (all +inf){where}"
@@ -119,11 +132,6 @@ def _check_costs(
     if cut_off.size:
         got = f"suppliers {cut_off.tolist()} with capacity that reach no pixel (all +inf){where}"
         fail(function, "M", got, "a finite cost in the row of every supplier with a > 0")
-    largest = float(M.amax())
-    masked = largest == math.inf
-    if masked:
-        largest = max(float(torch.where(row < math.inf, row, -math.inf).amax()) for row in M)
-    return float(cheapest.min()), largest, float(np.abs(cheapest[b > 0]).max()), masked
 
 
 def _check_scale(function: str, low: float, high: float, dearest: float, reg: float, where: str) -> None:
