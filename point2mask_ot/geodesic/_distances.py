@@ -50,16 +50,19 @@ def geodesic_distances(edges: Any, points_yx: Any, target: Any = None, *, backen
             edges, a list with the points of each image.
         target: (N,) integers 0..K-1, the target of each point. Default: one target per point. For a batch or a list
             of edges, a list with an entry for each image.
-        backend: ``"numba"`` (CPU, float32 on vectorised tiles), ``"heap"`` (CPU, plain Dijkstra), ``"torch"`` (any
-            device), or ``"auto"``: numba on the CPU, else torch.
+        backend: ``"numba"`` (CPU, float32 on vectorised tiles), ``"heap"`` (CPU, plain Dijkstra), ``"triton"`` (CUDA,
+            all images of a batch or list in the same launches, the host never waits), ``"torch"`` (any device; the
+            host waits for it every 32 rounds), or ``"auto"``: numba on the CPU, on CUDA triton where it is installed,
+            else torch. Triton's interpreter (TRITON_INTERPRET=1) runs "triton" on CPU tensors, for tests.
 
     Returns:
         (K, H, W), the minimum over the points of each target; +inf where none of them can reach. For a batch or a list
         of B images a list of B such arrays, since K may differ.
 
     Raises:
-        ArgumentError: edges without 4 channels, NaN or negative; points outside the image; a target without a point;
-            a backend that cannot run on the edges' device.
+        ArgumentError: edges without 4 channels, NaN or negative (on CUDA a device-side assertion, since nothing waits
+            for the values there); points outside the image; a target without a point; a backend that cannot run
+            on the edges' device.
         ArgumentTypeError: integer or complex edges, points or targets that are not numbers.
 
     Example:

@@ -7,15 +7,17 @@ kernels take them one by one, the others all at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..checks import check_choice, fail
+from ..checks import check_choice, fail, require_all
 from ..points import check_targets, pixel_indices
 
-BACKENDS = ("auto", "numba", "heap", "torch")
+BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 
 # Not custom_op: its first call imports torch._dynamo, which takes more than a second.
 _ARGUMENTS = "(Tensor[] edges, Tensor[] points_yx, Tensor[] target, SymInt[] num_targets, str backend)"
@@ -108,9 +110,13 @@ def _checked(
     target: list[torch.Tensor],
     num_targets: list[int],
 ) -> list[Image]:
+    if edges[0].device.type != "cpu":  # one assertion for all images, which the host does not wait for
+        costs = torch.cat([image.reshape(-1) for image in edges])
+        require_all(function, "edges", costs >= 0, "", "costs >= 0 (+inf: a wall)")
     images = []
     for costs, points, ids, count in zip(edges, points_yx, target, num_targets, strict=True):
-        check_costs(function, costs)
+        if costs.device.type == "cpu":
+            check_costs(function, costs)
         pixels = pixel_indices(function, points.numpy(), *costs.shape[1:])
         names = ids.numpy()
         check_targets(function, names, count, len(pixels))
@@ -133,17 +139,35 @@ class _OneByOne:
 
 
 def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
-    """What searches on the edges' device; numba is imported only when it is wanted."""
+    """What searches on the edges' device; numba and Triton are imported only when they are wanted."""
     check_choice(function, "backend", backend, BACKENDS)
-    on_host = edges.device.type == "cpu"
+    device = edges.device.type
     if backend == "auto":
-        backend = "numba" if on_host else "torch"
+        backend = {"cpu": "numba", "cuda": "triton" if _has_triton() else "torch"}.get(device, "torch")
     if backend == "torch":
         from . import _torch
 
-        return _OneByOne(_torch)
-    if not on_host:
-        fail(function, "backend", f"{backend!r} for edges on {edges.device}", "'auto' or 'torch' on that device")
+        return _torch
+    if backend == "triton":
+        return _triton_search(function, device)
+    if device != "cpu":
+        fail(function, "backend", f"{backend!r} for edges on {edges.device}", "'auto', 'torch' or 'triton' there")
     from . import _numba
 
     return _OneByOne(_numba.search_for(backend, edges.dtype))
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _triton_search(function: str, device: str) -> Any:
+    if not _has_triton():
+        fail(function, "backend", "'triton', which is not installed", "'auto' or 'torch'")
+    from . import _launch
+
+    if device != "cuda" and not (device == "cpu" and _launch.INTERPRETED):
+        interpreter = "; on the CPU it needs Triton's interpreter (TRITON_INTERPRET=1 before the first use)"
+        fail(function, "backend", f"'triton' for edges on {device}", f"'auto' or 'torch' there{interpreter}")
+    return _launch
