@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .arrays import compute_dtype
-from .checks import ArgumentTypeError, fail, fail_type
+from .arrays import check_floating, compute_dtype
+from .checks import fail, fail_type
 
 # sRGB primaries to CIE XYZ, and the D65 white point of the 2-degree observer: scikit-image's constants.
 _XYZ_OF_RGB = (
@@ -40,8 +40,7 @@ def srgb_to_lab(image: Tensor) -> Tensor:
     """
     if not isinstance(image, Tensor):
         fail_type("srgb_to_lab", "image", image, "a torch tensor")
-    if not image.is_floating_point():
-        raise ArgumentTypeError("srgb_to_lab", "image", image.dtype, "a floating-point dtype")
+    check_floating("srgb_to_lab", "image", image)
     if image.ndim < 3 or image.shape[-3] != 3:
         fail("srgb_to_lab", "image", f"shape {tuple(image.shape)}", "(..., 3, H, W)")
     x, y, z = (_lightness_curve(channel) for channel in _white_relative_xyz(image.to(compute_dtype(image))))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .capacity import CapacityRule
 from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
+from .geodesic._operators import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PseudoMaskConfig:
         box_from: tight around the ``"mask"``, or around the ``"component"`` that holds a point.
         empty_box: for an empty mask ``"skip"`` (NaN), ``"point"`` (around the target's points) or ``"centre"`` (the
             central half of the image, as in the released code).
-        backend: of the geodesic distances.
+        backend: of the geodesic distances, see :func:`~point2mask_ot.geodesic_distances`.
 
     Raises:
         ArgumentError: an unknown choice, a number out of range, a combination that means nothing.
@@ -150,7 +151,7 @@ _CHOICES = {
     "on_conflict": ("error", "first"),
     "box_from": ("mask", "component"),
     "empty_box": ("skip", "point", "centre"),
-    "backend": ("auto", "numba", "heap", "torch"),
+    "backend": BACKENDS,
     "point_overlap": ("nearest", "all"),
 }
 

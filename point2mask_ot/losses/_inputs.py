@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..arrays import Array, Restore, as_optional_tensors, compute_dtype
+from ..arrays import Array, Restore, as_optional_tensors, check_floating, compute_dtype
 from ..checks import fail, fail_type
 
 _NOTHING: Mapping[str, Any] = {}
@@ -75,10 +75,9 @@ def _expected_shape(reference: str, shape: tuple[int, ...], is_map: bool) -> str
 
 
 def _check_kind(function: str, name: str, value: Tensor, kind: str) -> None:
-    floating = value.is_floating_point()
-    if kind == "map" and not floating:
-        fail_type(function, name, value.dtype, "a floating-point map")
-    if kind == "label" and (floating or value.is_complex() or value.dtype == torch.bool):
+    if kind == "map":
+        check_floating(function, name, value)
+    if kind == "label" and (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool):
         fail_type(function, name, value.dtype, "an integer label map")
     if kind == "mask" and value.dtype != torch.bool:
         fail_type(function, name, value.dtype, "a bool mask")
@@ -111,8 +110,9 @@ def check_labels(
 
 def picture_like(function: str, argument: str, image: Tensor | None, scores: Tensor) -> Tensor:
     """A (B, 3, h, w) picture, bilinearly at the (H, W) of ``scores``, without a gradient."""
-    if image is None or not image.is_floating_point():
-        fail_type(function, argument, None if image is None else image.dtype, "a floating-point picture")
+    if image is None:
+        fail_type(function, argument, None, "a floating-point picture")
+    check_floating(function, argument, image)
     if image.ndim != 4 or len(image) != len(scores) or image.shape[1] != 3 or 0 in image.shape:
         fail(function, argument, f"shape {tuple(image.shape)}", f"(3, h, w) for each of 'logits' {tuple(scores.shape)}")
     image = image.detach().to(compute_dtype(image))

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..arrays import Array, as_optional_tensors, as_tensors, compute_dtype
+from ..arrays import Array, as_optional_tensors, as_tensors, check_floating, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type
 from . import _tree_ops
 from ._inputs import check_labels, check_picture, picture_like, read_batch
@@ -164,8 +164,7 @@ def tree_filter(
     for argument, value in (("values", x), ("features", guide)):
         if value is None:
             continue
-        if not value.is_floating_point():
-            fail_type(name, argument, value.dtype, "a floating-point map")
+        check_floating(name, argument, value)
         if (
             value.ndim not in (3, 4)
             or value.shape[:-3] != nodes.order.shape[:-1]
