@@ -159,9 +159,9 @@ def solve(
             ("exact", 10,000,000) to make at most.
         normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
             smaller differences are always scaled away.
-        backend: as for :func:`sinkhorn`; values are checked by the host, whatever the method but "sinkhorn". On a device
-            "newton" takes the problems one by one and works on the host between passes: a pass uploads K potentials and
-            downloads K masses and K x K links.
+        backend: as for :func:`sinkhorn`. On a device "newton" takes the problems one by one and works on the host
+            between passes, where a pass uploads K potentials and downloads K masses and K x K links; its values are
+            checked by the host.
 
     Returns:
         A result as from :func:`sinkhorn`. The plan of "exact" has at most K + N - 1 entries and its labels are

@@ -116,7 +116,7 @@ def _rounds(
     real = padded.M.dtype if 1e-30 < reg < 1e30 else torch.float64
     own, log_b = capacity / unit, (demand / unit).log().to(real)
     goal = options.tol * demand.sum(1) / unit[:, 0]
-    f = torch.where(capacity > 0, 0.0, -math.inf)
+    f = torch.where(capacity > 0, 0.0, -math.inf).double()
     before = f
     made = torch.zeros(len(f), dtype=torch.int64, device=f.device)
     running = torch.ones_like(made, dtype=torch.bool)[:, None]

@@ -297,7 +297,8 @@ def masses_of(
     for start in range(0, entry(tables, problem, PIXELS), BLOCK):
         pixels = start + tl.arange(0, BLOCK)
         costs = load_costs(M, tables, problem, rows, pixels)
-        weights = tl.exp2(exponents(costs, potentials, bits, real)[0])
+        scores, _ = exponents(costs, potentials, bits, real)
+        weights = tl.exp2(scores)
         demand = (load_demand(b, tables, problem, pixels, numbers) / scale).to(real)
         share = served_shares(demand, tl.sum(weights, axis=0))
         mass += tl.sum(weights * share[None, :], axis=1).to(tl.float64)
