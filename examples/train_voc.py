@@ -15,17 +15,24 @@ import sys
 
 import tyro
 from panoptic_segformer.config import PRESETS, Config
-from panoptic_segformer.data import Samples, SyntheticSamples
+from panoptic_segformer.data import FileSamples, Samples, SyntheticSamples
 from panoptic_segformer.training import Trainer, write_config
 
 
 def make_samples(config: Config) -> tuple[Samples, Samples]:
     """Pictures to learn from, and pictures to score the predictions on."""
     data, with_masks = config.data, config.labels.supervision == "masks"
-    side = data.min_side[-1]
+    if data.pictures is None:
+        side = data.min_side[-1]
+        return (
+            SyntheticSamples(config.seed, data.synthetic_train, side, with_masks=with_masks),
+            SyntheticSamples(config.seed + 1, data.synthetic_val, side, with_masks=with_masks),
+        )
+    if data.points is None:
+        raise SystemExit("train_voc: --data.points: missing, expected the file that `point2mask prepare points` wrote")
     return (
-        SyntheticSamples(config.seed, data.synthetic_train, side, with_masks=with_masks),
-        SyntheticSamples(config.seed + 1, data.synthetic_val, side, with_masks=with_masks),
+        FileSamples(data.pictures, data.points, data.truth, with_masks=with_masks),
+        FileSamples(data.val_pictures or data.pictures, None, data.val_truth),
     )
 
 

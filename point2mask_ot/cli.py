@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from ._prepare_command import add_prepare
 from .checks import ArgumentError
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; default ``sys.argv[1:]``.
 
     Returns:
-        Exit status: 0; 1 where ``label-dataset`` set pictures aside; 2 with a message on standard error when an
-        input is refused or the results cannot be written; 130 or 143 after SIGINT or SIGTERM.
+        Exit status: 0; 1 where ``label-dataset`` set pictures aside or ``prepare check`` found problems; 2 with a
+        message on standard error when an input is refused or the results cannot be written; 130 or 143 after SIGINT
+        or SIGTERM.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -86,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     dataset = commands.add_parser("label-dataset", help="label all pictures of a folder; goes on where it stopped")
     _add_dataset_options(dataset)
     dataset.set_defaults(run=_label_dataset)
+
+    add_prepare(commands)
 
     for command in (demo, label, dataset):
         command.add_argument(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from point2mask_ot import Category, PanopticImage, PointTargets, sample_points
+from point2mask_ot import Category, PanopticImage, PointTargets, read_coco_panoptic, read_picture, sample_points
+from point2mask_ot.panoptic import PicturePoints, read_point_set
 
 from . import synthetic
 from .targets import Batch
@@ -72,6 +75,58 @@ class SyntheticSamples:
 
     def size(self, index: int) -> tuple[int, int]:
         return self.side, self.side
+
+
+class FileSamples:
+    """Pictures with points from a file, and their masks if there are any to score with.
+
+    Args:
+        pictures: folder of pictures.
+        points: file of :func:`point2mask_ot.panoptic.read_point_set`; None for pictures that are only predicted on.
+        truth: COCO panoptic JSON, masks in the folder of its name, of some or all of the pictures.
+        with_masks: hand the true masks out for training (the ceiling); each gets a point, which the masks overrule.
+    """
+
+    def __init__(self, pictures: Path, points: Path | None, truth: Path | None, *, with_masks: bool = False) -> None:
+        self.pictures, self.with_masks = pictures, with_masks
+        self.masks = None if truth is None else read_coco_panoptic(truth, truth.with_suffix(""))
+        self.entries: list[PicturePoints] = []
+        if points is not None:
+            found = read_point_set(points)
+            self.categories = found.categories
+            # A picture without a thing teaches no mask, and one below 32 pixels nothing at all.
+            self.entries = [
+                p for p in found.pictures if p.targets.is_thing.any() and min(self._size(p.file_name)) >= 32
+            ]
+        elif self.masks is not None:
+            self.categories = tuple(sorted(self.masks.categories, key=lambda category: not category.is_thing))
+            empty = PointTargets(np.zeros((0, 2), np.int64))
+            self.entries = [PicturePoints(entry.file_name, entry.id, empty) for entry in self.masks.images]
+        self._truth_of = {} if self.masks is None else {e.file_name: i for i, e in enumerate(self.masks.images)}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self.entries[index]
+        picture = read_picture(self.pictures / entry.file_name)
+        if not self.with_masks:
+            return Sample(picture, entry.targets, entry.image_id)
+        truth = self.truth(index)
+        drawn = sample_points(truth, self.categories, stuff=True)
+        return Sample(picture, drawn.targets, entry.image_id, _owners(truth, drawn.segment_ids))
+
+    def truth(self, index: int) -> PanopticImage | None:
+        entry = self.entries[index]
+        position = self._truth_of.get(entry.file_name)
+        return None if position is None else replace(self.masks[position], image_id=entry.image_id)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._size(self.entries[index].file_name)
+
+    def _size(self, file_name: str) -> tuple[int, int]:
+        with Image.open(self.pictures / file_name) as picture:
+            return picture.height, picture.width
 
 
 def _owners(truth: PanopticImage, segment_ids: np.ndarray) -> np.ndarray:

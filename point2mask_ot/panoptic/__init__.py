@@ -10,7 +10,9 @@ from ._coco import CocoPanoptic, read_coco_panoptic, write_coco_panoptic
 from ._files import MAX_JSON_BYTES, MAX_JSON_DEPTH, atomic_write, read_json, safe_join
 from ._images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, category_channels
 from ._pictures import MAX_PIXELS, read_picture
+from ._point_set import PicturePoints, PointSet, read_point_set, write_point_set
 from ._points import LabelledPoints, read_points, write_points
+from ._prepare import check_points, import_psps, prepare_points, prepare_voc
 from ._quality import ClassQuality, MeanQuality, PanopticQuality, panoptic_quality
 from ._sampling import SampledPoints, sample_points
 from ._voc import VOC_CATEGORIES, VocPanoptic, read_voc, voc_palette, write_voc
@@ -28,22 +30,30 @@ __all__ = [
     "PanopticDataset",
     "PanopticImage",
     "PanopticQuality",
+    "PicturePoints",
+    "PointSet",
     "SampledPoints",
     "Segment",
     "VOC_CATEGORIES",
     "VocPanoptic",
     "atomic_write",
     "category_channels",
+    "check_points",
+    "import_psps",
     "panoptic_quality",
+    "prepare_points",
+    "prepare_voc",
     "read_coco_panoptic",
     "read_json",
     "read_picture",
+    "read_point_set",
     "read_points",
     "read_voc",
     "safe_join",
     "sample_points",
     "voc_palette",
     "write_coco_panoptic",
+    "write_point_set",
     "write_points",
     "write_voc",
 ]

@@ -285,36 +285,48 @@ def write_points(path: str | os.PathLike[str], targets: PointTargets, categories
         FileError: a disk that cannot take the file.
     """
     origin = origin_of(_WRITE, "path", path)
-    listed = _writable_categories(categories)
+    listed = writable_categories(_WRITE, categories)
     if not targets.num_targets:
         fail(_WRITE, "targets", "no points", "at least one point")
-    for category, thing in zip(targets.category.tolist(), targets.is_thing.tolist(), strict=True):
-        if category >= len(listed) or listed[category].is_thing != thing:
-            got = f"a {'thing' if thing else 'stuff'} target of category {category}"
-            fail(_WRITE, "targets", got, "indices into categories, things and stuff as they say")
-    order = np.argsort(targets.target, kind="stable")
-    points = []
-    points_yx, target_of = targets.points_yx[order].tolist(), targets.target[order].tolist()
-    for (y, x), target in zip(points_yx, target_of, strict=True):
-        category = listed[targets.category[target]]
-        points.append({"x": x, "y": y, "category": category.name, "target": target})
+    points = point_entries(_WRITE, "targets", targets, listed)
     text = _to_json(points, listed) if origin.path.suffix.lower() == ".json" else _to_csv(points, listed)
     atomic_write(origin.path, text.encode(), function=_WRITE, argument="path")
 
 
-def _writable_categories(categories: Iterable[Category]) -> list[Category]:
-    listed = list(check_categories(_WRITE, categories).values())
+def writable_categories(function: str, categories: Iterable[Category]) -> list[Category]:
+    """The categories as a list; refuse names that a reader would confuse and stuff before things."""
+    listed = list(check_categories(function, categories).values())
     names = [category.name for category in listed]
     if len(set(names)) < len(names) or any(name != name.strip() or not name for name in names):
-        fail(_WRITE, "categories", f"names {names}", "unique names without white space around them")
+        fail(function, "categories", f"names {names}", "unique names without white space around them")
     if list(category_channels(listed)) != [category.id for category in listed]:
-        fail(_WRITE, "categories", "stuff before things", "all things, then all stuff")
+        fail(function, "categories", "stuff before things", "all things, then all stuff")
     return listed
 
 
+def point_entries(
+    function: str, argument: str, targets: PointTargets, categories: Sequence[Category]
+) -> list[dict[str, Any]]:
+    """The points as they stand in a file, those of a target side by side."""
+    for category, thing in zip(targets.category.tolist(), targets.is_thing.tolist(), strict=True):
+        if category >= len(categories) or categories[category].is_thing != thing:
+            got = f"a {'thing' if thing else 'stuff'} target of category {category}"
+            fail(function, argument, got, "indices into categories, things and stuff as they say")
+    order = np.argsort(targets.target, kind="stable")
+    clicked = zip(targets.points_yx[order].tolist(), targets.target[order].tolist(), strict=True)
+    return [
+        {"x": x, "y": y, "category": categories[targets.category[target]].name, "target": target}
+        for (y, x), target in clicked
+    ]
+
+
+def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """The categories as they stand in a JSON file."""
+    return [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in categories]
+
+
 def _to_json(points: list[dict[str, Any]], categories: Sequence[Category]) -> str:
-    listed = [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in categories]
-    return json.dumps({"categories": listed, "points": points}, indent=1, allow_nan=False) + "\n"
+    return json.dumps({"categories": listed_categories(categories), "points": points}, indent=1, allow_nan=False) + "\n"
 
 
 def _to_csv(points: list[dict[str, Any]], categories: Sequence[Category]) -> str:
