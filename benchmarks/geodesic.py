@@ -87,6 +87,7 @@ def measure(family: str, size: str, seeds: int, repeats: int) -> dict[str, Any]:
     graph = CsrGraph(np.isfinite(edges))(edges)
     flat = points @ (width, 1)
     distances = geodesic_distances(edges, points)
+    nearest_partition(edges, points)  # compiles
     if not np.array_equal(distances, geodesic_distances(edges, points, backend="heap")):
         raise AssertionError(f"{family} {size}: not the bits of Dijkstra's algorithm in float32")
     error = check_equal(distances, dijkstra(graph, indices=flat).reshape(distances.shape), f"{family} {size}")
