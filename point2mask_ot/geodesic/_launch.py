@@ -49,7 +49,8 @@ def partition(images: Sequence[Image]) -> tuple[list[torch.Tensor], list[torch.T
 
 def constants(dtype: torch.dtype, tight: bool) -> dict[str, Any]:
     """What the kernel is compiled for, and the warps of a program: as many as keep all costs in registers."""
-    return {"TIGHT": tight, "NOTHING": _BITS[dtype][1], "SIDE": SIDE, "LANES": 128, "num_warps": 8 if tight else 16}
+    fixed = {"TIGHT": tight, "NOTHING": _BITS[dtype][1], "SIDE": SIDE, "LANES": 128}
+    return {**fixed, "num_warps": 8 if tight else 16, "enable_fp_fusion": False}
 
 
 class Field:
@@ -129,7 +130,11 @@ def _regions(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarray:
 
 def _cut(values: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
     """The part of each image, in memory of its own: outputs of an operator must not overlap."""
-    parts = torch.split_with_sizes_copy(values, [math.prod(shape) for shape in shapes]) if len(shapes) > 1 else [values]
+    parts = (
+        torch.ops.aten.split_with_sizes_copy(values, [math.prod(shape) for shape in shapes])
+        if len(shapes) > 1
+        else [values]
+    )
     return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
