@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from hypothesis.extra import numpy as hnp
 
 from point2mask_ot import PointTargets, geodesic_distances, nearest_partition
 from point2mask_ot.checks import ArgumentError, ArgumentTypeError
+from point2mask_ot.geodesic import _tile_search, _tiles
 
 SHAPES = [(1, 1), (1, 23), (19, 1), (2, 3), (8, 8), (9, 17), (33, 47)]
 BACKENDS = ["numba", "heap", "torch"]
@@ -72,6 +74,19 @@ def test_tiles_equal_the_heap_to_the_bit(family, height, width, target, seed):
     target = np.unique(target, return_inverse=True)[1]
     tiles, heap = (geodesic_distances(edges, points, target, backend=name) for name in ("numba", "heap"))
     assert same_bits(tiles, heap)
+
+
+@pytest.mark.parametrize("slots", [(0,), (0, 1), (0, 1, 2, 3)], ids=len)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_any_number_of_searches_in_step_gives_the_same_bits(family, slots, rng):
+    """Processors differ in how many tiles their vector registers hold."""
+    edges = close_border(family(rng, 41, 67).astype(np.float32))
+    points, bounds = random_points(rng, 8, 41, 67), np.array([0, 1, 2, 2, 5, 6, 7, 8])  # the third has no point
+    result = np.empty((7, 41, 67), np.float32)
+    _tile_search.search(_tiles.pack_costs(edges), points, bounds, result, slots)
+    single = geodesic_distances(edges, points, backend="heap")
+    groups = [single[start:stop] for start, stop in pairwise(bounds)]
+    assert same_bits(result, np.stack([group.min(0, initial=np.inf) for group in groups]))
 
 
 @settings(max_examples=60, deadline=None)

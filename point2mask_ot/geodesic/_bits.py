@@ -6,13 +6,16 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from .._jit import intrinsic
 
 _ZERO_IS_DEFINED = ir.Constant(ir.IntType(1), 0)
 
 
 @intrinsic
-def _leading_zeros(typing_context: Any, word: Any) -> Any:
+def leading_zeros(typing_context: Any, word: Any) -> Any:
+    """Number of zero bits above the highest one of a uint64 (64 for zero), as a uint64."""
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], _ZERO_IS_DEFINED)
 
@@ -20,15 +23,10 @@ def _leading_zeros(typing_context: Any, word: Any) -> Any:
 
 
 @intrinsic
-def _trailing_zeros(typing_context: Any, word: Any) -> Any:
+def trailing_zeros(typing_context: Any, word: Any) -> Any:
+    """Number of zero bits below the lowest one of a uint64 (64 for zero), as a uint64."""
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], _ZERO_IS_DEFINED)
 
     return types.uint64(types.uint64), generate
-
-
-leading_zeros: Any = _leading_zeros
-"""Number of zero bits above the highest one of a uint64 (64 for zero), as a uint64; for compiled code only."""
-
-trailing_zeros: Any = _trailing_zeros
-"""Number of zero bits below the lowest one of a uint64 (64 for zero), as a uint64; for compiled code only."""

@@ -1,8 +1,9 @@
-"""Vectors of float32 lanes as values of compiled code.
+"""Vectors of float32 lanes in compiled code.
 
 numba vectorises loops over arrays but cannot keep a small block of them in registers. :class:`Lanes` is a numba type
-for an LLVM vector of one or two groups of 8 lanes, and the functions below, for compiled code only, are its
-operations. LLVM maps them to what the processor has.
+for an LLVM vector of some groups of 8 lanes, each group for an independent search, and :class:`VectorCode` writes
+instructions on such vectors. Intrinsics, which numba calls to write a piece of code, use it; LLVM maps the
+instructions to what the processor has.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
 GROUP = 8
 
@@ -34,198 +35,111 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(_FLOAT, kind.count))
 
 
-def _shuffle(builder: Any, first: Any, second: Any, lanes: Sequence[int]) -> Any:
-    """The chosen lanes of two vectors, numbered through."""
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
-    return builder.shuffle_vector(first, second, mask)
+class VectorCode:
+    """Writes code for vectors of ``groups`` groups of 8 lanes.
 
+    Args:
+        context, builder: as numba hands them to an intrinsic.
+        groups: 1, 2 or 4.
+    """
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, value=array).data
-    return builder.bitcast(builder.gep(data, [index]), ir.VectorType(_FLOAT, GROUP).as_pointer())
+    def __init__(self, context: Any, builder: Any, groups: int) -> None:
+        self._context, self._builder, self._groups = context, builder, groups
 
+    def data(self, array_type: Any, array: Any) -> Any:
+        """Pointer to the first element of a flat array."""
+        return self._context.make_array(array_type)(self._context, self._builder, value=array).data
 
-def _groupwise(count: int, lanes: Sequence[int]) -> list[int]:
-    """A choice of lanes within one group, repeated for every group of a vector and of its partner in a shuffle."""
-    return [
-        start + (lane if lane < GROUP else lane - GROUP + count) for start in range(0, count, GROUP) for lane in lanes
-    ]
+    def shift(self, starts: Sequence[Any], offset: Any) -> list[Any]:
+        """All flat indices moved by an offset, a Python integer or a value of the code."""
+        if isinstance(offset, int):
+            offset = ir.Constant(_WORD, offset)
+        return [self._builder.add(start, offset) for start in starts]
 
+    def load(self, data: Any, starts: Sequence[Any], offset: int = 0) -> Any:
+        """A vector whose groups begin at ``offset`` from each of the flat indices."""
+        vectors = [self._builder.load(self._address(data, start), align=4) for start in self.shift(starts, offset)]
+        while len(vectors) > 1:
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [self._shuffle(first, second, range(2 * first.type.count)) for first, second in pairs]
+        return vectors[0]
 
-@intrinsic
-def _load(typing_context: Any, array: Any, starts: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        groups = []
-        for k in range(starts.count):
-            index = builder.extract_value(arguments[1], k)
-            groups.append(builder.load(_address(context, builder, array, arguments[0], index), align=4))
-        return groups[0] if len(groups) == 1 else _shuffle(builder, groups[0], groups[1], range(2 * GROUP))
+    def store(self, vector: Any, data: Any, starts: Sequence[Any], offset: int = 0) -> None:
+        for group, start in zip(self.split(vector), self.shift(starts, offset), strict=True):
+            self._builder.store(group, self._address(data, start), align=4)
 
-    return Lanes(GROUP * starts.count)(array, starts), generate
+    def split(self, vector: Any) -> list[Any]:
+        """The groups of a vector."""
+        starts = range(0, vector.type.count, GROUP)
+        return [self._shuffle(vector, vector, range(start, start + GROUP)) for start in starts]
 
+    def plus(self, first: Any, second: Any) -> Any:
+        return self._builder.fadd(first, second)
 
-@intrinsic
-def _store(typing_context: Any, array: Any, starts: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        for k in range(starts.count):
-            index = builder.extract_value(arguments[1], k)
-            group = _shuffle(builder, arguments[2], arguments[2], range(GROUP * k, GROUP * (k + 1)))
-            builder.store(group, _address(context, builder, array, arguments[0], index), align=4)
-        return context.get_dummy_value()
+    def smaller(self, first: Any, second: Any) -> Any:
+        """The minimum, lane by lane."""
+        return self._builder.select(self.less(first, second), first, second)
 
-    return types.none(array, starts, vector), generate
+    def improvement(self, first: Any, second: Any) -> Any:
+        """``first`` where it is less than ``second``, else +inf."""
+        infinite = ir.Constant(first.type, [float("inf")] * first.type.count)
+        return self._builder.select(self.less(first, second), first, infinite)
 
+    def less(self, first: Any, second: Any) -> Any:
+        """A bit for each lane."""
+        return self._builder.fcmp_ordered("<", first, second)
 
-@intrinsic
-def _plus(typing_context: Any, first: Any, second: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments)
+    def either(self, bits: Sequence[Any]) -> Any:
+        """Whether any bit is set in any of some comparisons."""
+        joined = bits[0]
+        for more in bits[1:]:
+            joined = self._builder.or_(joined, more)
+        word = self._builder.bitcast(joined, ir.IntType(joined.type.count))
+        return self._builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))
 
-    return first(first, second), generate
+    def from_left(self, vector: Any) -> Any:
+        """Each lane takes the value of the one before it in its group; the first takes the last's."""
+        return self._shuffle(vector, vector, self._groupwise([7, 0, 1, 2, 3, 4, 5, 6]))
 
+    def from_right(self, vector: Any) -> Any:
+        """Each lane takes the value of the one after it in its group; the last takes the first's."""
+        return self._shuffle(vector, vector, self._groupwise([1, 2, 3, 4, 5, 6, 7, 0]))
 
-def _select_smaller(builder: Any, first: Any, second: Any, otherwise: Any) -> Any:
-    return builder.select(builder.fcmp_ordered("<", first, second), first, otherwise)
+    def lane(self, vector: Any, index: int) -> Any:
+        return self._builder.extract_element(vector, ir.Constant(_WORD, index))
 
+    def lowest_of_groups(self, vector: Any) -> list[Any]:
+        """The minimum of each group."""
+        for step in (4, 2, 1):
+            others = self._shuffle(vector, vector, self._groupwise([lane ^ step for lane in range(GROUP)]))
+            vector = self.smaller(others, vector)
+        return [self.lane(vector, group * GROUP) for group in range(self._groups)]
 
-@intrinsic
-def _smaller(typing_context: Any, first: Any, second: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _select_smaller(builder, arguments[0], arguments[1], arguments[1])
+    def transpose(self, rows: Sequence[Any]) -> list[Any]:
+        """8 vectors transposed, in each group seen as an 8x8 block with one row per vector.
 
-    return first(first, second), generate
-
-
-@intrinsic
-def _improvement(typing_context: Any, first: Any, second: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        infinite = ir.Constant(arguments[0].type, [float("inf")] * first.count)
-        return _select_smaller(builder, arguments[0], arguments[1], infinite)
-
-    return first(first, second), generate
-
-
-def _lane_bits(builder: Any, comparison: Any, count: int) -> Any:
-    return builder.zext(builder.bitcast(comparison, ir.IntType(count)), _WORD)
-
-
-@intrinsic
-def _less(typing_context: Any, first: Any, second: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _lane_bits(builder, builder.fcmp_ordered("<", *arguments), first.count)
-
-    return types.uint64(first, second), generate
-
-
-@intrinsic
-def _equal(typing_context: Any, vector: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector_type = arguments[0].type
-        single = builder.insert_element(ir.Constant(vector_type, ir.Undefined), arguments[1], ir.Constant(_WORD, 0))
-        everywhere = _shuffle(builder, single, single, [0] * vector.count)
-        return _lane_bits(builder, builder.fcmp_ordered("==", arguments[0], everywhere), vector.count)
-
-    return types.uint64(vector, types.float32), generate
-
-
-@intrinsic
-def _from_left(typing_context: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = _groupwise(vector.count, [7, 0, 1, 2, 3, 4, 5, 6])
-        return _shuffle(builder, arguments[0], arguments[0], lanes)
-
-    return vector(vector), generate
-
-
-@intrinsic
-def _from_right(typing_context: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = _groupwise(vector.count, [1, 2, 3, 4, 5, 6, 7, 0])
-        return _shuffle(builder, arguments[0], arguments[0], lanes)
-
-    return vector(vector), generate
-
-
-@intrinsic
-def _lowest(typing_context: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        groups = []
-        for k in range(vector.count // GROUP):
-            rest, size = _shuffle(builder, arguments[0], arguments[0], range(GROUP * k, GROUP * (k + 1))), GROUP
-            while size > 1:
-                size //= 2
-                lower, upper = (_shuffle(builder, rest, rest, range(at, at + size)) for at in (0, size))
-                rest = _select_smaller(builder, lower, upper, upper)
-            groups.append(builder.extract_element(rest, ir.Constant(_WORD, 0)))
-        return context.make_tuple(builder, signature.return_type, groups)
-
-    return types.UniTuple(types.float32, vector.count // GROUP)(vector), generate
-
-
-@intrinsic
-def _transpose(typing_context: Any, rows: Any) -> Any:
-    """Swap blocks of 4, then of 2, then single lanes across the diagonal."""
-    count = rows.dtype.count
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        block = [builder.extract_value(arguments[0], row) for row in range(GROUP)]
+        Swaps blocks of 4, then of 2, then single lanes across the diagonal.
+        """
+        block = list(rows)
         for size in (4, 2, 1):
-            upper = _groupwise(count, [lane if not lane & size else lane - size + GROUP for lane in range(GROUP)])
-            lower = _groupwise(count, [lane + size if not lane & size else lane + GROUP for lane in range(GROUP)])
+            upper = self._groupwise([lane if not lane & size else lane - size + GROUP for lane in range(GROUP)])
+            lower = self._groupwise([lane + size if not lane & size else lane + GROUP for lane in range(GROUP)])
             for row in range(GROUP):
                 if not row & size:
                     pair = block[row], block[row + size]
-                    block[row], block[row + size] = _shuffle(builder, *pair, upper), _shuffle(builder, *pair, lower)
-        return context.make_tuple(builder, signature.return_type, block)
+                    block[row], block[row + size] = self._shuffle(*pair, upper), self._shuffle(*pair, lower)
+        return block
 
-    return rows(rows), generate
+    def _address(self, data: Any, index: Any) -> Any:
+        return self._builder.bitcast(self._builder.gep(data, [index]), ir.VectorType(_FLOAT, GROUP).as_pointer())
 
+    def _shuffle(self, first: Any, second: Any, lanes: Sequence[int]) -> Any:
+        """The chosen lanes of two vectors, numbered through."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        return self._builder.shuffle_vector(first, second, mask)
 
-@intrinsic
-def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
-        address = builder.bitcast(_address(context, builder, array, *arguments), byte)
-        builder.call(fetch, [address, *(ir.Constant(number, option) for option in (0, 3, 1))])
-        return context.get_dummy_value()
-
-    return types.none(array, types.int64), generate
-
-
-load: Any = _load
-"""``load(array, starts)``: one group of lanes from each of the flat indices in the tuple ``starts``."""
-
-store: Any = _store
-"""``store(array, starts, vector)``: each group of lanes to its flat index."""
-
-plus: Any = _plus
-"""``plus(a, b)``: lane by lane."""
-
-smaller: Any = _smaller
-"""``smaller(a, b)``: the minimum, lane by lane."""
-
-improvement: Any = _improvement
-"""``improvement(a, b)``: ``a`` where it is less than ``b``, else +inf."""
-
-less: Any = _less
-"""``less(a, b)``: a uint64 whose bit i tells whether lane i of ``a`` is less than that of ``b``."""
-
-equal: Any = _equal
-"""``equal(a, value)``: a uint64 whose bit i tells whether lane i equals a float32."""
-
-from_left: Any = _from_left
-"""Each lane takes the value of the one before it in its group; the first takes the last's."""
-
-from_right: Any = _from_right
-"""Each lane takes the value of the one after it in its group; the last takes the first's."""
-
-lowest: Any = _lowest
-"""The minimum of each group, as a tuple of float32."""
-
-transpose: Any = _transpose
-"""A tuple of 8 vectors, in each group seen as an 8x8 block with one row per vector, transposed."""
-
-prefetch: Any = _prefetch
-"""``prefetch(array, index)``: ask for the cache line of an element ahead of its use."""
+    def _groupwise(self, lanes: Sequence[int]) -> list[int]:
+        """A choice of lanes within one group, repeated for every group of a vector and of its partner."""
+        count = self._groups * GROUP
+        starts = range(0, count, GROUP)
+        return [start + (lane if lane < GROUP else lane - GROUP + count) for start in starts for lane in lanes]
