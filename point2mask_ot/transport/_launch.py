@@ -297,7 +297,7 @@ class TritonPasses:
         plan = self._plan
         rows = min(64, max(16, plan.tile.rows))
         across = -(-len(f) // rows)
-        block = 2048 // rows
+        block = min(64, 2048 // rows)
         splits = min(max(1, _SPLITS // across**2), -(-len(self.b) // block))
         squares = plan.empty(splits * (across * rows) ** 2, torch.float32)
         _triton_newton.links[(splits, across, across)](

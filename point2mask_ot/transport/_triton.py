@@ -251,7 +251,7 @@ def all_rounds(
     own_rows = entry(tables, problem, FIRST_SUPPLIER) + rows
     goal = tl.load(numbers + TOL) * tl.load(total + problem) / scale
     error = goal * 0 + _INF
-    done = limit * 0
+    done = tl.full((), 0, tl.int32)  # not a constant, which a loop could not count up
     while (done < limit) & (error > goal):
         mass = masses_of(M, b, f, scale, tables, problem, numbers, ROWS, BLOCK, real)
         tl.store(rests + own_rows, mass, mask=inside)
