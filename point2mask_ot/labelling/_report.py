@@ -98,7 +98,7 @@ def _gallery(statistics: Statistics, table: Table, record_of: RecordOf, reader: 
     groups = [
         ("Most doubtful", order[:_SHOWN]),
         ("Median", order[_SHOWN:][max(0, middle - _SHOWN) :][:_SHOWN]),
-        ("Best", order[2 * _SHOWN :][-_SHOWN:]),
+        ("Most certain", order[2 * _SHOWN :][-_SHOWN:]),
     ]
     parts = []
     for title, positions in groups:

@@ -20,7 +20,7 @@ from ..panoptic._coco import category_entry, image_entry
 from ..panoptic._files import atomic_file, make_folder
 from ._table import Row, Table, stem_of
 
-BINS = 20
+BINS = 100
 MAX_LISTED = 1000
 _NAME = "label_dataset"
 

@@ -117,7 +117,8 @@ def build_table(
         rows: (id, name, body) of each picture; without id it is the position, from 1.
 
     Raises:
-        FileError: two pictures with one id, or whose names differ in the suffix only; a disk that is full.
+        FileError: two pictures with one id, or whose names differ in the suffix only; half a character in a name; a
+            disk that is full.
     """
     entire = {**about, "format": _FORMAT, "source": source}
     size = 0
@@ -132,6 +133,8 @@ def build_table(
                 values = (position, stem_of(name), number, name, json.dumps(body, separators=(",", ":")))
                 try:
                     connection.execute("INSERT INTO picture VALUES (?, ?, ?, ?, ?)", values)
+                except UnicodeEncodeError as error:
+                    origin.fail(f"picture {name!r}, id {number}", "names of Unicode characters", error)
                 except sqlite3.IntegrityError as error:
                     twice = "id" if error.args[0].endswith(".id") else "name (suffix aside)"
                     origin.fail(f"picture {name!r}, id {number}: {twice} twice", "unique ids and names", error)

@@ -1,0 +1,84 @@
+"""Small data sets to label, ways to run a job in a process of its own, and what its results are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CATEGORIES = [{"id": 4, "name": "left", "isthing": 1}, {"id": 9, "name": "right", "isthing": 0}]
+COMMAND = [sys.executable, "-c", "import sys; from point2mask_ot.cli import main; sys.exit(main())", "label-dataset"]
+VARYING = ("timing.json", "report.html")
+"""The results that tell the time, and so are never the same twice."""
+
+
+def picture(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
+    """Two noisy halves of different grey."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((height, width, 3), 30 + seed % 100)
+    pixels[:, int(rng.integers(8, width - 8)) :] = 220
+    return np.clip(pixels + rng.integers(-9, 9, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def entry(name: str, height: int = 24, width: int = 32) -> dict:
+    """A picture's place in a points file."""
+    points = [
+        {"x": 2, "y": height // 2, "category": "left"},
+        {"x": width - 3, "y": height // 2, "category": "right"},
+    ]
+    return {"file_name": name, "points": points}
+
+
+def write_document(path: Path, images: list, categories: list = CATEGORIES) -> Path:
+    path.write_text(json.dumps({"categories": categories, "images": images}))
+    return path
+
+
+def make_set(folder: Path, count: int) -> tuple[Path, Path]:
+    """Pictures p000.png, p001.png, ... and their points: (folder of pictures, points file)."""
+    images = folder / "images"
+    images.mkdir(parents=True)
+    for index in range(count):
+        Image.fromarray(picture(index)).save(images / f"p{index:03}.png")
+    return images, write_document(folder / "points.json", [entry(f"p{index:03}.png") for index in range(count)])
+
+
+def results(out: Path) -> dict[str, bytes]:
+    """Every file of a job's results that must not depend on how it ran."""
+    files = (path for path in out.rglob("*") if path.is_file())
+    named = {path.relative_to(out).as_posix(): path for path in files}
+    return {
+        name: path.read_bytes()
+        for name, path in sorted(named.items())
+        if not name.startswith((".job/", "shard-")) and name not in VARYING
+    }
+
+
+def start(*arguments: object, **options) -> subprocess.Popen:
+    """The command in a process of its own."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], text=True, **{**streams, **options})
+
+
+def run(*arguments: object, **options) -> subprocess.CompletedProcess:
+    process = start(*arguments, **options)
+    printed, complaints = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, complaints)
+
+
+def records(out: Path) -> int:
+    """How many pictures are done."""
+    return len(list((out / ".job" / "records").glob("*/*.json")))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.01)

@@ -1,0 +1,420 @@
+"""What a data-set job survives, each fault made to happen. Rounds by the hundred: benchmarks/faults.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import struct
+import time
+import zlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labelling_jobs import entry, make_set, picture, records, results, run, start, wait_for, write_document
+from PIL import Image
+
+from point2mask_ot import ArgumentError, label_dataset
+from point2mask_ot.cli import main
+from point2mask_ot.labelling import JobInterrupted, JobStopped
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    """(folder of pictures, points, results of a job that nothing interrupted)."""
+    folder = tmp_path_factory.mktemp("set")
+    images, points = make_set(folder, COUNT)
+    label_dataset(images, points, folder / "calm", workers=0, progress=False)
+    return images, points, results(folder / "calm")
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A call that labels a few pictures in this process."""
+    images, points = make_set(tmp_path, 3)
+
+    def call(**settings):
+        given = {"images": images, "points": points, "out": tmp_path / "out", "workers": 0, "progress": False}
+        return label_dataset(**{**given, **settings})
+
+    call.images, call.points, call.out = images, points, tmp_path / "out"
+    return call
+
+
+def arguments(small_set, out: Path, workers: int) -> list:
+    images, points, _ = small_set
+    return ["--images", images, "--points", points, "--out", out, "--workers", workers]
+
+
+def go_on(small_set, out: Path):
+    """The same job, in this process: compiled already, and not told apart from one with workers."""
+    images, points, _ = small_set
+    return label_dataset(images, points, out, workers=0, progress=False)
+
+
+# --------------------------------------------------------------------------------------------- an end at any moment
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kill_minus_nine(workers, small_set, tmp_path):
+    rng = random.Random(workers)
+    out = tmp_path / "out"
+    for _ in range(2):
+        before = records(out)
+        process = start(*arguments(small_set, out, workers))
+        wait_for(lambda before=before, process=process: records(out) > before or process.poll() is not None)
+        time.sleep(rng.uniform(0, 0.15))
+        process.kill()
+        process.communicate()
+        for path in out.rglob("*.png"):
+            if not path.name.startswith("."):
+                Image.open(path).load()
+    assert go_on(small_set, out).labelled == COUNT
+    assert results(out) == small_set[2]
+    assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "to_all"), [(signal.SIGTERM, 143, False), (signal.SIGINT, 130, True)], ids=["term", "int"]
+)
+def test_signals_finish_the_picture_at_hand(number, status, to_all, small_set, tmp_path):
+    out = tmp_path / "out"
+    process = start(*arguments(small_set, out, 1), start_new_session=True)
+    wait_for(lambda: records(out) > 2)
+    (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal and a batch system signal the whole group
+    _, complaints = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "goes on" in complaints
+    assert "Traceback" not in complaints
+    done = records(out)
+    assert 2 < done < COUNT
+    assert not list(out.rglob("*.tmp"))
+    assert not (out / "panoptic.json").exists()
+    assert go_on(small_set, out).labelled == COUNT
+    assert json.loads((out / "timing.json").read_text())["last_run"]["kept"] == done
+    assert results(out) == small_set[2]
+
+
+def test_a_signal_in_ones_own_process(job, tmp_path, monkeypatch):
+    (tmp_path / "signal_plug.py").write_text(
+        "import os, signal\ndef maps(picture):\n    os.kill(os.getpid(), signal.SIGINT)\n    return {}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    heard = signal.getsignal(signal.SIGINT)
+    for done in (1, 2, 3):
+        if done == 3:  # the signal comes in the last picture: nothing is left to interrupt
+            assert job(maps="signal_plug:maps").labelled == 3
+        else:
+            with pytest.raises(JobInterrupted) as caught:
+                job(maps="signal_plug:maps")
+            assert isinstance(caught.value, KeyboardInterrupt)
+            assert caught.value.signal == signal.SIGINT
+        assert records(job.out) == done
+    assert signal.getsignal(signal.SIGINT) is heard
+
+
+def test_leftovers_of_a_kill_are_swept(job):
+    job()
+    for folder in (job.out, job.out / "panoptic", job.out / ".job", job.out / ".job/records/0000"):
+        (folder / f".p000.png.{'0a' * 8}.tmp").write_bytes(b"half")
+    (job.out / ".mine.tmp").write_bytes(b"no leftover of a job")
+    job()
+    assert [path.name for path in job.out.rglob("*.tmp")] == [".mine.tmp"]
+
+
+# ---------------------------------------------------------------------------------------------------- a full disk
+
+
+@pytest.mark.parametrize(("limit", "workers"), [(60, 1), (4000, 0)], ids=["first label", "annotations"])
+def test_full_disk(limit, workers, small_set, tmp_path):
+    """A limit on the size of files fails as a full disk does: in the middle of a write."""
+    _, points, calm = small_set
+    sizes = [len(data) for name, data in calm.items() if name.endswith(".png")]
+    assert 60 < min(sizes) <= max(sizes) < 4000 < len(calm["panoptic.json"])
+    out = tmp_path / "out"
+    with pytest.raises(JobStopped, match="max_errors"):  # begins the job: its table is larger than either limit
+        label_dataset(tmp_path, points, out, workers=0, progress=False, max_errors=0)
+    (out / "notes.txt").write_text("a user's own")
+    shrink = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+    stopped = run(*arguments(small_set, out, workers), preexec_fn=shrink)
+    assert stopped.returncode == 2
+    assert "File too large" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not list(out.rglob("*.tmp"))
+    assert not (out / "panoptic.json").exists()
+    assert go_on(small_set, out).labelled == COUNT
+    assert results(out).pop("notes.txt") == b"a user's own"
+    (out / "notes.txt").unlink()
+    assert results(out) == calm
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_nowhere_to_print(stream, job):
+    words = ["--images", job.images, "--points", job.points, "--out", job.out, "--workers", 0]
+    with open("/dev/full", "w") as full:
+        done = run(*words, **{stream: full})
+    assert (job.out / "panoptic.json").is_file()
+    if stream == "stdout":
+        assert done.returncode == 2
+        assert "No space left on device" in done.stderr
+    else:  # progress that nobody reads is no reason to fail
+        assert done.returncode == 0
+        assert "3 of 3 pictures" in done.stdout
+
+
+# --------------------------------------------------------------------------------------- pictures that are no good
+
+
+def damaged(folder: Path) -> dict[str, str]:
+    """Pictures that must be set aside, with a word of the reason."""
+    good = Image.fromarray(picture(1))
+    good.save(folder / "whole.png")
+    data = (folder / "whole.png").read_bytes()
+    (folder / "truncated.png").write_bytes(data[: len(data) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("no picture")
+    header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (folder / "bomb.png").write_bytes(bomb + data[33:])
+    Image.fromarray(np.zeros((24, 32), np.uint16)).save(folder / "deep.png")
+    good.convert("RGBA").putalpha(0)
+    transparent = good.convert("RGBA")
+    transparent.putalpha(9)
+    transparent.save(folder / "glass.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    good.save(folder / "turned.jpg", exif=exif)
+    (folder.parent / "secret.png").write_bytes(data)
+    (folder / "link.png").symlink_to(folder.parent / "secret.png")
+    os.mkfifo(folder / "pipe.png")
+    good.crop((0, 0, 20, 24)).save(folder / "small.png")
+    return {
+        "truncated.png": "truncated",
+        "empty.png": "empty",
+        "text.png": "no readable picture",
+        "bomb.png": "pixels",
+        "deep.png": "bit PNG",
+        "glass.png": "transparent",
+        "turned.jpg": "EXIF",
+        "link.png": "stays inside",
+        "pipe.png": "not a regular file",
+        "small.png": "inside the 24x20 image",
+        "missing.png": "No such file",
+        "../secret.png": "stays inside",
+        "/etc/passwd.png": "stays inside",
+    }
+
+
+def test_bad_pictures_are_set_aside_and_the_others_labelled(tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    reasons = damaged(images)
+    names = ["whole.png", *reasons]
+    points = write_document(tmp_path / "points.json", [entry(name) for name in names])
+    out = tmp_path / "out"
+    words = ["label-dataset", "--images", images, "--points", points, "--out", out, "--workers", 0, "--quiet"]
+    assert main([str(word) for word in words]) == 1
+    assert f"1 of {len(names)} pictures labelled, {len(reasons)} set aside" in capsys.readouterr().out
+    listed = json.loads((out / "summary.json").read_text())["set_aside_first"]
+    found = {one["picture"]: one["reason"] for one in listed}
+    assert found.keys() == reasons.keys()
+    for name, word in reasons.items():
+        assert word in found[name], (name, found[name])
+    assert sorted(path.name for path in (out / "panoptic").iterdir()) == ["whole.png"]
+
+    for name in reasons:  # mended pictures are labelled by the next call
+        if "/" not in name:
+            (images / name).unlink(missing_ok=True)
+            Image.fromarray(picture(2)).save(images / name)
+    made = label_dataset(images, points, out, workers=0, progress=False)
+    assert (made.labelled, made.set_aside) == (len(names) - 2, 2)
+
+
+def test_max_errors_stops_the_job_which_then_goes_on(job):
+    whole = (job.images / "p002.png").read_bytes()
+    for name in ("p000.png", "p001.png"):
+        (job.images / name).write_bytes(b"")
+    with pytest.raises(JobStopped, match=r"2 pictures set aside, more than max_errors=1; the last: .*empty"):
+        job(max_errors=1)
+    for name in ("p000.png", "p001.png"):
+        (job.images / name).write_bytes(whole)
+    assert job(max_errors=0).labelled == 3
+
+
+@pytest.mark.parametrize(
+    ("returned", "word"),
+    [
+        ("{'semantics': picture}", "did you mean 'semantic'"),
+        ("None", "mapping"),
+        ("{'semantic': picture.astype('f')}", "channels|shape|categor|probabilit|logits"),
+        ("{'boundary': picture[None, :, :, 0]}", "floats"),
+        ("{'boundary': picture[None, :, :, 0] * np.float32('nan')}", "NaN"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_plug_in_that_fails_sets_pictures_aside(returned, word, job, tmp_path, monkeypatch):
+    name = f"bad_plug_{zlib.crc32(returned.encode())}"
+    (tmp_path / f"{name}.py").write_text(f"import numpy as np\ndef maps(picture):\n    return {returned}\n")
+    monkeypatch.chdir(tmp_path)
+    made = job(maps=f"{name}:maps")
+    assert made.set_aside == 3
+    reason = json.loads((made.out / "summary.json").read_text())["set_aside_first"][0]["reason"]
+    assert any(part in reason for part in word.split("|")), reason
+
+
+def test_damaged_map_files(job, tmp_path):
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    (folder / "p000.npz").write_bytes(b"PK no archive")
+    np.save(folder / "p001.npy", np.array([{}], object), allow_pickle=True)
+    np.save(folder / "p002.npy", np.zeros((2, 24, 32), np.float32))
+    np.savez(folder / "p002.npz", semantic=np.zeros((2, 24, 32), np.float32))
+    job(maps=folder)
+    reasons = [one["reason"] for one in json.loads((job.out / "summary.json").read_text())["set_aside_first"]]
+    for reason, word in zip(reasons, ["p000.npz", "memory-mapped|pickle", "several"], strict=True):
+        assert any(part in reason for part in word.split("|")), reason
+
+
+# ------------------------------------------------------------------------------------------------ workers that die
+
+DEADLY = """
+import os, pathlib, signal
+import numpy as np
+here = pathlib.Path(__file__).parent
+def maps(picture):
+    seed = int(picture[0, 0].mean())
+    mark = here / f"died-{picture.tobytes()[:200].hex()[:40]}"
+    if (here / "once").exists() and not mark.exists() and picture[0, 0, 0] == 1:
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if picture[0, 0, 0] == 2:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if picture[0, 0, 0] == 3:
+        np.empty(2**60, np.uint8)
+    return {}
+"""
+
+
+def test_workers_that_die(tmp_path, monkeypatch):
+    images, points = make_set(tmp_path, 6)
+    for index in (1, 2, 3):  # the first pixel says what happens
+        pixels = picture(index)
+        pixels[0, 0] = index
+        Image.fromarray(pixels).save(images / f"p{index:03}.png")
+    (tmp_path / "deadly_plug.py").write_text(DEADLY)
+    (tmp_path / "once").touch()
+    monkeypatch.chdir(tmp_path)
+    made = label_dataset(images, points, tmp_path / "out", maps="deadly_plug:maps", workers=2, progress=False)
+    assert (made.labelled, made.set_aside) == (4, 2)
+    listed = json.loads((made.out / "summary.json").read_text())["set_aside_first"]
+    assert {one["picture"]: one["reason"] for one in listed} == {
+        "p002.png": "2 workers died of it: signal 11",
+        "p003.png": "2 workers died of it: out of memory",
+    }
+    assert len(list(tmp_path.glob("died-*"))) == 1, "one picture was tried again, and labelled"
+
+
+def test_out_of_memory_in_ones_own_process(job, tmp_path, monkeypatch):
+    (tmp_path / "memory_plug.py").write_text(
+        "calls = []\n"
+        "def maps(picture):\n"
+        "    calls.append(picture.mean())\n"
+        "    if len(calls) == 1 or calls.count(picture.mean()) and picture.mean() == calls[0] and len(calls) == 2:\n"
+        "        raise MemoryError('so much')\n"
+        "    return {}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    made = job(maps="memory_plug:maps")
+    assert (made.labelled, made.set_aside) == (2, 1)
+    reasons = json.loads((made.out / "summary.json").read_text())["set_aside_first"]
+    assert reasons[0]["reason"] == "out of memory: so much"
+
+
+@pytest.mark.parametrize("text", ["import os\nos._exit(3)\n", "def other(): pass\n"], ids=["dies", "lacks the name"])
+def test_workers_that_cannot_begin(text, job, tmp_path, monkeypatch):
+    (tmp_path / "hopeless_plug.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JobStopped, match=r"exit status 3|hopeless_plug:maps"):
+        job(maps="hopeless_plug:maps", workers=1)
+
+
+# ---------------------------------------------------------------------------- other jobs, other settings, lost files
+
+
+def test_two_jobs_on_one_folder(small_set, tmp_path):
+    out = tmp_path / "out"
+    first = start(*arguments(small_set, out, 1))
+    wait_for(lambda: records(out) > 0)
+    first.send_signal(signal.SIGSTOP)  # it keeps its lock while it sleeps
+    with pytest.raises(ArgumentError, match=f"process {first.pid} works on it"):
+        go_on(small_set, out)
+    first.send_signal(signal.SIGCONT)
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    assert results(out) == small_set[2]
+
+
+def test_changed_settings_are_refused_and_fresh_starts_over(job):
+    job()
+    (job.out / "notes.txt").write_text("a user's own")
+    with pytest.raises(ArgumentError, match=r"config\.beta: 0\.1 -> 0\.2; config\.stride: 1 -> 2|config\.stride"):
+        job(beta=0.2, stride=2)
+    with pytest.raises(ArgumentError, match="output: coco -> voc"):
+        job(output="voc")
+    text = json.loads(job.points.read_text())
+    text["images"] = text["images"][:2]
+    job.points.write_text(json.dumps(text))
+    with pytest.raises(ArgumentError, match="points: "):
+        job()
+    made = job(fresh=True)
+    assert made.pictures == 2
+    assert sorted(path.name for path in (job.out / "panoptic").iterdir()) == ["p000.png", "p001.png"]
+    assert (job.out / "notes.txt").exists()
+    made = job(fresh=True, output="voc")
+    assert not (job.out / "panoptic.json").exists()
+
+
+def test_a_plug_in_that_changed_is_refused(job, tmp_path, monkeypatch):
+    source = tmp_path / "changing_plug.py"
+    source.write_text("def maps(picture):\n    return {}\n")
+    monkeypatch.chdir(tmp_path)
+    job(maps="changing_plug:maps")
+    source.write_text("def maps(picture):\n    return {} or {}\n")
+    with pytest.raises(ArgumentError, match=r"maps: changing_plug:maps .* -> changing_plug:maps "):
+        job(maps="changing_plug:maps")
+
+
+def test_what_was_lost_or_changed_is_labelled_again(job):
+    job()
+    calm = results(job.out)
+    stamps = {path: path.stat().st_mtime_ns for path in (job.out / "panoptic").iterdir()}
+    (job.out / "panoptic/p000.png").unlink()
+    (job.out / ".job/records/0000/00000001.json").write_text('{"files": {"panop')
+    assert job().labelled == 3
+    assert results(job.out) == calm
+    assert (job.out / "panoptic/p002.png").stat().st_mtime_ns == stamps[job.out / "panoptic/p002.png"]
+    Image.fromarray(picture(50)).save(job.images / "p002.png")
+    job()
+    assert results(job.out).keys() == calm.keys()
+    assert results(job.out)["panoptic/p002.png"] != calm["panoptic/p002.png"]
+
+
+def test_merging_parts_with_other_settings_is_refused(job):
+    job(shard="1/2")
+    job(shard="2/2", beta=0.2)
+    with pytest.raises(ArgumentError, match=r"shard-2-of-2, .*config\.beta: 0\.2 -> 0\.1"):
+        job(merge=True)
+
+
+def test_files_of_others_are_left_alone(job):
+    job.out.mkdir()
+    (job.out / "panoptic.json").write_text("precious")
+    with pytest.raises(ArgumentError, match=r"panoptic\.json that no job here made"):
+        job()
+    assert (job.out / "panoptic.json").read_text() == "precious"
