@@ -35,7 +35,8 @@ _STEPS = tl.constexpr(4)
 """Relaxations of a window between two tests for rest, each of which costs about as much as one."""
 
 
-@triton.jit
+# Slices of one buffer lie at any address: compile once, not once for each alignment.
+@triton.jit(do_not_specialize=["pending", "pending_later", "maps", "regions", "region_side"])
 def settle(
     values,
     edges,
