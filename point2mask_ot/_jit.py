@@ -35,7 +35,8 @@ def helper(**options: Any) -> Callable[[Function], Function]:
 
     The caches of the kernels include it.
     """
-    return numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)  # type: ignore[no-any-return]
+    decorate: Any = numba.njit  # whose stub does not know all of its options
+    return decorate(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)  # type: ignore[no-any-return]
 
 
 def intrinsic(write: Callable[..., Any]) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _numba_exact
 from ._newton import Semidual, maximise
+from ._numba_exact import Heaps, Rivals
 from ._passes import CpuPasses
 
 _REG_SHARE = 3e-4
@@ -95,8 +96,19 @@ def _repair(
     """Meet the capacities by moving contested pixels; updates the prices, the owners and the counts."""
     contested = np.flatnonzero(rivals > 1)
     offsets = np.concatenate([[0], np.cumsum(rivals[contested], dtype=np.int64)])
-    suppliers, costs = _numba_exact.list_rivals(passes.M, f, passes.rows, width, best, contested, offsets)
-    held = owner[contested]
-    feasible = _numba_exact.augment(capacity, counts, f, held, offsets, suppliers, costs)
-    owner[contested] = held
-    return bool(feasible)
+    suppliers, costs = np.empty(offsets[-1], np.int32), np.empty(offsets[-1])
+    _numba_exact.list_rivals(passes.M, f, passes.rows, width, best, contested, offsets, suppliers, costs)
+    listed = Rivals(owner[contested], offsets, suppliers, costs)
+    heaps = _empty_heaps(len(f), 4 * len(suppliers) + 2 * len(f) ** 2)
+    memory = np.empty(len(f)), np.empty(len(f), np.int64), np.empty(len(f), bool)
+    while not _numba_exact.augment(capacity, counts, f, listed, heaps, *memory):
+        heaps.root.fill(-1)
+    owner[contested] = listed.owner
+    return bool((counts <= capacity).all())
+
+
+def _empty_heaps(suppliers: int, nodes: int) -> Heaps:
+    pairs = (suppliers, suppliers)
+    key, pixel = np.empty(nodes), np.empty(nodes, np.int32)
+    left, right = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
+    return Heaps(np.full(pairs, -1), np.empty(pairs), key, pixel, left, right)

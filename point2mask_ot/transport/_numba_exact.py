@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._jit import njit
-from ._numba import BLOCK, take_best
+from .._jit import helper, njit
+from ._numba_blocks import BLOCK, take_best
 
 
 @njit()
@@ -28,15 +28,13 @@ def screen_rivals(
         best: (N,) out: the largest f - M.
         rivals: (N,) out: suppliers that compete, the owner included.
     """
-    N = M.shape[1]
+    pixels = np.uint64(M.shape[1])
     for block in range(bounds[first], bounds[last]):
         start = block * BLOCK
-        stop = min(start + BLOCK, N)
-        best[start:stop] = -np.inf
-        owner[start:stop] = -1
-        rivals[start:stop] = 0
-        for i in rows:
-            take_best(M[i, start:stop], f[i], i, best[start:stop], owner[start:stop])
+        stop = min(start + BLOCK, pixels)
+        take_best(M, f, rows, start, stop, best, owner)
+        for j in range(start, stop):
+            rivals[j] = 0
         for i in rows:
             for j in range(start, stop):
                 rivals[j] += f[i] - M[i, j] >= best[j] - width
@@ -47,10 +45,10 @@ def screen_rivals(
 
 
 @njit()
-def list_rivals(M: Any, f: Any, rows: Any, width: float, best: Any, pixels: Any, offsets: Any) -> Any:
+def list_rivals(
+    M: Any, f: Any, rows: Any, width: float, best: Any, pixels: Any, offsets: Any, suppliers: Any, costs: Any
+) -> None:
     """Suppliers that compete for each of the given pixels, and their costs there, in compressed rows."""
-    suppliers = np.empty(offsets[-1], np.int32)
-    costs = np.empty(offsets[-1])
     for p in range(pixels.size):
         entry = offsets[p]
         j = pixels[p]
@@ -59,12 +57,46 @@ def list_rivals(M: Any, f: Any, rows: Any, width: float, best: Any, pixels: Any,
                 suppliers[entry] = i
                 costs[entry] = M[i, j]
                 entry += 1
-    return suppliers, costs
 
 
-@njit()
-def _merge(a: int, b: int, key: Any, left: Any, right: Any) -> int:
+class Heaps(NamedTuple):
+    """One skew heap per ordered pair of suppliers (i, k): the pixels of i that k competes for.
+
+    Keys are ``M[k] - M[i]``, which no price changes. Pixels that left i are dropped when they come to the top.
+
+    Attributes:
+        root: (K, K) index of the top; -1 for an empty heap.
+        gap: (K, K) key of the top, inf for an empty heap.
+        key, pixel, left, right: what each node holds, and the nodes below it.
+    """
+
+    root: np.ndarray
+    gap: np.ndarray
+    key: np.ndarray
+    pixel: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+class Rivals(NamedTuple):
+    """Contested pixels: who competes for pixel p stands from ``offsets[p]`` to ``offsets[p + 1]``.
+
+    Attributes:
+        owner: who holds each pixel.
+        offsets: (pixels + 1,).
+        suppliers, costs: rivals, the owner included, and their costs.
+    """
+
+    owner: np.ndarray
+    offsets: np.ndarray
+    suppliers: np.ndarray
+    costs: np.ndarray
+
+
+@helper()
+def _merge(a: int, b: int, heaps: Heaps) -> int:
     """Join two skew heaps; -1 is the empty heap."""
+    key, left, right = heaps.key, heaps.left, heaps.right
     if a < 0 or b < 0:
         return max(a, b)
     if key[b] < key[a]:
@@ -82,24 +114,45 @@ def _merge(a: int, b: int, key: Any, left: Any, right: Any) -> int:
         a = below
 
 
-@njit()
-def _grown(array: Any) -> Any:
-    larger = np.empty(2 * array.size, array.dtype)
-    larger[: array.size] = array
-    return larger
+@helper()
+def _offer(p: int, rivals: Rivals, used: int, heaps: Heaps) -> int:
+    """Enter pixel p in the heap of every supplier that competes for it with its owner; returns the nodes in use."""
+    own, own_cost = rivals.owner[p], 0.0
+    for entry in range(rivals.offsets[p], rivals.offsets[p + 1]):
+        if rivals.suppliers[entry] == own:
+            own_cost = rivals.costs[entry]
+    for entry in range(rivals.offsets[p], rivals.offsets[p + 1]):
+        k = rivals.suppliers[entry]
+        if k != own:
+            heaps.key[used], heaps.pixel[used] = rivals.costs[entry] - own_cost, p
+            heaps.left[used] = heaps.right[used] = -1
+            heaps.root[own, k] = _merge(heaps.root[own, k], used, heaps)
+            used += 1
+    return used
 
 
-@njit()
-def _nearest_deficit(counts: Any, capacity: Any, f: Any, gap: Any, distance: Any, parent: Any) -> int:
+@helper()
+def _refresh(i: int, owner: Any, heaps: Heaps) -> None:
+    """Drop pixels that left supplier i from the tops of its heaps; note the costs of its cheapest moves."""
+    for k in range(heaps.root.shape[0]):
+        top = heaps.root[i, k]
+        while top >= 0 and owner[heaps.pixel[top]] != i:
+            top = _merge(heaps.left[top], heaps.right[top], heaps)
+        heaps.root[i, k] = top
+        heaps.gap[i, k] = heaps.key[top] if top >= 0 else np.inf
+
+
+@helper()
+def _nearest_deficit(counts: Any, capacity: Any, f: Any, gap: Any, distance: Any, parent: Any, done: Any) -> int:
     """Dijkstra over the suppliers, from every surplus to the first deficit; -1 if none can be reached.
 
     An edge from i to k costs what moving i's cheapest pixel to k costs at the prices f, which is never negative.
     """
     K = f.size
-    done = np.zeros(K, np.bool_)
     for i in range(K):
         distance[i] = 0.0 if counts[i] > capacity[i] else np.inf
         parent[i] = -1
+        done[i] = False
     while True:
         here = -1
         for i in range(K):
@@ -117,86 +170,45 @@ def _nearest_deficit(counts: Any, capacity: Any, f: Any, gap: Any, distance: Any
 
 
 @njit()
-def augment(capacity: Any, counts: Any, f: Any, owner: Any, offsets: Any, suppliers: Any, costs: Any) -> bool:
-    """Move contested pixels along successive shortest paths until every supplier holds its capacity.
-
-    One heap per ordered pair (i, k) holds the pixels of i that k competes for, by ``M[k] - M[i]``, a key that no
-    price changes. Pixels that left i are dropped when they come to the top.
+def augment(
+    capacity: Any, counts: Any, f: Any, rivals: Rivals, heaps: Heaps, distance: Any, parent: Any, done: Any
+) -> bool:
+    """Move contested pixels along successive shortest paths until no path leads from a surplus to a deficit.
 
     Args:
         capacity: (K,) integers.
         counts: (K,) pixels that each supplier holds, updated.
         f: (K,) prices, raised so that every pixel stays with a supplier of largest f - M among its rivals.
-        owner: owner of each contested pixel, updated.
-        offsets, suppliers, costs: rivals of each contested pixel (see :func:`list_rivals`).
+        rivals: the contested pixels, whose owners are updated.
+        heaps: empty, with memory for K * K nodes more than there are rivals.
+        distance, parent, done: (K,) memory.
 
     Returns:
-        Whether every capacity was met; if not, no path leads from a surplus to a deficit.
+        False if the heaps ran out of memory, which stale nodes fill: call again with empty ones.
     """
     K = f.size
-    key = np.empty(suppliers.size + 16)
-    pixel = np.empty(key.size, np.int32)
-    left = np.empty(key.size, np.int32)
-    right = np.empty(key.size, np.int32)
     used = 0
-    heap = np.full((K, K), -1, np.int64)
-    gap = np.full((K, K), np.inf)
-    distance, parent = np.empty(K), np.empty(K, np.int64)
-    moved, holder = np.empty(K, np.int64), np.empty(K, np.int64)
-    for p in range(owner.size):
-        used = _offer(p, owner[p], offsets, suppliers, costs, used, key, pixel, left, right, heap)
+    for p in range(rivals.owner.size):
+        used = _offer(p, rivals, used, heaps)
     for i in range(K):
-        _refresh(i, owner, key, pixel, left, right, heap, gap)
+        _refresh(i, rivals.owner, heaps)
     while True:
-        end = _nearest_deficit(counts, capacity, f, gap, distance, parent)
+        if used + K * K > heaps.key.size:
+            return False
+        end = _nearest_deficit(counts, capacity, f, heaps.gap, distance, parent, done)
         if end < 0:
-            return not (counts > capacity).any()
+            return True
         for i in range(K):
             f[i] += min(distance[i], distance[end])
-        waiting = 0
         k = end
-        while parent[k] >= 0:
-            moved[waiting], holder[waiting] = pixel[heap[parent[k], k]], k
-            waiting += 1
+        counts[end] += 1
+        while parent[k] >= 0:  # from the end of the path: what moves to k was read before its owner lost it
+            p = heaps.pixel[heaps.root[parent[k], k]]
+            rivals.owner[p] = k
+            used = _offer(p, rivals, used, heaps)
             k = parent[k]
         counts[k] -= 1
-        counts[end] += 1
-        for step in range(waiting):
-            p = moved[step]
-            owner[p] = holder[step]
-            if used + offsets[p + 1] - offsets[p] > key.size:
-                key, pixel, left, right = _grown(key), _grown(pixel), _grown(left), _grown(right)
-            used = _offer(p, owner[p], offsets, suppliers, costs, used, key, pixel, left, right, heap)
-        for step in range(waiting):
-            _refresh(holder[step], owner, key, pixel, left, right, heap, gap)
-        _refresh(k, owner, key, pixel, left, right, heap, gap)
-
-
-@njit()
-def _offer(
-    p: int, own: int, offsets: Any, suppliers: Any, costs: Any, used: int,
-    key: Any, pixel: Any, left: Any, right: Any, heap: Any,
-) -> int:  # fmt: skip
-    """Enter pixel p, held by ``own``, in the heap of every other supplier that competes for it."""
-    own_cost = 0.0
-    for entry in range(offsets[p], offsets[p + 1]):
-        if suppliers[entry] == own:
-            own_cost = costs[entry]
-    for entry in range(offsets[p], offsets[p + 1]):
-        k = suppliers[entry]
-        if k != own:
-            key[used], pixel[used], left[used], right[used] = costs[entry] - own_cost, p, -1, -1
-            heap[own, k] = _merge(heap[own, k], used, key, left, right)
-            used += 1
-    return used
-
-
-@njit()
-def _refresh(i: int, owner: Any, key: Any, pixel: Any, left: Any, right: Any, heap: Any, gap: Any) -> None:
-    """Drop pixels that left supplier i from the tops of its heaps; note the costs of its cheapest moves."""
-    for k in range(heap.shape[0]):
-        top = heap[i, k]
-        while top >= 0 and owner[pixel[top]] != i:
-            top = _merge(left[top], right[top], key, left, right)
-        heap[i, k] = top
-        gap[i, k] = key[top] if top >= 0 else np.inf
+        k = end
+        while k >= 0:
+            _refresh(k, rivals.owner, heaps)
+            k = parent[k]

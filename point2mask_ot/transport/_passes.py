@@ -11,9 +11,10 @@ import torch
 
 from .._threads import run_parallel
 from . import _numba, _numba_rounds
-from ._numba import Base
+from ._numba_blocks import BLOCK, Base, Scratch
 
 LN2 = math.log(2.0)
+_BLOCK = int(BLOCK)
 _BLOCKS_PER_RANGE = 16
 _MAX_RANGES = 32
 _MAX_LINKS = 1 << 22
@@ -36,6 +37,7 @@ class CpuPasses:
         self._demand = {b.dtype: b}
         self._base: Base | None = None
         self._base_reg = math.nan
+        self._anchor, self._u = np.empty(len(M)), np.zeros(len(M))
         self.bounds = _ranges(*M.shape)
         self.ranges = len(self.bounds) - 1
         self.single = M.dtype == np.float32
@@ -60,36 +62,39 @@ class CpuPasses:
         """
         dtype = np.dtype(np.float64 if precise else self.M.dtype)
         base, slack, k = self._base_for(dtype, reg), _slack(dtype), 1 / (reg * LN2)
-        renew = _numba_rounds.exponents(f, k, self.rows, slack, base)
-        stride = self._stride(len(self.rows) if renew else base.live_count.mean()) if links else 0
+        if _numba_rounds.exponents(f, k, self.rows, slack, self._anchor, self._u):
+            base.live_count.fill(-1)
+        stride = self._stride(base) if links else 0
         masses = np.zeros((self.ranges, len(f)))
         pairs = np.zeros((self.ranges, len(f), len(f)) if links else (self.ranges, 0, 0))
 
         def part(first: int, last: int) -> None:
             _numba.fused_pass(
-                self.M, self._demand[dtype], dtype.type(k), self.rows, base, renew, dtype.type(self.cut + slack),
-                stride, self.bounds, first, last, masses, pairs,
+                self.M, self._demand[dtype], self._u, dtype.type(k), self.rows, dtype.type(self.cut + slack), base,
+                stride, self.bounds, first, last, self._scratch(dtype), masses, pairs,
             )  # fmt: skip
 
         self.over_ranges(part)
         triangle = pairs.sum(axis=0)
         return masses.sum(axis=0), triangle + triangle.T
 
-    def _stride(self, live: float) -> int:
+    def _stride(self, base: Base) -> int:
         """The Hessian may be a sample: every pixel where few suppliers compete or pixels are scarce."""
+        live = len(self.rows) if base.live_count[0] < 0 else base.live_count.mean()
         pixels_per_supplier = self.M.shape[1] / len(self.rows)
         return 1 + (live > 12 and pixels_per_supplier > 400) + 2 * (live > 24 and pixels_per_supplier > 800)
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
         """Natural logarithms of the same masses for some suppliers, however small; -inf where there is none."""
         k = 1 / (reg * LN2)
-        with np.errstate(divide="ignore"):
-            log_b = np.log2(self.b)
-
+        base = self._new_base(self.b.dtype)
         tops, rests = np.full((self.ranges, len(wanted)), -np.inf), np.zeros((self.ranges, len(wanted)))
 
         def part(first: int, last: int) -> None:
-            _numba.log_masses(self.M, log_b, f * k, k, self.rows, wanted, self.bounds, first, last, tops, rests)
+            _numba.log_masses(
+                self.M, self.b, f * k, k, self.rows, wanted, base, self.bounds, first, last,
+                self._scratch(self.b.dtype), tops, rests,
+            )  # fmt: skip
 
         self.over_ranges(part)
         top = tops.max(axis=0)
@@ -116,19 +121,22 @@ class CpuPasses:
         """
         dtype = np.dtype(np.float64 if precise else self.M.dtype)
         bits_kept = 24.0 if dtype == np.float32 else 40.0
-        lost_below = self.b.sum() * 2.0 ** (bits_kept - self.cut)
+        demand = float(self.b.sum())
+        lost_below = demand * 2.0 ** (bits_kept - self.cut)
         lost, before = np.zeros(len(f), bool), f.copy()
         done, error = 0, math.inf
         while done < limit and error > tol:
             if self.serial:
-                made, error = self._serial_rounds(f, before, a, reg, tau, tol, dtype, lost_below, lost, limit - done)
+                made, error = self._serial_rounds(
+                    f, before, a, reg, tau, tol, dtype, demand, lost_below, lost, limit - done
+                )
                 done += made
             else:
                 if math.isfinite(tau):
                     _numba_rounds.center(f, a, tau, self.rows)
                 masses, _ = self.masses(f, reg, dtype == np.float64)
                 before[:] = f
-                error = _numba_rounds.update_suppliers(f, masses, a, reg, tau, self.rows, lost_below, lost)
+                error, _ = _numba_rounds.update_suppliers(f, masses, demand, a, reg, tau, self.rows, lost_below, lost)
                 done += 1
             if lost.any():
                 self._find_lost(f, before, a, reg, tau, lost)
@@ -146,30 +154,32 @@ class CpuPasses:
 
     def _serial_rounds(
         self, f: np.ndarray, before: np.ndarray, a: np.ndarray, reg: float, tau: float, tol: float,
-        dtype: np.dtype, lost_below: float, lost: np.ndarray, limit: int,
+        dtype: np.dtype, demand: float, lost_below: float, lost: np.ndarray, limit: int,
     ) -> tuple[int, float]:  # fmt: skip
         base, slack = self._base_for(dtype, reg), _slack(dtype)
         return _numba_rounds.rounds(
-            self.M, self._demand[dtype], a, reg, tau, tol, self.rows, base, dtype.type(self.cut + slack), slack,
-            self.bounds, f, before, lost_below, lost, limit,
+            self.M, self._demand[dtype], a, 1 / (reg * LN2), reg, tau, tol, self.rows, base, self._anchor, self._u,
+            dtype.type(self.cut + slack), slack, self.bounds, self._scratch(dtype), np.empty((self.ranges, len(f))),
+            f, before, demand, lost_below, lost, limit,
         )  # fmt: skip
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
         k = 1 / (reg * LN2)
-        g, labels = np.empty(len(self.b)), np.empty(len(self.b), np.int64)
-
+        base, labels = self._new_base(self.b.dtype), np.empty(len(self.b), np.int64)
         masses, sums = np.zeros((self.ranges, len(f))), np.zeros((self.ranges, 2))
+        moved = bool((f != f_before).any())
 
         def part(first: int, last: int) -> None:
             _numba.read_out(
-                self.M, self.b, f_before, f, k, self.rows, self.bounds, first, last, g, labels, masses, sums
-            )
+                self.M, self.b, f_before * k, f * k, moved, k, self.rows, f, base, self.bounds, first, last,
+                self._scratch(self.b.dtype), labels, masses, sums,
+            )  # fmt: skip
 
         self.over_ranges(part)
         cost, pixel_error = sums.sum(axis=0)
         return {
-            "g": g / k,
+            "g": base.level / k,
             "labels": labels,
             "masses": masses.sum(axis=0),
             "cost": float(cost),
@@ -177,20 +187,20 @@ class CpuPasses:
         }
 
     def _base_for(self, dtype: np.dtype, reg: float) -> Base:
-        if self._base is None or self._base.u.dtype != dtype or self._base_reg != reg:
-            K, N = self.M.shape
-            blocks = -(-N // _numba.BLOCK)
+        if self._base is None or self._base.level.dtype != dtype or self._base_reg != reg:
             self._base_reg = reg
-            self._base = Base(
-                level=np.empty(N, dtype),
-                live=np.empty((blocks, K), np.int32),
-                live_count=np.zeros(blocks, np.int32),
-                anchor=np.full(K, np.nan),
-                offset=np.zeros(1),
-                u=np.zeros(K, dtype),
-            )
+            self._anchor.fill(math.nan)
+            self._base = self._new_base(dtype)
             self._demand.setdefault(dtype, self.b.astype(dtype))
         return self._base
+
+    def _new_base(self, dtype: np.dtype) -> Base:
+        K, N = self.M.shape
+        blocks = -(-N // _BLOCK)
+        return Base(np.empty(N, dtype), np.empty((blocks, K), np.int32), np.full(blocks, -1))
+
+    def _scratch(self, dtype: np.dtype) -> Scratch:
+        return Scratch(np.empty((len(self.M), _BLOCK), dtype), np.empty(_BLOCK, dtype))
 
     def over_ranges(self, part: Callable[[int, int], None]) -> None:
         """Call ``part(first, last)`` for all ranges of blocks, a share of them on each thread."""
@@ -206,6 +216,6 @@ def _slack(dtype: np.dtype) -> float:
 
 def _ranges(suppliers: int, pixels: int) -> np.ndarray:
     """Bounds of ranges of blocks; they depend on the size alone, so sums do not depend on the threads."""
-    blocks = -(-pixels // _numba.BLOCK)
+    blocks = -(-pixels // _BLOCK)
     count = max(1, min(_MAX_RANGES, blocks // _BLOCKS_PER_RANGE, _MAX_LINKS // suppliers**2))
-    return np.arange(count + 1) * blocks // count
+    return (np.arange(count + 1) * blocks // count).astype(np.uint64)

@@ -1,0 +1,149 @@
+"""What the CPU kernels do with one block of 128 pixels, so that what it needs stays in the fastest cache.
+
+Exponents are in bits: with ``k = 1 / (reg ln 2)`` and ``u = f k``, entry (i, j) weighs ``2**(u[i] - M[i, j] k)``
+before its pixel's marginal is enforced. Sums over a block are made in the dtype of ``level`` or ``weights``.
+
+Pixels run from ``start`` to ``stop``, and scratch holds the block alone. Pixels and blocks are counted in unsigned
+integers: numba tests every signed index for being negative, which would keep the loops from vector instructions; and
+it would count references for every slice.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._jit import helper
+from ._exp2 import VECTOR_MATH, exp2
+
+BLOCK = np.uint64(128)
+LOWEST = -3e38  # below every exponent, and finite in float32 too: infinity minus infinity never happens
+ANY_ORDER = VECTOR_MATH | {"reassoc"}
+
+
+class Base(NamedTuple):
+    """What passes at one ``reg`` share: exponents are taken against those of the last renewal.
+
+    Attributes:
+        level: (N,) each pixel's largest exponent then, in the dtype of the arithmetic.
+        live: (blocks, K) suppliers to be read in each block.
+        live_count: (blocks,) their number, int64; -1 where level and list are to be renewed.
+    """
+
+    level: np.ndarray
+    live: np.ndarray
+    live_count: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Memory for one block, of one thread.
+
+    Attributes:
+        weights: (K, 128) in the dtype of the arithmetic.
+        share: (128,) likewise.
+    """
+
+    weights: np.ndarray
+    share: np.ndarray
+
+
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
+def _renew(
+    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, block: int, start: int, stop: int, level: Any, live: Any
+) -> int:
+    """Set ``level`` to each pixel's largest exponent; list the suppliers within ``cut`` bits of it somewhere."""
+    demanded = False
+    for j in range(start, stop):
+        demanded |= b[j] > 0
+        level[j] = LOWEST
+    if not demanded:
+        return 0
+    for i in rows:
+        score = level.dtype.type(u[i])
+        for j in range(start, stop):
+            t = score - M[i, j] * k
+            level[j] = t if t > level[j] else level[j]
+    count = 0
+    for i in rows:
+        score = level.dtype.type(u[i])
+        near = False
+        for j in range(start, stop):
+            near |= (score - M[i, j] * k) - level[j] > -cut
+        if near:
+            live[block, count] = i
+            count += 1
+    return count
+
+
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
+def weigh(
+    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, base: Base, block: int, start: int, stop: int,
+    scratch: Scratch,
+) -> int:  # fmt: skip
+    """Weights of the live suppliers of a block, and each pixel's demand over their total; returns their number."""
+    level, live, weights, share = base.level, base.live, scratch.weights, scratch.share
+    if base.live_count[block] < 0:
+        base.live_count[block] = _renew(M, b, u, k, rows, cut, block, start, stop, level, live)
+    count = base.live_count[block]
+    for j in range(stop - start):
+        share[j] = 0
+    for p in range(count):
+        i = live[block, p]
+        score = level.dtype.type(u[i])
+        for j in range(start, stop):
+            e = exp2((score - M[i, j] * k) - level[j])
+            weights[p, j - start] = e
+            share[j - start] += e
+    for j in range(start, stop):
+        share[j - start] = b[j] / share[j - start] if b[j] > 0 else 0
+    return count  # type: ignore[no-any-return]
+
+
+@helper(fastmath=ANY_ORDER, error_model="numpy")
+def add_masses(base: Base, scratch: Scratch, block: int, count: int, size: int, part: int, masses: Any) -> None:
+    """Add to ``masses[part]`` what the live suppliers send: their weights times ``share``."""
+    weights, share = scratch.weights, scratch.share
+    for p in range(count):
+        mass = weights.dtype.type(0)
+        for j in range(size):
+            mass += weights[p, j] * share[j]
+        masses[part, base.live[block, p]] += mass
+
+
+@helper(fastmath=ANY_ORDER, error_model="numpy")
+def add_links(
+    b: Any, base: Base, scratch: Scratch, block: int, count: int, start: int, stop: int, stride: Any,
+    part: int, links: Any,
+) -> None:  # fmt: skip
+    """Add sum_j b_j p_ij p_kj over every ``stride``-th pixel to ``links[part]``, where i > k. Spoils the scratch."""
+    weights, share = scratch.weights, scratch.share
+    skip = block % stride
+    kept = (stop - start - skip + stride - np.uint64(1)) // stride
+    for j in range(kept):
+        pixel = skip + j * stride
+        share[j] = share[pixel] / math.sqrt(b[start + pixel]) if share[pixel] > 0 else 0
+    for p in range(count):
+        for j in range(kept):
+            weights[p, j] = weights[p, skip + j * stride] * share[j]
+    for p in range(1, count):
+        for q in range(p):
+            link = weights.dtype.type(0)
+            for j in range(kept):
+                link += weights[p, j] * weights[q, j]
+            links[part, base.live[block, p], base.live[block, q]] += link * stride
+
+
+@helper(error_model="numpy")
+def take_best(M: Any, f: Any, rows: Any, start: int, stop: int, best: Any, owner: Any) -> None:
+    """Each pixel's largest f - M and the supplier it is of, the smallest index of a tie; -inf and 0 where none is."""
+    for j in range(start, stop):
+        best[j] = -np.inf
+        owner[j] = 0
+    for i in rows:
+        price = f[i]
+        for j in range(start, stop):
+            score = price - M[i, j]
+            owner[j] = i if score > best[j] else owner[j]
+            best[j] = max(score, best[j])
