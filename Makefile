@@ -37,7 +37,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
 	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
-	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality.py --data $(DATA) --json benchmarks/results/quality.json; fi
+	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality --data $(DATA) --json benchmarks/results/quality.json; fi
 	$(BIN)/python benchmarks/readme.py
 
 clean:

@@ -1,0 +1,71 @@
+"""Named sets of methods: the comparison with peers, and the paper's ablations, each next to the paper's numbers.
+
+The paper's figures are PQ of a trained network on VOC; here they are the masks' own IoU, without any network. What
+can be compared is the order of the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from methods import BASELINE, METHODS, Answer, Method, point2mask
+from protocols import Problem
+
+from point2mask_ot import PointTargets
+
+_full = partial(point2mask, preset="paper", stride=1, step_cost=1e-3)
+_converged = partial(_full, method="newton", reg=1e-2, tol=1e-7, max_iter=None, typical_cost=10.0)
+_minimum = METHODS[BASELINE]
+
+
+def _without(maps: tuple[str, ...], method: Method) -> Method:
+    def changed(problem: Problem, targets: PointTargets) -> Answer:
+        return method(replace(problem, **{name: getattr(problem, name) * 0 for name in maps}), targets)
+
+    return changed
+
+
+TABLES: dict[str, dict[str, Method]] = {
+    "peers": METHODS,
+    # Table 3: which maps make the cost. Colours stand for the semantic map, the gradient for the boundary.
+    "maps": {
+        BASELINE: _minimum,
+        "colours alone": _without(("gradient",), _converged),
+        "gradient alone": _without(("lab",), _converged),
+        "colours and gradient": _converged,
+        "neither: steps alone": _without(("lab", "gradient"), _converged),
+    },
+    # Table 5: the rule for the capacities, with the solver of the paper and with a converged one.
+    "capacity": {
+        BASELINE: _minimum,
+        **{f"{rule}, 80 rounds": partial(_full, capacity=rule) for rule in ("equal", "nearest", "centroid")},
+        **{f"{rule}, converged": partial(_converged, capacity=rule) for rule in ("equal", "nearest", "centroid")},
+        "true, 80 rounds": partial(METHODS["best, given the true capacities"], preset="paper", stride=1),
+        "true, converged": METHODS["best, given the true capacities"],
+    },
+    # Table 6: centroid rounds.
+    "centroid-rounds": {
+        BASELINE: _minimum,
+        **{f"{rounds} rounds": partial(_converged, centroid_rounds=rounds) for rounds in (1, 2, 3, 4, 8)},
+    },
+    # Table 7: minimum cost against transport.
+    "transport": {
+        BASELINE: _minimum,
+        "transport, stride 16, 80 rounds": METHODS["paper, stride 16"],
+        "transport, 80 rounds": _full,
+        "transport, converged": _converged,
+        "transport, exact": partial(_converged, method="exact"),
+    },
+    # Table A2: Sinkhorn rounds.
+    "sinkhorn-rounds": {
+        BASELINE: _minimum,
+        **{f"{rounds} rounds": partial(_full, max_iter=rounds) for rounds in (20, 50, 80, 100, 1000)},
+        "converged": _converged,
+    },
+    # Table A3: beta, the weight of the boundary in Eq. 3.
+    "beta": {
+        BASELINE: _minimum,
+        **{f"beta {beta:g}": partial(_converged, beta=beta) for beta in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)},
+    },
+}

@@ -1,0 +1,37 @@
+"""From masks to numbers: IoU, panoptic quality, intervals over pictures, the curve of confidence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+RESAMPLES = 2000
+
+
+def instance_ious(labels: np.ndarray, truth: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
+    """(K,) IoU of each target, where a mask is cut off at what is known to be no instance."""
+    pairs = np.zeros((count + 1, count + 1), np.int64)
+    allowed = known >= 0
+    np.add.at(pairs, (np.where(allowed, labels, -1).ravel(), truth.ravel()), 1)  # -1 counts in the last row or column
+    both = np.diag(pairs)[:count]
+    either = pairs.sum(0)[:count] + pairs.sum(1)[:count] - both
+    return both / np.maximum(either, 1)
+
+
+def panoptic_quality(ious: np.ndarray) -> float:
+    """PQ of instances of which each has its own mask: a match is an IoU above 1/2."""
+    return float(ious[ious > 0.5].sum() / max(len(ious), 1))
+
+
+def interval(values: np.ndarray, pictures: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of all values, by resampling whole pictures with all their instances and seeds."""
+    _, index = np.unique(pictures, return_inverse=True)
+    sums, counts = np.bincount(index, weights=values), np.bincount(index)
+    drawn = np.random.default_rng(0).integers(0, len(sums), (RESAMPLES, len(sums)))
+    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def confidence_curve(ious: np.ndarray, confidence: np.ndarray, bins: int = 5) -> list[float]:
+    """Mean IoU of equal parts of the instances, from the least to the most confident."""
+    order = np.argsort(confidence, kind="stable")
+    return [float(ious[part].mean()) for part in np.array_split(order, bins) if len(part)]
