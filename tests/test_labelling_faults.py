@@ -61,11 +61,11 @@ def go_on(small_set, out: Path):
 # --------------------------------------------------------------------------------------------- an end at any moment
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_kill_minus_nine(workers, small_set, tmp_path):
+@pytest.mark.parametrize(("workers", "rounds"), [(0, 2), (1, 1)])
+def test_kill_minus_nine(workers, rounds, small_set, tmp_path):
     rng = random.Random(workers)
     out = tmp_path / "out"
-    for _ in range(2):
+    for _ in range(rounds):
         before = records(out)
         process = start(*arguments(small_set, out, workers))
         wait_for(lambda before=before, process=process: records(out) > before or process.poll() is not None)
@@ -227,6 +227,12 @@ def test_bad_pictures_are_set_aside_and_the_others_labelled(tmp_path, capsys):
     for name, word in reasons.items():
         assert word in found[name], (name, found[name])
     assert sorted(path.name for path in (out / "panoptic").iterdir()) == ["whole.png"]
+
+    whole = (images / "whole.png").read_bytes()
+    (images / "whole.png").write_bytes(b"not any more")
+    assert label_dataset(images, points, out, workers=0, progress=False).labelled == 0
+    assert not list((out / "panoptic").iterdir()), "no label file without its picture in the JSON"
+    (images / "whole.png").write_bytes(whole)
 
     for name in reasons:  # mended pictures are labelled by the next call
         if "/" not in name:

@@ -142,10 +142,9 @@ class JobFolder:
 
     def _start_over(self) -> None:
         """Delete what the last job made and nothing else; the record goes after the files that it lists."""
-        for path in (self.job / "records").glob("*/*.json"):
-            for name in (self._load(path) or {}).get("files", {}):
-                self._inside(name).unlink(missing_ok=True)
-            path.unlink()
+        for position in self.positions():
+            self.delete_labels(position)
+            self.record_path(position).unlink()
         for name in ("panoptic.json", "ImageSets/Segmentation/train.txt", *REPORTS):
             (self.root / name).unlink(missing_ok=True)
         (self.job / "manifest.json").unlink(missing_ok=True)
@@ -174,6 +173,11 @@ class JobFolder:
             except OSError:
                 return None
         return record
+
+    def delete_labels(self, position: int) -> None:
+        """Delete the label files of a picture; without them its record counts for nothing."""
+        for name in (self._load(self.record_path(position)) or {}).get("files", {}):
+            self._inside(name).unlink(missing_ok=True)
 
     def _load(self, path: Path) -> dict[str, Any] | None:
         if not path.exists():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,24 +15,21 @@ from ..panoptic import MAX_PIXELS
 from ..panoptic._files import origin_of
 from ..presets import PseudoMaskConfig
 from ..pseudo_masks import PseudoMasker
+from ._finish import write_results
 from ._folder import JobFolder
-from ._labeller import Labeller, Outcome, Task, set_aside
+from ._labeller import Labeller, Outcome, Task, set_aside, stopping_on_full_disk
 from ._maps import MapFunction
 from ._points_file import categories_of, index_points
 from ._pool import Pool
 from ._progress import Progress
-from ._reader import Reader
-from ._report import write_report
-from ._results import gather, write_annotations, write_set_aside
 from ._settings import JobInterrupted, JobStopped, Settings, parse_shard
 from ._shards import adopt_shards, shard_folder
-from ._summary import LabelSummary, peak_memory, summarize, timing, write_json
+from ._signals import listening
+from ._summary import LabelSummary
 from ._table import Table, open_table
 from ._truth import Sampling, Truth, check_same_categories, file_digest
 
 _NAME = "label_dataset"
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-_LISTED = 100
 
 
 def label_dataset(
@@ -155,8 +149,8 @@ def label_dataset(
     settings.check(workers)
     source = place.digest() if place else file_digest(origin_of(_NAME, "points", points))
     job = _Job(settings, source, part, workers, max_errors, progress)
-    with job.folder.locked():
-        fingerprint = settings.fingerprint(source, part)
+    fingerprint = settings.fingerprint(source, part)
+    with stopping_on_full_disk(), job.folder.locked():
         job.folder.claim(fingerprint, fresh=fresh)
         job.index(place, points)
         job.folder.begin(fingerprint)
@@ -214,26 +208,20 @@ class _Job:
         begun = time.monotonic()
         i, n = self.part
         shown = Progress(len(range(i - 1, self.table.size, n)), sys.stderr if self.progress else None)
-        with _signals() as heard:
+        with listening() as heard:
             for outcome in self._outcomes(heard):
                 if outcome is not None:
                     shown.add(outcome.kind)
                     self._check_errors(shown.counts["set aside"], outcome)
                 shown.show()
-        shown.show(final=True)
-        if heard and shown.done < shown.total:
-            raise JobInterrupted(heard[0])
-        seconds = time.monotonic() - begun
-        run = {"seconds": round(seconds, 3), "workers": self.workers, **shown.counts, "peak_mib": peak_memory()}
-        scores = self._write_results(fingerprint, run, shown.total) if n == 1 else None
-        return LabelSummary(
-            self.folder.root,
-            shown.total,
-            shown.counts["labelled"] + shown.counts["kept"],
-            shown.counts["set aside"],
-            scores,
-            seconds,
-        )
+            shown.show(final=True)
+            if heard and shown.done < shown.total:
+                raise JobInterrupted(heard[0])
+            run = {"seconds": round(time.monotonic() - begun, 3), "workers": self.workers, **shown.counts}
+            scores = write_results(self.settings, self.folder, self.table, fingerprint, run) if n == 1 else None
+        counts = shown.counts
+        done, seconds = counts["labelled"] + counts["kept"], time.monotonic() - begun
+        return LabelSummary(self.folder.root, shown.total, done, counts["set aside"], scores, seconds)
 
     def _check_errors(self, count: int, last: Outcome) -> None:
         if self.max_errors is not None and count > self.max_errors and last.kind == "set aside":
@@ -258,51 +246,6 @@ class _Job:
     def _set_aside(self, task: Task, reason: str) -> Outcome:
         return set_aside(self.folder, task.row, reason)
 
-    def _write_results(self, fingerprint: dict[str, Any], run: dict[str, Any], pictures: int) -> dict[str, Any] | None:
-        root, settings = self.folder.root, self.settings
-        record_of = self.folder.read_record
-        write_annotations(root, settings.output, self.table, record_of, settings.categories)
-        write_set_aside(root / "set_aside.csv", self.table, record_of)
-        statistics = gather(self.table, record_of, settings.truth_digest)
-        summary = summarize(settings, fingerprint, pictures, statistics, self._without_points())
-        times = timing(statistics, run)
-        write_json(root / "timing.json", times)
-        reader = Reader(settings, root)
-        write_report(root / "report.html", summary, times, statistics, self.table, record_of, reader)
-        write_json(root / "summary.json", summary)  # the last: where it is, all is there
-        scores: dict[str, Any] | None = summary["scores"]
-        return None if scores is None else {name: value for name, value in scores.items() if name != "categories"}
-
-    def _without_points(self) -> tuple[int, list[str]]:
-        """How many pictures the folder has that the points do not name, and the first of them."""
-        if self.settings.sampling is not None:
-            return 0, []
-        counted = _Counted(self.table.missing(_pictures(Path(self.settings.images), self.folder.root)))
-        first = heapq.nsmallest(_LISTED, counted)
-        return counted.count, first
-
-
-class _Counted:
-    """An iterator that knows how far it came."""
-
-    def __init__(self, values: Iterator[str]) -> None:
-        self.values, self.count = values, 0
-
-    def __iter__(self) -> Iterator[str]:
-        for value in self.values:
-            self.count += 1
-            yield value
-
-
-def _pictures(images: Path, out: Path) -> Iterator[str]:
-    """The pictures in a folder by their relative names, without the job's own."""
-    mine = out.resolve()
-    for place, folders, files in os.walk(images):
-        folders[:] = [name for name in folders if Path(place, name).resolve() != mine and name != ".job"]
-        for name in files:
-            if name.lower().endswith(_PICTURES):
-                yield Path(place, name).relative_to(images).as_posix()
-
 
 def _twice(labeller: Labeller, task: Task) -> Outcome:
     """In the job's own process, running out of memory is the one kind of death to come back from."""
@@ -314,24 +257,3 @@ def _twice(labeller: Labeller, task: Task) -> Outcome:
         return labeller(task)
     except MemoryError as error:
         return set_aside(labeller.folder, task.row, f"out of memory: {error}")
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals heard inside the block; the second one ends it at once."""
-    heard: list[int] = []
-
-    def hear(number: int, frame: object) -> None:
-        heard.append(number)
-        if len(heard) > 1:
-            raise JobInterrupted(number)
-
-    try:
-        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, which alone may listen
-        before = {}
-    try:
-        yield heard
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

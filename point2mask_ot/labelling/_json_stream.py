@@ -11,6 +11,7 @@ from ..panoptic._files import Origin, finite, reason_of, refuse_constant
 _CHUNK = 2**16
 _MAX_ENTRY = 2**26
 _SPACE = " \t\r\n"
+_BEHIND = [*_SPACE, ",", ":", "]", "}"]
 
 
 def stream_json(origin: Origin) -> Iterator[tuple[str, Any]]:
@@ -72,7 +73,8 @@ class _Reader:
                     deep = isinstance(error, RecursionError)
                     self._fail("JSON nested too deep" if deep else f"{error}", error)
             else:
-                if end < len(self.text) or self.ended:  # a number at the very end may go on
+                # A number may go on behind the window, and "1." is taken for a 1 and a dot.
+                if self.ended or self.text[end : end + 1] in _BEHIND or len(self.text) - self.at > _MAX_ENTRY:
                     self.at = end
                     return value
             self._grow()

@@ -171,13 +171,10 @@ class Labeller:
         """The PNGs of a picture; their names and sizes."""
         files = {}
         for name, data in label_files(image, self.settings.output).items():
-            try:
-                path = safe_join(self.folder.root, name, function=_NAME, argument="out")
+            path = safe_join(self.folder.root, name, function=_NAME, argument="out")
+            with stopping_on_full_disk():
                 make_folder(path.parent, function=_NAME, argument="out")
                 atomic_write(path, data, function=_NAME, argument="out")
-            except FileError as error:
-                stop_on_full_disk(error)
-                raise
             files[name] = len(data)
         return files
 
@@ -196,7 +193,8 @@ class Labeller:
 
 
 def set_aside(folder: JobFolder, row: Row, reason: str) -> Outcome:
-    """Record why a picture has no labels."""
+    """Record why a picture has no labels, and delete those that it had before."""
+    folder.delete_labels(row.position)
     write_record(folder, row, {"name": row.name, "image_id": row.image_id, "error": reason})
     return Outcome(row.position, "set aside", reason)
 
@@ -207,10 +205,8 @@ def write_record(folder: JobFolder, row: Row, record: Mapping[str, Any]) -> None
     Raises:
         JobStopped: the record cannot be written.
     """
-    try:
+    with stopping_on_full_disk():
         folder.write_record(row.position, record)
-    except FileError as error:
-        raise JobStopped(f"{error}") from error
 
 
 def to_panoptic(
@@ -257,11 +253,20 @@ class Clock:
         self.seconds[stage] = time.perf_counter() - start
 
 
-def stop_on_full_disk(error: FileError) -> None:
-    """Raise :class:`JobStopped` unless it is this picture's name alone that cannot be written."""
-    cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno not in _OF_THE_NAME:
-        raise JobStopped(f"{error}") from error
+@contextmanager
+def stopping_on_full_disk() -> Iterator[None]:
+    """A file of the results that cannot be written stops the job, unless its very name is the trouble.
+
+    Raises:
+        JobStopped: in place of the error.
+    """
+    try:
+        yield
+    except FileError as error:
+        cause = error.__cause__
+        if error.argument == "out" and isinstance(cause, OSError) and cause.errno not in _OF_THE_NAME:
+            raise JobStopped(f"{error}") from error
+        raise
 
 
 def is_memory_error(error: BaseException) -> bool:

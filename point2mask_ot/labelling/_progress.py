@@ -35,7 +35,9 @@ class Progress:
     def rate(self) -> float | None:
         """Pictures a second since the first, which waits for compilers; those kept from an earlier run aside."""
         later = self.done - self.counts["kept"] - 1
-        return later / max(time.monotonic() - self.first, 1e-9) if later > 0 and self.first else None
+        if self.first is None or later < 1:
+            return None
+        return later / max(time.monotonic() - self.first, 1e-9)
 
     def add(self, kind: str) -> None:
         """Count an outcome."""

@@ -1,0 +1,67 @@
+"""What is written once all pictures have their record."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._folder import JobFolder
+from ._reader import Reader
+from ._report import write_report
+from ._results import gather, write_annotations, write_set_aside
+from ._settings import Settings
+from ._summary import peak_memory, summarize, timing, write_json
+from ._table import Table
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+_LISTED = 100
+
+
+def write_results(
+    settings: Settings, folder: JobFolder, table: Table, fingerprint: Mapping[str, Any], run: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The annotations, the summary and the report. Gives the scores, where there is a truth.
+
+    Raises:
+        FileError: a disk that cannot take them.
+    """
+    root, record_of = folder.root, folder.read_record
+    write_annotations(root, settings.output, table, record_of, settings.categories)
+    write_set_aside(root / "set_aside.csv", table, record_of)
+    statistics = gather(table, record_of, settings.truth_digest)
+    unnamed = _unnamed(settings, root, table)
+    summary = summarize(settings, fingerprint, table.size, statistics, unnamed)
+    times = timing(statistics, {**run, "peak_mib": peak_memory()})
+    write_json(root / "timing.json", times)
+    write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))
+    write_json(root / "summary.json", summary)  # the last: where it is, all is there
+    scores = summary["scores"]
+    return None if scores is None else {name: value for name, value in scores.items() if name != "categories"}
+
+
+def _unnamed(settings: Settings, root: Path, table: Table) -> tuple[int, list[str]]:
+    """How many pictures the folder has that the points do not name, and the first of them."""
+    if settings.sampling is not None:
+        return 0, []
+    count = 0
+
+    def counted(names: Iterable[str]) -> Iterator[str]:
+        nonlocal count
+        for count, name in enumerate(names, start=1):  # noqa: B007
+            yield name
+
+    first = heapq.nsmallest(_LISTED, counted(table.missing(_pictures(Path(settings.images), root))))
+    return count, first
+
+
+def _pictures(images: Path, out: Path) -> Iterator[str]:
+    """The pictures in a folder by their relative names, without the job's own."""
+    mine = out.resolve()
+    for place, folders, files in os.walk(images):
+        folders[:] = [name for name in folders if Path(place, name).resolve() != mine]
+        for name in files:
+            if name.lower().endswith(_PICTURES):
+                yield Path(place, name).relative_to(images).as_posix()
