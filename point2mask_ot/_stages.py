@@ -15,6 +15,7 @@ from .capacity import BatchPartition, estimate_capacities
 from .checks import ArgumentError
 from .geodesic import geodesic_distances, nearest_partition
 from .presets import PseudoMaskConfig
+from .random_walk import random_walk_costs
 from .transport import sinkhorn, solve
 from .types import Diagnostics, PointTargets, PseudoMasks, TransportResult
 
@@ -55,6 +56,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
             method=config.capacity,
             iterations=config.centroid_rounds,
             centroid_of=config.centroid_of,
+            keep_points=config.keep_points,
         )
     with _clock(seconds, "transport", share):
         costs = [image.scaled(cost, own) for image, cost, own in zip(images, costs, demand, strict=True)]
@@ -93,10 +95,14 @@ def _images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[Po
 def _distances(
     images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
-    """(S, h, w) geodesic cost for each image, from points given in pixels of the picture; one call for all."""
+    """(S, h, w) cost for each image, from points given in pixels of the picture; one call for all."""
     cells = [image.raster.cells(points) for image, points in zip(images, points_yx, strict=True)]
     edges = [image.edges for image in images]
-    return cast(list[torch.Tensor], geodesic_distances(edges, cells, list(target), backend=images[0].config.backend))
+    config = images[0].config
+    if config.cost == "walk":
+        walks = random_walk_costs(edges, cells, list(target), spacing_cost=config.spacing_cost)
+        return cast(list[torch.Tensor], walks)
+    return cast(list[torch.Tensor], geodesic_distances(edges, cells, list(target), backend=config.backend))
 
 
 def _partition(
@@ -106,7 +112,7 @@ def _partition(
     config = images[0].config
 
     def search(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
-        if config.assign == "cost" and config.stride == 1:
+        if config.assign == "cost" and config.cost == "path" and config.stride == 1:
             edges = [image.edges for image in chosen]
             parts = nearest_partition(edges, points_yx, target, backend=config.backend)
             return [cast(torch.Tensor, part.labels) for part in parts]

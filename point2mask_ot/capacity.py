@@ -34,12 +34,13 @@ _METHODS = ("centroid", "nearest", "equal")
 @overload
 def capacities(
     edges: Array, targets: PointTargets, *, method: str | CapacityRule = ..., iterations: int = ...,
-    centroid_of: str = ..., demand: Array | None = ..., backend: str = ...,
+    centroid_of: str = ..., keep_points: bool = ..., demand: Array | None = ..., backend: str = ...,
 ) -> Array: ...  # fmt: skip
 @overload
 def capacities(
     edges: Array | Sequence[Array], targets: Sequence[PointTargets], *, method: str | CapacityRule = ...,
-    iterations: int = ..., centroid_of: str = ..., demand: Array | Sequence[Array] | None = ..., backend: str = ...,
+    iterations: int = ..., centroid_of: str = ..., keep_points: bool = ...,
+    demand: Array | Sequence[Array] | None = ..., backend: str = ...,
 ) -> list[Array]: ...  # fmt: skip
 
 
@@ -50,6 +51,7 @@ def capacities(
     method: str | CapacityRule = "centroid",
     iterations: int = 1,
     centroid_of: str = "cell",
+    keep_points: bool = False,
     demand: Any = None,
     backend: str = "auto",
 ) -> Any:
@@ -68,6 +70,8 @@ def capacities(
         iterations: centroid rounds, >= 1.
         centroid_of: ``"cell"`` moves each point of a thing by itself; ``"target"`` replaces all points of a thing by
             one centroid, as the released code does. The same where each thing has one point.
+        keep_points: let the points themselves stay beside the centroids. Better on real pictures, photographs above
+            all: what the annotator clicked is certain, the centroid is a guess.
         demand: (H, W) or (B, H, W), or a list for a list, what each pixel asks for: booleans or weights >= 0.
             Default: 1 everywhere. Pixels of zero demand count for nothing, nor do they move a centroid; paths may
             cross them.
@@ -104,6 +108,7 @@ def capacities(
         method=method,
         iterations=iterations,
         centroid_of=centroid_of,
+        keep_points=keep_points,
     )
     return restore(results[0]) if is_single else [restore(counts) for counts in results]
 
@@ -153,6 +158,7 @@ def estimate_capacities(
     method: str | CapacityRule,
     iterations: int = 1,
     centroid_of: str = "cell",
+    keep_points: bool = False,
 ) -> list[torch.Tensor]:
     """Capacities from any way to cut images, not only the cheapest path; see :func:`capacities`.
 
@@ -160,7 +166,7 @@ def estimate_capacities(
         partition: cuts images among given points; all images of a round in one call.
         targets: K targets of each image.
         demand: (H, W) of each, booleans or float64 weights >= 0.
-        method, iterations, centroid_of: as in :func:`capacities`.
+        method, iterations, centroid_of, keep_points: as in :func:`capacities`.
 
     Returns:
         (K,) float64 for each image, on the device of ``demand``.
@@ -183,7 +189,7 @@ def estimate_capacities(
         return [torch.where(wanted > 0, labels, -1) for wanted, labels in zip(demand, parts, strict=True)]
 
     if method == "centroid":
-        labels = _nearest_centroid(regions, targets, rounds, by_cell=centroid_of == "cell")
+        labels = _nearest_centroid(regions, targets, rounds, by_cell=centroid_of == "cell", keep=keep_points)
     else:
         labels = regions([own.points_yx for own in targets], [own.target for own in targets])
     share = _equal_shares if method == "equal" else _count
@@ -208,22 +214,24 @@ class _Sources:
     """(U,) target of each unit."""
     movable: np.ndarray
     """(U,) bool: of a thing."""
+    kept: tuple[np.ndarray, np.ndarray] | None
+    """Points, and their units, that stay beside the centroids."""
 
     @classmethod
-    def of(cls, targets: PointTargets, by_cell: bool) -> _Sources:
+    def of(cls, targets: PointTargets, by_cell: bool, keep: bool) -> _Sources:
         """Units are single points, or the points of a target together."""
         points, unit, owner = targets.points_yx, targets.target, np.arange(targets.num_targets)
         if by_cell and len(points) > len(owner):
             order = np.argsort(unit, kind="stable")  # so that ties still go to the first target
             points, unit, owner = points[order], np.arange(len(points)), unit[order]
-        return cls(points, unit, owner, targets.is_thing[owner])
+        return cls(points, unit, owner, targets.is_thing[owner], (points, unit) if keep else None)
 
 
 def _nearest_centroid(
-    regions: _Regions, targets: Sequence[PointTargets], rounds: int, *, by_cell: bool
+    regions: _Regions, targets: Sequence[PointTargets], rounds: int, *, by_cell: bool, keep: bool
 ) -> list[torch.Tensor]:
     """(H, W) targets by the nearest centroid for each image, after ``rounds`` of moving the points there."""
-    sources = [_Sources.of(own, by_cell) for own in targets]
+    sources = [_Sources.of(own, by_cell, keep) for own in targets]
     labels = regions([s.points_yx for s in sources], [s.unit for s in sources])
     for remaining in reversed(range(rounds)):
         _move_to_centroids(labels, sources)
@@ -248,8 +256,9 @@ def _move_to_centroids(labels: Sequence[torch.Tensor], sources: Sequence[_Source
         holds_source[source.unit[at_home > 0]] = True
         moves = source.movable & (holds_centre > 0) & holds_source
         stays = ~moves[source.unit]
-        source.points_yx = np.concatenate([centres.reshape(count, 2)[moves], at[stays]])
-        source.unit = np.concatenate([np.flatnonzero(moves), source.unit[stays]])
+        rest = (at[stays], source.unit[stays]) if source.kept is None else source.kept
+        source.points_yx = np.concatenate([centres.reshape(count, 2)[moves], rest[0]])
+        source.unit = np.concatenate([np.flatnonzero(moves), rest[1]])
 
 
 def _report(labels: torch.Tensor, pixels: np.ndarray, source: _Sources) -> torch.Tensor:

@@ -48,6 +48,7 @@ PUBLIC = {
     "nearest_partition",
     "panoptic_quality",
     "partial_cross_entropy",
+    "random_walk_costs",
     "read_coco_panoptic",
     "read_picture",
     "read_points",

@@ -149,4 +149,6 @@ METHODS: dict[str, Method] = {
     "paper, full resolution": partial(point2mask, preset="paper", stride=1, step_cost=1e-3),
     "best": point2mask,
     "best, given the true capacities": true_capacities,
+    "walk": partial(point2mask, preset="walk"),
+    "walk, given the true capacities": partial(true_capacities, preset="walk"),
 }

@@ -1,0 +1,151 @@
+"""Random-walk costs against a direct solver and scikit-image, and what they promise for hard inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import spsolve
+from skimage.segmentation import random_walker
+
+from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, capacities, edge_costs, random_walk_costs
+
+SPACING = 0.3
+
+
+def by_direct_solver(edges: np.ndarray, points: np.ndarray, target: np.ndarray, spacing_cost: float) -> np.ndarray:
+    """(K, H, W) probabilities from SciPy's LU decomposition; NaN where no walk arrives."""
+    height, width = edges.shape[1:]
+    index = np.arange(height * width).reshape(height, width)
+    pairs = [(index[:, :-1], index[:, 1:], edges[0, :, :-1]), (index[:-1], index[1:], edges[2, :-1])]
+    here, there, cost = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in range(3))
+    open_ = np.isfinite(cost)
+    count = target.max() + 1
+    step = spacing_cost * np.sqrt(count / len(np.unique(np.concatenate([here[open_], there[open_]]))))
+    weight = np.where(open_, 1 / (step + np.where(open_, cost, 0)), 0.0)
+    graph = coo_matrix((weight, (here, there)), shape=(index.size, index.size)).tocsr()
+    graph = graph + graph.T
+    laplacian = (diags(np.asarray(graph.sum(1)).ravel()) - graph).tocsr()
+    seeds = np.zeros((index.size, count))
+    seeds[index[tuple(points.T)], target] = 1
+    free = np.flatnonzero(seeds.sum(1) == 0)
+    found = seeds.copy()
+    system = laplacian[free][:, free] + 1e-12 * diags(np.ones(len(free)))
+    found[free] = spsolve(system.tocsc(), -(laplacian[free] @ seeds)).reshape(len(free), count)
+    return found.T.reshape(count, height, width)
+
+
+def picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    return edge_costs(boundary=rng.random((1, height, width)).astype(np.float32), beta=0.3)
+
+
+@pytest.mark.parametrize(("height", "width", "count"), [(33, 47, 4), (64, 20, 2), (1, 30, 3), (5, 1, 2), (2, 2, 2)])
+def test_probabilities_are_harmonic(rng, height, width, count):
+    edges = picture(rng, height, width)
+    pixels = rng.choice(height * width, count + (height > 30), replace=False)
+    points, target = np.stack(np.divmod(pixels, width), 1), np.arange(len(pixels)) % count
+    cost = random_walk_costs(edges, points, target, spacing_cost=SPACING, iterations=40)
+    expected = by_direct_solver(edges.astype(np.float64), points, target, SPACING)
+    np.testing.assert_allclose(np.exp(-cost), expected, atol=2e-3)
+    np.testing.assert_allclose(np.exp(-cost).sum(0), 1, atol=2e-3)
+
+
+def test_without_contrast_it_is_the_random_walker_of_scikit_image(rng):
+    points = np.array([(4, 5), (30, 8), (20, 33)])
+    marks = np.zeros((40, 40), int)
+    marks[tuple(points.T)] = [1, 2, 3]
+    cost = random_walk_costs(np.zeros((4, 40, 40), np.float32), points, iterations=30)
+    labels = random_walker(rng.random((40, 40)), marks, beta=0, mode="bf")
+    assert (cost.argmin(0) + 1 == labels).mean() > 0.998
+
+
+def test_default_iterations_give_the_labels_of_the_exact_solution(rng):
+    edges = picture(rng, 120, 160)
+    points = np.stack([rng.integers(0, 120, 6), rng.integers(0, 160, 6)], 1)
+    cost = random_walk_costs(edges, points)
+    expected = by_direct_solver(edges.astype(np.float64), points, np.arange(6), SPACING)
+    assert (cost.argmin(0) == expected.argmax(0)).mean() > 0.995
+
+
+def test_a_gap_in_a_wall_hardly_counts():
+    boundary = np.zeros((1, 41, 41), np.float32)
+    boundary[0, :, 20] = 1
+    boundary[0, 20, 20] = 0
+    edges = edge_costs(boundary=boundary, beta=10.0)
+    points = [(20, 15), (35, 35)]  # the cheapest paths to the right all lead through the gap, from the left point
+    right = random_walk_costs(edges, points).argmin(0)[:, 22:]
+    assert right.mean() > 0.9
+
+
+def test_walls_resolution_and_order(rng):
+    edges = picture(rng, 24, 24)
+    edges[0, :, 11] = edges[1, :, 12] = edges[3, :, 11] = np.inf
+    one_side = random_walk_costs(edges, [(3, 3), (20, 5)])
+    assert np.isinf(one_side[:, :, 12:]).all()
+    assert np.isfinite(one_side[:, :, :12]).all()
+    swapped = random_walk_costs(edges, [(20, 5), (3, 3)])
+    np.testing.assert_allclose(swapped[::-1], one_side, rtol=1e-4, atol=1e-4)
+    again = random_walk_costs(edges, [(3, 3), (20, 5)])
+    np.testing.assert_array_equal(again, one_side)
+
+
+def test_families_batches_and_lists(rng):
+    edges = picture(rng, 12, 10)
+    alone = random_walk_costs(edges, [(1, 1), (9, 8)])
+    tensor = random_walk_costs(torch.from_numpy(edges), [(1, 1), (9, 8)])
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor.numpy(), alone)
+    batch = random_walk_costs(np.stack([edges, edges]), [[(1, 1), (9, 8)], [(0, 0)]])
+    np.testing.assert_array_equal(batch[0], alone)
+    assert batch[1].shape == (1, 12, 10)
+    assert batch[1].max() < 1e-3
+    assert random_walk_costs(edges, np.zeros((0, 2))).shape == (0, 12, 10)
+    assert random_walk_costs(edges.astype(np.float64), [(1, 1)]).dtype == np.float64
+    np.testing.assert_array_equal(np.stack([edges]), edges[None])  # the inputs are left alone
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spacing_cost": 0}, "spacing_cost"),
+        ({"iterations": 0}, "iterations"),
+        ({"points_yx": [(99, 0)]}, "points_yx"),
+        ({"edges": np.zeros((3, 4, 4), np.float32)}, "edges"),
+        ({"edges": np.full((4, 4, 4), np.nan, np.float32)}, "edges"),
+        ({"edges": np.full((4, 4, 4), -1, np.float32)}, "edges"),
+    ],
+)
+def test_refusals(change, message):
+    call = {"edges": np.zeros((4, 4, 4), np.float32), "points_yx": [(0, 0)], **change}
+    with pytest.raises(ArgumentError, match=f"^random_walk_costs: argument '{message}"):
+        random_walk_costs(call.pop("edges"), call.pop("points_yx"), **call)
+
+
+def touching_discs() -> tuple[np.ndarray, np.ndarray]:
+    """Two discs that overlap a little, and a wall around their union."""
+    y, x = np.indices((40, 70))
+    left, right = np.hypot(y - 20, x - 20) < 17, np.hypot(y - 20, x - 50) < 17
+    truth = np.where(left & (x < 35), 0, np.where(right, 1, -1))
+    return truth, np.where(truth >= 0, 0.0, 1.0)[None].astype(np.float32)
+
+
+def test_masker_splits_at_the_neck():
+    truth, outside = touching_discs()
+    targets = PointTargets([(20, 6), (10, 40)])  # each near its disc's edge, one near the neck
+
+    def accuracy(**switches: object) -> float:
+        masker = PseudoMasker("best", stuff="supply", beta=100.0, typical_cost=None, **switches)
+        labels = masker(None, outside, targets).instance
+        return float((labels == truth)[truth >= 0].mean())
+
+    walk = {"cost": "walk", "spacing_cost": 0.3, "keep_points": True, "centroid_rounds": 3, "reg": 0.01}
+    assert accuracy(**walk) > 0.95
+    assert accuracy(**walk) > accuracy(cost="path", method="minimum", step_cost=1e-3) + 0.05
+
+
+def test_kept_points_stay_sources():
+    edges = edge_costs(boundary=np.zeros((1, 1, 12), np.float32), step_cost=1.0)
+    targets = PointTargets([(0, 0), (0, 5)])
+    assert capacities(edges, targets, iterations=1).tolist() == [5.0, 7.0]
+    assert capacities(edges, targets, iterations=1, keep_points=True).tolist() == [4.0, 8.0]
