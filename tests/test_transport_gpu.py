@@ -188,6 +188,8 @@ FAULTY = {
     "no demand": ("b", "masses", lambda a, b, M: b.__setitem__(slice(None), 0)),
     "infinite capacity": ("a", "masses", lambda a, b, M: a.__setitem__(0, np.inf)),
     "no capacity": ("a", "masses", lambda a, b, M: a.__setitem__(slice(None), 0)),
+    "demand of an infinite total": ("b", "masses", lambda a, b, M: b.__setitem__(slice(None), 1e308)),
+    "capacity of an infinite total": ("a", "masses", lambda a, b, M: a.__setitem__(slice(None), 1e308)),
     "unequal totals": ("a", "total", lambda a, b, M: a.__setitem__(0, 9)),
 }
 

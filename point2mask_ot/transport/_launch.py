@@ -69,7 +69,7 @@ class Plan:
         shapes = np.array(flat.shapes, np.int64)
         K, N = shapes.T
         tiles = -(-N // tile.block)
-        self.tiles, self.partials = int(tiles.sum()), int((K * tiles).sum())
+        self.suppliers, self.tiles, self.partials = int(K.sum()), int(tiles.sum()), int((K * tiles).sum())
         columns = [K, N, starts(K), starts(N), starts(K * N), starts(tiles), tiles, starts(K * tiles)]
         problem = np.arange(len(shapes), dtype=np.int64)
         table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
@@ -77,11 +77,6 @@ class Plan:
         self.tables, self.tile_problem, self.supplier_problem = upload(np.concatenate(parts), self.device).split(
             [len(part) for part in parts]
         )
-
-    @cached_property
-    def suppliers(self) -> int:
-        """Of all problems together."""
-        return sum(K for K, _ in self.flat.shapes)
 
     def empty(self, size: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         return torch.empty(size, dtype=dtype, device=self.device)
@@ -127,20 +122,21 @@ def _numbers(device: torch.device, reg: float, tau: float, tol: float, floor: fl
 
 def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) -> Start:
     flat, P = plan.flat, len(plan.flat.shapes)
-    faults, reached = plan.zeros(P, torch.int32), plan.zeros(plan.suppliers, torch.int32)
+    faults, reached = plan.zeros(len(_FAULTS), torch.int32), plan.zeros(plan.suppliers, torch.int32)
     statistics = plan.empty(_triton_checks.STATISTICS.value * plan.tiles)
     _triton_checks.inspect[(plan.tiles,)](
-        flat.M, flat.b, statistics, reached, faults, plan.tables, plan.tile_problem, plan.tiles,
+        flat.M, flat.b, statistics, reached, faults, plan.tables, plan.tile_problem,
         **plan.tile.launch(flat.M.dtype),
     )  # fmt: skip
     start = Start(plan.empty(plan.suppliers), plan.empty(plan.suppliers), plan.empty(P), plan.empty(P))
     _triton_checks.balance[(P,)](
         flat.a, statistics, reached, faults, start.capacity, start.f, start.unit, start.total, plan.tables, numbers,
-        plan.tiles, MASS_MISMATCH, LARGEST_RATIO, LARGEST_EXPONENT,
+        MASS_MISMATCH, LARGEST_RATIO, LARGEST_EXPONENT,
         ROWS=plan.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize,
     )  # fmt: skip
+    sound = faults == 0
     for fault, (argument, got, expected) in _FAULTS.items():
-        require_all(function, argument, faults & fault == 0, got, expected)
+        require_all(function, argument, sound[fault], got, expected)
     return start
 
 

@@ -20,12 +20,16 @@ from ._solvers import SERIAL_ENTRIES, Method, Options, Problem, Solution, solve_
 _POOL_ENTRIES = 1 << 15
 """Problems of fewer entries, all together, are solved on the calling thread."""
 
+# Tables are uploaded from the host's memory, which a CUDA graph would read again when it is long used for others.
+_TAGS = tuple(getattr(torch.Tag, name) for name in ("cudagraph_unsafe",) if hasattr(torch.Tag, name))
+
 # Not custom_op: its first call imports torch._dynamo, which takes more than a second.
 torch.library.define(
     "point2mask::transport",
     "(Tensor[] a, Tensor[] b, Tensor[] M, str function, str method, float reg, float tau, float tol, int max_iter, "
     "float marginal_floor, bool normalize, str backend) "
     "-> (Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[])",
+    tags=_TAGS,
 )
 
 

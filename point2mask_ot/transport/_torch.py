@@ -85,8 +85,9 @@ def _parts(padded: torch.Tensor, flat: Flat, axis: int) -> torch.Tensor:
 def _check(function: str, padded: _Padded, options: Options) -> None:
     a, b, M = padded.a, padded.b, padded.M
     for name, marginal in (("a", a), ("b", b)):
-        proper = (marginal >= 0) & (marginal < math.inf)
-        require_all(function, name, proper.all(1) & marginal.any(1), "masses that are not", "finite masses >= 0")
+        total = marginal.sum(1)  # NaN and infinity come through
+        proper = (marginal >= 0).all(1) & (total > 0) & (total < math.inf)
+        require_all(function, name, proper, "masses that are not", "finite masses >= 0 and some mass")
     if not options.normalize:
         supply, demand = a.sum(1), b.sum(1)
         close = (supply - demand).abs() <= MASS_MISMATCH * torch.maximum(supply, demand)

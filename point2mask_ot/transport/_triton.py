@@ -1,13 +1,16 @@
 """Triton kernels that read the cost matrix, for many problems of any shapes at once.
 
 Costs, capacities and demands of all problems lie behind each other in flat buffers. A row of ``tables`` says where
-those of a problem begin (:class:`._device.Flat` makes it), and ``tile_problem`` which problem a block of pixels belongs
+those of a problem begin (:class:`._launch.Plan` makes it), and ``tile_problem`` which problem a block of pixels belongs
 to. One program holds all suppliers of one block of pixels in registers, so a pass reads every cost once and takes one
 exponential of it. Sums over the pixels go through one number per block and supplier, added in a fixed order in float64:
 the same input gives the same bits.
 
 ``numbers`` are the float64 parameters of a call (Triton passes floats of Python as float32): see the constants below.
 The arithmetic of a pass is that of the buffer of its partial sums, float32 or float64.
+
+Buffers of the caller, and slices of one buffer, begin at any address, and counts are what they are: kernels are not
+compiled anew for each alignment. Nothing is lost by it, since offsets out of ``tables`` have none to build on.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -157,7 +160,7 @@ def vanishing(tables, problem, real: tl.constexpr):
     return entry(tables, problem, PIXELS).to(tl.float64) * tiny
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "b", "tile_problem"])
 def weigh(
     M, b, f, errors, g, partials, unit, total, tables, tile_problem, numbers,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, STOPS: tl.constexpr,
@@ -195,7 +198,7 @@ def finished(errors, total, unit, tables, problem, numbers, rows):
     return error <= tl.load(numbers + TOL) * tl.load(total + problem)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "supplier_problem"])
 def update(
     M, g, partials, capacity, f, errors, f_next, errors_next, before, made, unit, total,
     tables, supplier_problem, numbers,
@@ -234,7 +237,7 @@ def update(
             tl.store(made + problem, tl.load(made + problem) + 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "b", "limit"])
 def all_rounds(
     M, b, capacity, f, before, tops, rests, made, unit, total, tables, numbers, limit,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, SOFT: tl.constexpr, real: tl.constexpr,
@@ -250,8 +253,8 @@ def all_rounds(
     inside = rows < entry(tables, problem, SUPPLIERS)
     own_rows = entry(tables, problem, FIRST_SUPPLIER) + rows
     goal = tl.load(numbers + TOL) * tl.load(total + problem) / scale
-    error = goal * 0 + _INF
-    done = tl.full((), 0, tl.int32)  # not a constant, which a loop could not count up
+    # Not constants, which a loop could not change.
+    error, done = tl.full((), _INF, tl.float64), tl.full((), 0, tl.int32)
     while (done < limit) & (error > goal):
         mass = masses_of(M, b, f, scale, tables, problem, numbers, ROWS, BLOCK, real)
         tl.store(rests + own_rows, mass, mask=inside)
@@ -329,7 +332,7 @@ def log_masses_of(
     return top.to(tl.float64), rest.to(tl.float64)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "b", "tile_problem"])
 def read_out(
     M, b, before, f, g, labels, partials, costs_out, errors_out, tables, tile_problem, numbers,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,

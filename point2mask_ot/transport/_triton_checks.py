@@ -1,6 +1,6 @@
 """Triton kernels that look at the values of problems and balance their marginals, so that no host has to.
 
-Faults come as bits, or-ed over the blocks of a problem: the constants below.
+``faults`` has one entry for each kind of fault, the constants below: 1 where any problem has it.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -24,15 +24,15 @@ from ._triton import (
     load_rows,
 )
 
-NOT_A_COST: tl.constexpr = tl.constexpr(1)
-UNREACHED: tl.constexpr = tl.constexpr(2)
-CUT_OFF: tl.constexpr = tl.constexpr(4)
-SCALE: tl.constexpr = tl.constexpr(8)
-NO_DEMAND: tl.constexpr = tl.constexpr(16)
-NO_CAPACITY: tl.constexpr = tl.constexpr(32)
-MISMATCH: tl.constexpr = tl.constexpr(64)
+NOT_A_COST: tl.constexpr = tl.constexpr(0)
+UNREACHED: tl.constexpr = tl.constexpr(1)
+CUT_OFF: tl.constexpr = tl.constexpr(2)
+SCALE: tl.constexpr = tl.constexpr(3)
+NO_DEMAND: tl.constexpr = tl.constexpr(4)
+NO_CAPACITY: tl.constexpr = tl.constexpr(5)
+MISMATCH: tl.constexpr = tl.constexpr(6)
 
-# Rows of statistics, each with one number per block of pixels.
+# Columns of statistics, which has a row for each block of pixels.
 LOWEST: tl.constexpr = tl.constexpr(0)
 HIGHEST: tl.constexpr = tl.constexpr(1)
 DEAREST: tl.constexpr = tl.constexpr(2)
@@ -44,8 +44,25 @@ _INF: tl.constexpr = tl.constexpr(float("inf"))
 
 
 @triton.jit
+def any_of(flags):
+    return tl.max(flags.to(tl.int32), axis=0) > 0
+
+
+@triton.jit
+def mark(faults, kind: tl.constexpr, found):
+    """Note a fault. Programs may meet here: all of them write the same."""
+    tl.store(faults + kind, 1, mask=found)
+
+
+@triton.jit
+def is_mass(total):
+    """Whether a sum of masses is positive and finite, which no NaN or infinity among them lets it be."""
+    return (total > 0) & (total < _INF)
+
+
+@triton.jit(do_not_specialize=["M", "b", "tile_problem"])
 def inspect(
-    M, b, statistics, reached, faults, tables, tile_problem, tiles,
+    M, b, statistics, reached, faults, tables, tile_problem,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Statistics of one block of pixels; marks the suppliers that reach one of its pixels."""
@@ -58,32 +75,26 @@ def inspect(
     demand = tl.load(b + entry(tables, problem, FIRST_PIXEL) + pixels, mask=inside, other=0.0)
     finite = (costs < _INF) & (costs > -_INF)
     cheapest = tl.min(costs, axis=0).to(tl.float64)
-    bits = NOT_A_COST * any_of(tl.max((~(costs > -_INF)).to(tl.int32), axis=0))
-    bits |= UNREACHED * any_of((demand > 0) & (cheapest == _INF))
-    bits |= NO_DEMAND * any_of(~((demand >= 0) & (demand < _INF)))
-    if bits != 0:
-        tl.atomic_or(faults + problem, bits)
+    mark(faults, NOT_A_COST, any_of(tl.max((~(costs > -_INF)).to(tl.int32), axis=0)))
+    mark(faults, UNREACHED, any_of((demand > 0) & (cheapest == _INF)))
+    mark(faults, NO_DEMAND, any_of(demand < 0))
     of_supplier = reached + entry(tables, problem, FIRST_SUPPLIER) + rows
     found = tl.max(finite.to(tl.int32), axis=1) > 0
     tl.store(of_supplier, 1, mask=found & (rows < entry(tables, problem, SUPPLIERS)))
     low = tl.min(tl.min(tl.where(finite, costs, _INF), axis=0), axis=0).to(tl.float64)
     high = tl.max(tl.max(tl.where(finite, costs, -_INF), axis=0), axis=0).to(tl.float64)
     dearest = tl.max(tl.where((demand > 0) & (cheapest < _INF), tl.abs(cheapest), 0.0), axis=0)
-    tl.store(statistics + LOWEST * tiles + tile, low)
-    tl.store(statistics + HIGHEST * tiles + tile, high)
-    tl.store(statistics + DEAREST * tiles + tile, dearest)
-    tl.store(statistics + DEMAND * tiles + tile, tl.sum(demand, axis=0))
-    tl.store(statistics + DEMANDING * tiles + tile, tl.sum((demand > 0).to(tl.float64), axis=0))
+    own = statistics + tile.to(tl.int64) * STATISTICS
+    tl.store(own + LOWEST, low)
+    tl.store(own + HIGHEST, high)
+    tl.store(own + DEAREST, dearest)
+    tl.store(own + DEMAND, tl.sum(demand, axis=0))
+    tl.store(own + DEMANDING, tl.sum((demand > 0).to(tl.float64), axis=0))
 
 
-@triton.jit
-def any_of(flags):
-    return tl.max(flags.to(tl.int32), axis=0)
-
-
-@triton.jit
+@triton.jit(do_not_specialize=["a"])
 def balance(
-    a, statistics, reached, faults, capacity, f, unit, total, tables, numbers, tiles,
+    a, statistics, reached, faults, capacity, f, unit, total, tables, numbers,
     largest_mismatch, largest_ratio, largest_exponent,
     ROWS: tl.constexpr, CHUNK: tl.constexpr, NORMALIZE: tl.constexpr,
 ):  # fmt: skip
@@ -96,12 +107,12 @@ def balance(
     first, count = entry(tables, problem, FIRST_TILE), entry(tables, problem, TILES)
     for start in range(0, count, CHUNK):
         inside = start + lanes < count
-        source = statistics + first + start + lanes
-        low = tl.minimum(low, tl.load(source + LOWEST * tiles, mask=inside, other=_INF))
-        high = tl.maximum(high, tl.load(source + HIGHEST * tiles, mask=inside, other=-_INF))
-        dearest = tl.maximum(dearest, tl.load(source + DEAREST * tiles, mask=inside, other=0.0))
-        demand += tl.load(source + DEMAND * tiles, mask=inside, other=0.0)
-        demanding += tl.load(source + DEMANDING * tiles, mask=inside, other=0.0)
+        source = statistics + (first + start + lanes) * STATISTICS
+        low = tl.minimum(low, tl.load(source + LOWEST, mask=inside, other=_INF))
+        high = tl.maximum(high, tl.load(source + HIGHEST, mask=inside, other=-_INF))
+        dearest = tl.maximum(dearest, tl.load(source + DEAREST, mask=inside, other=0.0))
+        demand += tl.load(source + DEMAND, mask=inside, other=0.0)
+        demanding += tl.load(source + DEMANDING, mask=inside, other=0.0)
     own = load_rows(a, tables, problem, rows, 0.0)
     supply, wanted = tl.sum(own, axis=0), tl.sum(demand, axis=0)
     lowest, highest, dear = tl.min(low, axis=0), tl.max(high, axis=0), tl.max(dearest, axis=0)
@@ -109,17 +120,15 @@ def balance(
     beyond = (dear > 0) & (magnitude > dear * largest_ratio)
     beyond |= (magnitude > tl.load(numbers + REG) * largest_exponent) | ~(highest - lowest < _INF)
     idle = load_rows(reached, tables, problem, rows, 1) == 0
-    bits = CUT_OFF * any_of(idle & (own > 0)) + SCALE * beyond.to(tl.int32)
-    bits += NO_CAPACITY * tl.maximum(any_of(~((own >= 0) & (own < _INF))), (supply == 0).to(tl.int32))
-    bits += NO_DEMAND * (wanted == 0).to(tl.int32)
+    mark(faults, CUT_OFF, any_of(idle & (own > 0)))
+    mark(faults, SCALE, beyond)
+    mark(faults, NO_CAPACITY, any_of(own < 0) | ~is_mass(supply))
+    mark(faults, NO_DEMAND, ~is_mass(wanted))
     if not NORMALIZE:
-        apart = tl.abs(supply - wanted) > tl.maximum(supply, wanted) * largest_mismatch
-        bits += MISMATCH * apart.to(tl.int32)
-    if bits != 0:
-        tl.atomic_or(faults + problem, bits)
+        mark(faults, MISMATCH, tl.abs(supply - wanted) > tl.maximum(supply, wanted) * largest_mismatch)
     floor = tl.load(numbers + FLOOR)
     pixels = entry(tables, problem, PIXELS).to(tl.float64)
-    scaled = tl.where(supply == wanted, own, own * (wanted / supply)) + floor
+    scaled = own * (wanted / supply) + floor
     mass = wanted + floor * pixels
     inside = rows < entry(tables, problem, SUPPLIERS)
     target = entry(tables, problem, FIRST_SUPPLIER) + rows

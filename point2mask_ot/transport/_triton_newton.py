@@ -10,7 +10,7 @@ import triton.language as tl
 from ._triton import BITS, PIXELS, entry, load_costs, load_rows, log_mass
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M", "splits"])
 def links(
     M, b, f, g, out, tables, numbers, splits,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, ROW_TILES: tl.constexpr,
@@ -50,7 +50,7 @@ def scaled(M, f, level, tables, rows, pixels, numbers):
     return tl.exp2(scores.to(tl.float32))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["M"])
 def log_masses(M, g, f, wanted, out, tables, numbers, CHUNK: tl.constexpr):
     """log2 of the mass of one of the suppliers in ``wanted``, from the pixels' potentials in bits."""
     slot = tl.program_id(0)
