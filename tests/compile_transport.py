@@ -26,14 +26,14 @@ COUNTS = {"limit", "tiles", "splits"}
 
 def stack(kernel, capability, launch, types):
     """Bytes of stack of a thread of the compiled kernel."""
-    launch = dict(launch)
-    warps = launch.pop("num_warps", 4)
+    launch = {"num_warps": 4, "enable_fp_fusion": False, **launch}
+    options = {name: launch.pop(name) for name in ("num_warps", "enable_fp_fusion")}
     signature = {}
     for name in kernel.arg_names:
         integer = "i32" if name in COUNTS else "*i64" if name in INTEGERS else "*fp64"
         signature[name] = "constexpr" if name in launch else types.get(name, integer)
     source = ASTSource(fn=kernel, signature=signature, constexprs=launch)
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 MASS_MISMATCH = 1e-4
@@ -75,14 +74,6 @@ class FlatSolution(NamedTuple):
     cost: torch.Tensor
     error: torch.Tensor
     rounds: torch.Tensor
-
-
-def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """A small host array on the device, without waiting for it."""
-    tensor = torch.from_numpy(array)
-    if device.type == "cpu":
-        return tensor
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def starts(lengths: Iterable[int]) -> list[int]:

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 import triton
 
+from ..arrays import to_device
 from ..checks import require_all
 from . import _triton, _triton_checks, _triton_newton
-from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts, upload
+from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts
 
 if TYPE_CHECKING:
     from ._solvers import Options
@@ -31,6 +32,8 @@ SMALL_ENTRIES = 1 << 16
 """Entries of M up to which one program makes all rounds of a problem."""
 SYNC_EVERY = 16
 """Rounds between two looks at whether all problems have reached the tolerance."""
+_ROUNDED = {"enable_fp_fusion": False}
+"""Round products before they are added, as the CPU does; left open, the answer differs between versions of Triton."""
 _TILE_ENTRIES = 4096
 _CHUNK = 256
 _SPLITS = 264
@@ -52,12 +55,12 @@ class Tile:
 
     def launch(self, real: torch.dtype) -> dict[str, Any]:
         """Launch arguments of kernels that hold a block in registers, in the dtype of the arithmetic."""
-        return {"ROWS": self.rows, "BLOCK": self.block, "num_warps": 4 if real == torch.float32 else 8}
+        return {"ROWS": self.rows, "BLOCK": self.block, "num_warps": 4 if real == torch.float32 else 8, **_ROUNDED}
 
     def alone(self, real: torch.dtype) -> dict[str, Any]:
         """The same for a kernel that has a multiprocessor to itself, and more to keep."""
         block = self.block if real == torch.float32 else self.block // 2
-        return {"ROWS": self.rows, "BLOCK": block, "num_warps": 8}
+        return {"ROWS": self.rows, "BLOCK": block, "num_warps": 8, **_ROUNDED}
 
 
 class Plan:
@@ -74,7 +77,7 @@ class Plan:
         problem = np.arange(len(shapes), dtype=np.int64)
         table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
         parts = [table.ravel(), np.repeat(problem, tiles), np.repeat(problem, K)]
-        self.tables, self.tile_problem, self.supplier_problem = upload(np.concatenate(parts), self.device).split(
+        self.tables, self.tile_problem, self.supplier_problem = to_device(np.concatenate(parts), self.device).split(
             [len(part) for part in parts]
         )
 
@@ -117,7 +120,7 @@ class Start:
 
 
 def _numbers(device: torch.device, reg: float, tau: float, tol: float, floor: float) -> torch.Tensor:
-    return upload(np.array([1 / (reg * math.log(2.0)), reg, tau, tol, floor]), device)
+    return to_device(np.array([1 / (reg * math.log(2.0)), reg, tau, tol, floor]), device)
 
 
 def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) -> Start:
@@ -132,7 +135,7 @@ def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) 
     _triton_checks.balance[(P,)](
         flat.a, statistics, reached, faults, start.capacity, start.f, start.unit, start.total, plan.tables, numbers,
         MASS_MISMATCH, LARGEST_RATIO, LARGEST_EXPONENT,
-        ROWS=plan.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize,
+        ROWS=plan.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize, **_ROUNDED,
     )  # fmt: skip
     sound = faults == 0
     for fault, (argument, got, expected) in _FAULTS.items():
@@ -189,7 +192,7 @@ def _rounds(
         _triton.update[(plan.suppliers,)](
             flat.M, g, partials, start.capacity, f, errors, f_next, errors_next, before, made, start.unit, start.total,
             plan.tables, plan.supplier_problem, numbers,
-            ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, num_warps=2,
+            ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, num_warps=2, **_ROUNDED,
         )  # fmt: skip
         f, f_next, errors, errors_next = f_next, f, errors_next, errors
         if stops and done % SYNC_EVERY == SYNC_EVERY - 1 and int(made.max()) <= done:
@@ -212,7 +215,7 @@ def _read_out(
     masses, cost, pixel_error, error = plan.empty(plan.suppliers), plan.empty(P), plan.empty(P), plan.empty(P)
     _triton.finish[(P,)](
         partials, costs, errors, capacity, f, total, masses, cost, pixel_error, error, plan.tables, numbers,
-        ROWS=plan.tile.rows, CHUNK=min(32, plan.tile.block), SOFT=math.isfinite(tau), num_warps=8,
+        ROWS=plan.tile.rows, CHUNK=min(32, plan.tile.block), SOFT=math.isfinite(tau), num_warps=8, **_ROUNDED,
     )  # fmt: skip
     return g, labels, masses, cost, pixel_error, error
 
@@ -226,11 +229,11 @@ class TritonPasses:
     def __init__(self, M: torch.Tensor, b: np.ndarray, rows: np.ndarray) -> None:
         self.M, self.b, self.rows = M, b, rows
         self.single = M.dtype == torch.float32
-        self._demand = upload(b, M.device)
+        self._demand = to_device(b, M.device)
 
     def subset(self, pixels: np.ndarray) -> TritonPasses:
         """Passes over some of the pixels only."""
-        return TritonPasses(self.M[:, upload(pixels, self.M.device)], self.b[pixels], self.rows)
+        return TritonPasses(self.M[:, to_device(pixels, self.M.device)], self.b[pixels], self.rows)
 
     def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj."""
@@ -254,11 +257,10 @@ class TritonPasses:
             potentials = self._potentials(f)
             _, g = self._weigh(potentials, numbers, torch.float64)
             plan = self._plan
-            found = plan.empty(len(wanted))
+            index, found = to_device(wanted.astype(np.int64), plan.device), plan.empty(len(wanted))
             _triton_newton.log_masses[(len(wanted),)](
-                plan.flat.M, g, potentials, upload(wanted.astype(np.int64), plan.device), found, plan.tables, numbers,
-                CHUNK=_CHUNK,
-            )  # fmt: skip
+                plan.flat.M, g, potentials, index, found, plan.tables, numbers, CHUNK=_CHUNK, **_ROUNDED
+            )
             return found.cpu().numpy() * math.log(2.0)
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
@@ -298,14 +300,14 @@ class TritonPasses:
         squares = plan.empty(splits * (across * rows) ** 2, torch.float32)
         _triton_newton.links[(splits, across, across)](
             plan.flat.M, self._demand, f, g, squares, plan.tables, numbers, splits,
-            ROWS=rows, BLOCK=block, ROW_TILES=across, num_warps=8,
+            ROWS=rows, BLOCK=block, ROW_TILES=across, num_warps=8, **_ROUNDED,
         )  # fmt: skip
         return squares.view(splits, across * rows, across * rows).sum(0, dtype=torch.float64)
 
     def _potentials(self, f: np.ndarray) -> torch.Tensor:
         live = np.full(len(f), -math.inf)
         live[self.rows] = f[self.rows]
-        return upload(live, self.M.device)
+        return to_device(live, self.M.device)
 
     @cached_property
     def _plan(self) -> Plan:

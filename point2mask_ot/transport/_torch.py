@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..arrays import to_device
 from ..checks import require_all
-from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, upload
+from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution
 
 if TYPE_CHECKING:
     from ._solvers import Options
@@ -45,7 +46,7 @@ class _Padded:
     @classmethod
     def of(cls, flat: Flat) -> _Padded:
         device, P = flat.M.device, len(flat.shapes)
-        lengths = upload(np.array(flat.shapes), device)
+        lengths = to_device(np.array(flat.shapes), device)
         K, N = (max(lengths) for lengths in zip(*flat.shapes, strict=True))
         suppliers = torch.arange(K, device=device) < lengths[:, :1]
         pixels = torch.arange(N, device=device) < lengths[:, 1:]
@@ -214,11 +215,11 @@ class TorchPasses:
     def __init__(self, M: torch.Tensor, b: np.ndarray, rows: np.ndarray) -> None:
         self.M, self.b, self.rows = M, b, rows
         self.single = M.dtype == torch.float32
-        self._demand = upload(b, M.device)
+        self._demand = to_device(b, M.device)
 
     def subset(self, pixels: np.ndarray) -> TorchPasses:
         """Passes over some of the pixels only."""
-        return TorchPasses(self.M[:, upload(pixels, self.M.device)], self.b[pixels], self.rows)
+        return TorchPasses(self.M[:, to_device(pixels, self.M.device)], self.b[pixels], self.rows)
 
     def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj."""
@@ -263,4 +264,4 @@ class TorchPasses:
         """-inf for suppliers that take no part."""
         live = np.full(len(f), -math.inf)
         live[self.rows] = f[self.rows]
-        return upload(live, self.M.device)
+        return to_device(live, self.M.device)
