@@ -22,7 +22,13 @@ from ._newton_step import capped_step, laplacian
 
 
 class Passes(Protocol):
-    """What the solvers ask of a cost matrix; :class:`._passes.CpuPasses` documents it."""
+    """What the solvers ask of a cost matrix; :class:`._passes.CpuPasses` documents it.
+
+    Attributes:
+        b: (N,) demand.
+        rows: suppliers that take part.
+        single: passes in float32 are possible, and worth it while far from the goal.
+    """
 
     b: np.ndarray
     rows: np.ndarray
@@ -61,9 +67,10 @@ class Semidual:
 
     def at(self, f: np.ndarray, precise: bool) -> Point:
         """One pass."""
+        capacities = self.a
         if math.isfinite(self.tau):
             f = self._centered(f)
-        capacities = self.a * np.exp(-f / self.tau)
+            capacities = self.a * np.exp(-f / self.tau)
         masses, links = self.passes.masses(f, self.reg, precise, links=True)
         error = float(np.abs(capacities - masses).sum() / self.a.sum())
         return Point(f, capacities, masses, links, error)
@@ -127,17 +134,21 @@ def _direction(problem: Semidual, here: Point, cap: float) -> np.ndarray:
     rows = problem.passes.rows
     behind = here.masses[rows] < 0.2 * here.capacities[rows]
     step = np.zeros(len(here.f))
-    step[rows[behind]] = _sinkhorn_step(problem, here, rows[behind])
-    active = rows[~behind]
-    if active.size == 0:
-        return step
+    active = rows
+    if behind.any():
+        step[rows[behind]] = _sinkhorn_step(problem, here, rows[behind])
+        active = rows[~behind]
+        if active.size == 0:
+            return step
     hessian = laplacian(here.links, problem.reg)
     soft = math.isfinite(problem.tau)
     if soft:
         hessian += np.diag(here.capacities / problem.tau)
     floor = 1e-9 * np.maximum(here.masses, here.capacities)[active] / problem.reg
     pinned = None if soft else int(here.masses[active].argmax())
-    step[active] = capped_step(hessian[np.ix_(active, active)], here.gradient[active], floor, cap, pinned)
+    if len(active) < len(step):
+        hessian = hessian[active][:, active]
+    step[active] = capped_step(hessian, here.gradient[active], floor, cap, pinned)
     return step
 
 

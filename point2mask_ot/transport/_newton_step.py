@@ -47,12 +47,11 @@ def capped_step(
 
 def _solve(matrix: np.ndarray, target: np.ndarray, pinned: int | None) -> np.ndarray | None:
     """Cholesky; None where rounding left the matrix indefinite."""
-    free = np.arange(len(target))
-    if pinned is not None:
-        free = np.delete(free, pinned)
+    free = np.arange(len(target)) != (-1 if pinned is None else pinned)
     step = np.zeros(len(target))
-    if free.size:
-        reduced = matrix[np.ix_(free, free)] + _DAMPING * np.eye(len(free))
+    if free.any():
+        reduced = matrix[free][:, free]
+        np.fill_diagonal(reduced, reduced.diagonal() + _DAMPING)
         _, step[free], failed = dposv(reduced, target[free])  # numpy.linalg.solve wakes threads for 20 x 20
         if failed:
             return None

@@ -100,11 +100,13 @@ def _add_costs(
     M: Any, base: Base, scratch: Scratch, block: int, count: int, start: int, stop: int, part: int, sums: Any
 ) -> None:
     """Add <plan, M> of a block, whose plan is ``weights * share``, to ``sums[part, 0]``."""
+    total = 0.0
     for p in range(count):
         i = base.live[block, p]
         for j in range(start, stop):
             cost = M[i, j] if M[i, j] < np.inf else 0.0
-            sums[part, 0] += scratch.weights[p, j - start] * scratch.share[j - start] * cost
+            total += scratch.weights[p, j - start] * scratch.share[j - start] * cost
+    sums[part, 0] += total
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")

@@ -40,8 +40,9 @@ class CpuPasses:
         self._anchor, self._u = np.empty(len(M)), np.zeros(len(M))
         self.bounds = _ranges(*M.shape)
         self.ranges = len(self.bounds) - 1
-        self.single = M.dtype == np.float32
         self.serial = M.size < serial_below
+        # Newton's few passes over a small problem gain less from float32 than its kernels take to compile.
+        self.single = M.dtype == np.float32 and not self.serial
         self._serial_below = serial_below
 
     def subset(self, pixels: np.ndarray) -> CpuPasses:
@@ -205,6 +206,8 @@ class CpuPasses:
     def over_ranges(self, part: Callable[[int, int], None]) -> None:
         """Call ``part(first, last)`` for all ranges of blocks, a share of them on each thread."""
         shares = 1 if self.serial else min(torch.get_num_threads(), self.ranges)
+        if shares == 1:
+            return part(0, self.ranges)
         ends = np.arange(shares + 1) * self.ranges // shares
         run_parallel(lambda share: part(*share), list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)))
 

@@ -164,7 +164,7 @@ def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Metho
 def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
     passes = _cpu_passes(problem, b, rows, options.method)
     f = np.zeros(len(a))
-    precise = not passes.single or _beyond_float32(problem.magnitude, options)
+    precise = problem.M.dtype == torch.float64 or _beyond_float32(problem.magnitude, options)
     tol = options.tol * float(b.sum())
     made, before = passes.rounds(f, a, options.reg, options.tau, tol, options.max_iter, precise)
     return Solution(f, iterations=made, **passes.read_out(before, f, options.reg))
