@@ -48,12 +48,10 @@ class Grid:
         return y
 
     def coarser(self) -> Grid:
-        height, width = self.ground.shape
-        odd = (0, width % 2, 0, height % 2)
         across, below = self.right[:, 1::2], self.down[1::2]  # the edges that leave a block
         right = _sum_pairs(across, 0) / 2
         down = _sum_pairs(below, 1) / 2
-        return Grid(right, down, _sum_blocks(pad(self.ground, odd)[None])[0])
+        return Grid(right, down, _coarser(self.ground[None])[0])
 
 
 def hierarchy(finest: Grid) -> list[Grid]:
@@ -64,10 +62,12 @@ def hierarchy(finest: Grid) -> list[Grid]:
     return grids
 
 
-def solve(grids: list[Grid], right_side: Tensor, start: Tensor, iterations: int) -> Tensor:
-    """(K, H, W) x with matrix x = right side, after a number of iterations from ``start``."""
+def solve(grids: list[Grid], right_side: Tensor, iterations: int) -> Tensor:
+    """(K, H, W) x with matrix x = right side, after a number of iterations on each grid, the coarsest first."""
     finest = grids[0]
-    x = start
+    x = torch.zeros_like(right_side)
+    if len(grids) > 1:
+        x = _finer(solve(grids[1:], _coarser(right_side), iterations), finest)
     residual = right_side - finest.times(x)
     direction = correction = _cycle(grids, residual)
     energy = _dot(residual, correction)
@@ -92,11 +92,7 @@ def _cycle(grids: list[Grid], residual: Tensor) -> Tensor:
         for _ in range(COARSEST_SWEEPS):
             x = x + grid.damped_inverse * (residual - grid.times(x))
         return x
-    height, width = residual.shape[-2:]
-    left = pad(residual - grid.times(x), (0, width % 2, 0, height % 2))
-    coarse = _cycle(grids[1:], _sum_blocks(left))
-    fine = coarse.repeat_interleave(2, -2)[..., :height, :].repeat_interleave(2, -1)[..., :width]
-    x = x + torch.where(grid.diagonal > 0, fine, 0)
+    x = x + _finer(_cycle(grids[1:], _coarser(residual - grid.times(x))), grid)
     return x + grid.damped_inverse * (residual - grid.times(x))
 
 
@@ -105,8 +101,17 @@ def _sum_at_ends(right: Tensor, down: Tensor) -> Tensor:
     return pad(right, (0, 1)) + pad(right, (1, 0)) + pad(down, (0, 0, 0, 1)) + pad(down, (0, 0, 1, 0))
 
 
-def _sum_blocks(x: Tensor) -> Tensor:
-    return avg_pool2d(x, 2, divisor_override=1)
+def _coarser(x: Tensor) -> Tensor:
+    """(K, H, W) -> (K, H/2, W/2) sums over blocks."""
+    height, width = x.shape[-2:]
+    return avg_pool2d(pad(x, (0, width % 2, 0, height % 2)), 2, divisor_override=1)
+
+
+def _finer(x: Tensor, grid: Grid) -> Tensor:
+    """Each block's value at all its pixels that are joined to something."""
+    height, width = grid.ground.shape
+    copies = x.repeat_interleave(2, -2)[..., :height, :].repeat_interleave(2, -1)[..., :width]
+    return torch.where(grid.diagonal > 0, copies, 0)
 
 
 def _sum_pairs(x: Tensor, axis: int) -> Tensor:

@@ -45,7 +45,7 @@ def test_probabilities_are_harmonic(rng, height, width, count):
     edges = picture(rng, height, width)
     pixels = rng.choice(height * width, count + (height > 30), replace=False)
     points, target = np.stack(np.divmod(pixels, width), 1), np.arange(len(pixels)) % count
-    cost = random_walk_costs(edges, points, target, spacing_cost=SPACING, iterations=40)
+    cost = random_walk_costs(edges, points, target, spacing_cost=SPACING, iterations=20)
     expected = by_direct_solver(edges.astype(np.float64), points, target, SPACING)
     np.testing.assert_allclose(np.exp(-cost), expected, atol=2e-3)
     np.testing.assert_allclose(np.exp(-cost).sum(0), 1, atol=2e-3)
@@ -55,7 +55,7 @@ def test_without_contrast_it_is_the_random_walker_of_scikit_image(rng):
     points = np.array([(4, 5), (30, 8), (20, 33)])
     marks = np.zeros((40, 40), int)
     marks[tuple(points.T)] = [1, 2, 3]
-    cost = random_walk_costs(np.zeros((4, 40, 40), np.float32), points, iterations=30)
+    cost = random_walk_costs(np.zeros((4, 40, 40), np.float32), points, iterations=20)
     labels = random_walker(rng.random((40, 40)), marks, beta=0, mode="bf")
     assert (cost.argmin(0) + 1 == labels).mean() > 0.998
 
