@@ -193,9 +193,8 @@ def full_disk(bench: Bench, row: Row, rounds: int) -> None:
     largest = max(len(data) for data in bench.calm.values())
     for _ in range(rounds):
         out = bench.new_folder()
-        # The table of points is larger than all that follows: a job that stops at once makes it.
-        bench.start(out, 0, "--shard", "1/1", "--max-errors", "0", "--maps", str(bench.folder)).communicate()
-        process = bench.start(out, 0, "--fresh")
+        # The table of points, larger than most that follows, is there when the disk fills up.
+        process = bench.start(out, 0)
         until_at_work(process, out, 0)
         process.kill()
         process.communicate()
@@ -248,8 +247,10 @@ def second_jobs(bench: Bench, row: Row, rounds: int) -> None:
             out = bench.new_folder()
             first = bench.start(out, 1)
             until_at_work(first, out, 0)
+        first.send_signal(signal.SIGSTOP)  # it keeps its lock while it sleeps, and cannot end meanwhile
         second = bench.start(out, 0, *(["--fresh", "--beta", "0.3"] if index % 2 else []))
         _, complaints = second.communicate()
+        first.send_signal(signal.SIGCONT)
         row.rounds += 1
         row.struck += second.returncode == 2 and "works on it" in complaints
     first.communicate()
