@@ -50,12 +50,8 @@ def main(capability):
     kernels = [
         (_triton.weigh, {**tile.launch(single), "STOPS": True}, {**M, "partials": "*fp32"}),
         (_triton.weigh, {**tile.launch(double), "STOPS": False}, {}),
-        (
-            _triton.update,
-            {**rows, "CHUNK": 256, "SOFT": True, "STOPS": True, "num_warps": 2},
-            {**M, "partials": "*fp32"},
-        ),
-        (_triton.update, {**rows, "CHUNK": 256, "SOFT": False, "STOPS": False, "num_warps": 2}, {}),
+        (_triton.update, {**rows, "CHUNK": 256, "SOFT": True, "STOPS": True}, {**M, "partials": "*fp32"}),
+        (_triton.update, {**rows, "CHUNK": 256, "SOFT": False, "STOPS": False}, {}),
         (_triton.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
         (_triton.read_out, tile.launch(double), M),
         (_triton.finish, {**rows, "CHUNK": 32, "SOFT": True, "num_warps": 8}, {}),

@@ -192,7 +192,7 @@ def _rounds(
         _triton.update[(plan.suppliers,)](
             flat.M, g, partials, start.capacity, f, errors, f_next, errors_next, before, made, start.unit, start.total,
             plan.tables, plan.supplier_problem, numbers,
-            ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, num_warps=2, **_ROUNDED,
+            ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, **_ROUNDED,
         )  # fmt: skip
         f, f_next, errors, errors_next = f_next, f, errors_next, errors
         if stops and done % SYNC_EVERY == SYNC_EVERY - 1 and int(made.max()) <= done:
