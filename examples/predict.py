@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 import tyro
 from panoptic_segformer.config import Config
 from panoptic_segformer.data import Sample, SyntheticSamples, collate, resized, to_device
-from panoptic_segformer.inference import predict
+from panoptic_segformer.inference import Tally, predict
 from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.pictures import overlay
 from panoptic_segformer.training import read_config
@@ -29,7 +29,6 @@ from point2mask_ot import (
     Category,
     PanopticImage,
     PointTargets,
-    panoptic_quality,
     read_coco_panoptic,
     read_picture,
     write_coco_panoptic,
@@ -59,30 +58,31 @@ def load_network(run: Path, device: str) -> tuple[PanopticSegformer, Config, tup
     """The network of a run, in evaluation mode."""
     config, categories = read_config(run)
     things = sum(category.is_thing for category in categories)
-    network = PanopticSegformer(replace(config.network, weights=None), things, len(categories) - things)
+    network = PanopticSegformer(config.network, things, len(categories) - things)
     load_model(network, str(run / "network.safetensors"))
     return network.to(device).eval(), config, categories
 
 
 def pictures_of(options: Options, config: Config) -> Iterator[tuple[Sample, PanopticImage | None]]:
     """Pictures, and their true segments where they are known."""
+    if options.pictures is None and config.data.pictures is not None:
+        raise SystemExit("predict: --pictures: missing, expected a folder, since the run learnt from pictures in files")
     if options.pictures is None:
         synthetic = SyntheticSamples(
             config.seed + 1, config.data.synthetic_val, config.data.min_side[-1], with_masks=False
         )
         for index in range(len(synthetic)):
-            yield (
-                replace(synthetic[index], image_id=f"{index:06d}"),
-                replace(synthetic.truth(index), image_id=f"{index:06d}"),
-            )
+            yield synthetic[index], synthetic.truth(index)
     elif options.truth is not None:
         truths = read_coco_panoptic(options.truth, options.truth.with_suffix(""), images_dir=options.pictures)
         for index, truth in enumerate(truths):
             yield Sample(truths.picture(index), NO_POINTS, truth.image_id), truth
     else:
-        for path in sorted(options.pictures.iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                yield Sample(read_picture(path), NO_POINTS, path.stem), None
+        paths = [path for path in sorted(options.pictures.iterdir()) if path.suffix.lower() in SUFFIXES]
+        if not paths:
+            raise SystemExit(f"predict: --pictures: none in {options.pictures}, expected {', '.join(SUFFIXES)}")
+        for path in paths:
+            yield Sample(read_picture(path), NO_POINTS, path.name), None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,24 +90,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments)
     network, config, categories = load_network(options.run, options.device)
     threshold = config.score_threshold if options.threshold is None else options.threshold
-    (options.out / "overlays").mkdir(parents=True, exist_ok=True)
-    found, truths = [], []
-    for sample, truth in tqdm(pictures_of(options, config)):
-        small = resized(sample, config.data.min_side[-1], config.data.max_side)
-        batch = to_device(collate([small]), torch.device(options.device))
-        segments = predict(network, batch, categories, [sample.picture.shape[:2]], threshold)[0]
-        name = truth.file_name if truth is not None and truth.file_name else f"{sample.image_id}.png"
-        found.append(replace(segments, file_name=name))
-        truths += [] if truth is None else [truth]
-        shown = Image.fromarray(overlay(sample.picture, segments, categories))
-        shown.save(options.out / "overlays" / f"{Path(name).stem}.png")
-    if not found:
-        raise SystemExit(f"predict: --pictures: no picture in {options.pictures}, expected {', '.join(SUFFIXES)}")
-    write_coco_panoptic(found, options.out / "panoptic.json", options.out / "panoptic", categories)
-    print(f"{len(found)} pictures: {options.out / 'panoptic.json'}, overlays in {options.out / 'overlays'}")
-    if truths:
-        quality = panoptic_quality(found, truths, categories)
-        scores = {name: asdict(getattr(quality, name)) for name in ("all", "things", "stuff")}
+    tally = Tally(categories)
+
+    def segmented() -> Iterator[PanopticImage]:
+        for sample, truth in tqdm(pictures_of(options, config)):
+            small = resized(sample, config.data.min_side[-1], config.data.max_side)
+            batch = to_device(collate([small]), torch.device(options.device))
+            found = predict(network, batch, categories, [sample.picture.shape[:2]], threshold)[0]
+            if truth is not None:
+                tally.add(found, truth)
+            name = str(sample.image_id) if truth is None else truth.file_name
+            path = (options.out / "overlays" / name).with_suffix(".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(overlay(sample.picture, found, categories)).save(path)
+            yield replace(found, file_name=name)
+
+    # One at a time: data sets of any size fit.
+    write_coco_panoptic(segmented(), options.out / "panoptic.json", options.out / "panoptic", categories)
+    print(f"{options.out / 'panoptic.json'}, overlays in {options.out / 'overlays'}")
+    if tally.counts.any():
+        scores = tally.scores()
         for name, mean in scores.items():
             parts = "  ".join(f"{key.upper()} {100 * mean[key]:5.1f}" for key in ("pq", "sq", "rq"))
             print(f"{name:7s} {parts}  ({mean['count']} classes)")

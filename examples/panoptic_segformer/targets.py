@@ -28,7 +28,8 @@ class Batch:
     """Pictures of several sizes, padded to the largest of them on the right and below.
 
     Attributes:
-        pictures: (B, 3, H, W) sRGB in [0, 1], zero in the padding.
+        pictures: (B, 3, H, W) sRGB in [0, 1]; the padding repeats the border, so that no colour of its own enters
+            what is resized.
         inside: (B, H, W) bool.
         sizes: (height, width) of each picture.
         points: the point labels of each picture.
@@ -77,7 +78,7 @@ class Labeller:
 
     def __init__(self, settings: PseudoLabels, things: int) -> None:
         changes = {key: value for key in ("method", "capacity") if (value := getattr(settings, key))}
-        if changes.get("method") in ("newton", "exact"):
+        if changes.get("method") == "newton":
             changes |= {"max_iter": None, "tol": 1e-7}
         config = PseudoMaskConfig.preset(
             settings.preset, point_radius=settings.window // 2, on_conflict="first", **changes
@@ -155,6 +156,6 @@ def point_labels(batch: Batch, window: int, size: tuple[int, int]) -> Tensor:
         order = torch.from_numpy(np.argsort(-points.category[points.target], kind="stable"))
         for k in order.tolist():
             labels[image, y[k], x[k]] = int(points.category[points.target[k]])
-    grown = dilate_labels(labels, window, ignore_index=UNKNOWN)
-    resized = functional.interpolate(grown[:, None].float(), size, mode="nearest")[:, 0]
-    return resized.long().to(batch.inside.device)
+    grown = dilate_labels(labels.to(batch.inside.device), window, ignore_index=UNKNOWN)
+    grown = grown.masked_fill(~batch.inside, UNKNOWN)
+    return functional.interpolate(grown[:, None].float(), size, mode="nearest")[:, 0].long()

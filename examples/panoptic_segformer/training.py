@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +18,28 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from point2mask_ot import Category, PanopticImage, panoptic_quality
+from point2mask_ot import Category, PanopticImage
 
+from .backbone import load_imagenet
 from .config import Config, Data, Network
 from .criterion import Criterion
 from .data import GroupedBatches, PreparedSamples, Samples, collate, loader, to_device
-from .inference import as_panoptic, predict
+from .inference import Tally, as_panoptic, predict
 from .network import PanopticSegformer
 from .pictures import comparison
 from .targets import Batch, Labeller
 
+SHOWN = 4
+"""Pictures of each kind in ``pictures.png``."""
 SLOW = ("backbone", "sampling_offsets", "reference_points")
 
 
 class Lesson(nn.Module):
-    """Network, pseudo-masks and losses of one step, as one module: what is distributed over processes."""
+    """Network, pseudo-masks and losses of one step, as one module: what is distributed over processes.
+
+    Attributes:
+        seconds: what each part of the last step took.
+    """
 
     def __init__(self, network: PanopticSegformer, labeller: Labeller, criterion: Criterion) -> None:
         super().__init__()
@@ -40,15 +49,21 @@ class Lesson(nn.Module):
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The weighted losses."""
-        start = time.perf_counter()
+        start = _now()
         outputs = self.network(batch.pictures, batch.inside)
-        seen = time.perf_counter()
+        seen = _now()
         targets = self.labeller(outputs, batch, step)
-        labelled = time.perf_counter()
+        labelled = _now()
         losses = self.criterion(outputs, batch, targets, step)
-        done = time.perf_counter()
+        done = _now()
         self.seconds = {"network": seen - start, "pseudo_masks": labelled - seen, "losses": done - labelled}
         return losses
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # a GPU is given work faster than it does it
+    return time.perf_counter()
 
 
 class Progress:
@@ -78,12 +93,18 @@ class Trainer:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), step_scheduler_with_optimizer=False)
         set_seed(config.seed)
         things = sum(category.is_thing for category in samples.categories)
-        network = PanopticSegformer(config.network, things, len(samples.categories) - things)
-        self.labeller = Labeller(config.labels, things)
+        self.network = network = PanopticSegformer(config.network, things, len(samples.categories) - things)
+        load_imagenet(network.detr.backbone.model, config.network)
+        self.prepared = PreparedSamples(samples, config.data.min_side, config.data.max_side, config.seed)
+        wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
+        share = self.accelerator.process_index, self.accelerator.num_processes
+        self.batches = GroupedBatches(wide, config.optimiser.batch_size, config.seed, *share)
+        start = self._steps(config.labels.centroid_start, config.labels.centroid_start_epoch)
+        self.labeller = Labeller(replace(config.labels, centroid_start=start), things)
         criterion = Criterion(
             network,
             official=config.labels.preset == "official",
-            warmup_steps=config.optimiser.warmup_steps,
+            warmup_steps=self._steps(config.optimiser.warmup_steps, config.optimiser.warmup_epochs),
             window=config.labels.window,
             total=lambda counts: self.accelerator.reduce(counts, "sum"),
             processes=self.accelerator.num_processes,
@@ -91,31 +112,21 @@ class Trainer:
         optimiser = make_optimiser(network, config)
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(config.optimiser.milestones))
         self.lesson, self.optimiser = self.accelerator.prepare(Lesson(network, self.labeller, criterion), optimiser)
-        self.network = network
         self.progress = Progress()
         # A prepared schedule would step once for each process.
         self.accelerator.register_for_checkpointing(self.schedule, self.progress)
-        self.prepared = PreparedSamples(samples, config.data.min_side, config.data.max_side, config.seed)
-        wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
-        self.batches = GroupedBatches(
-            wide,
-            config.optimiser.batch_size,
-            config.seed,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-        )
-        # Not random: a worker's own generator would differ after resuming.
-        set_seed(config.seed, device_specific=True)
+        set_seed(config.seed, device_specific=True)  # dropout differs between processes
 
     def run(self) -> dict[str, Any]:
         """Train to the end; the scores of the last epoch."""
         if self.config.resume:
             self.accelerator.load_state(str(self.config.out / "checkpoint"))
+        if self.accelerator.is_main_process:
+            write_config(self.config, self.samples.categories)
+            self._start_log()
         scores = self.score() if self.progress.step == 0 else {}
         while self.progress.epoch < self.config.optimiser.epochs and not self._out_of_steps():
             self._epoch()
-            if self.progress.batch:  # ended within an epoch, by max_steps
-                break
             scores = self.score()
             self.save()
         return scores
@@ -133,10 +144,10 @@ class Trainer:
             losses = self.step(batch)
             bar.set_postfix(loss=f"{sum(losses.values()):.2f}")
             if self._out_of_steps():
-                self.save()
-                return
-        self.schedule.step()
-        progress.epoch, progress.batch = progress.epoch + 1, 0
+                break
+        if progress.batch == len(self.batches):
+            self.schedule.step()
+            progress.epoch, progress.batch = progress.epoch + 1, 0
 
     def _loaded(self) -> Iterator[Batch]:
         for batch in loader(self.prepared, self.batches, self.config.data.workers):
@@ -144,14 +155,14 @@ class Trainer:
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of the optimiser; the losses, averaged over the processes."""
-        start = time.perf_counter()
+        start = _now()
         losses = self.lesson(batch, self.progress.step)
         total = sum(losses.values())
         self.accelerator.backward(total)
         self.accelerator.clip_grad_norm_(self.lesson.parameters(), self.config.optimiser.clip_norm)
         values = self.accelerator.reduce(torch.stack(list(losses.values())).detach(), "mean").tolist()
         named = dict(zip(losses, values, strict=True))
-        if not all(map(torch.isfinite, torch.tensor(values))):
+        if not all(map(math.isfinite, values)):
             raise FloatingPointError(
                 f"step {self.progress.step}: loss is not finite: {named}; stopped before the weights are lost"
             )
@@ -159,7 +170,7 @@ class Trainer:
         self.optimiser.zero_grad()
         self.progress.step += 1
         self.progress.batch += 1
-        seconds = self.accelerator.unwrap_model(self.lesson).seconds | {"step": time.perf_counter() - start}
+        seconds = self.accelerator.unwrap_model(self.lesson).seconds | {"step": _now() - start}
         self.log(kind="step", loss=sum(values), losses=named, lr=self.schedule.get_last_lr()[0], seconds=seconds)
         return named
 
@@ -168,21 +179,26 @@ class Trainer:
         self.lesson.eval()
         scores, shown = {}, {}
         for name, samples, count, segment in (
-            ("pseudo_masks", self.samples, self.config.data.scored, self._pseudo),
+            ("pseudo_masks", self.samples, min(self.config.data.scored, len(self.samples)), self._pseudo),
             ("predictions", self.val, len(self.val), self._predicted),
         ):
             prepared = PreparedSamples(samples, self.config.data.min_side, self.config.data.max_side, None)
-            mine = range(self.accelerator.process_index, min(count, len(samples)), self.accelerator.num_processes)
-            found = [(index, segment(prepared, index)) for index in mine]
-            found = sorted(gather_object(found), key=lambda pair: pair[0])
-            truths = [samples.truth(index) for index, _ in found]
-            if all(truth is not None for truth in truths) and truths:
-                quality = panoptic_quality([image for _, image in found], truths, samples.categories)
+            tally = Tally(self.samples.categories)
+            first = []
+            for index in range(self.accelerator.process_index, count, self.accelerator.num_processes):
+                found, truth = segment(prepared, index), samples.truth(index)
+                if truth is not None:
+                    tally.add(found, truth)
+                if index < SHOWN:
+                    first.append((index, found))
+            tally.counts = sum(gather_object([tally.counts]))
+            if tally.counts.any():
+                means = tally.scores()
                 scores[name] = {
-                    "pq": quality.pq, "sq": quality.sq, "rq": quality.rq,
-                    "things": quality.things.pq, "stuff": quality.stuff.pq,
+                    "pq": means["all"]["pq"], "sq": means["all"]["sq"], "rq": means["all"]["rq"],
+                    "things": means["things"]["pq"], "stuff": means["stuff"]["pq"],
                 }  # fmt: skip
-            shown[name] = [(samples[index].picture, image) for index, image in found[:4]]
+            shown[name] = [(samples[index].picture, found) for index, found in sorted(gather_object(first))]
         if self.accelerator.is_main_process:
             self.log(kind="score", **scores)
             text = ", ".join(f"{name.replace('_', ' ')} PQ {100 * values['pq']:.1f}" for name, values in scores.items())
@@ -193,19 +209,31 @@ class Trainer:
     def _predicted(self, prepared: PreparedSamples, index: int) -> PanopticImage:
         batch = to_device(collate([prepared[index]]), self.accelerator.device)
         sizes = [prepared.samples.size(index)]
-        return predict(self.network, batch, prepared.samples.categories, sizes, self.config.score_threshold)[0]
+        return predict(self.network, batch, self.samples.categories, sizes, self.config.score_threshold)[0]
 
     @torch.no_grad()
     def _pseudo(self, prepared: PreparedSamples, index: int) -> PanopticImage:
         batch = to_device(collate([prepared[index]]), self.accelerator.device)
         masks = self.labeller.pseudo_masks(self.network(batch.pictures, batch.inside), batch, self.progress.step)[0]
-        return as_panoptic(masks, prepared.samples.categories, batch, 0, prepared.samples.size(index))
+        return as_panoptic(masks, self.samples.categories, batch, 0, prepared.samples.size(index))
 
     def save(self) -> None:
-        """A checkpoint to go on from, and the network alone to predict with."""
-        self.accelerator.save_state(str(self.config.out / "checkpoint"))
+        """A checkpoint to go on from, replaced once the new one is whole, and the network alone to predict with."""
+        kept, fresh = self.config.out / "checkpoint", self.config.out / "checkpoint.new"
+        self.accelerator.save_state(str(fresh))
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
+            shutil.rmtree(kept, ignore_errors=True)
+            fresh.rename(kept)
             save_model(self.network, str(self.config.out / "network.safetensors"))
+
+    def _start_log(self) -> None:
+        """An empty log, or the one to go on with: without what the checkpoint does not know of."""
+        path, kept = self.config.out / "log.jsonl", []
+        if self.config.resume and path.exists():
+            whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            kept = [line for line in whole if json.loads(line)["step"] <= self.progress.step]
+        path.write_text("".join(kept))
 
     def log(self, **entry: Any) -> None:
         """Append a line to ``log.jsonl``."""
@@ -213,6 +241,9 @@ class Trainer:
             line = {"epoch": self.progress.epoch, "step": self.progress.step, **entry}
             with open(self.config.out / "log.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
+
+    def _steps(self, steps: int, epochs: float | None) -> int:
+        return steps if epochs is None else round(epochs * len(self.batches))
 
     def _out_of_steps(self) -> bool:
         limit = self.config.optimiser.max_steps
