@@ -26,7 +26,7 @@ from hypothesis.extra import numpy as hnp
 
 from point2mask_ot import PointTargets, geodesic_distances, nearest_partition
 from point2mask_ot.checks import ArgumentError, ArgumentTypeError
-from point2mask_ot.geodesic import _tile_search, _tiles
+from point2mask_ot.geodesic import _sweeps, _tile_search, _tiles
 
 SHAPES = [(1, 1), (1, 23), (19, 1), (2, 3), (8, 8), (9, 17), (33, 47)]
 BACKENDS = ["numba", "heap", "torch"]
@@ -87,6 +87,20 @@ def test_any_number_of_searches_in_step_gives_the_same_bits(family, slots, rng):
     single = geodesic_distances(edges, points, backend="heap")
     groups = [single[start:stop] for start, stop in pairwise(bounds)]
     assert same_bits(result, np.stack([group.min(0, initial=np.inf) for group in groups]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 23), (19, 1), (16, 24), (37, 50)], ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_sweeps_equal_the_heap_to_the_bit_and_may_give_up(family, shape, rng):
+    edges = close_border(family(rng, *shape).astype(np.float32))
+    points, bounds = random_points(rng, 28, *shape), np.array([0, 3, *range(4, 29)])  # 16 targets and 10 more
+    heap = geodesic_distances(edges, points, [0, 0, 0, *range(1, 26)], backend="heap")
+    for limits, least in (((10**6, 10**6), 26), ((2, 10**6), 0), ((10**6, 1), 0)):
+        result = np.empty_like(heap)
+        done = _sweeps.sweep(_tiles.pad(edges), points, bounds, result, limits)
+        assert done >= least
+        assert same_bits(result[:done], heap[:done])
+    assert same_bits(geodesic_distances(edges, points, [0, 0, 0, *range(1, 26)]), heap)
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .._threads import run_parallel
-from . import _heap, _tile_search, _tiles
+from . import _heap, _sweeps, _tile_search, _tiles
 from ._tight import flood
 
 
@@ -58,8 +58,11 @@ class Search:
 
 HEAP = Search(_heap.pack_weights, _heap.search, 1e-7)
 TILES = Search(_tiles.pack_costs, _tile_search.search, 1e-8)
+SWEEPS = Search(_tiles.pad, _sweeps.search, 1e-8)
 
 
-def search_for(backend: str, dtype: torch.dtype) -> Search:
-    """The tiles for ``"numba"``, whose vectors hold float32 only, else the heap."""
-    return TILES if backend == "numba" and dtype == torch.float32 else HEAP
+def search_for(backend: str, edges: torch.Tensor, targets: int) -> Search:
+    """Vectors for ``"numba"``, but they hold float32 only: sweeps over small images, tiles of others; else the heap."""
+    if backend == "heap" or edges.dtype != torch.float32:
+        return HEAP
+    return SWEEPS if edges[0].numel() <= _sweeps.PIXELS and targets >= _sweeps.TARGETS else TILES

@@ -7,7 +7,7 @@ kernels take them one by one, the others all at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -125,16 +125,18 @@ def _checked(
 
 
 class _OneByOne:
-    """A search that takes one image at a time."""
+    """A backend of the CPU, which takes one image at a time."""
 
-    def __init__(self, search: Any) -> None:
-        self.search = search
+    def __init__(self, backend: str) -> None:
+        from . import _numba
+
+        self._search_for = partial(_numba.search_for, backend)
 
     def distances(self, images: list[Image]) -> list[torch.Tensor]:
-        return [self.search.distances(*image) for image in images]
+        return [self._search_for(image.edges, image.num_targets).distances(*image) for image in images]
 
     def partition(self, images: list[Image]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        results = [self.search.partition(*image) for image in images]
+        results = [self._search_for(image.edges, 1).partition(*image) for image in images]
         return [labels for labels, _ in results], [distance for _, distance in results]
 
 
@@ -152,9 +154,7 @@ def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
         return _triton_search(function, device)
     if device != "cpu":
         fail(function, "backend", f"{backend!r} for edges on {edges.device}", "'auto', 'torch' or 'triton' there")
-    from . import _numba
-
-    return _OneByOne(_numba.search_for(backend, edges.dtype))
+    return _OneByOne(backend)
 
 
 @cache

@@ -34,14 +34,27 @@ def pack_costs(edges: np.ndarray) -> np.ndarray:
 
     Entries of ``edges`` (4, H, W) for pairs that leave the image are not read.
     """
+    return cut(pad(edges))
+
+
+def pad(edges: np.ndarray) -> np.ndarray:
+    """(4, H + 1, W + 2) costs, H and W in whole tiles, of an image that begins at pixel (1, 1); +inf is no edge.
+
+    Each lies at the pixel at which its edge begins.
+    """
     _, height, width = edges.shape
     down, across = -(-height // SIDE), -(-width // SIDE)
-    # Here, an edge lies at the pixel of the padded image at which it begins.
     padded = np.full((4, down * SIDE + 1, across * SIDE + 2), np.inf, np.float32)
     padded[0, 1 : height + 1, 1:width] = edges[0, :, :-1]
     padded[1, 1:height, 2 : width + 1] = edges[1, :-1, 1:]
     padded[2, 1:height, 1 : width + 1] = edges[2, :-1]
     padded[3, 1:height, 1:width] = edges[3, :-1, :-1]
+    return padded
+
+
+def cut(padded: np.ndarray) -> np.ndarray:
+    """What :func:`pack_costs` makes, of what :func:`pad` made."""
+    down, across = padded.shape[1] // SIDE, padded.shape[2] // SIDE
     costs = np.full((down + 2, across + 2, COSTS), np.inf, np.float32)
     _cut(padded, costs)
     return costs

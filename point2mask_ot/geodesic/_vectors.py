@@ -64,6 +64,13 @@ class VectorCode:
             vectors = [self._shuffle(first, second, range(2 * first.type.count)) for first, second in pairs]
         return vectors[0]
 
+    def broadcast(self, data: Any, index: Any) -> Any:
+        """A vector with one value of a flat array in all lanes."""
+        value = self._builder.load(self._builder.gep(data, [index]))
+        vector_type = ir.VectorType(_FLOAT, self._groups * GROUP)
+        single = self._builder.insert_element(ir.Constant(vector_type, ir.Undefined), value, ir.Constant(_WORD, 0))
+        return self._shuffle(single, single, [0] * vector_type.count)
+
     def store(self, vector: Any, data: Any, starts: Sequence[Any], offset: int = 0) -> None:
         for group, start in zip(self.split(vector), self.shift(starts, offset), strict=True):
             self._builder.store(group, self._address(data, start), align=4)
