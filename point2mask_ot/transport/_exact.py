@@ -17,9 +17,11 @@ from ._newton import Semidual, maximise
 from ._numba_exact import Heaps, Rivals
 from ._passes import CpuPasses
 
-_REG_SHARE = 3e-4
-"""Entropy weight of the first prices, over the range of the costs."""
-_PRICE_ERROR = 2e-4
+_REG_SHARES = (3e-4, 1e-2)
+"""Least and largest entropy weight of the first prices, over the range of the costs."""
+_CONTESTED = 20.0
+"""Pixels times that weight: where there are few, moving more of them by paths costs less than sharper prices."""
+_PRICE_ERROR = 1e-3
 _PRICE_PASSES = 40
 
 
@@ -47,7 +49,8 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: floa
         span: range of the finite costs.
         magnitude: largest absolute value among them.
     """
-    reg = _REG_SHARE * span
+    least, largest = _REG_SHARES
+    reg = span * min(max(_CONTESTED / len(passes.b), least), largest)
     f, used = np.zeros(len(capacity)), 0
     if span > 0:
         problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span, magnitude)
