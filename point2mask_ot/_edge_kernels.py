@@ -4,35 +4,55 @@ from __future__ import annotations
 
 from ._jit import njit
 
-# The slices spell out grid.FORWARD_OFFSETS: right, down-left, down, down-right.
+L1, DOT, MAX = 0, 1, 2
+
+_BLOCK = 2048
+"""Pixels whose four sums stay in cache while all channels are added."""
 
 
 @njit()
-def _accumulate(total, here, there, dot):  # type: ignore[no-untyped-def]
-    for x in range(total.size):
-        total[x] += here[x] * there[x] if dot else abs(here[x] - there[x])
+def _accumulate(total, here, there, kind):  # type: ignore[no-untyped-def]
+    for i in range(total.size):
+        if kind == L1:
+            total[i] += abs(here[i] - there[i])
+        elif kind == DOT:
+            total[i] += here[i] * there[i]
+        else:
+            total[i] += max(here[i], there[i])
 
 
 @njit()
-def compare_rows(image, dot, pairs, start, stop):  # type: ignore[no-untyped-def]
-    """Add, over the channels, |here - there| or here * there to every pair that begins in rows [start, stop).
+def compare_pixels(image, kind, pairs, width, start, stop):  # type: ignore[no-untyped-def]
+    """Compare, summed over the channels, both ends of every pair that begins at the pixels [start, stop).
 
-    A row of the map and the one below it stay in cache while their four sums are formed, so the map is read
-    from memory once and never copied.
+    The map is read from memory once and never copied. Rows are passed over as if they were one: short ones leave
+    vectors unfilled. Pairs that leave the image sideways then end in another row, and are set to zero afterwards.
 
     Args:
-        image: (C, H, W) float32 or float64.
-        dot: inner product instead of L1 distance.
-        pairs: (4, H, W) of the same dtype, zero at the pairs inside the image.
-        start, stop: rows.
+        image: (C, H * W) float32 or float64.
+        kind: L1 distance, DOT product, or MAX, the larger of both.
+        pairs: (4, H * W) of the same dtype, zero.
+        width: W.
+        start, stop: multiples of W.
     """
-    channels, height, width = image.shape
-    for y in range(start, stop):
+    channels, pixels = image.shape
+    for first in range(start, stop, _BLOCK):
+        last = min(first + _BLOCK, stop)
         for c in range(channels):
-            here = image[c, y]
-            _accumulate(pairs[0, y, : width - 1], here[: width - 1], here[1:], dot)
-            if y + 1 < height:
-                below = image[c, y + 1]
-                _accumulate(pairs[1, y, 1:], here[1:], below[: width - 1], dot)
-                _accumulate(pairs[2, y], here, below, dot)
-                _accumulate(pairs[3, y, : width - 1], here[: width - 1], below[1:], dot)
+            for index, offset in enumerate((1, width - 1, width, width + 1)):  # grid.FORWARD_OFFSETS
+                end = max(first, min(last, pixels - offset))
+                ends = image[c, first + offset : end + offset]
+                _accumulate(pairs[index, first:end], image[c, first:end], ends, kind)
+    for row in range(start, stop, width):
+        pairs[1, row] = 0
+        pairs[0, row + width - 1] = pairs[3, row + width - 1] = 0
+
+
+@njit()
+def add_squares(image, total):  # type: ignore[no-untyped-def]
+    """Add the squared lengths of the vectors along the channels of (C, N) to (N,)."""
+    channels, pixels = image.shape
+    for first in range(0, pixels, _BLOCK):
+        last = min(first + _BLOCK, pixels)
+        for c in range(channels):
+            _accumulate(total[first:last], image[c, first:last], image[c, first:last], DOT)

@@ -183,7 +183,7 @@ def check_values(function: str, name: str, image: torch.Tensor, kind: str) -> No
         expected = "a non-negative map for kind 'max'"
         require_all(function, name, low >= -_TOLERANCE, lambda: f"values from {float(low):.4g}", expected)
     if kind == "cosine":
-        longest = torch.linalg.vector_norm(image, dim=1).amax()  # shorter ones come of resizing
+        longest = _longest(image)  # shorter ones come of resizing
         expected = "unit vectors along the channels (torch.nn.functional.normalize makes them)"
         within = longest <= 1 + _LENGTH_TOLERANCE
         require_all(function, name, within, lambda: f"vectors of length up to {float(longest):.4g}", expected)
@@ -238,10 +238,11 @@ _checked_pair_costs: Callable[[torch.Tensor, str, str], torch.Tensor] = torch.op
 def _pair_costs(image: torch.Tensor, kind: str) -> torch.Tensor:
     """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere."""
     if kind == "max":
-        # Resizing may leave values a little below zero, where no cost may lie.
-        return _compare_by_shifts(image.clamp(min=0), lambda here, there: torch.maximum(here, there).sum(1))
+        image = image.clamp(min=0)  # resizing may leave values a little below zero, where no cost may lie
     if image.device.type == "cpu":
-        pairs = _compare_on_cpu(image, dot=kind == "cosine")
+        pairs = _compare_on_cpu(image, kind)
+    elif kind == "max":
+        pairs = _compare_by_shifts(image, lambda here, there: torch.maximum(here, there).sum(1))
     elif kind == "cosine":
         pairs = _compare_by_shifts(image, lambda here, there: (here * there).sum(1))
     else:
@@ -257,17 +258,30 @@ def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:
     return pairs
 
 
-def _compare_on_cpu(image: torch.Tensor, *, dot: bool) -> torch.Tensor:
-    from ._edge_kernels import compare_rows
+def _compare_on_cpu(image: torch.Tensor, kind: str) -> torch.Tensor:
+    from ._edge_kernels import DOT, L1, MAX, compare_pixels
     from ._threads import run_parallel
 
-    pairs = torch.zeros((image.shape[0], 4, *image.shape[-2:]), dtype=image.dtype)
-    maps, sums = image.contiguous().numpy(), pairs.numpy()
-    height = image.shape[-2]
-    bands = [(b, top, min(top + 64, height)) for b in range(len(maps)) for top in range(0, height, 64)]
+    batch, _, height, width = image.shape
+    code = {"l1": L1, "cosine": DOT, "max": MAX}[kind]
+    pairs = torch.zeros((batch, 4, height, width), dtype=image.dtype)
+    maps, sums = image.contiguous().flatten(2).numpy(), pairs.flatten(2).numpy()
+    bands = [(b, top, min(top + 64, height)) for b in range(batch) for top in range(0, height, 64)]
     run_parallel(
-        lambda band: compare_rows(maps[band[0]], dot, sums[band[0]], band[1], band[2]),
+        lambda band: compare_pixels(maps[band[0]], code, sums[band[0]], width, band[1] * width, band[2] * width),
         bands,
         serial=image.numel() < 1_000_000,
     )
     return pairs
+
+
+def _longest(image: torch.Tensor) -> torch.Tensor:
+    """Length of the longest vector along the channels of a (B, C, H, W) map."""
+    if image.device.type != "cpu":
+        return torch.linalg.vector_norm(image, dim=1).amax()
+    from ._edge_kernels import add_squares
+
+    squares = torch.zeros(image.shape[0], image[0, 0].numel(), dtype=image.dtype)
+    for features, total in zip(image.contiguous().flatten(2).numpy(), squares.numpy(), strict=True):
+        add_squares(features, total)
+    return squares.amax().sqrt()
