@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from ._annotate_command import add_annotate
 from ._prepare_command import add_prepare
 from .checks import ArgumentError
 
@@ -90,11 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     dataset.set_defaults(run=_label_dataset)
 
     add_prepare(commands)
+    annotate = add_annotate(commands)
 
-    for command in (demo, label, dataset):
-        command.add_argument(
-            "--out", type=Path, required=command is not demo, default=Path("demo"), help="folder for the results"
-        )
+    folders = {demo: Path("demo"), annotate: Path("annotations")}
+    for command in (demo, label, dataset, annotate):
+        out = folders.get(command)
+        words = "folder for the results" + (f" (default: {out})" if out else "")
+        command.add_argument("--out", type=Path, required=out is None, default=out, help=words)
         command.add_argument("--preset", default="best", help="best or paper (default: best)")
         command.add_argument("--stride", type=int, help="pixels per cell of the graph (default: the preset's)")
         command.add_argument("--beta", type=float, help="weight of the boundary map (default: 0.1)")

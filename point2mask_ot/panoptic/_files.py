@@ -145,7 +145,11 @@ def read_json(
             a number that overflows to infinity.
     """
     origin = origin_of(function, argument, path)
-    data = read_bytes(origin, max_bytes)
+    return parse_json(origin, read_bytes(origin, max_bytes), max_depth)
+
+
+def parse_json(origin: Origin, data: bytes, max_depth: int = MAX_JSON_DEPTH) -> Any:
+    """The value of UTF-8 JSON that may come from anyone, with finite numbers and at most ``max_depth`` levels."""
     depth = _nesting(data)
     if depth > max_depth:
         origin.fail(f"JSON nested {depth} deep", f"at most {max_depth} levels")
