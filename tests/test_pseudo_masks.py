@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, _stages, label_picture
 
-PRESETS = ("best", "paper", "official")
+PRESETS = ("best", "walk", "paper", "official")
 
 
 def scene(height=48, width=64, blur=0.0):
