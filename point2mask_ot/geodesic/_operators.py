@@ -7,13 +7,13 @@ kernels take them one by one, the others all at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
-from importlib.util import find_spec
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from .._dispatch import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..checks import check_choice, fail, require_all
 from ..points import check_targets, pixel_indices
 
@@ -21,8 +21,8 @@ BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 
 # Not custom_op: its first call imports torch._dynamo, which takes more than a second.
 _ARGUMENTS = "(Tensor[] edges, Tensor[] points_yx, Tensor[] target, SymInt[] num_targets, str backend)"
-torch.library.define("point2mask::geodesic_distances", f"{_ARGUMENTS} -> Tensor[]")
-torch.library.define("point2mask::nearest_partition", f"{_ARGUMENTS} -> (Tensor[], Tensor[])")
+torch.library.define("point2mask::geodesic_distances", f"{_ARGUMENTS} -> Tensor[]", tags=OUTSIDE_CUDA_GRAPHS)
+torch.library.define("point2mask::nearest_partition", f"{_ARGUMENTS} -> (Tensor[], Tensor[])", tags=OUTSIDE_CUDA_GRAPHS)
 
 
 class Image(NamedTuple):
@@ -145,7 +145,7 @@ def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
     check_choice(function, "backend", backend, BACKENDS)
     device = edges.device.type
     if backend == "auto":
-        backend = {"cpu": "numba", "cuda": "triton" if _has_triton() else "torch"}.get(device, "torch")
+        backend = {"cpu": "numba", "cuda": "triton" if has_triton() else "torch"}.get(device, "torch")
     if backend == "torch":
         from . import _torch
 
@@ -157,13 +157,8 @@ def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
     return _OneByOne(backend)
 
 
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
-
-
 def _triton_search(function: str, device: str) -> Any:
-    if not _has_triton():
+    if not has_triton():
         fail(function, "backend", "'triton', which is not installed", "'auto' or 'torch'")
     from . import _launch
 

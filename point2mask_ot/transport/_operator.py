@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 
+from .._dispatch import OUTSIDE_CUDA_GRAPHS, has_triton
 from .._threads import run_parallel
 from ..checks import ArgumentError, fail
 from ._flat import Flat, FlatSolution
@@ -20,16 +19,13 @@ from ._solvers import SERIAL_ENTRIES, Method, Options, Problem, Solution, solve_
 _POOL_ENTRIES = 1 << 15
 """Problems of fewer entries, all together, are solved on the calling thread."""
 
-# Tables are uploaded from the host's memory, which a CUDA graph would read again when it is long used for others.
-_TAGS = tuple(getattr(torch.Tag, name) for name in ("cudagraph_unsafe",) if hasattr(torch.Tag, name))
-
 # Not custom_op: its first call imports torch._dynamo, which takes more than a second.
 torch.library.define(
     "point2mask::transport",
     "(Tensor[] a, Tensor[] b, Tensor[] M, str function, str method, float reg, float tau, float tol, int max_iter, "
     "float marginal_floor, bool normalize, str backend) "
     "-> (Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[], Tensor[])",
-    tags=_TAGS,
+    tags=OUTSIDE_CUDA_GRAPHS,
 )
 
 
@@ -79,7 +75,7 @@ def _transport(
 def _resolved(function: str, backend: str, method: Method, M: Sequence[torch.Tensor]) -> str:
     """The backend that "auto" stands for; refuses those that cannot take the call."""
     device, suppliers = M[0].device, max(costs.shape[1] for costs in M)
-    if backend == "auto" and device.type == "cuda" and find_triton():
+    if backend == "auto" and device.type == "cuda" and has_triton():
         from ._launch import MOST_SUPPLIERS
 
         backend = "triton" if suppliers <= MOST_SUPPLIERS else "torch"
@@ -92,14 +88,8 @@ def _resolved(function: str, backend: str, method: Method, M: Sequence[torch.Ten
     return backend
 
 
-@cache
-def find_triton() -> bool:
-    """Whether Triton is installed."""
-    return find_spec("triton") is not None
-
-
 def _check_triton(function: str, device: torch.device, suppliers: int) -> None:
-    if not find_triton():
+    if not has_triton():
         fail(function, "backend", "'triton' where it is not installed", "'auto' or 'torch'")
     from ._launch import INTERPRETED, MOST_SUPPLIERS
 
