@@ -538,8 +538,10 @@ def test_two_processes_learn_as_one(tmp_path):
     assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
 
 
-def test_prediction_from_a_run(tmp_path):
-    train(tmp_path / "run", "--optimiser.max-steps", "1")
+def test_prediction_from_a_run_that_learns(tmp_path):
+    log = train(tmp_path / "run", "--optimiser.max-steps", "16", "--data.synthetic-train", "64")
+    first, last = (entry["pseudo_masks"]["pq"] for entry in log if entry["kind"] == "score")
+    assert last > first + 0.05
     command = [
         sys.executable,
         str(EXAMPLES / "predict.py"),
