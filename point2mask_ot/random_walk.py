@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ._multigrid import Grid, hierarchy, solve
 from .arrays import to_device
 from .checks import check_integer, check_number
+from .geodesic import nearest_partition
 from .geodesic._distances import _as_call
 from .geodesic._operators import Image, _checked
 
@@ -67,16 +69,17 @@ def _image_costs(image: Image, spacing_cost: float, iterations: int) -> Tensor:
     right, down = edges[0, :, :-1], edges[2, :-1]
     if not count:
         return edges.new_empty(0, height, width)
-    inside = _touches(torch.isfinite(right), torch.isfinite(down))
-    step = spacing_cost * (count / inside.sum().clamp(min=1)).sqrt().to(edges.dtype)
-    right, down = (torch.where(torch.isfinite(cost), step / (cost + step), 0) for cost in (right, down))
+    # Walks that never end would disturb the coarser grids, where a block may lie on both sides of a wall.
+    reached = _reached(image)
+    step = spacing_cost * (count / reached.sum().clamp(min=1)).sqrt().to(edges.dtype)
+    right = torch.where(torch.isfinite(right) & reached[:, :-1], step / (right + step), 0)
+    down = torch.where(torch.isfinite(down) & reached[:-1], step / (down + step), 0)
     pixels = image.pixels[:, 0] * width + image.pixels[:, 1]
     seeds = edges.new_zeros(count, height * width)
     seeds[to_device(image.target, edges.device), to_device(pixels, edges.device)] = 1
     seeds = (seeds / seeds.sum(0).clamp(min=1)).view(count, height, width)
     free = seeds.sum(0) == 0
     probability = _first_met(right, down, seeds, free, iterations)
-    reached = probability.sum(0, keepdim=True) > 0
     cost = (1 / probability.clamp(LEAST_PROBABILITY, 1)).log()
     return torch.where(reached, cost, torch.inf)
 
@@ -92,11 +95,9 @@ def _first_met(right: Tensor, down: Tensor, seeds: Tensor, free: Tensor, iterati
     return seeds + solve(grids, inflow, iterations)
 
 
-def _touches(right: Tensor, down: Tensor) -> Tensor:
-    """(H, W) bool: pixels with an edge."""
-    found = torch.zeros(right.shape[0], down.shape[1], dtype=torch.bool, device=right.device)
-    found[:, :-1] |= right
-    found[:, 1:] |= right
-    found[:-1] |= down
-    found[1:] |= down
-    return found
+def _reached(image: Image) -> Tensor:
+    """(H, W) bool: pixels from which a walk leads to some point."""
+    straight = image.edges.clone()
+    straight[1] = straight[3] = torch.inf
+    labels = nearest_partition(straight, image.pixels, np.zeros(len(image.pixels), np.int64)).labels
+    return cast(Tensor, labels) >= 0

@@ -90,6 +90,18 @@ def test_walls_resolution_and_order(rng):
     np.testing.assert_array_equal(again, one_side)
 
 
+def test_a_pocket_without_points_stays_out(rng):
+    edges = picture(rng, 30, 30)
+    inside = np.zeros((30, 30), bool)
+    inside[7:18, 9:20] = True  # an odd offset: blocks of 2 x 2 straddle the wall
+    wall = edge_costs(boundary=inside[None].astype(np.float32))
+    crossing = edge_costs(boundary=(~inside)[None].astype(np.float32))
+    edges = np.where((wall > 0) & (crossing > 0) & np.isfinite(wall), np.inf, edges).astype(np.float32)
+    cost = random_walk_costs(edges, [(2, 2), (25, 25)])
+    assert np.isinf(cost[:, inside]).all()
+    assert np.isfinite(cost[:, ~inside]).all()
+
+
 def test_families_batches_and_lists(rng):
     edges = picture(rng, 12, 10)
     alone = random_walk_costs(edges, [(1, 1), (9, 8)])
