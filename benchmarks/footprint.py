@@ -105,9 +105,7 @@ def peak_of_labels(suppliers: int, pixels: int, reg: float, threads: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="starts from the filled cache; the median counts")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few seconds: no compilation, a small M"
-    )
+    parser.add_argument("--quick", action="store_true", help="a few seconds: no compilation, a small M")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
     rows = []
