@@ -74,7 +74,10 @@ def exp2(t: Any) -> Any:
     raise NotImplementedError("exp2 is a name for compiled kernels only")
 
 
-@overload(exp2, jit_options={"fastmath": VECTOR_MATH, "no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+_OPTIONS: Any = {"fastmath": VECTOR_MATH, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+@overload(exp2, jit_options=_OPTIONS)
 def _exp2(t: Any) -> Any:
     if t == types.float32:
         return _exp2_float32
