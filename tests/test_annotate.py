@@ -286,7 +286,7 @@ def test_command(photo):
             assert [c["name"] for c in json.load(connection.getresponse())["categories"]] == ["cup", "table"]
             connection.close()
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
+            assert process.wait(120) == 0
         finally:
             process.kill()
 

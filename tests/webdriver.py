@@ -50,7 +50,7 @@ class Browser:
         """What a JavaScript function body returns."""
         return self.send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
-    def wait(self, script: str, *arguments: Any, seconds: float = 20) -> Any:
+    def wait(self, script: str, *arguments: Any, seconds: float = 60) -> Any:
         """The first true value of a function body."""
         end = time.monotonic() + seconds
         while not (value := self.run(script, *arguments)):
