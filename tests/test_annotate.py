@@ -275,7 +275,10 @@ def test_refuses_what_is_at_odds(photo, tmp_path):
 
 
 def test_command(photo):
-    words = [sys.executable, "-c", "import sys; from point2mask_ot.cli import main; sys.exit(main())", "annotate"]
+    # A shell starts what it runs in the background with SIGINT ignored, and that is handed down to here.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "import sys; from point2mask_ot.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", program, "annotate"]
     words += [str(photo), "--no-browser", "--categories", "cup,table:stuff", "--out", str(photo.parent / "out")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -213,7 +213,7 @@ def to_panoptic(
     masks: PseudoMasks, targets: PointTargets, categories: Any, row: Row
 ) -> tuple[PanopticImage, list[float]]:
     """The masks as segments, one for each thing and each kind of stuff, with the mean confidence of each."""
-    regions = np.array(masks.masks)
+    regions = np.asarray(masks.masks).copy()
     first: dict[int, int] = {}
     for k in np.flatnonzero(~targets.is_thing).tolist():
         same = first.setdefault(int(targets.category[k]), k)
