@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,9 @@ def _annotate(options: argparse.Namespace) -> None:
     settings |= {key: getattr(options, key) for key in ("stride", "beta") if getattr(options, key) is not None}
     categories = parse_categories(options.categories)
     serve(options.photo, categories=categories, open_browser=not options.no_browser, **settings)
+    # A kernel that a thread is still compiling would abort the interpreter on its way out.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def parse_categories(text: str) -> list[Category]:
