@@ -188,17 +188,22 @@ def end(process_id: int) -> bool:
     return True
 
 
+def begun(bench: Bench, out: Path) -> set[str]:
+    """Start a job, kill it at work, and say which labels are there."""
+    process = bench.start(out, 0)
+    until_at_work(process, out, 0)
+    process.kill()
+    process.communicate()
+    return set(labels(out))
+
+
 def full_disk(bench: Bench, row: Row, rounds: int) -> None:
     """Files may not grow beyond a random size: a write fails in its middle, as on a full disk."""
     largest = max(len(data) for data in bench.calm.values())
     for _ in range(rounds):
         out = bench.new_folder()
         # The table of points, larger than most that follows, is there when the disk fills up.
-        process = bench.start(out, 0)
-        until_at_work(process, out, 0)
-        process.kill()
-        process.communicate()
-        there = set(labels(out))
+        there = begun(bench, out)
         limit = int(largest * bench.rng.random())
         process = bench.start(out, 0, preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)))
         _, complaints = process.communicate()
@@ -260,11 +265,7 @@ def second_jobs(bench: Bench, row: Row, rounds: int) -> None:
 def changed_settings(bench: Bench, row: Row, rounds: int) -> None:
     """Another weight, stride, format or smoothing on a job that is half done."""
     out = bench.new_folder()
-    process = bench.start(out, 0)
-    until_at_work(process, out, 0)
-    process.kill()
-    process.communicate()
-    there = set(labels(out))
+    there = begun(bench, out)
     changes = [("--beta", "0.2", "config.beta"), ("--stride", "2", "config.stride"), ("--output", "voc", "output")]
     changes += [("--sigma", "2", "sigma"), ("--preset", "paper", "config.method"), ("--exif", "apply", "exif")]
     for index in range(rounds):

@@ -12,8 +12,8 @@ from ._multigrid import Grid, hierarchy, solve
 from .arrays import to_device
 from .checks import check_integer, check_number
 from .geodesic import nearest_partition
-from .geodesic._distances import _as_call
-from .geodesic._operators import Image, _checked
+from .geodesic._distances import as_call
+from .geodesic._operators import Image, checked_images
 
 LEAST_PROBABILITY = 1e-6
 """What single precision cannot tell from zero; its cost is about 14."""
@@ -57,8 +57,8 @@ def random_walk_costs(
     name = "random_walk_costs"
     spacing_cost = check_number(name, "spacing_cost", spacing_cost, above=0.0)
     iterations = check_integer(name, "iterations", iterations, minimum=1)
-    call = _as_call(name, edges, points_yx, target)
-    images = _checked(name, *call.operands) if call.images else []
+    call = as_call(name, edges, points_yx, target)
+    images = checked_images(name, *call.operands) if call.images else []
     results = [call.restore(_image_costs(image, spacing_cost, iterations)) for image in images]
     return results[0] if call.is_single else results
 

@@ -73,7 +73,7 @@ def geodesic_distances(edges: Any, points_yx: Any, target: Any = None, *, backen
         >>> [maps.shape for maps in geodesic_distances([edges, edges[:, :, :1]], [[(0, 0)], [(0, 0), (1, 0)]])]
         [(1, 2, 3), (2, 2, 1)]
     """
-    call = _as_call("geodesic_distances", edges, points_yx, target)
+    call = as_call("geodesic_distances", edges, points_yx, target)
     results = [call.restore(maps) for maps in distances_operator(*call.operands, backend)] if call.images else []
     return results[0] if call.is_single else results
 
@@ -112,7 +112,7 @@ def nearest_partition(edges: Any, points_yx: Any, target: Any = None, *, backend
         >>> labels.tolist(), distance.tolist()
         ([[0, 0, 0, 1, 1]], [[0.0, 1.0, 2.0, 1.0, 0.0]])
     """
-    call = _as_call("nearest_partition", edges, points_yx, target)
+    call = as_call("nearest_partition", edges, points_yx, target)
     labels, distance = partition_operator(*call.operands, backend) if call.images else ([], [])
     if call.batch is None:
         pairs = [Partition(*map(call.restore, pair)) for pair in zip(labels, distance, strict=True)]
@@ -143,7 +143,7 @@ class _Call(NamedTuple):
         return self[:4]
 
 
-def _as_call(function: str, edges: Any, points_yx: Any, target: Any) -> _Call:
+def as_call(function: str, edges: Any, points_yx: Any, target: Any) -> _Call:
     if isinstance(edges, (list, tuple)):
         images, restore = _as_ragged(function, edges)
         return _Call(images, *_batch(function, len(images), points_yx, target), None, False, restore)

@@ -60,7 +60,7 @@ def _distances(
     """
     function = "geodesic_distances"
     search = _search(function, edges[0], backend)
-    return search.distances(_checked(function, edges, points_yx, target, num_targets))
+    return search.distances(checked_images(function, edges, points_yx, target, num_targets))
 
 
 @torch.library.impl("point2mask::nearest_partition", "CompositeExplicitAutograd")
@@ -74,7 +74,7 @@ def _partition(
     """(H, W) int64 nearest target of each image, and (H, W) its cost; arguments as above."""
     function = "nearest_partition"
     search = _search(function, edges[0], backend)
-    return search.partition(_checked(function, edges, points_yx, target, num_targets))
+    return search.partition(checked_images(function, edges, points_yx, target, num_targets))
 
 
 @torch.library.register_fake("point2mask::geodesic_distances")
@@ -103,7 +103,7 @@ def check_costs(function: str, edges: torch.Tensor) -> None:
         fail(function, "edges", "NaN" if lowest != lowest else f"a cost of {lowest:g}", "costs >= 0 (+inf: a wall)")
 
 
-def _checked(
+def checked_images(
     function: str,
     edges: list[torch.Tensor],
     points_yx: list[torch.Tensor],
