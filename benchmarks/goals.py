@@ -156,7 +156,9 @@ PYTHON = "at this size about half of the time is spent between the kernels, in P
 PEERS = "in part: the peers are quicker on this machine than where the goal was set"
 REASONS = {
     "distances, 38": f"{PYTHON}; and SciPy is quicker here than the authors' code was where the goal was set",
-    "distances, 512 x 512, K=20, 2": f"{YARDSTICK}; why a second thread gives so little here is not established",
+    "distances, 512 x 512, K=20, 2": f"{YARDSTICK}; ten targets a thread fill the four searches in step three times "
+    "where twenty fill them five times, so a second thread gives 1.67x at most; and both read costs and states, 10 MB "
+    "together, from the cache that they share",
     "distances": f"{YARDSTICK}; the states of four searches exceed the second-level cache",
     "the same with edges": f"{YARDSTICK}; and the peer's edges are torch's shifted maps, not unfolded ones",
     "adversarial": "the cause is not established",
@@ -167,10 +169,10 @@ REASONS = {
     "`solve`": f"the worst is at reg 0.1: {NO_LEAVING_OUT}",
     "exact, 20 x 262,144": "`ot.emd` was stopped after 120 s, so the figure is a bound from below",
     "exact": "the cause is not established",
-    "first call, both, cache empty": "LLVM, kernel by kernel; transport takes two thirds",
-    "first call, transport, cache empty": "LLVM, kernel by kernel",
+    "first call, both, cache empty": "half LLVM, half numba's type inference; transport takes two thirds",
+    "first call, transport, cache empty": "half LLVM, half numba's type inference",
     "first call": "numba's own start takes 0.25 to 0.35 s before it loads anything",
-    "peak memory": "without regularisation only; the cause is not established",
+    "peak memory": "without regularisation: pixels that more than one supplier competes for, and their heaps",
     "tree and filter": "the cause is not established",
 }
 """Why a goal was missed, by the start of its text. Figures change: so may these."""

@@ -1,4 +1,4 @@
-"""The CPU backend: the targets shared out over a small pool of threads, labels by flooding tight edges."""
+"""The CPU backend: the targets shared out over a few threads, labels by flooding tight edges."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Search:
     def distances(self, edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int) -> torch.Tensor:
         """(count, H, W) shortest-path costs from the pixels of each target; the arguments are already checked."""
         packed = self.pack(edges.contiguous().numpy())
-        sources = pixels[np.argsort(target, kind="stable")]
-        bounds = np.searchsorted(np.sort(target), np.arange(count + 1))
+        order = np.argsort(target, kind="stable")
+        sources, bounds = pixels[order], np.searchsorted(target[order], np.arange(count + 1))
         result = np.empty((count, *edges.shape[1:]), packed.dtype)
 
         def fill(part: slice) -> None:
             self.fill(packed, sources, bounds[part.start : part.stop + 1], result[part])
 
-        # Below a millisecond a pool of threads costs more than it gives.
+        # Threads would cost more than they give to less than a millisecond of work.
         workers = torch.get_num_threads() if result.size * self.seconds > 1e-3 else 1
         cuts = [count * worker // workers for worker in range(workers + 1)]
         run_parallel(fill, [slice(start, stop) for start, stop in pairwise(cuts) if start < stop])
@@ -56,9 +56,9 @@ class Search:
         return torch.from_numpy(labels), distance
 
 
-HEAP = Search(_heap.pack_weights, _heap.search, 1e-7)
-TILES = Search(_tiles.pack_costs, _tile_search.search, 1e-8)
-SWEEPS = Search(_tiles.pad, _sweeps.search, 1e-8)
+HEAP = Search(_heap.pack_weights, _heap.search, 8e-8)
+TILES = Search(_tiles.pack_costs, _tile_search.search, 5e-9)
+SWEEPS = Search(_tiles.pad, _sweeps.search, 5e-9)
 
 
 def search_for(backend: str, edges: torch.Tensor, targets: int) -> Search:

@@ -46,7 +46,9 @@ def search(
     state = np.full(len(slots) * tiles * STATE, np.inf, np.float32)
     pending = np.full(len(slots) * groups * SPAN, np.inf, np.float32)
     minima = np.full(len(slots) * groups, np.inf, np.float32)
-    _search(costs.reshape(-1), sources, bounds, result, slots, across, state, pending, minima)
+    running, visited = np.full(len(slots), _IDLE), np.empty(len(slots), np.int64)
+    offers = np.empty(len(slots) * _DIRECTIONS, np.float32)
+    _search(costs.reshape(-1), sources, bounds, result, slots, across, state, pending, minima, running, visited, offers)
 
 
 @njit()
@@ -60,13 +62,18 @@ def _search(
     state: np.ndarray,
     pending: np.ndarray,
     minima: np.ndarray,
+    running: np.ndarray,
+    tiles: np.ndarray,
+    offers: np.ndarray,
 ) -> None:
-    """Each slot owns equal parts of ``state``, ``pending`` and ``minima``, all +inf."""
+    """Each slot owns equal parts of ``state``, ``pending`` and ``minima``, all +inf.
+
+    Of ``running``, all idle, and ``tiles``, what it searches and visits; ``offers`` is memory. To make these arrays
+    in compiled code would take a quarter of a second more to compile.
+    """
     count = len(slots)
     size, groups = len(state) // count, len(minima) // count
     steps = (-across, across, -1, 1, -across - 1, -across + 1, across - 1, across + 1)
-    running, tiles = np.full(count, _IDLE), np.empty(count, np.int64)
-    offers = np.empty(count * _DIRECTIONS, np.float32)
     following = 0
     while True:
         busy = False
@@ -76,16 +83,18 @@ def _search(
                 tile = pop(pending, minima, slot * groups, (slot + 1) * groups)
                 if tile >= 0:
                     break
-                own = state[slot * size : (slot + 1) * size]
                 if running[slot] != _IDLE:
-                    _collect(own, across, result[running[slot]])
+                    _collect(state[slot * size : (slot + 1) * size], across, result[running[slot]])
                     running[slot] = _IDLE
                 if following == len(result):
                     tile = first_tile + across + 1  # one in which nothing changes
                     break
                 running[slot] = following
-                chosen = sources[bounds[following] : bounds[following + 1]]
-                _begin(own, across, chosen, pending, minima, first_tile)
+                for index in range(bounds[following], bounds[following + 1]):
+                    y, x = sources[index, 0], sources[index, 1]
+                    tile = (y // SIDE + 1) * across + x // SIDE + 1
+                    state[slot * size + tile * STATE + y % SIDE * SIDE + x % SIDE] = 0
+                    enqueue(pending, minima, first_tile + tile, np.float32(0))
                 following += 1
             busy = busy or running[slot] != _IDLE
             tiles[slot] = tile - first_tile
@@ -98,18 +107,6 @@ def _search(
             tile = slot * groups * SPAN + tiles[slot]
             for direction in range(_DIRECTIONS):
                 enqueue(pending, minima, tile + steps[direction], offers[slot * _DIRECTIONS + direction])
-
-
-@helper()
-def _begin(
-    own: np.ndarray, across: int, sources: np.ndarray, pending: np.ndarray, minima: np.ndarray, first_tile: int
-) -> None:
-    """Let the tiles of a target's sources wait in a slot."""
-    for index in range(len(sources)):
-        y, x = sources[index, 0], sources[index, 1]
-        tile = (y // SIDE + 1) * across + x // SIDE + 1
-        own[tile * STATE + y % SIDE * SIDE + x % SIDE] = 0
-        enqueue(pending, minima, first_tile + tile, np.float32(0))
 
 
 @helper()

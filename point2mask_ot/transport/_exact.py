@@ -55,6 +55,7 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: floa
     if span > 0:
         problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span, magnitude)
         f, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
+        passes.forget()
     width = 20 * reg or 1.0
     while True:
         # Beyond this width nobody is screened out, and the outcome stands however far the prices move.
@@ -74,7 +75,7 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: floa
 def screen(passes: CpuPasses, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Argmax and maximum over the suppliers of f - M, for every pixel."""
     owner, best, _ = _rivals(passes, f, 0.0, np.ones(len(passes.b), bool))
-    return np.maximum(owner, 0), best
+    return np.maximum(owner, 0, out=owner), best
 
 
 def _rivals(

@@ -49,6 +49,10 @@ class CpuPasses:
         """Passes over some of the pixels only."""
         return CpuPasses(np.take(self.M, pixels, axis=1), self.b[pixels], self.rows, self.cut, self._serial_below)
 
+    def forget(self) -> None:
+        """Free what passes at one ``reg`` share, where none are to come."""
+        self._base = None
+
     def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj.
 

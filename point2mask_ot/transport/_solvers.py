@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from ._emd import Flow, network_simplex
 from ._newton import Passes, Semidual, ascend, float32_error, maximise
 from ._torch import TorchPasses
 
@@ -223,41 +224,48 @@ def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None
 
 
 def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+    flow, iterations, labels, best = _optimal_flow(problem, a, b, rows, options)
+    supplier, pixel, moved = flow.supplier, flow.pixel, flow.mass
+    _take_largest(labels, supplier, pixel, moved)
+    g = np.negative(best, out=best)  # arrays as long as M is wide are changed in place: all together outweigh M
+    g[b == 0] = -math.inf
+    masses = np.bincount(supplier, moved, len(a))
+    received = np.bincount(pixel, moved, len(b))
+    received -= b
+    pixel_error = float(np.abs(received, out=received).sum())
+    del received
+    cost = float(np.multiply(problem.M.numpy()[supplier, pixel], moved).sum())
+    supplier *= len(b)
+    supplier += pixel
+    entries = _padded(supplier, moved, problem)
+    return Solution(flow.f, g, labels, cost, masses, pixel_error, iterations, entries, flow.finished)
+
+
+def _optimal_flow(
+    problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options
+) -> tuple[Flow, int, np.ndarray, np.ndarray]:
+    """The entries of an optimal plan, passes made, and argmax and maximum of its f - M for every pixel."""
     from ._exact import assign, screen
 
     units = _units(a, b, problem.resolution)
-    costs = problem.M.numpy()
     if units is not None:
         passes = _cpu_passes(problem, (b > 0).astype(np.float64), np.flatnonzero(units), "exact")
         found = assign(passes, units, problem.span, problem.magnitude)
-        f, iterations = found.f, found.passes
         pixel = np.flatnonzero(b > 0)
-        supplier, moved, finished = found.owner[pixel], b[pixel], True
+        flow, iterations = Flow(found.f, found.owner[pixel], pixel, b[pixel], finished=True), found.passes
+        del found
     else:
-        from ._emd import network_simplex
-
-        flow = network_simplex(a, b, costs, problem.span, options.max_iter)
+        flow, iterations = network_simplex(a, b, problem.M.numpy(), problem.span, options.max_iter), 1
         passes = _cpu_passes(problem, b, rows, "exact")
-        f, iterations, finished = flow.f, 1, flow.finished
-        supplier, pixel, moved = flow.supplier, flow.pixel, flow.mass
-    best_owner, best = screen(passes, f)
-    labels = _largest_entry(best_owner, supplier, pixel, moved)
-    g = np.where(b > 0, -best, -math.inf)
-    masses = np.bincount(supplier, moved, len(a))
-    pixel_error = float(np.abs(np.bincount(pixel, moved, len(b)) - b).sum())
-    cost = float((costs[supplier, pixel].astype(np.float64) * moved).sum())
-    entries = _padded(supplier * len(b) + pixel, moved, problem)
-    return Solution(f, g, labels, cost, masses, pixel_error, iterations, entries, finished)
+    return flow, iterations, *screen(passes, flow.f)
 
 
-def _largest_entry(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """Labels replaced, where the plan has entries, by the supplier of the largest (the smallest index of a tie)."""
-    labels = labels.copy()
+def _take_largest(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, mass: np.ndarray) -> None:
+    """Replace labels, where the plan has entries, by the supplier of the largest (the smallest index of a tie)."""
     if len(pixel) > np.count_nonzero(np.bincount(pixel)):  # pixels that are shared
         order = np.lexsort((-supplier, mass))  # later assignments win: ascending mass, then descending index
         pixel, supplier = pixel[order], supplier[order]
     labels[pixel] = supplier
-    return labels
 
 
 def _padded(index: Any, mass: Any, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
