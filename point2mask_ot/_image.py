@@ -16,6 +16,7 @@ from ._boxes import components_with_points, mask_boxes, replace_empty
 from ._classes import class_maps
 from ._raster import Raster
 from ._regions import first_largest, first_smallest, look_up, median_where
+from .arrays import to_device
 from .checks import fail
 from .edges import MapTerm, Summand, check_values, sum_costs
 from .points import pixel_indices
@@ -113,23 +114,35 @@ class Image:
         self, supplier: torch.Tensor, cost: torch.Tensor, demand: torch.Tensor, transport: TransportResult | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(H, W) the supplier that owns each pixel, -1 where none may, and float32 the share of the pixel that the
-        plan gives to it; 1 where the plan is not entropic."""
+        plan gives to it; 1 where the plan is not entropic, and at claimed points."""
         if not len(cost):
             return torch.where(demand, supplier, -1), torch.zeros_like(supplier, dtype=torch.float32)
+        claim = self._claims(supplier.device)
         known = supplier.clamp(min=0)
         least = cost.gather(0, known[None])[0]
         # An estimate of the user's own may send a supplier where no path leads.
         able = demand & (least < torch.inf)
         if self.classes is not None and self.config.stuff == "exclude":
             able = able & self.classes.of_a_thing
-        owner = torch.where(able, supplier, -1)
+        owner = torch.where(claim < 0, torch.where(able, supplier, -1), claim)
         owned = owner >= 0
         if transport is None or self.config.method == "exact":
             return owner, owned.to(torch.float32)
         f, g = cast(torch.Tensor, transport.f), cast(torch.Tensor, transport.g)
         price = f.index_select(0, known.flatten()) + g
         exponent = (price.view(owner.shape) - least) / self.config.reg
-        return owner, torch.where(owned, exponent.exp().clamp(max=1), 0).to(torch.float32)
+        share = torch.where(owned, exponent.exp().clamp(max=1), 0).to(torch.float32)
+        return owner, torch.where(claim < 0, share, 1)
+
+    def _claims(self, device: torch.device) -> torch.Tensor:
+        """(H, W) the supplier that has a point on the pixel, the first of several, and -1 where none has."""
+        claim = np.full((self.raster.height, self.raster.width), -1)
+        if self.config.claim_points:
+            own = np.flatnonzero(np.isin(self.targets.target, self.chosen))
+            last_first = own[np.argsort(self.targets.target[own], kind="stable")[::-1]]
+            pixels = self.pixels[last_first]
+            claim[pixels[:, 0], pixels[:, 1]] = np.searchsorted(self.chosen, self.targets.target[last_first])
+        return to_device(claim, device)
 
     def panoptic(self, owner: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(instance, semantic, void, confidence), each (H, W), from the supplier that owns each pixel."""

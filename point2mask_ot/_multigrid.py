@@ -51,7 +51,7 @@ class Grid:
         across, below = self.right[:, 1::2], self.down[1::2]  # the edges that leave a block
         right = _sum_pairs(across, 0) / 2
         down = _sum_pairs(below, 1) / 2
-        return Grid(right, down, _coarser(self.ground[None])[0])
+        return Grid(right, down, coarser(self.ground[None])[0])
 
 
 def hierarchy(finest: Grid) -> list[Grid]:
@@ -67,7 +67,7 @@ def solve(grids: list[Grid], right_side: Tensor, iterations: int) -> Tensor:
     finest = grids[0]
     x = torch.zeros_like(right_side)
     if len(grids) > 1:
-        x = _finer(solve(grids[1:], _coarser(right_side), iterations), finest)
+        x = _finer(solve(grids[1:], coarser(right_side), iterations), finest)
     residual = right_side - finest.times(x)
     direction = correction = _cycle(grids, residual)
     energy = _dot(residual, correction)
@@ -92,7 +92,7 @@ def _cycle(grids: list[Grid], residual: Tensor) -> Tensor:
         for _ in range(COARSEST_SWEEPS):
             x = x + grid.damped_inverse * (residual - grid.times(x))
         return x
-    x = x + _finer(_cycle(grids[1:], _coarser(residual - grid.times(x))), grid)
+    x = x + _finer(_cycle(grids[1:], coarser(residual - grid.times(x))), grid)
     return x + grid.damped_inverse * (residual - grid.times(x))
 
 
@@ -101,7 +101,7 @@ def _sum_at_ends(right: Tensor, down: Tensor) -> Tensor:
     return pad(right, (0, 1)) + pad(right, (1, 0)) + pad(down, (0, 0, 0, 1)) + pad(down, (0, 0, 1, 0))
 
 
-def _coarser(x: Tensor) -> Tensor:
+def coarser(x: Tensor) -> Tensor:
     """(K, H, W) -> (K, H/2, W/2) sums over blocks."""
     height, width = x.shape[-2:]
     return avg_pool2d(pad(x, (0, width % 2, 0, height % 2)), 2, divisor_override=1)

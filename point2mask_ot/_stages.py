@@ -15,7 +15,7 @@ from .capacity import BatchPartition, estimate_capacities
 from .checks import ArgumentError
 from .geodesic import geodesic_distances, nearest_partition
 from .presets import PseudoMaskConfig
-from .random_walk import random_walk_costs
+from .random_walk import random_walk_costs, random_walk_partition
 from .transport import sinkhorn, solve
 from .types import Diagnostics, PointTargets, PseudoMasks, TransportResult
 
@@ -112,8 +112,10 @@ def _partition(
     config = images[0].config
 
     def search(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
-        if config.assign == "cost" and config.cost == "path" and config.stride == 1:
+        if config.assign == "cost" and config.stride == 1:
             edges = [image.edges for image in chosen]
+            if config.cost == "walk":
+                return random_walk_partition(edges, points_yx, target, spacing_cost=config.spacing_cost)
             parts = nearest_partition(edges, points_yx, target, backend=config.backend)
             return [cast(torch.Tensor, part.labels) for part in parts]
         moved = _distances(chosen, points_yx, target)

@@ -44,6 +44,8 @@ class PseudoMaskConfig:
             its cheapest supplier, without transport (the paper's baseline MC). ``max_iter=None`` leaves the limit to
             the solver. With ``method="sinkhorn"`` and ``tol=None`` exactly ``max_iter`` rounds (default 80) are made.
         marginal_floor: see :func:`~point2mask_ot.sinkhorn`.
+        claim_points: whether a point's pixel belongs to its target whatever the plan says (with confidence 1; the
+            first target's where several share it).
         floor_points: on a coarse grid, find a point's cell as the released code does.
         on_conflict: ``"error"`` or ``"first"`` when two targets have a point on one pixel.
         box_from: tight around the ``"mask"``, or around the ``"component"`` that holds a point.
@@ -84,6 +86,7 @@ class PseudoMaskConfig:
     tol: float | None = 1e-7
     tau: float | None = None
     marginal_floor: float = 0.0
+    claim_points: bool = True
     floor_points: bool = False
     on_conflict: Literal["error", "first"] = "error"
     box_from: Literal["mask", "component"] = "mask"
@@ -104,7 +107,7 @@ class PseudoMaskConfig:
         for name in ("spacing_cost", "tol", "tau", "typical_cost"):
             if getattr(self, name) is not None:
                 check_number("PseudoMaskConfig", name, getattr(self, name), above=0)
-        for name in ("presence", "floor_points", "keep_points"):
+        for name in ("presence", "claim_points", "floor_points", "keep_points"):
             if not isinstance(getattr(self, name), bool):
                 fail_type("PseudoMaskConfig", name, getattr(self, name), "a bool")
         if self.assign == "likelihood" and self.centroid_of == "cell":
@@ -123,8 +126,9 @@ class PseudoMaskConfig:
 
         Args:
             name: ``"best"``, full resolution and converged transport; ``"walk"``, the same with random walks for
-                paths and with the points kept beside their centroids: much better masks where instances touch, several
-                times slower; ``"paper"``, the text of the paper, and where
+                paths and with the points kept beside their centroids: much better masks where the regions are known
+                in which instances touch, much worse where the points are all there is and one of them stands for
+                the background; ``"paper"``, the text of the paper, and where
                 it is silent the released code without its bugs; ``"official"``, the released code after its first
                 training phase (that phase: ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this
                 library also there: a centroid is refused unless the region holds any of the target's points (not
@@ -172,6 +176,7 @@ _PAPER: dict[str, Any] = {
     "max_iter": 80,
     "tol": None,
     "typical_cost": None,
+    "claim_points": False,
 }
 _PRESETS: dict[str, dict[str, Any]] = {
     "best": {},

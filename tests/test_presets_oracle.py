@@ -17,6 +17,7 @@ FORWARD = ((0, 1), (1, -1), (1, 0), (1, 1))
 SHARED = {
     "stride": STRIDE, "beta": BETA, "feature_weight": FEATURE_WEIGHT, "step_cost": 0.0, "stuff": "exclude",
     "presence": True, "point_radius": RADIUS, "min_probability": MIN_PROBABILITY, "demand": "things",
+    "cost": "path", "keep_points": False, "claim_points": False,
     "capacity": "centroid", "centroid_rounds": 1, "typical_cost": None, "method": "sinkhorn", "reg": EPS,
     "max_iter": ROUNDS, "tol": None, "tau": None, "on_conflict": "error", "box_from": "mask",
 }  # fmt: skip

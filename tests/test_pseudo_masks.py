@@ -541,3 +541,26 @@ def test_a_thin_edge_survives_a_coarse_grid():
         label_picture(grey, targets, edge_map=edge_map[:, 1:])
     with pytest.raises(ArgumentError, match="name no class"):
         label_picture(grey, targets, "official")
+
+
+@pytest.mark.parametrize("stride", [1, 4, 16])
+@pytest.mark.parametrize("stuff", ["exclude", "supply"])
+def test_a_clicked_pixel_is_its_targets_own(stuff, stride):
+    """Also next to a click on another target, where a cell of the grid holds both."""
+    rng = np.random.default_rng(3)
+    semantic = rng.dirichlet(np.full(3, 0.3), (33, 50)).transpose(2, 0, 1).astype(np.float32)
+    points = np.array([(10, 20), (10, 21), (11, 20), (11, 21), (30, 49), (31, 49), (0, 0)])
+    targets = PointTargets(points, [0, 1, 2, 0, 3, 4, 2], category=[0, 1, 1, 0, 2], is_thing=[1, 1, 1, 1, 0])
+    for preset, method in (("best", "newton"), ("best", "minimum"), ("best", "exact"), ("walk", "newton")):
+        masker = PseudoMasker(preset, stride=stride, stuff=stuff, method=method)
+        for result in (masker(semantic, None, targets), masker(semantic[None], None, [targets])[0]):
+            assert (result.instance[tuple(points.T)] == targets.target).all()
+            assert result.masks[targets.target, points[:, 0], points[:, 1]].all()
+            assert np.isfinite(result.confidence).all()
+
+
+def test_of_two_targets_on_one_pixel_the_first_owns_it():
+    edges = np.zeros((1, 8, 8), np.float32)
+    targets = PointTargets([(4, 4), (4, 4), (0, 0)], [1, 0, 2])
+    result = PseudoMasker("best", stuff="supply", on_conflict="first", step_cost=1e-3)(None, edges, targets)
+    assert result.instance[4, 4] == 0

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import spsolve
 from skimage.segmentation import random_walker
 
 from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, capacities, edge_costs, random_walk_costs
+from point2mask_ot import random_walk as walks
 
 SPACING = 0.3
 
@@ -45,7 +46,7 @@ def test_probabilities_are_harmonic(rng, height, width, count):
     edges = picture(rng, height, width)
     pixels = rng.choice(height * width, count + (height > 30), replace=False)
     points, target = np.stack(np.divmod(pixels, width), 1), np.arange(len(pixels)) % count
-    cost = random_walk_costs(edges, points, target, spacing_cost=SPACING, iterations=20)
+    cost = random_walk_costs(edges, points, target, spacing_cost=SPACING, cycles=3)
     expected = by_direct_solver(edges.astype(np.float64), points, target, SPACING)
     np.testing.assert_allclose(np.exp(-cost), expected, atol=2e-3)
     np.testing.assert_allclose(np.exp(-cost).sum(0), 1, atol=2e-3)
@@ -55,17 +56,65 @@ def test_without_contrast_it_is_the_random_walker_of_scikit_image(rng):
     points = np.array([(4, 5), (30, 8), (20, 33)])
     marks = np.zeros((40, 40), int)
     marks[tuple(points.T)] = [1, 2, 3]
-    cost = random_walk_costs(np.zeros((4, 40, 40), np.float32), points, iterations=20)
+    cost = random_walk_costs(np.zeros((4, 40, 40), np.float32), points, cycles=3)
     labels = random_walker(rng.random((40, 40)), marks, beta=0, mode="bf")
     assert (cost.argmin(0) + 1 == labels).mean() > 0.998
 
 
-def test_default_iterations_give_the_labels_of_the_exact_solution(rng):
+def test_one_cycle_give_the_labels_of_the_exact_solution(rng):
     edges = picture(rng, 120, 160)
     points = np.stack([rng.integers(0, 120, 6), rng.integers(0, 160, 6)], 1)
     cost = random_walk_costs(edges, points)
     expected = by_direct_solver(edges.astype(np.float64), points, np.arange(6), SPACING)
     assert (cost.argmin(0) == expected.argmax(0)).mean() > 0.995
+
+
+@pytest.mark.parametrize("count", [1, 8, 11])
+def test_both_solvers_agree(rng, count):
+    """The kernels for single precision on the CPU, and the torch operations for everything else."""
+    edges = picture(rng, 70, 90)
+    points = np.stack([rng.integers(0, 70, count), rng.integers(0, 90, count)], 1)
+    compiled = np.exp(-random_walk_costs(edges, points, cycles=3))
+    plain = np.exp(-random_walk_costs(edges.astype(np.float64), points, cycles=3))
+    np.testing.assert_allclose(compiled, plain, atol=2e-3)
+
+
+def test_around_a_wall(rng):
+    edges = picture(rng, 70, 90)
+    edges[0, 20:50, 40] = np.inf
+    points = np.stack([rng.integers(0, 70, 8), rng.integers(0, 90, 8)], 1)
+    expected = by_direct_solver(edges.astype(np.float64), points, np.arange(8), SPACING)
+    np.testing.assert_allclose(np.exp(-random_walk_costs(edges, points, cycles=3)), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("count", "least"), [(11, 0.99), (2, 0.97)])  # counted pixel by pixel, and on a coarser grid
+def test_partition_is_the_most_probable_target(rng, dtype, count, least):
+    edges = torch.from_numpy(picture(rng, 150, 200)).to(dtype)
+    points, target = rng.integers(0, 150, (count, 2)), np.arange(count)
+    (labels,) = walks.random_walk_partition([edges], [points], [target], spacing_cost=SPACING)
+    expected = random_walk_costs(edges, points, cycles=3, spacing_cost=SPACING).argmin(0)
+    assert labels.dtype == torch.int64
+    assert (labels == expected).double().mean() > least
+
+
+def test_partition_of_what_no_walk_reaches(rng):
+    edges = torch.from_numpy(picture(rng, 20, 20))
+    edges[2, 9] = edges[1, 9] = edges[3, 9] = np.inf
+    parts = walks.random_walk_partition(
+        [edges, edges], [np.array([(3, 3)]), np.zeros((0, 2))], [np.array([0]), np.zeros(0, int)], spacing_cost=SPACING
+    )
+    assert (parts[0][:10] == 0).all()
+    assert (parts[0][10:] == -1).all()
+    assert (parts[1] == -1).all()
+
+
+def test_rough_costs_take_more_cycles(rng):
+    costs = rng.lognormal(-3, 3, (4, 64, 64)).astype(np.float32)
+    points = np.array([(5, 5), (50, 12), (30, 60)])
+    found = np.exp(-random_walk_costs(costs, points, cycles=40))
+    expected = by_direct_solver(costs.astype(np.float64), points, np.arange(3), SPACING)
+    np.testing.assert_allclose(found, expected, atol=5e-3)
 
 
 def test_a_gap_in_a_wall_hardly_counts():
@@ -121,7 +170,7 @@ def test_families_batches_and_lists(rng):
     ("change", "message"),
     [
         ({"spacing_cost": 0}, "spacing_cost"),
-        ({"iterations": 0}, "iterations"),
+        ({"cycles": 0}, "cycles"),
         ({"points_yx": [(99, 0)]}, "points_yx"),
         ({"edges": np.zeros((3, 4, 4), np.float32)}, "edges"),
         ({"edges": np.full((4, 4, 4), np.nan, np.float32)}, "edges"),

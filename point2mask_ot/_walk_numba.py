@@ -1,0 +1,68 @@
+"""Random walks on the CPU: groups of targets on a small pool of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from . import _walk_kernels as kernels
+from ._threads import run_parallel
+from ._walk_vectors import LANES
+
+if TYPE_CHECKING:
+    from .random_walk import Walk
+
+_SECONDS = 1e-7
+"""About what a pixel takes for a group of targets."""
+
+
+def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
+    """(K, H, W) float32 probability that a walk meets each target first; of no meaning where it meets none."""
+    planes = np.empty((walk.count, *walk.reached.shape), np.float32)
+
+    def keep(x: np.ndarray, shapes: np.ndarray, first: int) -> None:
+        kernels.write_planes(x, planes[first : first + LANES])
+
+    _solve(walk, cycles, 0, keep)
+    return torch.from_numpy(planes)
+
+
+def most_probable(walk: Walk, finest: int) -> torch.Tensor:
+    """(H, W) int64 target of the largest such probability, the first of equals, found for blocks of 2^finest pixels."""
+    groups: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def keep(x: np.ndarray, shapes: np.ndarray, first: int) -> None:
+        label, best = np.empty(walk.reached.shape, np.int64), np.empty(walk.reached.shape, np.float32)
+        kernels.write_best(x, shapes, finest, min(LANES, walk.count - first), label, best)
+        groups[first] = label, best
+
+    _solve(walk, 1, finest, keep)
+    if not groups:
+        return torch.full(walk.reached.shape, -1)
+    label, best = groups.pop(0)
+    for first, (later, probability) in sorted(groups.items()):
+        better = probability > best
+        label[better], best[better] = later[better] + first, probability[better]
+    return torch.from_numpy(label)
+
+
+def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, np.ndarray, int], None]) -> None:
+    """Hand over the solution of each group of targets, the shapes of the grids, and the first of the targets."""
+    edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
+    seeds = np.ascontiguousarray(walk.seeds)
+    shapes = kernels.grid_shapes(*walk.reached.shape)
+    pixels = int(shapes[-1, 0])
+    graph = np.zeros((pixels, 4), np.float32)
+    kernels.lay_out(edges, walk.reached.numpy(), step, seeds, shapes, graph)
+
+    def solve(first: int) -> None:
+        x, b = np.zeros((2, pixels * LANES), np.float32)
+        own = (walk.target >= first) & (walk.target < first + LANES)
+        lane, share = walk.target[own] - first, walk.share[own].astype(np.float32)
+        kernels.solve(graph, shapes, edges, step, seeds[own], lane, share, cycles, finest, x, b)
+        keep(x, shapes, first)
+
+    run_parallel(solve, range(0, walk.count, LANES), serial=pixels * _SECONDS < 1e-3)

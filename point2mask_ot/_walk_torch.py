@@ -1,0 +1,58 @@
+"""Random walks on any device, and in double precision; the host waits for none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ._multigrid import Grid, coarser, hierarchy, solve
+from .arrays import to_device
+
+if TYPE_CHECKING:
+    from .random_walk import Walk
+
+_ITERATIONS = 8
+"""Conjugate gradients that do as much as a cycle of the compiled kernels."""
+
+
+def probabilities(walk: Walk, cycles: int) -> Tensor:
+    """(K, H, W) probability that a walk meets each target first; harmonic but at the seeds."""
+    if not walk.count:
+        return walk.edges.new_empty(0, *walk.reached.shape)
+    grids, inflow, seeds = _system(walk)
+    return seeds + solve(grids, inflow, _ITERATIONS * cycles)
+
+
+def most_probable(walk: Walk, finest: int) -> Tensor:
+    """(H, W) int64 target of the largest such probability, the first of equals, found for blocks of 2^finest pixels."""
+    if not walk.count:
+        return torch.full_like(walk.reached, -1, dtype=torch.int64)
+    grids, inflow, seeds = _system(walk)
+    if not finest:
+        return (seeds + solve(grids, inflow, _ITERATIONS)).argmax(0)
+    for _ in range(finest):
+        inflow = coarser(inflow)
+    labels = solve(grids[finest:], inflow, _ITERATIONS).argmax(0)
+    height, width = walk.reached.shape
+    return labels.repeat_interleave(2**finest, 0)[:height].repeat_interleave(2**finest, 1)[:, :width]
+
+
+def _system(walk: Walk) -> tuple[list[Grid], Tensor, Tensor]:
+    """The matrix on all grids, (K, H, W) the right-hand sides, and (K, H, W) the seeds."""
+    edges, reached, step = walk.edges, walk.reached, walk.step
+    height, width = reached.shape
+    right, down = edges[0, :, :-1], edges[2, :-1]
+    right = torch.where(torch.isfinite(right) & reached[:, :-1], step / (right + step), 0)
+    down = torch.where(torch.isfinite(down) & reached[:-1], step / (down + step), 0)
+    seeds = edges.new_zeros(walk.count, height * width)
+    pixels = to_device(walk.seeds[:, 0] * width + walk.seeds[:, 1], edges.device)
+    seeds[to_device(walk.target, edges.device), pixels] = to_device(walk.share, edges.device).to(edges.dtype)
+    seeds = seeds.view(walk.count, height, width)
+    free = seeds.sum(0) == 0
+    whole = Grid(right, down, torch.zeros_like(seeds[0]))
+    inner_right = right * (free[:, :-1] & free[:, 1:])
+    inner_down = down * (free[:-1] & free[1:])
+    ground = torch.where(free, whole.diagonal - Grid(inner_right, inner_down, whole.ground).diagonal, 0).clamp(min=0)
+    return hierarchy(Grid(inner_right, inner_down, ground)), torch.where(free, -whole.times(seeds), 0), seeds
