@@ -145,9 +145,12 @@ def test_confidence_is_the_share_of_the_plan():
     _, semantic, boundary, targets = scene()
     result = PseudoMasker("best", reg=0.5)(semantic, boundary, targets)
     plan = result.diagnostics.transport.plan.reshape(3, 48, 64)
-    owned = result.diagnostics.demand
+    clicked = np.zeros((48, 64), bool)
+    clicked[tuple(targets.points_yx[targets.is_thing[targets.target]].T)] = True
+    owned = result.diagnostics.demand & ~clicked
     share = plan.max(0)[owned] / plan.sum(0)[owned]
     np.testing.assert_allclose(result.confidence[owned], share, atol=1e-5)
+    assert (result.confidence[clicked] == 1).all()
     assert share.min() < 0.9, "some pixels are contested"
 
 
