@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,12 +21,11 @@ def njit(**options: Any) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         try:
-            compiled: Any = numba.njit(nogil=True, cache=True, **options)(function)
+            compiled = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # "no locator available": the install and the user's cache are both read-only
-            compiled = numba.njit(nogil=True, **options)(function)
+            return numba.njit(nogil=True, **options)(function)
         _stamp(compiled)
-        compiled.compile = _uncollected(compiled.compile)
-        return compiled  # type: ignore[no-any-return]
+        return compiled
 
     return decorate
 
@@ -44,25 +42,6 @@ def helper(**options: Any) -> Callable[[Function], Function]:
 def intrinsic(write: Callable[..., Any]) -> Any:
     """numba's ``intrinsic``, whose result takes other arguments than the function that it decorates."""
     return numba.extending.intrinsic(write)
-
-
-def _uncollected(compile_signature: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Pause Python's garbage collector while a kernel compiles.
-
-    A compiler makes millions of objects, for which the collector looks at everything that torch and its imports hold
-    again and again: a sixth of the time.
-    """
-
-    def quietly(signature: Any) -> Any:
-        was_enabled = gc.isenabled()
-        gc.disable()
-        try:
-            return compile_signature(signature)
-        finally:
-            if was_enabled:
-                gc.enable()
-
-    return quietly
 
 
 def _stamp(compiled: Any) -> None:

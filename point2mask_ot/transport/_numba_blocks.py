@@ -49,7 +49,7 @@ class Scratch(NamedTuple):
     share: np.ndarray
 
 
-@helper(fastmath=VECTOR_MATH, error_model="numpy", inline="always")
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
 def _renew(
     M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, block: int, start: int, stop: int, level: Any, live: Any
 ) -> int:

@@ -43,7 +43,7 @@ def exponents(f: Any, k: float, rows: Any, slack: float, anchor: Any, u: Any) ->
     return renewed
 
 
-@njit(error_model="numpy", inline="always")
+@njit(error_model="numpy")
 def center(f: Any, a: Any, tau: float, rows: Any) -> None:
     """Shift soft potentials so that the capacities ``a exp(-f / tau)`` sum to the demand (the sum of ``a``)."""
     low, total, mass = np.inf, 0.0, 0.0
@@ -57,7 +57,7 @@ def center(f: Any, a: Any, tau: float, rows: Any) -> None:
         f[i] += shift
 
 
-@njit(error_model="numpy", inline="always")
+@njit(error_model="numpy")
 def update_suppliers(
     f: Any, masses: Any, demand: float, a: Any, reg: float, tau: float, rows: Any, lost_below: float, lost: Any
 ) -> tuple[float, bool]:
