@@ -28,6 +28,7 @@ _DATASET_SETTINGS = (
     "output",
     "truth",
     "split",
+    "engine",
     "workers",
     "shard",
     "merge",
@@ -124,7 +125,8 @@ def _add_dataset_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sampler", default="uniform", help="uniform, center or border (default: uniform)")
     command.add_argument("--maps", help="folder of NAME.npy, .npz or .safetensors, or module:function")
     command.add_argument("--output", default="coco", help="coco or voc (default: coco)")
-    command.add_argument("--workers", type=int, help="processes (default: one for each core)")
+    command.add_argument("--engine", default="local", help="local, or ray for a cluster (default: local)")
+    command.add_argument("--workers", type=int, help="how many pictures at a time (default: one for each core)")
     command.add_argument("--shard", help="i/n: only the i-th of n parts, into OUT/shard-i-of-n")
     command.add_argument("--merge", action="store_true", help="take over what the parts have finished")
     command.add_argument("--max-errors", type=int, help="stop when more pictures are set aside (default: never)")

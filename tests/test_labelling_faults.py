@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import resource
+import shutil
 import signal
+import sqlite3
+import stat
 import struct
 import time
 import zlib
@@ -358,7 +362,7 @@ def test_two_jobs_on_one_folder(small_set, tmp_path):
     first = start(*arguments(small_set, out, 1))
     wait_for(lambda: records(out) > 0)
     first.send_signal(signal.SIGSTOP)  # it keeps its lock while it sleeps
-    with pytest.raises(ArgumentError, match=f"process {first.pid} works on it"):
+    with pytest.raises(ArgumentError, match=f"process {first.pid} on .* works on it"):
         go_on(small_set, out)
     first.send_signal(signal.SIGCONT)
     first.communicate(timeout=120)
@@ -392,7 +396,7 @@ def test_a_plug_in_that_changed_is_refused(job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job(maps="changing_plug:maps")
     source.write_text("def maps(picture):\n    return {} or {}\n")
-    with pytest.raises(ArgumentError, match=r"maps: changing_plug:maps .* -> changing_plug:maps "):
+    with pytest.raises(ArgumentError, match=r"maps\.source: \w+ -> \w+"):
         job(maps="changing_plug:maps")
 
 
@@ -424,3 +428,73 @@ def test_files_of_others_are_left_alone(job):
     with pytest.raises(ArgumentError, match=r"panoptic\.json that no job here made"):
         job()
     assert (job.out / "panoptic.json").read_text() == "precious"
+
+
+# ------------------------------------------------------------------------------------------- file systems of clusters
+
+
+def test_no_locks(job, monkeypatch):
+    def refuse(file, kind):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(JobStopped, match=r"No locks available; expected .* file system with locks"):
+        job()
+
+
+def test_a_folder_that_cannot_be_written_to(job, monkeypatch, capsys):
+    real = open
+
+    def read_only(path, mode="r", *rest, **more):
+        if str(path).startswith(str(job.out)) and set(mode) & set("awx+"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return real(path, mode, *rest, **more)
+
+    monkeypatch.setattr("builtins.open", read_only)
+    words = ["label-dataset", "--images", job.images, "--points", job.points, "--out", job.out]
+    assert main([str(word) for word in words]) == 2
+    assert "Read-only file system" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_flushed(job, monkeypatch):
+    """What cannot be made to survive a power cut survives everything else."""
+    real = os.fsync
+
+    def flush(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", flush)
+    assert job().labelled == 3
+
+
+def test_a_table_needs_no_locks(job, monkeypatch):
+    """SQLite's own locks are POSIX record locks, which some network file systems refuse."""
+    opened, real = [], sqlite3.connect
+
+    def connect(name, **more):
+        opened.append(str(name))
+        return real(name, **more)
+
+    monkeypatch.setattr("sqlite3.connect", connect)
+    job()
+    assert opened
+    assert all("nolock=1" in name or "immutable=1" in name for name in opened)
+
+
+def test_names_in_any_script_and_in_none(tmp_path):
+    images = tmp_path / "Fotos & Bilder"
+    images.mkdir()
+    names = ["été.png", "e\u0301te\u0301.png", "图片 1.png", "a\\b.png", "percent%20?#.png", "🙂.png", " .png"]
+    for index, name in enumerate(names):
+        Image.fromarray(picture(index)).save(images / name)
+    shutil.copy(images / names[0], os.fsencode(images / "no unicode ") + b"\xff.png")
+    points = write_document(tmp_path / "points.json", [entry(name) for name in names])
+    out = tmp_path / "out #1?"
+    made = label_dataset(images, points, out, workers=1, progress=False)
+    assert (made.labelled, made.set_aside) == (len(names), 0), (out / "set_aside.csv").read_text()
+    assert {path.name for path in (out / "panoptic").iterdir()} == set(names)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["pictures_without_points"] == 1
+    assert summary["pictures_without_points_first"] == ["no unicode \udcff.png"]

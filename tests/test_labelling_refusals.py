@@ -55,6 +55,7 @@ SETTINGS = {
     "no such plug-in": ({"maps": "no_such_module:maps"}, "no_such_module"),
     "a plug-in that cannot travel": ({"maps": lambda picture: {}, "workers": 2}, "import"),
     "classes without a map": ({"config": "official"}, "colours name no class"),
+    "an engine": ({"engine": "rai"}, "did you mean 'ray'"),
     "no such model": ({"edge_model": "nowhere.yml.gz"}, "edge_model"),
     "no such truth": ({"truth": "nowhere.json"}, "truth"),
 }

@@ -66,10 +66,21 @@ def test_point_set_round_trip(tmp_path):
         np.testing.assert_array_equal(theirs.targets.category, ours.targets.category)
 
 
+def test_pictures_without_id_are_numbered_as_a_labelling_job_numbers_them(tmp_path):
+    pictures = [PicturePoints(name, number, PointTargets([(0, 0)])) for name, number in (("a.jpg", 8), ("b.jpg", 9))]
+    write_point_set(tmp_path / "p.json", pictures, CATEGORIES)
+    document = json.loads((tmp_path / "p.json").read_text())
+    for entry in document["images"]:
+        del entry["id"]
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    assert [picture.image_id for picture in read_point_set(tmp_path / "p.json").pictures] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda d: d["images"].append(d["images"][0]), r"images\[3\]: 'a.jpg' again"),
+        (lambda d: (d["images"][0].pop("id"), d["images"][2].update(id=1)), r"images\[2\]: id 1 again"),
         (lambda d: d["images"][1]["points"][0].update(x="left"), r"b.jpg: points\[0\]"),
         (lambda d: d["images"][1]["points"][0].update(x=float("nan")), "NaN"),
         (lambda d: d["images"][2].update(boxes=[]), r"images\[2\]: field 'boxes'"),

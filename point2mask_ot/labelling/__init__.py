@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ._errors import JobInterrupted, JobStopped
 from ._job import label_dataset
-from ._settings import JobInterrupted, JobStopped
 from ._summary import LabelSummary
 from ._truth import Sampling
 

@@ -34,7 +34,7 @@ def write_results(
     statistics = gather(table, record_of, settings.truth_digest)
     unnamed = _unnamed(settings, root, table)
     summary = summarize(settings, fingerprint, table.size, statistics, unnamed)
-    times = timing(statistics, {**run, "peak_mib": peak_memory()})
+    times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
     write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))
     write_json(root / "summary.json", summary)  # the last: where it is, all is there

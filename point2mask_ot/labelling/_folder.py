@@ -5,18 +5,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..checks import ArgumentError, fail
 from ..panoptic import atomic_write, read_json, safe_join
-from ..panoptic._files import make_folder
-from ._settings import JobStopped, differences
+from ..panoptic._files import Origin, make_folder, reason_of
+from ._errors import JobStopped
+from ._settings import differences
 
 _NAME = "label_dataset"
 _FORMAT = 1
@@ -47,21 +49,32 @@ class JobFolder:
 
         Raises:
             ArgumentError: another process has the lock; or the folder has files that no job made.
+            FileError: the folder cannot be written to, or its file system has no locks.
             JobStopped: workers of a killed job do not come to an end.
         """
         self._refuse_foreign()
         make_folder(self.job, function=_NAME, argument="out")
-        with open(self.job / "lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                fail(_NAME, "out", f"{self.root}: process {lock.read() or '?'} works on it", "one job on a folder")
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            self._await_workers()
+        with ExitStack() as held:
+            with self._lockable():
+                lock = held.enter_context(open(self.job / "lock", "a+"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    lock.seek(0)
+                    fail(_NAME, "out", f"{self.root}: process {lock.read() or '?'} works on it", "one job on a folder")
+                lock.truncate(0)
+                lock.write(f"{os.getpid()} on {platform.node()}")
+                lock.flush()
+                self._await_workers()
             yield
+
+    @contextmanager
+    def _lockable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            expected = "a folder that can be written to, on a file system with locks (flock)"
+            Origin(_NAME, "out", self.job).fail(reason_of(error), expected, error)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

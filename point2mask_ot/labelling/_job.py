@@ -10,19 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..checks import check_integer
+from ..checks import check_choice, check_integer
 from ..panoptic import MAX_PIXELS
 from ..panoptic._files import origin_of
 from ..presets import PseudoMaskConfig
 from ..pseudo_masks import PseudoMasker
+from ._errors import JobInterrupted, JobStopped
 from ._finish import write_results
 from ._folder import JobFolder
 from ._labeller import Labeller, Outcome, Task, set_aside, stopping_on_full_disk
-from ._maps import MapFunction
+from ._maps import MapFunction, is_plug_in
 from ._points_file import categories_of, index_points
-from ._pool import Pool
+from ._pool import Crew, Pool
+from ._processes import Processes
 from ._progress import Progress
-from ._settings import JobInterrupted, JobStopped, Settings, parse_shard
+from ._ray import Actors, connected, import_ray
+from ._settings import ENGINES, Settings, parse_shard
 from ._shards import adopt_shards, shard_folder
 from ._signals import listening
 from ._summary import LabelSummary
@@ -45,6 +48,7 @@ def label_dataset(
     output: str = "coco",
     truth: str | os.PathLike[str] | None = None,
     split: str = "train",
+    engine: str = "local",
     workers: int | None = None,
     shard: str | tuple[int, int] | None = None,
     merge: bool = False,
@@ -62,11 +66,12 @@ def label_dataset(
         {"categories": [{"id": 1, "name": "coin", "isthing": 1}, {"id": 2, "name": "table", "isthing": 0}],
          "images": [{"file_name": "a.jpg", "points": [{"x": 31, "y": 12, "category": "coin"}, ...]}, ...]}
 
-    (an image may have an ``id``, a point a ``target``, as in :func:`~point2mask_ot.read_points`); or in a CSV with
-    the columns image, x, y, category and, if wanted, target and isthing; or they are drawn from true masks
-    (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or ``SegmentationClass``,
-    ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``, ``timing.json``,
-    ``set_aside.csv`` and ``report.html``.
+    (an image may have an ``id``, else its position in the list, from 1; a point a ``target``, as in
+    :func:`~point2mask_ot.read_points`); or in a CSV with the columns image, x, y, category and, if wanted, target and
+    isthing; or they are drawn from true masks (:class:`Sampling`). ``out`` receives ``panoptic.json`` and
+    ``panoptic/*.png`` (COCO), or ``SegmentationClass``, ``SegmentationObject`` and
+    ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``, ``timing.json``, ``set_aside.csv`` and
+    ``report.html``.
 
     Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
     out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
@@ -83,15 +88,21 @@ def label_dataset(
         config: settings or the name of a preset.
         maps: what the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz``
             or ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for
-            every picture; ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name.
-            Maps of another size are resized. The channels of ``semantic`` are the categories, things first. Without
+            every picture; ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name;
+            ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"``
+            (where the argument is a file, a change of its content is a change of the job). Maps of another size are
+            resized. The channels of ``semantic`` are the categories, things first. Without
             ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB gradient.
         edge_model: OpenCV structured-edge model, in place of the gradient.
         sigma, color_weight: as in :func:`~point2mask_ot.label_picture`.
         output: ``"coco"`` or ``"voc"`` (category ids are palette indices then).
         truth: COCO panoptic ``NAME.json`` beside the folder ``NAME``, or a folder in VOC's layout, to score against.
         split: of a truth in VOC's layout.
-        workers: processes with one thread each; default: one for each core; 0: in this process.
+        engine: ``"local"`` for processes of this machine, ``"ray"`` for actors of a Ray cluster whose machines see the
+            same folders under the same names: of the Ray that the caller has initialised, or the one that runs on this
+            machine, or one begun for this call. Needs ``pip install point2mask-ot[ray]``. A job that one engine began
+            the other may end.
+        workers: how many, with one thread each; default: one for each core. 0: in this process (local alone).
         shard: ``"i/n"`` for the i-th of n parts, on as many machines; results go to ``out/shard-i-of-n``.
         merge: take over what the parts in ``out`` have finished, and do what they have not.
         max_errors: stop when more pictures than this were set aside.
@@ -108,8 +119,8 @@ def label_dataset(
         ArgumentError: a bad argument; a job with other settings in ``out`` (naming what changed), or one at work
             there; categories that the truth does not have.
         FileError: points or truth that are damaged, naming the entry.
-        JobStopped: a full disk, more than ``max_errors`` pictures set aside, workers that cannot start. The same call
-            goes on.
+        JobStopped: a full disk, a folder that cannot be written to or locked, more than ``max_errors`` pictures set
+            aside, workers that cannot start. The same call goes on.
         JobInterrupted: SIGINT or SIGTERM, after the pictures at hand. A second signal does not wait for them.
 
     Example:
@@ -124,9 +135,11 @@ def label_dataset(
         >>> made.labelled, made.set_aside
         (1, 0)
     """
-    if workers is None:
+    check_choice(_NAME, "engine", engine, ENGINES)
+    if workers is None and engine == "local":
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = check_integer(_NAME, "workers", workers, minimum=0)
+    if workers is not None:
+        workers = check_integer(_NAME, "workers", workers, minimum=int(engine == "ray"))
     if max_errors is not None:
         check_integer(_NAME, "max_errors", max_errors, minimum=0)
     part = parse_shard(shard)
@@ -134,21 +147,23 @@ def label_dataset(
     place = Truth(Path(sampling.truth), sampling.split, "points") if sampling else None
     settings = Settings(
         images=_images(images, place),
-        out=str(shard_folder(origin_of(_NAME, "out", out).path, part)),
+        out=str(shard_folder(_absolute("out", out), part)),
         config=PseudoMasker(config, **overrides).config,
-        maps=str(os.fspath(maps)) if isinstance(maps, (str, os.PathLike)) else maps,
-        edge_model=str(origin_of(_NAME, "edge_model", edge_model).path) if edge_model is not None else None,
+        maps=_maps(maps),
+        edge_model=str(_absolute("edge_model", edge_model)) if edge_model is not None else None,
         sigma=sigma,
         color_weight=color_weight,
         output=output,
         max_pixels=check_integer(_NAME, "max_pixels", max_pixels, minimum=1),
         exif=exif,
         sampling=sampling,
-        truth=Truth(origin_of(_NAME, "truth", truth).path, split, "truth") if truth is not None else None,
+        truth=Truth(_absolute("truth", truth), split, "truth") if truth is not None else None,
     )
-    settings.check(workers)
+    settings.check(travels=workers != 0)
+    if engine == "ray":
+        import_ray()
     source = place.digest() if place else file_digest(origin_of(_NAME, "points", points))
-    job = _Job(settings, source, part, workers, max_errors, progress)
+    job = _Job(settings, source, part, engine, workers, max_errors, progress)
     fingerprint = settings.fingerprint(source, part)
     with stopping_on_full_disk(), job.folder.locked():
         job.folder.claim(fingerprint, fresh=fresh)
@@ -159,10 +174,21 @@ def label_dataset(
         return job.run(fingerprint)
 
 
+def _absolute(argument: str, path: object) -> Path:
+    """Workers may have another working folder."""
+    return Path(os.path.abspath(origin_of(_NAME, argument, path).path))
+
+
 def _images(images: str | os.PathLike[str] | None, place: Truth | None) -> str:
     if images is None and place is not None and place.pictures is not None:
         return str(place.pictures)
-    return str(origin_of(_NAME, "images", images).path)
+    return str(_absolute("images", images))
+
+
+def _maps(maps: Any) -> Any:
+    if not isinstance(maps, (str, os.PathLike)) or (isinstance(maps, str) and is_plug_in(maps)):
+        return maps
+    return str(_absolute("maps", maps))
 
 
 @dataclass
@@ -172,7 +198,8 @@ class _Job:
     settings: Settings
     source: str
     part: tuple[int, int]
-    workers: int
+    engine: str
+    workers: int | None
     max_errors: int | None
     progress: bool
     folder: JobFolder = field(init=False)
@@ -217,7 +244,12 @@ class _Job:
             shown.show(final=True)
             if heard and shown.done < shown.total:
                 raise JobInterrupted(heard[0])
-            run = {"seconds": round(time.monotonic() - begun, 3), "workers": self.workers, **shown.counts}
+            run = {
+                "seconds": round(time.monotonic() - begun, 3),
+                "engine": self.engine,
+                "workers": self.workers,
+                **shown.counts,
+            }
             scores = write_results(self.settings, self.folder, self.table, fingerprint, run) if n == 1 else None
         counts = shown.counts
         done, seconds = counts["labelled"] + counts["kept"], time.monotonic() - begun
@@ -234,14 +266,23 @@ class _Job:
             yield Task(row, self.truth.find(row.name) if self.truth else None)
 
     def _outcomes(self, heard: list[int]) -> Iterator[Outcome | None]:
+        if self.engine == "ray":
+            ray = import_ray()
+            with connected(ray) as cores:
+                self.workers = self.workers or cores
+                yield from self._by(Actors(ray, self.settings), self.workers, heard)
+            return
         if self.workers:
-            yield from Pool(self.settings, self.workers, lambda: bool(heard), self._set_aside).run(self._tasks())
+            yield from self._by(Processes(self.settings), self.workers, heard)
             return
         labeller = Labeller(self.settings)
         for task in self._tasks():
             if heard:
                 return
             yield _twice(labeller, task)
+
+    def _by(self, crew: Crew, workers: int, heard: list[int]) -> Iterator[Outcome | None]:
+        return Pool(crew, workers, lambda: bool(heard), self._set_aside).run(self._tasks())
 
     def _set_aside(self, task: Task, reason: str) -> Outcome:
         return set_aside(self.folder, task.row, reason)

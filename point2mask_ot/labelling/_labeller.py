@@ -19,10 +19,11 @@ from ..panoptic._files import make_folder
 from ..panoptic._pictures import encode_png
 from ..panoptic._voc import to_voc
 from ..types import PointTargets, PseudoMasks
+from ._errors import JobStopped
 from ._folder import JobFolder
 from ._maps import Masker, as_map_tensors, is_plug_in, load_plug_in, map_file, read_maps
 from ._reader import Reader
-from ._settings import JobStopped, Settings
+from ._settings import Settings
 from ._table import Row, stem_of
 from ._truth import score
 

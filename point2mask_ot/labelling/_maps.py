@@ -23,30 +23,37 @@ from ..picture import STEP_COST, picture_terms
 from ..presets import PseudoMaskConfig
 from ..pseudo_masks import PseudoMasker
 from ..types import PointTargets, PseudoMasks
+from ._errors import JobStopped
 from ._table import stem_of
 
 NAMES = ("semantic", "boundary", "features")
 SUFFIXES = (".npy", ".npz", ".safetensors")
 MAX_MAP_BYTES = 2**32
 _NAME = "label_dataset"
-_PLUG_IN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_PLUG_IN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(:.+)?")
 
 MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
 """A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``."""
 
 
 def is_plug_in(maps: str) -> bool:
-    """``module:function`` as opposed to a folder."""
+    """``module:function`` or ``module:Class:argument``, as opposed to a folder."""
     return bool(_PLUG_IN.fullmatch(maps)) and not os.path.isdir(maps)
 
 
+def plug_in_parts(name: str) -> tuple[str, str, str | None]:
+    """Module, attribute and argument."""
+    module, attribute, *argument = name.split(":", 2)
+    return module, attribute, argument[0] if argument else None
+
+
 def load_plug_in(name: str) -> MapFunction:
-    """The callable that ``module:function`` names; a class is called once, without arguments, for its instance.
+    """The callable that ``module:function`` names; a class is called once, with its argument if any.
 
     Raises:
-        ArgumentError: no such module or name, or nothing that can be called.
+        ArgumentError: no such module or name, nothing that can be called, or an argument for what is no class.
     """
-    module_name, _, attributes = name.partition(":")
+    module_name, attributes, argument = plug_in_parts(name)
     here = os.getcwd()
     sys.path.insert(0, here)  # as with `python -m`, a plug-in may lie in the folder that one works in
     try:
@@ -57,17 +64,20 @@ def load_plug_in(name: str) -> MapFunction:
         fail(_NAME, "maps", f"{name!r}: {error}", "module:function that can be imported, or a folder")
     finally:
         sys.path.remove(here)
-    function = found() if isinstance(found, type) else found
+    if argument is not None and not isinstance(found, type):
+        fail(_NAME, "maps", repr(name), "a class where an argument follows it")
+    given = () if argument is None else (argument,)
+    function = found(*given) if isinstance(found, type) else found
     if not callable(function):
         fail_type(_NAME, "maps", function, f"a callable under the name {name!r}")
     return function
 
 
-def plug_in_source(name: str) -> Path | None:
+def plug_in_source(module: str) -> Path | None:
     """The file of a plug-in's module, without importing it (its package is imported)."""
     sys.path.insert(0, os.getcwd())
     try:
-        spec = importlib.util.find_spec(name.partition(":")[0])
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         spec = None
     finally:
@@ -94,6 +104,7 @@ def read_maps(path: Path) -> dict[str, Any]:
 
     Raises:
         FileError: the file is damaged, holds anything but arrays, or more than 4 GB of them.
+        JobStopped: the package safetensors is wanted and missing.
     """
     origin = Origin(_NAME, "maps", path)
     try:
@@ -117,8 +128,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
-    except ImportError:
-        fail(_NAME, "maps", path, "the package safetensors to read it with (pip install safetensors)")
+    except ImportError as error:  # the same for all pictures, so that setting this one aside would not help
+        needed = "needs the package safetensors: pip install 'point2mask-ot[safetensors]'"
+        raise JobStopped(f"{_NAME}: argument 'maps': {path} {needed}") from error
     try:
         return dict(load_file(path))
     except SafetensorError as error:

@@ -14,27 +14,12 @@ from ..checks import ArgumentError, check_choice, check_number, fail, fail_type
 from ..panoptic import MAX_PIXELS, Category
 from ..panoptic._files import Origin, origin_of
 from ..presets import PseudoMaskConfig
-from ._maps import MapFunction, is_plug_in, plug_in_source
+from ._maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source
 from ._truth import Sampling, Truth, file_digest
 
 _NAME = "label_dataset"
 OUTPUTS = ("coco", "voc")
-
-
-class JobStopped(RuntimeError):  # noqa: N818  # not an error of the caller
-    """A job that stopped before its end, with a reason; called again, it goes on where it stopped."""
-
-
-class JobInterrupted(KeyboardInterrupt):
-    """A job that a signal stopped between two pictures; called again, it goes on.
-
-    Attributes:
-        signal: number of the signal.
-    """
-
-    def __init__(self, signal: int) -> None:
-        super().__init__(f"stopped by signal {signal}; the same call goes on")
-        self.signal = signal
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -46,7 +31,7 @@ class Settings:
         out: folder of results.
         config: switches of Algorithm 1.
         categories: all things, then all stuff: channel c is categories[c].
-        maps: folder, ``module:function`` or a callable; None for the pictures alone.
+        maps: folder, ``module:function``, ``module:Class:argument`` or a callable; None for the pictures alone.
         edge_model: structured-edge model, where wanted.
         sigma, color_weight: of the colours.
         output: ``"coco"`` or ``"voc"``.
@@ -79,8 +64,11 @@ class Settings:
         """Where points are drawn from."""
         return None if self.sampling is None else Truth(Path(self.sampling.truth), self.sampling.split, "points")
 
-    def check(self, workers: int) -> None:
+    def check(self, *, travels: bool) -> None:
         """Refuse what no picture could be labelled with, before any is.
+
+        Args:
+            travels: to other processes.
 
         Raises:
             ArgumentError: naming the argument.
@@ -97,7 +85,7 @@ class Settings:
             fail_type(_NAME, "maps", self.maps, "a folder, 'module:function' or a callable")
         if self.config.assign == "likelihood" and self.maps is None:
             fail(_NAME, "config", "assign='likelihood' (preset 'official')", "semantic maps: colours name no class")
-        if workers:
+        if travels:
             try:
                 pickle.dumps(self)
             except Exception as error:  # whatever an object says that does not want to travel
@@ -123,7 +111,7 @@ class Settings:
             "library": __version__,
             "points": points,
             **{f"sampling.{name}": value for name, value in drawn.items()},
-            "maps": self._maps_name(),
+            **self._maps(),
             "edge_model": file_digest(origin_of(_NAME, "edge_model", self.edge_model)) if self.edge_model else None,
             "sigma": self.sigma,
             "color_weight": self.color_weight,
@@ -134,15 +122,22 @@ class Settings:
             **config,
         }
 
-    def _maps_name(self) -> str:
-        """A folder may move, and its files are looked at one by one; a plug-in is known by its source."""
-        if self.maps is None:
-            return "picture"
-        if isinstance(self.maps, str) and not is_plug_in(self.maps):
-            return "files"
-        name = self.maps if isinstance(self.maps, str) else _plain(self.maps)
-        source = plug_in_source(name)
-        return name if source is None else f"{name} {file_digest(Origin(_NAME, 'maps', source))[:16]}"
+    def _maps(self) -> dict[str, Any]:
+        """A folder may move, and its files are looked at one by one; a plug-in is known by its source, and by the
+        content of its argument where that is a file.
+        """
+        if self.maps is None or (isinstance(self.maps, str) and not is_plug_in(self.maps)):
+            return {"maps": "picture" if self.maps is None else "files"}
+        module, attribute, argument = plug_in_parts(self.maps if isinstance(self.maps, str) else _plain(self.maps))
+        known = {"maps": f"{module}:{attribute}", "maps.source": _digest(plug_in_source(module))}
+        if argument is not None:
+            path = Path(argument)
+            known["maps.argument"] = _digest(path) if path.is_file() else argument
+        return known
+
+
+def _digest(path: Path | None) -> str | None:
+    return None if path is None else file_digest(Origin(_NAME, "maps", path))
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ._settings import JobInterrupted
+from ._errors import JobInterrupted
 
 
 @contextmanager

@@ -118,11 +118,11 @@ def timing(statistics: Statistics, run: Mapping[str, Any]) -> dict[str, Any]:
     return {"seconds_by_stage": stages, "pictures": statistics.labelled, "last_run": dict(run)}
 
 
-def peak_memory() -> dict[str, float]:
-    """MiB that this process, and the largest of its workers, ever held."""
+def peak_memory(*, workers: bool) -> dict[str, float]:
+    """MiB that this process ever held, and the largest of its workers where those are processes of its own."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    own, worker = (resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"job": round(own, 1), "largest_worker": round(worker, 1)}
+    asked = {"job": resource.RUSAGE_SELF} | ({"largest_worker": resource.RUSAGE_CHILDREN} if workers else {})
+    return {name: round(resource.getrusage(who).ru_maxrss / unit, 1) for name, who in asked.items()}
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -82,11 +82,12 @@ class Table:
             return _row(connection.execute(query, (position,)).fetchone())
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
-        """The names that no row has."""
+        """The names that no row has, those among them that are no Unicode (and so in no table)."""
         with _reading(self.path) as connection:
             query = "SELECT 1 FROM picture WHERE stem = ?"
             for name in names:
-                if connection.execute(query, (stem_of(name),)).fetchone() is None:
+                stem = stem_of(name).encode("utf-8", "backslashreplace").decode()
+                if connection.execute(query, (stem,)).fetchone() is None:
                     yield name
 
 
@@ -123,7 +124,7 @@ def build_table(
     entire = {**about, "format": _FORMAT, "source": source}
     size = 0
     with atomic_file(path, function=origin.function, argument="out") as file:
-        connection = sqlite3.connect(file.name, isolation_level=None)
+        connection = _connect(Path(file.name), "nolock=1")
         try:
             connection.executescript(_SCHEMA)
             connection.execute("BEGIN")
@@ -149,11 +150,16 @@ def build_table(
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    connection = _connect(path, "mode=ro&immutable=1")
     try:
         yield connection
     finally:
         connection.close()
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    """Without SQLite's own locks, which many network file systems lack: a table has one writer, and then none."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None)
 
 
 def _row(values: tuple[int, str, str, str]) -> Row:

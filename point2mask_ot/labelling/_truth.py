@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ class Sampling:
     sampler: str = "uniform"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "truth", str(origin_of("Sampling", "truth", self.truth).path))
+        path = os.path.abspath(origin_of("Sampling", "truth", self.truth).path)
+        object.__setattr__(self, "truth", path)  # workers may have another working folder
         check_integer("Sampling", "n", self.n, minimum=1)
         check_integer("Sampling", "seed", self.seed, minimum=0)
         check_choice("Sampling", "sampler", self.sampler, ("uniform", "center", "border"))

@@ -33,7 +33,7 @@ class PicturePoints:
 
     Attributes:
         file_name: the picture, relative to the folder of pictures.
-        image_id: its id in the data set, an integer or a string; the file name where it has none.
+        image_id: its id in the data set, an integer or a string; its position in the file, from 1, where it has none.
         targets: the points; a target's category is an index into the data set's categories, things first.
     """
 
@@ -64,25 +64,30 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
          "images": [{"id": 7, "file_name": "a.jpg", "points": [{"x": 31, "y": 12, "category": 1, "target": 0}, ...]}],
          "info": {...}}
 
-    Categories, points and targets are as in :func:`read_points`; a picture may have no points.
+    Categories, points and targets are as in :func:`read_points`; a picture may have no points. Without ``id`` it has
+    its position in the list, from 1.
 
     Args:
         path: the JSON file, UTF-8, up to 2 GiB. All of it is held in memory.
 
     Raises:
-        FileError: naming the picture and the point: what :func:`read_points` refuses, or a picture twice.
+        FileError: naming the picture and the point: what :func:`read_points` refuses, or a picture or an id twice.
     """
     origin = origin_of(_READ, "path", path)
     document = read_json(origin.path, max_bytes=_MAX_BYTES, function=_READ, argument="path")
     categories = in_channel_order(json_categories(origin, origin.field(document, "categories", list, "the file")))
     pictures: dict[str, PicturePoints] = {}
+    ids: set[int | str] = set()
     for index, entry in enumerate(origin.field(document, "images", list, "the file")):
         where = f"images[{index}]"
         only(origin, entry, ("id", "file_name", "points"), where)
         name = origin.field(entry, "file_name", str, where)
         if name in pictures:
             origin.fail(f"{where}: {name!r:.80} again", "each picture once")
-        image_id = origin.field({"id": name, **entry}, "id", (int, str), where)
+        image_id = origin.field({"id": index + 1, **entry}, "id", (int, str), where)
+        if image_id in ids:
+            origin.fail(f"{where}: id {image_id!r:.80} again", "unique ids (without one, a picture's position from 1)")
+        ids.add(image_id)
         clicks = json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
         pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories))
     info = origin.field({"info": {}, **document}, "info", dict, "the file")

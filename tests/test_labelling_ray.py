@@ -1,0 +1,100 @@
+"""A data-set job on Ray is the same job: the same bytes, the same faults survived; one engine ends the other's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import sys
+
+import pytest
+from labelling_jobs import make_set, picture, records, results, run, start, wait_for
+from PIL import Image
+
+from point2mask_ot import ArgumentError, label_dataset
+
+COUNT = 40
+with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray, which is not installed")
+
+
+@with_ray
+def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path):
+    images, points = make_set(tmp_path, COUNT)
+    calm = results(label_dataset(images, points, tmp_path / "calm", workers=0, progress=False).out)
+    out = tmp_path / "out"
+    words = ["--images", images, "--points", points, "--out", out, "--engine", "ray", "--workers", 1]
+    process = start(*words)
+    wait_for(lambda: records(out) > 2)
+    process.kill()
+    process.communicate()
+    assert 2 < records(out) < COUNT
+    before = records(out)
+    process = start(*words)
+    wait_for(lambda: records(out) > before + 2)
+    process.send_signal(signal.SIGTERM)
+    _, complaints = process.communicate(timeout=120)
+    assert process.returncode == 143, complaints
+    assert "goes on" in complaints
+    assert "Traceback" not in complaints
+    done = records(out)
+    assert before + 2 < done < COUNT
+    assert label_dataset(images, points, out, workers=0, progress=False).labelled == COUNT
+    assert json.loads((out / "timing.json").read_text())["last_run"]["kept"] == done
+    assert results(out) == calm
+
+
+DEADLY = """
+import os, signal
+def maps(picture):
+    if picture[0, 0, 0] == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if picture[0, 0, 0] == 3:
+        raise MemoryError("too large")
+    return {}
+"""
+
+
+@with_ray
+def test_workers_that_die(tmp_path):
+    images, _ = make_set(tmp_path, 5)
+    for index in (2, 3):  # the first pixel says what happens
+        pixels = picture(index)
+        pixels[0, 0] = index
+        Image.fromarray(pixels).save(images / f"p{index:03}.png")
+    (tmp_path / "deadly_ray_plug.py").write_text(DEADLY)
+    words = ["--images", "images", "--points", "points.json", "--out", "out", "--engine", "ray"]
+    ended = run(*words, "--maps", "deadly_ray_plug:maps", cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert "3 of 5 pictures labelled, 2 set aside" in ended.stdout
+    listed = json.loads((tmp_path / "out/summary.json").read_text())["set_aside_first"]
+    reasons = {one["picture"]: one["reason"] for one in listed}
+    assert reasons.keys() == {"p002.png", "p003.png"}
+    assert reasons["p002.png"].startswith("2 workers died of it: The actor died")
+    assert reasons["p003.png"] == "2 workers died of it: out of memory"
+
+
+def test_no_ray(tmp_path, monkeypatch):
+    images, points = make_set(tmp_path, 1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ArgumentError, match=r"point2mask-ot\[ray\]"):
+        label_dataset(images, points, tmp_path / "out", engine="ray")
+    assert not (tmp_path / "out").exists()
+
+
+def test_refusals(tmp_path):
+    images, points = make_set(tmp_path, 1)
+    for given, word in (({"engine": "rai"}, "did you mean 'ray'"), ({"engine": "ray", "workers": 0}, "workers")):
+        with pytest.raises(ArgumentError, match=word):
+            label_dataset(images, points, tmp_path / "out", **given)
+
+
+def test_a_machine_that_does_not_see_the_folder(tmp_path):
+    from point2mask_ot.labelling._ray import RemoteLabeller
+    from point2mask_ot.labelling._settings import Settings
+    from point2mask_ot.presets import PseudoMaskConfig
+
+    settings = Settings(str(tmp_path), str(tmp_path / "elsewhere"), PseudoMaskConfig.preset("best"))
+    kind, reason = RemoteLabeller().begin(settings, str(tmp_path))
+    assert kind == "stopped"
+    assert "not to be seen" in reason
+    assert not (tmp_path / "elsewhere").exists()
