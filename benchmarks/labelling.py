@@ -3,6 +3,9 @@
 Points are drawn from the true masks, maps come from the pictures' colours.
 
     python benchmarks/labelling.py --data ../shared/data --json labelling.json
+    python benchmarks/labelling.py --data ../shared/data --parts throughput --json labelling_throughput.json
+
+Throughput needs an idle machine; memory and the whole sets do not.
 """
 
 from __future__ import annotations
@@ -43,15 +46,21 @@ def data_sets(data: Path) -> dict[str, list[str]]:
     return sets
 
 
-def label(words: list[str], out: Path, workers: int, *, stop_after: int | None = None) -> int:
-    """Run the command; with ``stop_after`` it gets SIGTERM once that many pictures are done. Gives its status."""
+def label(words: list[str], out: Path, workers: int, *, end: tuple[int, int] | None = None) -> int:
+    """Run the command; with ``end`` = (signal, pictures) it is sent once so many are done. Gives the exit status."""
     process = subprocess.Popen([*COMMAND, *words, "--out", str(out), "--workers", str(workers)], stdout=sys.stderr)
-    if stop_after is not None:
-        while process.poll() is None and len(list((out / ".job/records").glob("*/*.json"))) < stop_after:
-            time.sleep(0.05)
+    if end is not None:
+        number, pictures = end
+        while process.poll() is None and done(out) < pictures:
+            time.sleep(0.02)
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
     return process.wait()
+
+
+def done(out: Path) -> int:
+    """How many pictures have their record."""
+    return len(list((out / ".job/records").glob("*/*.json")))
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -60,52 +69,67 @@ def results(out: Path) -> dict[str, bytes]:
     return {n: path.read_bytes() for n, path in sorted(files.items()) if not n.startswith(".job/") and n not in VARYING}
 
 
-def whole_sets(data: Path, folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Each data set with one command, with one worker and with two; the latter interrupted half way and resumed."""
+def whole_sets(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[dict[str, Any]]:
+    """Each data set with one command and one worker; and with two, killed and terminated on the way, and resumed."""
     for name in names:
-        words = data_sets(data)[name]
+        words = [*data_sets(data)[name], "--preset", preset]
         alone, stopped = folder / f"{name} 1", folder / f"{name} 2"
         assert label(words, alone, 1) == 0
         summary = read(alone, "summary.json")
-        status = label(words, stopped, 2, stop_after=summary["pictures"] // 2)
-        done = len(list((stopped / ".job/records").glob("*/*.json")))
+        ends = []
+        for number, share in ((signal.SIGKILL, 3), (signal.SIGTERM, 1.5)):
+            status = label(words, stopped, 2, end=(number, int(summary["pictures"] / share)))
+            ends.append({"signal": number, "status": status, "pictures_done": done(stopped)})
         assert label(words, stopped, 2) == 0
         yield {
             "task": "whole set",
             "data": name,
+            **labelled_by(alone, preset),
             "pictures": summary["pictures"],
             "set_aside": summary["set_aside"],
-            "interrupted_after": done,
-            "status_of_the_interrupted": status,
+            "ended_by": ends,
             "identical": results(alone) == results(stopped),
             "pq": summary["scores"]["pq"],
             "miou": summary["scores"]["miou"],
-            "milliseconds_by_stage": {
-                stage: round(1000 * seconds / summary["labelled"], 2)
-                for stage, seconds in read(alone, "timing.json")["seconds_by_stage"].items()
-            },
+            "milliseconds_by_stage": milliseconds(alone),
         }
 
 
-def throughput(data: Path, folder: Path, names: list[str]) -> Iterator[dict[str, Any]]:
+def throughput(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[dict[str, Any]]:
     """Pictures a second by number of workers, from the second half of each job: compilers and imports are over."""
     for name in names:
         for workers in (1, 2):
             out = folder / f"throughput {name} {workers}"
-            assert label(data_sets(data)[name], out, workers) == 0
+            assert label([*data_sets(data)[name], "--preset", preset], out, workers) == 0
             ends = sorted(path.stat().st_mtime for path in (out / ".job/records").glob("*/*.json"))
             half = len(ends) // 2
             rate = (len(ends) - 1 - half) / (ends[-1] - ends[half])
             yield {
                 "task": "throughput",
                 "data": name,
+                **labelled_by(out, preset),
                 "workers": workers,
+                "pictures": len(ends),
                 "pictures_a_second": rate,
                 "hours_for_coco_train": COCO_TRAIN / rate / 3600,
+                "milliseconds_by_stage": milliseconds(out),
             }
 
 
-def memory(data: Path, folder: Path) -> Iterator[dict[str, Any]]:
+def labelled_by(out: Path, preset: str) -> dict[str, Any]:
+    """The preset, and what it meant that day."""
+    settings = read(out, "summary.json")["settings"]
+    config = {name.removeprefix("config."): value for name, value in settings.items() if name.startswith("config.")}
+    return {"preset": preset, "config": config}
+
+
+def milliseconds(out: Path) -> dict[str, float]:
+    """Of each stage, a picture's mean."""
+    times = read(out, "timing.json")
+    return {stage: round(1000 * spent / times["pictures"], 2) for stage, spent in times["seconds_by_stage"].items()}
+
+
+def memory(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[dict[str, Any]]:
     """Peak memory of the job and of its worker over 100 and over 500 pictures: the same ones under new names."""
     root = data / "coco_panoptic_layout"
     dataset = read_coco_panoptic(root / "annotations/panoptic_val.json", root / "annotations/panoptic_val")
@@ -122,30 +146,34 @@ def memory(data: Path, folder: Path) -> Iterator[dict[str, Any]]:
         points = folder / f"points{count}.json"
         write_point_set(points, pictures, sorted(dataset.categories, key=lambda category: not category.is_thing))
         out = folder / f"memory{count}"
-        assert label(["--images", str(images), "--points", str(points), "--stride", "2"], out, 1) == 0
-        yield {"task": "memory", "pictures": count, **read(out, "timing.json")["last_run"]["peak_mib"]}
+        words = ["--images", str(images), "--points", str(points), "--stride", "2", "--preset", preset]
+        assert label(words, out, 1) == 0
+        peak = read(out, "timing.json")["last_run"]["peak_mib"]
+        yield {"task": "memory", "data": "nuclei val", **labelled_by(out, preset), "pictures": count, "peak_mib": peak}
 
 
 def read(out: Path, name: str) -> Any:
     return json.loads((out / name).read_text())
 
 
+PARTS = {"memory": memory, "sets": whole_sets, "throughput": throughput}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with voc_layout and coco_panoptic_layout")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["memory", "sets"])
+    parser.add_argument("--preset", default="best")
     parser.add_argument("--quick", action="store_true", help="the smaller sets only")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="a new folder for the results, to look at the reports")
     options = parser.parse_args()
-    small = ["photographs val", "nuclei val"]
-    names = small if options.quick else list(data_sets(options.data))
-    rows = []
+    small = options.quick or options.parts == ["throughput"]
+    names = [name for name in data_sets(options.data) if name.endswith("val") or not small]
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         os.makedirs(folder, exist_ok=True)
-        for part in (memory(options.data, folder), whole_sets(options.data, folder, names)):
-            rows += [show(row) for row in part]
-        rows += [show(row) for row in throughput(options.data, folder, small)]
+        rows = [show(row) for part in options.parts for row in PARTS[part](options.data, folder, names, options.preset)]
     if options.json:
         write_json(options.json, rows)
 

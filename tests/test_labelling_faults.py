@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from PIL import Image
 from point2mask_ot import ArgumentError, label_dataset
 from point2mask_ot.cli import main
 from point2mask_ot.labelling import JobInterrupted, JobStopped
+from point2mask_ot.labelling._folder import JobFolder
 
 COUNT = 24
 
@@ -415,6 +417,22 @@ def test_what_was_lost_or_changed_is_labelled_again(job):
     assert results(job.out)["panoptic/p002.png"] != calm["panoptic/p002.png"]
 
 
+def test_a_copy_of_the_pictures_is_as_good(job, tmp_path):
+    """As when they are copied to the disk of the machine at hand: their times differ."""
+    job()
+    stamps = {path: path.stat().st_mtime_ns for path in (job.out / "panoptic").iterdir()}
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for path in job.images.iterdir():
+        (copies / path.name).write_bytes(path.read_bytes())
+    with Image.open(copies / "p001.png") as image:
+        turned = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    turned.save(copies / "p001.png")
+    job(images=copies)
+    changed = {path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert changed == {"p001.png"}
+
+
 def test_merging_parts_with_other_settings_is_refused(job):
     job(shard="1/2")
     job(shard="2/2", beta=0.2)
@@ -440,6 +458,21 @@ def test_no_locks(job, monkeypatch):
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(JobStopped, match=r"No locks available; expected .* file system with locks"):
         job()
+
+
+def test_locks_of_nfs(job, monkeypatch):
+    """It wants a file open for reading for a shared lock, and for writing for an exclusive one."""
+    real = fcntl.flock
+
+    def emulated(file, kind):
+        mode = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE
+        assert mode in (os.O_RDWR, os.O_RDONLY if kind & fcntl.LOCK_SH else os.O_WRONLY)
+        real(file, kind)
+
+    monkeypatch.setattr("fcntl.flock", emulated)
+    assert job().labelled == 3
+    with JobFolder(job.out).at_work():
+        pass
 
 
 def test_a_folder_that_cannot_be_written_to(job, monkeypatch, capsys):

@@ -79,7 +79,7 @@ class JobFolder:
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """What each worker holds, so that a new job can tell when those of a killed one are done."""
-        with open(self.job / "workers", "a") as lock:
+        with open(self.job / "workers", "a+") as lock:  # NFS has shared locks on what can be read only
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from ..checks import ArgumentError, FileError, fail
 from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic._coco import encode_ids, segments_info
-from ..panoptic._files import make_folder
+from ..panoptic._files import Origin, make_folder, reason_of
 from ..panoptic._pictures import encode_png
 from ..panoptic._voc import to_voc
 from ..types import PointTargets, PseudoMasks
@@ -25,7 +27,7 @@ from ._maps import Masker, as_map_tensors, is_plug_in, load_plug_in, map_file, r
 from ._reader import Reader
 from ._settings import Settings
 from ._table import Row, stem_of
-from ._truth import score
+from ._truth import file_digest, score
 
 _NAME = "label_dataset"
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
@@ -92,10 +94,11 @@ class Labeller:
         row = task.row
         record = self.folder.read_record(row.position)
         try:
-            inputs = self._inputs(row)
-            kept = record is not None and "error" not in record and record["inputs"] == inputs
+            paths = self._inputs(row)
+            kept = record is not None and "error" not in record and unchanged(record["inputs"], paths)
             if not kept:
-                record = {**self._label(row), "inputs": inputs}
+                stamps = [[*_size_and_time(path), _digest(path)] for path in paths]
+                record = {**self._label(row), "inputs": stamps}
             assert record is not None
             scored = self._scored(record, task)
         except (JobStopped, MemoryError):
@@ -152,21 +155,14 @@ class Labeller:
             maps["boundary"] = self.masker.boundary(picture)
         return maps
 
-    def _inputs(self, row: Row) -> list[list[int]]:
-        """Size and time of the files that the labels depend on: a picture that changes is labelled again."""
+    def _inputs(self, row: Row) -> list[Path]:
+        """The files that the labels depend on: a picture that changes is labelled again."""
         paths = [safe_join(self.settings.images, row.name, function=_NAME, argument="images")]
         if isinstance(self.maps, str):
             paths.append(map_file(self.maps, row.name))
         if self.settings.sampled_from:
             paths += self.settings.sampled_from.mask_paths(row.body)
-        stamps = []
-        for path in paths:
-            try:
-                status = path.stat()
-            except (OSError, ValueError) as error:
-                raise FileError(_NAME, "images", f"{path}: {getattr(error, 'strerror', error)}", "a file") from error
-            stamps.append([status.st_size, status.st_mtime_ns])
-        return stamps
+        return paths
 
     def _write_labels(self, image: PanopticImage) -> dict[str, int]:
         """The PNGs of a picture; their names and sizes."""
@@ -191,6 +187,30 @@ class Labeller:
         record["score"] = {"truth": digest, "counts": counts.tolist()}
         record["seconds"]["score"] = round(time.perf_counter() - start, DIGITS)
         return True
+
+
+def unchanged(stamps: Sequence[Sequence[Any]], paths: Sequence[Path]) -> bool:
+    """Whether files are what they were: of the same size, and of the same time or else (a copy) content."""
+    if len(stamps) != len(paths):
+        return False
+    found = [(stamp, path, _size_and_time(path)) for stamp, path in zip(stamps, paths, strict=True)]
+    return all(
+        list(stamp[:2]) == now or (stamp[0] == now[0] and stamp[-1] == _digest(path)) for stamp, path, now in found
+    )
+
+
+def _size_and_time(path: Path) -> list[int]:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise FileError(_NAME, "images", f"{path}: {reason_of(error)}", "a file") from error
+    if not S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise FileError(_NAME, "images", f"{path}: not a regular file", "a file")
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _digest(path: Path) -> str:
+    return file_digest(Origin(_NAME, "images", path))
 
 
 def set_aside(folder: JobFolder, row: Row, reason: str) -> Outcome:
