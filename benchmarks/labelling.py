@@ -146,7 +146,7 @@ def memory(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[
         points = folder / f"points{count}.json"
         write_point_set(points, pictures, sorted(dataset.categories, key=lambda category: not category.is_thing))
         out = folder / f"memory{count}"
-        words = ["--images", str(images), "--points", str(points), "--stride", "2", "--preset", preset]
+        words = ["--images", str(images), "--points", str(points), "--stride", "4", "--preset", preset]
         assert label(words, out, 1) == 0
         peak = read(out, "timing.json")["last_run"]["peak_mib"]
         yield {"task": "memory", "data": "nuclei val", **labelled_by(out, preset), "pictures": count, "peak_mib": peak}
