@@ -32,12 +32,6 @@ FIELDS = {
     "footprint": {"task": str},
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
-    "labelling": {"task": str, "data": str, "preset": str, "config": dict, "pictures": int},
-    "labelling_throughput": {
-        "data": str, "preset": str, "config": dict, "workers": int, "pictures": int, "pictures_a_second": float,
-        "hours_for_coco_train": float, "milliseconds_by_stage": dict,
-    },
-    "faults": {"fault": str, "rounds": int, "struck": int, "damaged": int, "jobs": int, "identical": int},
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip
 """The fields that every row of a file has, by type; an int counts as a float."""
@@ -102,20 +96,6 @@ def test_results_have_their_schema(path):
 def test_published_geodesics_were_exact():
     rows = json.loads((BENCHMARKS / "results" / "geodesic.json").read_text())["rows"]
     assert max(row["error"] for row in rows) < 1e-4
-
-
-def test_published_jobs_survived():
-    faults, rows = (
-        json.loads((BENCHMARKS / "results" / f"{n}.json").read_text())["rows"] for n in ("faults", "labelling")
-    )
-    for row in faults:
-        assert row["damaged"] == 0
-        assert row["identical"] == row["jobs"] > 0
-        assert row["struck"] > 0
-    assert all(row["identical"] is True for row in rows if row["task"] == "whole set")
-    few, many = (row["peak_mib"] for row in rows if row["task"] == "memory")
-    for who in few:
-        assert many[who] == pytest.approx(few[who], rel=0.05)
 
 
 def test_tables_are_the_results():
