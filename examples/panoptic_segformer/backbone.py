@@ -20,6 +20,8 @@ from .config import Network
 
 _RESNET_DEPTHS = {"resnet50": [3, 4, 6, 3], "resnet101": [3, 4, 23, 3]}
 _LITE_CHANNELS = [24, 40, 112, 320]
+_FROZEN = re.compile(r"embedder\.|encoder\.stages\.0\.|body\._conv_stem|body\._blocks\.[0-2]\.")
+"""What is not trained of a ResNet and of EfficientNet-Lite: the layers of stride 4 and finer."""
 
 
 def backbone_config(settings: Network) -> PretrainedConfig:
@@ -47,11 +49,9 @@ def make_backbone(detr: DeformableDetrModel, settings: Network) -> None:
     if settings.backbone == "efficientnet_lite0":
         detr.backbone.model = EfficientNetLite()
         replace_batch_norm(detr.backbone.model)
-        return
     # transformers looks for names that its own ResNet does not have and freezes all of it.
     for name, parameter in detr.backbone.model.named_parameters():
-        frozen = settings.backbone.startswith("resnet") and re.match(r"embedder|encoder\.stages\.0\.", name)
-        parameter.requires_grad_(not frozen)
+        parameter.requires_grad_(not _FROZEN.match(name) or settings.backbone in ("swin_large", "tiny"))
 
 
 def load_imagenet(model: nn.Module, settings: Network) -> None:

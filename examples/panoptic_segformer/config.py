@@ -55,11 +55,13 @@ class Data:
 class PseudoLabels:
     """How points become masks (Algorithm 1)."""
 
-    preset: Literal["best", "paper", "official"] = "paper"
+    preset: Literal["best", "walk", "paper", "official"] = "paper"
     """Of :class:`point2mask_ot.PseudoMasker`."""
     method: Literal["", "minimum", "sinkhorn", "newton"] = ""
     """Instead of the preset's; "minimum" is the paper's baseline MC."""
     capacity: Literal["", "equal", "nearest", "centroid"] = ""
+    stride: int | None = None
+    """Instead of the preset's; the paper's 16 is for a shorter side of 600 pixels."""
     boundary: bool = True
     """Whether the boundary map enters the costs (Table 3)."""
     window: int = 17
@@ -89,6 +91,9 @@ class Optimiser:
     """Over which the losses on pseudo-masks grow to full weight; 0 for none of it."""
     warmup_epochs: float | None = None
     """The same in epochs, instead of ``warmup_steps``."""
+    ramp_lab: bool = False
+    """Whether the LAB affinity loss grows over the warm-up, too. The paper's does not. From random weights it makes one
+    class of two before points have told them apart, and nothing divides them again."""
     max_steps: int | None = None
 
 
@@ -102,6 +107,8 @@ class Config:
     optimiser: Optimiser = field(default_factory=Optimiser)
     out: Path = Path("runs/train")
     seed: int = 0
+    precision: Literal["no", "bf16"] = "no"
+    """Mixed precision of the network's forward pass; pseudo-masks and losses are in float32 either way."""
     resume: bool = False
     """Go on from the last checkpoint in ``out``."""
     score_threshold: float = 0.25
@@ -119,9 +126,23 @@ _TINY = Config(
         backbone="tiny", dim=64, heads=4, ffn_dim=128, encoder_layers=2, decoder_layers=3, mask_layers=2,
         thing_layers=2, queries=24, dropout=0.0,
     ),
-    data=Data(min_side=(96,), max_side=96, workers=0),
-    labels=PseudoLabels(preset="best", window=5, centroid_start=100),
-    optimiser=Optimiser(epochs=12, milestones=(10,), lr=1e-3, slow_factor=1.0, warmup_steps=64, clip_norm=1.0),
+    data=Data(min_side=(96,), max_side=96, workers=0, synthetic_train=512),
+    labels=PseudoLabels(preset="best", window=5, centroid_start_epoch=2),
+    optimiser=Optimiser(
+        epochs=10, milestones=(8,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_epochs=1, ramp_lab=True,
+        clip_norm=1.0,
+    ),
+)  # fmt: skip
+_LITE = Config(
+    network=Network(
+        backbone="efficientnet_lite0", dim=128, heads=8, ffn_dim=256, encoder_layers=2, decoder_layers=3,
+        mask_layers=2, thing_layers=2, queries=60, dropout=0.0,
+    ),
+    data=Data(min_side=(128,), max_side=192, workers=0),
+    labels=PseudoLabels(preset="best", stride=4, window=9, centroid_start_epoch=8),
+    optimiser=Optimiser(
+        epochs=24, milestones=(18, 22), batch_size=4, lr=5e-4, warmup_epochs=8, ramp_lab=True, clip_norm=1.0
+    ),
 )  # fmt: skip
 
 
@@ -131,6 +152,7 @@ def _with(base: Config, backbone: str, **network: object) -> Config:
 
 PRESETS: dict[str, tuple[str, Config]] = {
     "tiny": ("synthetic pictures on a CPU, in minutes", _TINY),
+    "lite": ("small pictures on a CPU, EfficientNet-Lite0 from PyPI", _LITE),
     "voc_r50": ("Pascal VOC, ResNet-50, the paper's settings", _VOC),
     "voc_r101": ("Pascal VOC, ResNet-101", _with(_VOC, "resnet101")),
     "voc_swinl": ("Pascal VOC, Swin-L", replace(_with(_VOC, "swin_large"), score_threshold=0.3)),

@@ -1,9 +1,9 @@
-"""The losses, their weights and their normalisers; every one in float32 and on valid pixels only."""
+"""The losses, their weights and their normalisers; every one on valid pixels only. Not to be run in autocast."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -72,7 +72,7 @@ class Criterion:
     Args:
         network: decodes the masks of matched queries.
         official: the weights, and the options of the losses, of the released code.
-        warmup_steps: see :class:`.config.Optimiser`.
+        warmup_steps, ramp_lab: see :class:`.config.Optimiser`.
         window: see :class:`.config.PseudoLabels`.
         total: sums a tensor over the processes.
         processes: how many there are. Gradients are averaged over them, so sums are multiplied by their number.
@@ -85,12 +85,15 @@ class Criterion:
         official: bool,
         warmup_steps: int,
         window: int,
+        ramp_lab: bool = False,
         total: Callable[[Tensor], Tensor] = lambda counts: counts,
         processes: int = 1,
     ) -> None:
         self.network, self.warmup_steps, self.window = network, warmup_steps, window
         self.total, self.processes = total, processes
         self.terms = OFFICIAL_TERMS if official else TERMS
+        if ramp_lab:
+            self.terms = self.terms | {"lab": replace(self.terms["lab"], ramp=True)}
         self.boundary_options = {"scale": 0.5, "border": "zero", "eps": 1e-5} if official else {}
         self.tree_options = {"norm": "unlabelled"} if official else {}
         self.matcher = DeformableDetrHungarianMatcher(class_cost=2, bbox_cost=5, giou_cost=2)
@@ -115,15 +118,14 @@ class Criterion:
         total = self.total(counts).float()
         classes, pixels, things, stuff = total.clamp(min=1) / self.processes
         any_stuff = total[3] > 0
-        with torch.autocast(device.type, enabled=False):
-            values = {
-                "semantic_class": _focal(outputs.semantic_class, present) / classes,
-                **self._semantic(outputs, batch, labels, labelled / pixels),
-                **{name: value / things for name, value in self._things(outputs, batch, targets).items()},
-                **{name: value * any_stuff / stuff for name, value in self._stuff(outputs, batch, targets).items()},
-                "manifold": self._manifold(outputs, batch, targets),
-                "boundary": self._boundary(outputs, batch, targets),
-            }
+        values = {
+            "semantic_class": _focal(outputs.semantic_class, present) / classes,
+            **self._semantic(outputs, batch, labels, labelled / pixels),
+            **{name: value / things for name, value in self.of_things(outputs, batch, targets).items()},
+            **{name: value * any_stuff / stuff for name, value in self.of_stuff(outputs, batch, targets).items()},
+            "manifold": self._manifold(outputs, batch, targets),
+            "boundary": self._boundary(outputs, batch, targets),
+        }
         ramp = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
         thing_share = things / (things + stuff * any_stuff)
         shares = {"all": 1.0, "things": thing_share, "stuff": 1 - thing_share}
@@ -154,7 +156,7 @@ class Criterion:
             "tree": sum(tree_affinity_loss(scores, tree, **known, **self.tree_options) for scores in layers),
         }
 
-    def _things(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> dict[str, Tensor]:
+    def of_things(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> dict[str, Tensor]:
         """Sums over the pseudo-masks of things: class and box of every layer's match, masks of the last one's."""
         wanted = [{"class_labels": t.classes, "boxes": t.boxes} for t in targets]
         true_boxes = torch.cat([t.boxes for t in targets])
@@ -192,7 +194,7 @@ class Criterion:
                 total = total + _dice(found, targets[image].masks[target], batch.inside[image])
         return total
 
-    def _stuff(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> dict[str, Tensor]:
+    def of_stuff(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> dict[str, Tensor]:
         present = torch.zeros_like(outputs.stuff_logits[0])
         dice = outputs.stuff_masks.sum() * 0
         for image, given in enumerate(targets):

@@ -211,7 +211,7 @@ class PanopticSegformer(nn.Module):
             pixels = memory.sum_of_levels((memory.tokens + memory.position).detach())
             unit = functional.normalize(self.manifold_head(pixels), dim=1)
             extra = [present, scaled * present.sigmoid()[..., None, None], self.boundary_head(pixels), unit]
-        return Outputs(class_logits, boxes, found.last_hidden_state, stuff_logits, stuff_masks, *extra, memory)
+        return Outputs(class_logits, boxes, found.last_hidden_state.float(), stuff_logits, stuff_masks, *extra, memory)
 
     def thing_masks(self, queries: Tensor, memory: Memory) -> Tensor:
         """(L, B, N, h, w) masks of some of the location decoder's queries (B, N, D)."""
@@ -246,7 +246,7 @@ class PanopticSegformer(nn.Module):
         shapes = [tuple(shape) for shape in given["spatial_shapes_list"][:LEVELS]]
         size = sum(height * width for height, width in shapes)
         position, inside = given["spatial_position_embeddings"], given["attention_mask"].bool()
-        return Memory(tokens[:, :size], position[:, :size], inside[:, :size], shapes)
+        return Memory(tokens[:, :size].float(), position[:, :size], inside[:, :size], shapes)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

@@ -77,7 +77,7 @@ class Labeller:
     """
 
     def __init__(self, settings: PseudoLabels, things: int) -> None:
-        changes = {key: value for key in ("method", "capacity") if (value := getattr(settings, key))}
+        changes = {key: value for key in ("method", "capacity", "stride") if (value := getattr(settings, key))}
         if changes.get("method") == "newton":
             changes |= {"max_iter": None, "tol": 1e-7}
         config = PseudoMaskConfig.preset(

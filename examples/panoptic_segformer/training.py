@@ -52,9 +52,10 @@ class Lesson(nn.Module):
         start = _now()
         outputs = self.network(batch.pictures, batch.inside)
         seen = _now()
-        targets = self.labeller(outputs, batch, step)
-        labelled = _now()
-        losses = self.criterion(outputs, batch, targets, step)
+        with torch.autocast(batch.pictures.device.type, enabled=False):  # all that follows is in float32
+            targets = self.labeller(outputs, batch, step)
+            labelled = _now()
+            losses = self.criterion(outputs, batch, targets, step)
         done = _now()
         self.seconds = {"network": seen - start, "pseudo_masks": labelled - seen, "losses": done - labelled}
         return losses
@@ -90,7 +91,9 @@ class Trainer:
 
     def __init__(self, config: Config, samples: Samples, val: Samples) -> None:
         self.config, self.samples, self.val = config, samples, val
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), step_scheduler_with_optimizer=False)
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(), mixed_precision=config.precision, step_scheduler_with_optimizer=False
+        )
         set_seed(config.seed)
         things = sum(category.is_thing for category in samples.categories)
         self.network = network = PanopticSegformer(config.network, things, len(samples.categories) - things)
@@ -106,6 +109,7 @@ class Trainer:
             official=config.labels.preset == "official",
             warmup_steps=self._steps(config.optimiser.warmup_steps, config.optimiser.warmup_epochs),
             window=config.labels.window,
+            ramp_lab=config.optimiser.ramp_lab,
             total=lambda counts: self.accelerator.reduce(counts, "sum"),
             processes=self.accelerator.num_processes,
         )

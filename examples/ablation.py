@@ -1,0 +1,126 @@
+"""Which choices of Algorithm 1 matter: pseudo-masks of one trained network, made with each, against the true ones.
+
+    python examples/ablation.py --run runs/voc
+
+The network's maps are found once for each training picture, and every setting gets the same maps and the same points.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from panoptic_segformer.data import collate, resized
+from panoptic_segformer.inference import Tally, as_panoptic
+from panoptic_segformer.targets import Labeller
+from predict import load_network
+from tqdm import tqdm
+from train_voc import make_samples
+
+from point2mask_ot import ConvergenceWarning, sample_points
+
+CHANGES = {
+    "centroid capacities": {},
+    "nearest capacities": {"capacity": "nearest"},
+    "equal capacities": {"capacity": "equal"},
+    "minimum cost": {"method": "minimum"},
+    "no boundary map": {"boundary": False},
+    "minimum cost, no boundary map": {"method": "minimum", "boundary": False},
+}
+"""Tables 5, 7 and 3 of the paper; the first is what the others are compared with."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to compare."""
+
+    run: Path
+    """Folder of a training run whose pictures have true masks."""
+    presets: tuple[str, ...] = ("best", "paper")
+    """The paper's stride is scaled from a shorter side of 600 to that of the run."""
+    seeds: int = 3
+    """How often points are drawn from the true masks; the network learnt from other ones."""
+    pictures: int | None = None
+    """Only this many training pictures."""
+
+
+def picture_counts(options: Options) -> dict[tuple[str, str], np.ndarray]:
+    """(pictures, classes, 4) matched, extra and missed segments and sum of IoU of each preset and change."""
+    network, config, categories = load_network(options.run, "cpu")
+    side = config.data.min_side[-1]
+    strides = {"paper": max(1, round(16 * side / 600)), "official": max(1, round(16 * side / 600))}
+    labellers = {
+        (preset, name): Labeller(
+            replace(config.labels, preset=preset, stride=strides.get(preset), **{"capacity": "centroid", **change}),
+            sum(category.is_thing for category in categories),
+        )
+        for preset in options.presets
+        for name, change in CHANGES.items()
+    }
+    samples = make_samples(config)[0]
+    counts: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in labellers}
+    for index in tqdm(range(min(len(samples), options.pictures or len(samples)))):
+        sample, truth = samples[index], samples.truth(index)
+        if truth is None:
+            continue
+        tallies = {key: Tally(categories) for key in labellers}
+        outputs = None
+        for seed in range(options.seeds):
+            points = sample_points(truth, categories, seed=1000 + seed, stuff=True).targets
+            batch = collate([resized(replace(sample, points=points), side, config.data.max_side)])
+            if outputs is None:
+                with torch.no_grad():
+                    outputs = network(batch.pictures, batch.inside)
+            for key, labeller in labellers.items():
+                masks = labeller.pseudo_masks(outputs, batch, labeller.settings.centroid_start)[0]
+                tallies[key].add(as_panoptic(masks, categories, batch, 0, truth.size), truth)
+        for key, tally in tallies.items():
+            counts[key].append(tally.counts)
+    return {key: np.array(rows) for key, rows in counts.items()}
+
+
+def quality(counts: np.ndarray) -> np.ndarray:
+    """PQ, the mean over the classes that occur, of (..., classes, 4) counts."""
+    matched, extra, missed, overlap = np.moveaxis(counts, -1, 0)
+    segments = matched + (extra + missed) / 2
+    return np.mean(overlap / np.maximum(segments, 0.5), -1, where=segments > 0)
+
+
+def interval(counts: np.ndarray, base: np.ndarray, draws: int = 2000) -> tuple[float, float]:
+    """95 % of the differences in PQ when the pictures are drawn anew, the same ones for both."""
+    rng = np.random.default_rng(0)
+    often = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), draws)
+    sums = [np.einsum("dp,pcn->dcn", often, values) for values in (counts, base)]
+    low, high = np.quantile(quality(sums[0]) - quality(sums[1]), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Score every setting, print a table and write ``ablation.json`` into the run."""
+    options = tyro.cli(Options, args=arguments)
+    warnings.simplefilter("ignore", ConvergenceWarning)  # the paper's 80 rounds end before they converge
+    found = picture_counts(options)
+    rows = []
+    for (preset, change), counts in found.items():
+        base = found[preset, next(iter(CHANGES))]
+        pq = float(quality(counts.sum(0)))
+        row = {
+            "preset": preset, "change": change, "pq": pq, "difference": pq - float(quality(base.sum(0))),
+            "interval": interval(counts, base),
+        }  # fmt: skip
+        rows.append(row)
+        low, high = row["interval"]
+        print(
+            f"{preset:6s} {change:30s} PQ {100 * pq:5.1f}   {100 * row['difference']:+5.1f} "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+        )
+    (options.run / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
