@@ -103,8 +103,9 @@ def interval(counts: np.ndarray, base: np.ndarray, draws: int = 2000) -> tuple[f
 def main(arguments: list[str] | None = None) -> None:
     """Score every setting, print a table and write ``ablation.json`` into the run."""
     options = tyro.cli(Options, args=arguments)
-    warnings.simplefilter("ignore", ConvergenceWarning)  # the paper's 80 rounds end before they converge
-    found = picture_counts(options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the paper's 80 rounds end before they converge
+        found = picture_counts(options)
     rows = []
     for (preset, change), counts in found.items():
         base = found[preset, next(iter(CHANGES))]

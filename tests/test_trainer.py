@@ -1,9 +1,7 @@
-"""The reference trainer: network, targets, losses, batches, and runs from start to end."""
+"""The reference trainer: network, targets, losses, batches, inference."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -338,14 +336,16 @@ class TestCriterion:
             "semantic_class", "partial", "lab", "manifold",
         ]  # fmt: skip
 
-    def test_warm_up(self, network, batch):
+    @pytest.mark.parametrize("ramp_lab", [False, True])
+    def test_warm_up(self, network, batch, ramp_lab):
         network.eval()
         outputs = network(batch.pictures, batch.inside)
         targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
-        criterion = criterion_for(network)
+        criterion = criterion_for(network, ramp_lab=ramp_lab)
         at = {step: criterion(outputs, batch, targets, step) for step in (0, 5, 10, 99)}
-        for name, term in TERMS.items():
-            expected = [0, 0.5, 1, 1] if term.ramp else [1, 1, 1, 1]
+        ramped = {name for name, term in TERMS.items() if term.ramp} | ({"lab"} if ramp_lab else set())
+        for name in TERMS:
+            expected = [0, 0.5, 1, 1] if name in ramped else [1, 1, 1, 1]
             full = at[10][name].item()
             np.testing.assert_allclose(
                 [losses[name].item() for losses in at.values()], np.multiply(expected, full), rtol=1e-5
@@ -491,66 +491,3 @@ class TestInference:
         assert all(
             not predict(network, batch, SyntheticSamples.categories, sizes, threshold=2.0)[i].segments for i in range(3)
         )
-
-
-def train(out: Path, *words: str, launcher: tuple[str, ...] = ()) -> list[dict]:
-    """A short run of the script; the entries of its log."""
-    command = [sys.executable, *launcher, str(EXAMPLES / "train_voc.py"), "tiny", "--out", str(out)]
-    command += ["--optimiser.batch-size", "4", "--data.scored", "4", "--data.synthetic-val", "4"]
-    command += ["--data.synthetic-train", "12", "--data.min-side", "64", "--data.max-side", "64", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_one_thread())
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (out / "pictures.png").is_file()
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-def _one_thread() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": ""}
-
-
-def steps(log: list[dict]) -> list[tuple]:
-    return [(entry["step"], entry["lr"], entry["loss"]) for entry in log if entry["kind"] == "step"]
-
-
-def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
-    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1", "--network.dropout", "0.1")
-    whole = train(tmp_path / "whole", *words)
-    train(tmp_path / "parts", *words, "--optimiser.max-steps", "2")  # in the middle of an epoch
-    with open(tmp_path / "parts" / "log.jsonl", "a") as log:
-        log.write('{"kind": "step", "step": 3, "lr": 1, "loss": 1}\n{"ki')  # steps after the checkpoint, then killed
-    parts = train(tmp_path / "parts", *words, "--resume")
-    assert steps(parts) == steps(whole)
-    assert len(steps(whole)) == 6
-    scores = [[e for e in log if e["kind"] == "score" and e["step"] != 2] for log in (parts, whole)]
-    assert scores[0] == scores[1]
-    assert steps(whole)[3][1] == pytest.approx(steps(whole)[2][1] / 10)  # the milestone
-
-
-def test_two_processes_learn_as_one(tmp_path):
-    words = ("--optimiser.epochs", "1")
-    alone = train(tmp_path / "one", *words)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    shared = train(tmp_path / "two", *words, launcher=launcher)
-    np.testing.assert_allclose(np.array(steps(shared)), np.array(steps(alone)), rtol=1e-4)
-    first = [next(e for e in log if e["kind"] == "score")["pseudo_masks"]["pq"] for log in (alone, shared)]
-    assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
-
-
-def test_prediction_from_a_run_that_learns(tmp_path):
-    log = train(tmp_path / "run", "--optimiser.max-steps", "16", "--data.synthetic-train", "64")
-    first, last = (entry["pseudo_masks"]["pq"] for entry in log if entry["kind"] == "score")
-    assert last > first + 0.05
-    command = [
-        sys.executable,
-        str(EXAMPLES / "predict.py"),
-        "--run",
-        str(tmp_path / "run"),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_one_thread())
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 4
-    assert "stuff" in done.stdout

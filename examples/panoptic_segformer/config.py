@@ -126,10 +126,10 @@ _TINY = Config(
         backbone="tiny", dim=64, heads=4, ffn_dim=128, encoder_layers=2, decoder_layers=3, mask_layers=2,
         thing_layers=2, queries=24, dropout=0.0,
     ),
-    data=Data(min_side=(96,), max_side=96, workers=0, synthetic_train=512),
-    labels=PseudoLabels(preset="best", window=5, centroid_start_epoch=2),
+    data=Data(min_side=(96,), max_side=96, workers=0),
+    labels=PseudoLabels(preset="best", window=5, centroid_start=200),
     optimiser=Optimiser(
-        epochs=10, milestones=(8,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_epochs=1, ramp_lab=True,
+        epochs=12, milestones=(10,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_steps=128, ramp_lab=True,
         clip_norm=1.0,
     ),
 )  # fmt: skip
@@ -139,9 +139,9 @@ _LITE = Config(
         mask_layers=2, thing_layers=2, queries=60, dropout=0.0,
     ),
     data=Data(min_side=(128,), max_side=192, workers=0),
-    labels=PseudoLabels(preset="best", stride=4, window=9, centroid_start_epoch=8),
+    labels=PseudoLabels(preset="best", stride=4, window=9, centroid_start_epoch=5),
     optimiser=Optimiser(
-        epochs=24, milestones=(18, 22), batch_size=4, lr=5e-4, warmup_epochs=8, ramp_lab=True, clip_norm=1.0
+        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_lab=True, clip_norm=1.0
     ),
 )  # fmt: skip
 

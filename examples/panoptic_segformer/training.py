@@ -21,7 +21,7 @@ from tqdm import tqdm
 from point2mask_ot import Category, PanopticImage
 
 from .backbone import load_imagenet
-from .config import Config, Data, Network
+from .config import Config, Data, Network, PseudoLabels
 from .criterion import Criterion
 from .data import GroupedBatches, PreparedSamples, Samples, collate, loader, to_device
 from .inference import Tally, as_panoptic, predict
@@ -277,6 +277,7 @@ def read_config(run: Path) -> tuple[Config, tuple[Category, ...]]:
     document = json.loads((run / "config.json").read_text())
     given = document["config"]
     data = {key: tuple(value) if isinstance(value, list) else value for key, value in given["data"].items()}
-    network = Network(**given["network"])
-    config = Config(network, Data(**data), seed=given["seed"], score_threshold=given["score_threshold"])
+    data |= {key: Path(value) for key, value in data.items() if isinstance(value, str)}
+    parts = Network(**given["network"]), Data(**data), PseudoLabels(**given["labels"])
+    config = Config(*parts, seed=given["seed"], score_threshold=given["score_threshold"])
     return config, tuple(Category(**category) for category in document["categories"])

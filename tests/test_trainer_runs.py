@@ -1,0 +1,95 @@
+"""The reference trainer as a user starts it: short runs of the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import ablation  # noqa: E402
+import predict  # noqa: E402
+import train_voc  # noqa: E402
+
+
+def on_two_processes(script: str, *words: str) -> None:
+    """Run a script of the examples under torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": ""}
+    done = subprocess.run(
+        [*command, str(EXAMPLES / script), *words], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def train(out: Path, *words: str, run: Callable[..., None] | None = None) -> list[dict]:
+    """A short run of the script; the entries of its log."""
+    small = "--optimiser.batch-size 4 --data.scored 4 --data.synthetic-val 4 --data.synthetic-train 12"
+    words = ("tiny", "--out", str(out), *small.split(), "--data.min-side", "64", "--data.max-side", "64", *words)
+    if run is None:
+        train_voc.main(list(words))
+    else:
+        run("train_voc.py", *words)
+    assert (out / "pictures.png").is_file()
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def steps(log: list[dict]) -> list[tuple]:
+    return [(entry["step"], entry["lr"], entry["loss"]) for entry in log if entry["kind"] == "step"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Runs that share pictures out differently still add in the same order; the seed of other tests stays theirs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        yield
+    torch.set_num_threads(before)
+
+
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
+    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1", "--network.dropout", "0.1")
+    whole = train(tmp_path / "whole", *words)
+    train(tmp_path / "parts", *words, "--optimiser.max-steps", "2")  # in the middle of an epoch
+    with open(tmp_path / "parts" / "log.jsonl", "a") as log:
+        log.write('{"kind": "step", "step": 3, "lr": 1, "loss": 1}\n{"ki')  # steps after the checkpoint, then killed
+    parts = train(tmp_path / "parts", *words, "--resume")
+    assert steps(parts) == steps(whole)
+    assert len(steps(whole)) == 6
+    scores = [[e for e in log if e["kind"] == "score" and e["step"] != 2] for log in (parts, whole)]
+    assert scores[0] == scores[1]
+    assert steps(whole)[3][1] == pytest.approx(steps(whole)[2][1] / 10)  # the milestone
+
+
+def test_two_processes_learn_as_one(tmp_path):
+    words = ("--optimiser.epochs", "1")
+    alone = train(tmp_path / "one", *words)
+    shared = train(tmp_path / "two", *words, run=on_two_processes)
+    np.testing.assert_allclose(np.array(steps(shared)), np.array(steps(alone)), rtol=1e-4)
+    first = [next(e for e in log if e["kind"] == "score")["pseudo_masks"]["pq"] for log in (alone, shared)]
+    assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
+
+
+def test_prediction_from_a_run_that_learns(tmp_path, capsys):
+    log = train(
+        tmp_path / "run", "--optimiser.max-steps", "16", "--optimiser.lr", "2e-3", "--data.synthetic-train", "64"
+    )
+    first, last = (entry["pseudo_masks"]["pq"] for entry in log if entry["kind"] == "score")
+    assert last > first + 0.05
+    predict.main(["--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")])
+    assert "stuff" in capsys.readouterr().out
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 4
+    ablation.main(["--run", str(tmp_path / "run"), "--pictures", "2", "--seeds", "1", "--presets", "best"])
+    rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
+    assert rows[0]["difference"] == 0
+    assert all(0 <= row["pq"] <= 1 and row["interval"][0] <= row["interval"][1] for row in rows)
