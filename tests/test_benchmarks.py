@@ -32,11 +32,12 @@ FIELDS = {
     "footprint": {"task": str},
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
+    "training_step": {"task": str, "what": str, "seconds": dict},
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip
 """The fields that every row of a file has, by type; an int counts as a float."""
 
-QUICK = ["footprint", "geodesic", "losses", "pipeline", "transport", "tree"]
+QUICK = ["footprint", "geodesic", "losses", "pipeline", "training_step", "transport", "tree"]
 
 
 def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -351,6 +351,17 @@ class TestCriterion:
                 [losses[name].item() for losses in at.values()], np.multiply(expected, full), rtol=1e-5
             )
 
+    def test_balanced_classes(self, network, batch):
+        """The mean over classes of the mean over their labelled pixels."""
+        network.eval()
+        outputs = network(batch.pictures, batch.inside)
+        targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
+        found = criterion_for(network, balanced=True)(outputs, batch, targets, 0)["partial"]
+        labels = point_labels(batch, 5, outputs.memory.shapes[0])
+        every = -outputs.semantic.log_softmax(2).permute(2, 0, 1, 3, 4)  # (C, L, B, h, w)
+        means = [every[c, :, labels == c].mean(1).sum() for c in labels.unique().tolist() if c != UNKNOWN]
+        torch.testing.assert_close(found, torch.stack(means).mean())
+
     def test_perfect_masks_have_no_dice(self, network):
         from panoptic_segformer.criterion import _dice
 
@@ -370,8 +381,9 @@ class TestCriterion:
         expected = -((0.25 * target + 0.75 * (1 - target)) * (1 - hit) ** 2 * hit.log()).sum()
         torch.testing.assert_close(_focal(logits, target), expected, rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.parametrize("balanced", [False, True])
     @pytest.mark.parametrize("stuff", ["both", "first"])
-    def test_two_halves_make_the_whole(self, network, batch, stuff):
+    def test_two_halves_make_the_whole(self, network, batch, stuff, balanced):
         """Losses averaged over two processes, each with its part of a batch, are those of the whole batch."""
         network.eval()
         pair = part_of(batch, slice(0, 2))
@@ -391,7 +403,7 @@ class TestCriterion:
                 seen.append(counts)
                 return total(counts)
 
-            criterion = criterion_for(network, total=record, processes=processes)
+            criterion = criterion_for(network, total=record, processes=processes, balanced=balanced)
             return criterion(outputs, own, labeller(outputs, own, 0), 10), seen[0]
 
         whole, _ = losses(slice(0, 2))

@@ -94,6 +94,9 @@ class Optimiser:
     ramp_lab: bool = False
     """Whether the LAB affinity loss grows over the warm-up, too. The paper's does not. From random weights it makes one
     class of two before points have told them apart, and nothing divides them again."""
+    balanced: bool = False
+    """Whether each class weighs the same in the partial cross-entropy, instead of each labelled pixel. The paper's does
+    not. Where one class has most points, short runs learn only that one."""
     max_steps: int | None = None
 
 
@@ -141,7 +144,8 @@ _LITE = Config(
     data=Data(min_side=(128,), max_side=192, workers=0),
     labels=PseudoLabels(preset="best", stride=4, window=9, centroid_start_epoch=5),
     optimiser=Optimiser(
-        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_lab=True, clip_norm=1.0
+        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_lab=True, balanced=True,
+        clip_norm=1.0,
     ),
 )  # fmt: skip
 

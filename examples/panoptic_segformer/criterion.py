@@ -72,7 +72,7 @@ class Criterion:
     Args:
         network: decodes the masks of matched queries.
         official: the weights, and the options of the losses, of the released code.
-        warmup_steps, ramp_lab: see :class:`.config.Optimiser`.
+        warmup_steps, ramp_lab, balanced: see :class:`.config.Optimiser`.
         window: see :class:`.config.PseudoLabels`.
         total: sums a tensor over the processes.
         processes: how many there are. Gradients are averaged over them, so sums are multiplied by their number.
@@ -86,10 +86,11 @@ class Criterion:
         warmup_steps: int,
         window: int,
         ramp_lab: bool = False,
+        balanced: bool = False,
         total: Callable[[Tensor], Tensor] = lambda counts: counts,
         processes: int = 1,
     ) -> None:
-        self.network, self.warmup_steps, self.window = network, warmup_steps, window
+        self.network, self.warmup_steps, self.window, self.balanced = network, warmup_steps, window, balanced
         self.total, self.processes = total, processes
         self.terms = OFFICIAL_TERMS if official else TERMS
         if ramp_lab:
@@ -105,22 +106,16 @@ class Criterion:
         device = batch.pictures.device
         present = self._presence(batch).to(device)
         labels = point_labels(batch, self.window, outputs.memory.shapes[0])
-        labelled = (labels != UNKNOWN).sum()
+        labelled = labels.flatten().bincount(minlength=UNKNOWN + 1)[: present.shape[1]]
         # Counted over all processes, so that the same global batch gives the same losses however it is split.
-        counts = torch.stack(
-            [
-                present.sum(),
-                labelled,
-                torch.tensor(sum(len(t.classes) for t in targets), device=device),
-                torch.tensor(sum(len(t.stuff) for t in targets), device=device),
-            ]
-        )
+        segments = [sum(len(t.classes) for t in targets), sum(len(t.stuff) for t in targets)]
+        counts = torch.cat([present.sum()[None], torch.tensor(segments, device=device), labelled])
         total = self.total(counts).float()
-        classes, pixels, things, stuff = total.clamp(min=1) / self.processes
-        any_stuff = total[3] > 0
+        classes, things, stuff = total[:3].clamp(min=1) / self.processes
+        any_stuff = total[2] > 0
         values = {
             "semantic_class": _focal(outputs.semantic_class, present) / classes,
-            **self._semantic(outputs, batch, labels, labelled / pixels),
+            **self._semantic(outputs, batch, labels, labelled, total[3:] / self.processes),
             **{name: value / things for name, value in self.of_things(outputs, batch, targets).items()},
             **{name: value * any_stuff / stuff for name, value in self.of_stuff(outputs, batch, targets).items()},
             "manifold": self._manifold(outputs, batch, targets),
@@ -142,16 +137,25 @@ class Criterion:
             row[points.category.tolist()] = 1
         return present
 
-    def _semantic(self, outputs: Outputs, batch: Batch, labels: Tensor, share: Tensor) -> dict[str, Tensor]:
-        """Eq. 5 on the semantic map of every layer."""
+    def _semantic(
+        self, outputs: Outputs, batch: Batch, labels: Tensor, here: Tensor, everywhere: Tensor
+    ) -> dict[str, Tensor]:
+        """Eq. 5 on the semantic map of every layer, with (C,) labelled pixels here and in the mean over processes."""
         size = outputs.memory.shapes[0]
         valid = _shrink_mask(batch.inside, size)
         picture = functional.interpolate(batch.pictures, size, mode="bilinear", align_corners=False)
         tree = minimum_spanning_tree(picture / picture.new_tensor(IMAGENET_DEVIATION)[:, None, None], valid=valid)
         layers = outputs.semantic.float()
         known = {"labels": labels, "valid": valid}
+        parts = [(labels, here.sum() / everywhere.sum().clamp(min=1e-6))]
+        if self.balanced:
+            seen = everywhere.nonzero()[:, 0].tolist()
+            parts = [(labels.where(labels == c, UNKNOWN), here[c] / everywhere[c] / len(seen)) for c in seen]
         return {
-            "partial": sum(partial_cross_entropy(scores, **known) for scores in layers) * share,
+            "partial": outputs.semantic.sum() * 0
+            + sum(
+                partial_cross_entropy(scores, part, valid=valid) * share for part, share in parts for scores in layers
+            ),
             "lab": sum(lab_affinity_loss(scores, picture, valid=valid) for scores in layers),
             "tree": sum(tree_affinity_loss(scores, tree, **known, **self.tree_options) for scores in layers),
         }

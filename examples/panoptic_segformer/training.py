@@ -110,6 +110,7 @@ class Trainer:
             warmup_steps=self._steps(config.optimiser.warmup_steps, config.optimiser.warmup_epochs),
             window=config.labels.window,
             ramp_lab=config.optimiser.ramp_lab,
+            balanced=config.optimiser.balanced,
             total=lambda counts: self.accelerator.reduce(counts, "sum"),
             processes=self.accelerator.num_processes,
         )
