@@ -117,14 +117,15 @@ class Image:
         plan gives to it; 1 where the plan is not entropic, and at claimed points."""
         if not len(cost):
             return torch.where(demand, supplier, -1), torch.zeros_like(supplier, dtype=torch.float32)
-        claim = self._claims(supplier.device)
         known = supplier.clamp(min=0)
         least = cost.gather(0, known[None])[0]
         # An estimate of the user's own may send a supplier where no path leads.
         able = demand & (least < torch.inf)
         if self.classes is not None and self.config.stuff == "exclude":
             able = able & self.classes.of_a_thing
-        owner = torch.where(claim < 0, torch.where(able, supplier, -1), claim)
+        owner = torch.where(able, supplier, -1)
+        claimed, claimants = (to_device(each, owner.device) for each in self._claims())
+        owner.view(-1).index_copy_(0, claimed, claimants)
         owned = owner >= 0
         if transport is None or self.config.method == "exact":
             return owner, owned.to(torch.float32)
@@ -132,17 +133,16 @@ class Image:
         price = f.index_select(0, known.flatten()) + g
         exponent = (price.view(owner.shape) - least) / self.config.reg
         share = torch.where(owned, exponent.exp().clamp(max=1), 0).to(torch.float32)
-        return owner, torch.where(claim < 0, share, 1)
+        share.view(-1).index_fill_(0, claimed, 1)
+        return owner, share
 
-    def _claims(self, device: torch.device) -> torch.Tensor:
-        """(H, W) the supplier that has a point on the pixel, the first of several, and -1 where none has."""
-        claim = np.full((self.raster.height, self.raster.width), -1)
-        if self.config.claim_points:
-            own = np.flatnonzero(np.isin(self.targets.target, self.chosen))
-            last_first = own[np.argsort(self.targets.target[own], kind="stable")[::-1]]
-            pixels = self.pixels[last_first]
-            claim[pixels[:, 0], pixels[:, 1]] = np.searchsorted(self.chosen, self.targets.target[last_first])
-        return to_device(claim, device)
+    def _claims(self) -> tuple[np.ndarray, np.ndarray]:
+        """Flat indices of the pixels with a point of a supplier, each once, and that supplier, the first of several."""
+        owns = np.isin(self.targets.target, self.chosen) & self.config.claim_points
+        order = np.argsort(self.targets.target[owns], kind="stable")
+        rows, columns = self.pixels[owns][order].T
+        pixels, first = np.unique(rows * self.raster.width + columns, return_index=True)
+        return pixels, np.searchsorted(self.chosen, self.targets.target[owns][order][first])
 
     def panoptic(self, owner: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(instance, semantic, void, confidence), each (H, W), from the supplier that owns each pixel."""
