@@ -15,6 +15,8 @@ from ._walk_vectors import LANES
 if TYPE_CHECKING:
     from .random_walk import Walk
 
+_BORDER_FACTOR = 4
+"""Cycles in place of one where blocks of the coarser grids lie across the border of what walks reach."""
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""
 
@@ -53,6 +55,7 @@ def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, np.
     """Hand over the solution of each group of targets, the shapes of the grids, and the first of the targets."""
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
     seeds = np.ascontiguousarray(walk.seeds)
+    cycles *= 1 if bool(walk.reached.all()) else _BORDER_FACTOR
     shapes = kernels.grid_shapes(*walk.reached.shape)
     pixels = int(shapes[-1, 0])
     graph = np.zeros((pixels, 4), np.float32)
