@@ -17,15 +17,16 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
+# Two processes share the tests; without -n, or without pytest-xdist, one runs them all.
 unit: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Build the wheel, install it into an empty environment and use it from outside the checkout.
 wheel: .venv/installed
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist
-	$(PYTHON) -m venv .venv-wheel
-	.venv-wheel/bin/python -m pip install --quiet --constraint requirements-dev.txt dist/*.whl
+	$(PYTHON) -m venv --without-pip .venv-wheel
+	$(BIN)/python -m pip --python .venv-wheel/bin/python install --quiet --no-compile --constraint requirements-dev.txt dist/*.whl
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/check_install.py $(CURDIR)
 	rm -rf .venv-wheel
 

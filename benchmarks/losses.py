@@ -134,7 +134,7 @@ def measure(classes: int, size: int, repeats: int, device: str, processes: Any) 
     rows = []
     for name in runs:
         both, alone = timings[f"{name}/both"], timings[f"{name}/forward"]
-        peaks = [processes.apply(peak_memory, (name, classes, size, device)) for _ in range(3)]
+        peaks = [processes.apply(peak_memory, (name, classes, size, device)) for _ in range(min(3, repeats))]
         rows.append(
             {
                 "loss": name,
@@ -180,18 +180,18 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure, print the table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="64x64 and C = 21 alone, few repeats")
+    parser.add_argument("--quick", action="store_true", help="64x64 and C = 21 alone, once")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     sizes, classes = ((64,), (21,)) if options.quick else ((64, 128, 256), (21, 133))
-    repeats = min(5, options.repeats) if options.quick else options.repeats
+    repeats = 1 if options.quick else options.repeats
 
     # A server that has imported everything and run nothing forks a fresh process for each measurement.
     context = multiprocessing.get_context("spawn" if options.device == "cuda" else "forkserver")
     if options.device == "cpu":
-        context.set_forkserver_preload(["torch", "point2mask_ot.losses", "skimage.data"])
+        context.set_forkserver_preload(["torch._dynamo", "point2mask_ot.losses", "numba", "skimage.data"])
         # Every tensor gets pages of its own and gives them back when it goes: the resident set is what lives.
         os.environ["MALLOC_MMAP_THRESHOLD_"] = "32768"
     rows = []

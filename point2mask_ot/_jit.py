@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +54,18 @@ def _stamp(compiled: Any) -> None:
     index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, sources_stamp(Path(__file__).parent))
+        index.save = partial(_save, index)
+
+
+def _save(index: Any, key: Any, data: Any) -> None:
+    """Save a compiled kernel in a file named after its signature, then enter that into the index.
+
+    numba counts its files instead: of two processes that compile two signatures of a kernel at once, both may write
+    the same one, and a third would find code for one signature under the other.
+    """
+    name = f"{Path(index._index_name).stem}.{sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+    index._save_data(name, data)
+    index._save_index({**index._load_index(), key: name})
 
 
 @cache

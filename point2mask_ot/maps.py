@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -146,9 +147,13 @@ def _unit_picture(function: str, image: Array) -> tuple[Tensor, Any, bool]:
     return _to_unit_range(batch.detach(), function), restore, single
 
 
-@torch.library.custom_op("point2mask::unit_range", mutates_args=())
-def _to_unit_range(picture: Tensor, function: str) -> Tensor:
-    # A custom operator, because the value check depends on data and must stay opaque to torch.compile.
+# An operator, because the value check depends on data and must stay opaque to torch.compile. Not custom_op: its first
+# call imports torch._dynamo, which takes more than a second.
+torch.library.define("point2mask::unit_range", "(Tensor picture, str function) -> Tensor")
+
+
+@torch.library.impl("point2mask::unit_range", "CompositeExplicitAutograd")
+def _check_and_scale(picture: Tensor, function: str) -> Tensor:
     if picture.dtype == torch.uint8:
         return picture.contiguous() / 255.0
     values = picture.to(compute_dtype(picture), memory_format=torch.contiguous_format, copy=True)
@@ -161,9 +166,12 @@ def _to_unit_range(picture: Tensor, function: str) -> Tensor:
     return values.clamp_(0, 1)
 
 
-@_to_unit_range.register_fake
+@torch.library.register_fake("point2mask::unit_range")
 def _(picture: Tensor, function: str) -> Tensor:
     return torch.empty(picture.shape, dtype=compute_dtype(picture), device=picture.device)
+
+
+_to_unit_range: Callable[[Tensor, str], Tensor] = torch.ops.point2mask.unit_range
 
 
 def _smooth_lab(picture: Tensor, sigma: float) -> Tensor:

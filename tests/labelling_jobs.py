@@ -68,7 +68,7 @@ def start(*arguments: object, **options) -> subprocess.Popen:
 
 def run(*arguments: object, **options) -> subprocess.CompletedProcess:
     process = start(*arguments, **options)
-    printed, complaints = process.communicate(timeout=120)
+    printed, complaints = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, printed, complaints)
 
 
@@ -77,7 +77,7 @@ def records(out: Path) -> int:
     return len(list((out / ".job" / "records").glob("*/*.json")))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen"

@@ -59,7 +59,7 @@ def server(photo):
 
 def ask(server, name, body=None, *, token=None, method=None, headers=()):
     """(status, JSON or bytes)."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=180)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=300)
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     sent = ({} if data is None else {"Content-Type": "application/json"}) | dict(headers)
     path = f"/{server.token if token is None else token}/{name}"
@@ -284,12 +284,12 @@ def test_command(photo):
         assert process.stdout
         try:
             port, token = re.search(r"http://127\.0\.0\.1:(\d+)/(\S{20,})/", process.stdout.readline()).groups()
-            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=180)
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=300)
             connection.request("GET", f"/{token}/state")
             assert [c["name"] for c in json.load(connection.getresponse())["categories"]] == ["cup", "table"]
             connection.close()
             process.send_signal(signal.SIGINT)
-            assert process.wait(120) == 0
+            assert process.wait(300) == 0
         finally:
             process.kill()
 
@@ -348,7 +348,7 @@ def test_clicking_through_a_picture(window, coffee, tmp_path):
         window.open(server.url)
         window.wait(SAYS, "Click on the picture")
         window.click(*at(300, 60))
-        window.wait(SAYS, "1 target labelled", seconds=120)
+        window.wait(SAYS, "1 target labelled")
         assert_tint(window, 300, 150, ORANGE)
         window.keys("2")
         window.click(*at(40, 40))
@@ -397,7 +397,7 @@ def test_clicking_through_a_picture(window, coffee, tmp_path):
         assert len(window.run(MARKERS)) == 5
 
         window.press("#save")
-        window.wait(SAYS, "Saved coffee_points.json", seconds=60)
+        window.wait(SAYS, "Saved coffee_points.json")
         assert not window.run(LEAVES)
 
     targets = read_points(tmp_path / "out/coffee_points.json", shape=SIZE[::-1]).targets
@@ -430,7 +430,7 @@ def test_the_page_by_keyboard_and_on_a_phone(window, coffee, tmp_path):
         window.run("document.querySelector('.point').focus();")
         window.keys("\ue008", "\ue015")
         assert window.run(MARKERS) == ["object 1, point at x 301, y 210"]
-        window.wait(SAYS, "1 target labelled", seconds=120)
+        window.wait(SAYS, "1 target labelled")
         window.keys("\ue009", "z")
         assert window.run(MARKERS) == ["object 1, point at x 301, y 200"]
         window.keys("2")

@@ -292,7 +292,7 @@ def test_write_replaces_whole_files_only(tmp_path):
 def run_child(code: str, *arguments: object) -> subprocess.CompletedProcess:
     program = "import sys\nfrom point2mask_ot.panoptic import atomic_write\n" + code
     return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=300
     )
 
 

@@ -137,3 +137,21 @@ def test_a_cached_kernel_depends_on_every_source_of_the_package(tmp_path):
     assert cache_hits(1) == 0
     assert cache_hits(1) == 1, "an unchanged package finds its kernels"
     assert cache_hits(2) == 0, "a changed file elsewhere makes them stale"
+
+
+def test_processes_that_compile_at_once_do_not_mix_up_signatures(tmp_path):
+    source = tmp_path / "at_once.py"
+    source.write_text("from point2mask_ot._jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import at_once\n"
+        "if sys.argv[3:]:\n"  # compiled between this process's look at the index and its own entry
+        "    index = at_once.double._cache._cache_file\n"
+        "    index._load_index = lambda: {}\n"
+        "print(at_once.double(eval(sys.argv[2])))"
+    )
+    for value, late, printed in [("1", [], "2"), ("1.5", ["late"], "3.0"), ("1.5", [], "3.0"), ("3", [], "6")]:
+        command = [sys.executable, "-c", code, str(tmp_path), value, *late]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == printed
+    # A file for each signature, none of them written over by the other's.
+    assert len(list(tmp_path.rglob("*.nbc"))) == 2

@@ -94,7 +94,7 @@ def test_signals_finish_the_picture_at_hand(number, status, to_all, small_set, t
     process = start(*arguments(small_set, out, 1), start_new_session=True)
     wait_for(lambda: records(out) > 2)
     (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal and a batch system signal the whole group
-    _, complaints = process.communicate(timeout=60)
+    _, complaints = process.communicate(timeout=300)
     assert process.returncode == status
     assert "goes on" in complaints
     assert "Traceback" not in complaints
@@ -367,7 +367,7 @@ def test_two_jobs_on_one_folder(small_set, tmp_path):
     with pytest.raises(ArgumentError, match=f"process {first.pid} on .* works on it"):
         go_on(small_set, out)
     first.send_signal(signal.SIGCONT)
-    first.communicate(timeout=120)
+    first.communicate(timeout=300)
     assert first.returncode == 0
     assert results(out) == small_set[2]
 

@@ -101,11 +101,12 @@ def test_import_pulls_nothing_heavy():
     assert heavy == ""
 
 
-def test_masks_need_neither_opencv_nor_pot_nor_a_cuda_context():
+def test_a_picture_is_labelled_without_what_it_does_not_need():
+    """OpenCV, POT and the compiler of torch, whose import takes a second; no CUDA context either."""
     code = (
         "import sys, numpy, torch, point2mask_ot as p\n"
-        "m = p.PseudoMasker('best', stuff='supply')(None, numpy.zeros((1, 8, 8), 'f'), p.PointTargets([(1, 1)]))\n"
-        "print(*({'cv2', 'ot', 'skimage'} & set(sys.modules)), torch.cuda.is_initialized())"
+        "m = p.label_picture(numpy.zeros((8, 8, 3), 'u1'), p.PointTargets([(1, 1), (5, 5)]))\n"
+        "print(*({'cv2', 'ot', 'skimage', 'torch._dynamo'} & set(sys.modules)), torch.cuda.is_initialized())"
     )
     assert run_python(code) == "False"
 

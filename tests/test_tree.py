@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.csgraph import minimum_spanning_tree as scipy_spanning_tree
-from torch.library import opcheck
 
 from point2mask_ot import ArgumentError, ArgumentTypeError
 from point2mask_ot.losses.tree import SpanningTree, minimum_spanning_tree, tree_affinity_loss, tree_filter
@@ -414,21 +413,6 @@ def test_compiles_into_one_graph(rng, backend):
     torch.testing.assert_close(compiled, expected)
     for got, wanted in zip(torch.autograd.grad(compiled, (logits, features)), gradients, strict=True):
         torch.testing.assert_close(got, wanted)
-
-
-@backends
-def test_operators_keep_their_promises_to_torch(backend):
-    operators = torch.ops.point2mask
-    image, valid = torch.rand(2, 3, 4, 5), torch.rand(2, 4, 5) < 0.8
-    order, parent, distance = operators.minimum_spanning_tree(image, valid, backend)
-    opcheck(operators.minimum_spanning_tree.default, (image, valid, backend))
-    values = torch.rand(2, 3, 20, requires_grad=True)
-    affinity = torch.exp(-distance).requires_grad_()
-    opcheck(operators.tree_filter.default, (values, affinity, order, parent, backend))
-    opcheck(
-        operators.tree_affinity_gradient.default,
-        (values.detach(), values.detach(), affinity.detach(), order, parent, backend),
-    )
 
 
 @pytest.mark.gpu

@@ -50,7 +50,7 @@ class Browser:
         """What a JavaScript function body returns."""
         return self.send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
-    def wait(self, script: str, *arguments: Any, seconds: float = 60) -> Any:
+    def wait(self, script: str, *arguments: Any, seconds: float = 300) -> Any:
         """The first true value of a function body."""
         end = time.monotonic() + seconds
         while not (value := self.run(script, *arguments)):
@@ -139,7 +139,7 @@ def _send(method: str, url: str, body: Any) -> Any:
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     direct: Callable[..., Any] = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
     try:
-        with direct(request, timeout=60) as response:
+        with direct(request, timeout=300) as response:
             return json.load(response)["value"]
     except urllib.error.HTTPError as error:
         raise RuntimeError(error.read().decode()) from error
