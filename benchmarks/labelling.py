@@ -69,10 +69,10 @@ def results(out: Path) -> dict[str, bytes]:
     return {n: path.read_bytes() for n, path in sorted(files.items()) if not n.startswith(".job/") and n not in VARYING}
 
 
-def whole_sets(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[dict[str, Any]]:
+def whole_sets(data: Path, folder: Path, names: list[str], how: list[str]) -> Iterator[dict[str, Any]]:
     """Each data set with one command and one worker; and with two, killed and terminated on the way, and resumed."""
     for name in names:
-        words = [*data_sets(data)[name], "--preset", preset]
+        words = [*data_sets(data)[name], *how]
         alone, stopped = folder / f"{name} 1", folder / f"{name} 2"
         assert label(words, alone, 1) == 0
         summary = read(alone, "summary.json")
@@ -84,7 +84,7 @@ def whole_sets(data: Path, folder: Path, names: list[str], preset: str) -> Itera
         yield {
             "task": "whole set",
             "data": name,
-            **labelled_by(alone, preset),
+            **labelled_by(alone, how),
             "pictures": summary["pictures"],
             "set_aside": summary["set_aside"],
             "ended_by": ends,
@@ -95,19 +95,19 @@ def whole_sets(data: Path, folder: Path, names: list[str], preset: str) -> Itera
         }
 
 
-def throughput(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[dict[str, Any]]:
+def throughput(data: Path, folder: Path, names: list[str], how: list[str]) -> Iterator[dict[str, Any]]:
     """Pictures a second by number of workers, from the second half of each job: compilers and imports are over."""
     for name in names:
         for workers in (1, 2):
             out = folder / f"throughput {name} {workers}"
-            assert label([*data_sets(data)[name], "--preset", preset], out, workers) == 0
+            assert label([*data_sets(data)[name], *how], out, workers) == 0
             ends = sorted(path.stat().st_mtime for path in (out / ".job/records").glob("*/*.json"))
             half = len(ends) // 2
             rate = (len(ends) - 1 - half) / (ends[-1] - ends[half])
             yield {
                 "task": "throughput",
                 "data": name,
-                **labelled_by(out, preset),
+                **labelled_by(out, how),
                 "workers": workers,
                 "pictures": len(ends),
                 "pictures_a_second": rate,
@@ -116,11 +116,11 @@ def throughput(data: Path, folder: Path, names: list[str], preset: str) -> Itera
             }
 
 
-def labelled_by(out: Path, preset: str) -> dict[str, Any]:
-    """The preset, and what it meant that day."""
+def labelled_by(out: Path, how: list[str]) -> dict[str, Any]:
+    """The words on the command line, and what they meant that day."""
     settings = read(out, "summary.json")["settings"]
     config = {name.removeprefix("config."): value for name, value in settings.items() if name.startswith("config.")}
-    return {"preset": preset, "config": config}
+    return {"settings": " ".join(how), "config": config}
 
 
 def milliseconds(out: Path) -> dict[str, float]:
@@ -129,7 +129,7 @@ def milliseconds(out: Path) -> dict[str, float]:
     return {stage: round(1000 * spent / times["pictures"], 2) for stage, spent in times["seconds_by_stage"].items()}
 
 
-def memory(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[dict[str, Any]]:
+def memory(data: Path, folder: Path, names: list[str], how: list[str]) -> Iterator[dict[str, Any]]:
     """Peak memory of the job and of its worker over 100 and over 500 pictures: the same ones under new names."""
     root = data / "coco_panoptic_layout"
     dataset = read_coco_panoptic(root / "annotations/panoptic_val.json", root / "annotations/panoptic_val")
@@ -146,10 +146,10 @@ def memory(data: Path, folder: Path, names: list[str], preset: str) -> Iterator[
         points = folder / f"points{count}.json"
         write_point_set(points, pictures, sorted(dataset.categories, key=lambda category: not category.is_thing))
         out = folder / f"memory{count}"
-        words = ["--images", str(images), "--points", str(points), "--stride", "4", "--preset", preset]
+        words = ["--images", str(images), "--points", str(points), *how]
         assert label(words, out, 1) == 0
         peak = read(out, "timing.json")["last_run"]["peak_mib"]
-        yield {"task": "memory", "data": "nuclei val", **labelled_by(out, preset), "pictures": count, "peak_mib": peak}
+        yield {"task": "memory", "data": "nuclei val", **labelled_by(out, how), "pictures": count, "peak_mib": peak}
 
 
 def read(out: Path, name: str) -> Any:
@@ -164,16 +164,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with voc_layout and coco_panoptic_layout")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["memory", "sets"])
     parser.add_argument("--preset", default="best")
+    parser.add_argument("--stride", type=int, help="instead of the preset's: larger ones take less time")
     parser.add_argument("--quick", action="store_true", help="the smaller sets only")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="a new folder for the results, to look at the reports")
     options = parser.parse_args()
     small = options.quick or options.parts == ["throughput"]
+    how = ["--preset", options.preset] + (["--stride", str(options.stride)] if options.stride else [])
     names = [name for name in data_sets(options.data) if name.endswith("val") or not small]
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         os.makedirs(folder, exist_ok=True)
-        rows = [show(row) for part in options.parts for row in PARTS[part](options.data, folder, names, options.preset)]
+        rows = [show(row) for part in options.parts for row in PARTS[part](options.data, folder, names, how)]
     if options.json:
         write_json(options.json, rows)
 
