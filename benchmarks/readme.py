@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import goals
+import label_tables
 import tables
 
 ROOT = Path(__file__).parents[1]
 PLACES: dict[Path, Mapping[str, Callable[[], str]]] = {
     ROOT / "README.md": tables.README,
-    ROOT / "benchmarks" / "README.md": tables.BENCHMARKS | {"goals": goals.table_of_goals},
+    ROOT / "benchmarks" / "README.md": tables.BENCHMARKS | label_tables.BENCHMARKS | {"goals": goals.table_of_goals},
 }
 
 

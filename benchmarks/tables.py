@@ -165,8 +165,9 @@ def losses() -> str:
 
 
 def environment() -> str:
-    """Every machine that a result was measured on."""
-    machines = [json.loads(path.read_text())["machine"] for path in sorted(RESULTS.glob("*.json"))]
+    """Every machine that a time was measured on; faults are counted, not timed."""
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if path.stem != "faults"]
+    machines = [json.loads(path.read_text())["machine"] for path in paths]
     described = [
         f"{machine.get('gpu') or machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version != "absent")

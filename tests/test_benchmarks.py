@@ -33,6 +33,7 @@ FIELDS = {
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
     "training_step": {"task": str, "what": str, "seconds": dict},
+    "faults": {"fault": str, "rounds": int, "struck": int, "damaged": int, "jobs": int, "identical": int},
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip
 """The fields that every row of a file has, by type; an int counts as a float."""
@@ -97,6 +98,13 @@ def test_results_have_their_schema(path):
 def test_published_geodesics_were_exact():
     rows = json.loads((BENCHMARKS / "results" / "geodesic.json").read_text())["rows"]
     assert max(row["error"] for row in rows) < 1e-4
+
+
+def test_published_jobs_survived():
+    for row in json.loads((BENCHMARKS / "results" / "faults.json").read_text())["rows"]:
+        assert row["damaged"] == 0
+        assert row["identical"] == row["jobs"] > 0
+        assert row["struck"] > 0
 
 
 def test_tables_are_the_results():
