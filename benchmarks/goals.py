@@ -172,7 +172,7 @@ REASONS = {
     "first call, both, cache empty": "half LLVM, half numba's type inference; transport takes two thirds",
     "first call, transport, cache empty": "half LLVM, half numba's type inference",
     "first call": "numba's own start takes 0.25 to 0.35 s before it loads anything",
-    "peak memory": "without regularisation: likely the lists of pixels that more than one supplier competes for, and their heaps",
+    "peak memory": "without regularisation: likely the lists of pixels for which suppliers compete, and their heaps",
     "tree and filter": "the cause is not established",
 }
 """Why a goal was missed, by the start of its text. Figures change: so may these."""
