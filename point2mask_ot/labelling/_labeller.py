@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import ArgumentError, FileError, fail
-from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
+from ..panoptic import PanopticImage, Segment, atomic_write, safe_join, voc_palette
 from ..panoptic._coco import encode_ids, segments_info
 from ..panoptic._files import Origin, make_folder, reason_of
 from ..panoptic._pictures import encode_png
@@ -135,7 +135,7 @@ class Labeller:
             "segments": segments_info(image),
             "confidences": confidence,
             "confidence": round(float(np.asarray(masks.confidence)[solid].mean()), DIGITS) if solid.any() else 0.0,
-            "lost": int((targets.is_thing & ~np.asarray(masks.masks).any(axis=(1, 2))).sum()),
+            "lost": int(targets.is_thing.sum()) - sum(segment.is_thing for segment in image.segments),
             "void": round(1 - float(solid.mean()), DIGITS),
             "converged": plan is None or bool(plan.converged) or self.settings.config.tol is None,
             "files": files,
@@ -233,18 +233,23 @@ def write_record(folder: JobFolder, row: Row, record: Mapping[str, Any]) -> None
 def to_panoptic(
     masks: PseudoMasks, targets: PointTargets, categories: Any, row: Row
 ) -> tuple[PanopticImage, list[float]]:
-    """The masks as segments, one for each thing and each kind of stuff, with the mean confidence of each."""
-    regions = np.asarray(masks.masks).copy()
+    """The masks as segments, one for each thing and each kind of stuff, with the mean confidence of each.
+
+    Each mask is looked at once, and the rest goes by the number of a pixel's segment: masks may be many and large.
+    """
+    number = np.arange(targets.num_targets + 1)  # of the segment that target k becomes, at k + 1; 0 for void
     first: dict[int, int] = {}
     for k in np.flatnonzero(~targets.is_thing).tolist():
-        same = first.setdefault(int(targets.category[k]), k)
-        if same != k:
-            regions[same] |= regions[k]
-            regions[k] = False
-    ids = [categories[c].id for c in targets.category.tolist()]
-    image = PanopticImage.from_masks(regions, ids, targets.is_thing, row.image_id, row.name)  # type: ignore[arg-type]
-    values = np.asarray(masks.confidence)
-    return image, [round(float(values[regions[segment.id - 1]].mean()), DIGITS) for segment in image.segments]
+        number[k + 1] = first.setdefault(int(targets.category[k]), k) + 1
+    id_map = np.zeros(np.shape(masks.void), np.int64)
+    for k, mask in enumerate(np.asarray(masks.masks)):
+        id_map[mask] = number[k + 1]
+    pixels = np.bincount(id_map.ravel(), minlength=len(number))
+    total = np.bincount(id_map.ravel(), np.asarray(masks.confidence).ravel(), len(number))
+    found = [k for k in range(targets.num_targets) if pixels[k + 1]]
+    segments = tuple(Segment(k + 1, categories[int(targets.category[k])].id, bool(targets.is_thing[k])) for k in found)
+    confidence = [round(float(total[k + 1] / pixels[k + 1]), DIGITS) for k in found]
+    return PanopticImage(id_map, segments, row.image_id, row.name), confidence
 
 
 def label_files(image: PanopticImage, output: str) -> dict[str, bytes]:
