@@ -1,10 +1,10 @@
-"""Tables of what a data-set job survives."""
+"""Tables of what a data-set job survives, and how much memory it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tables import load, table
+from tables import chosen, load, table
 
 
 def faults() -> str:
@@ -20,4 +20,27 @@ def faults() -> str:
     return table(["fault", "rounds", "struck at work", "label files damaged or lost", "results identical"], rows)
 
 
-BENCHMARKS: dict[str, Callable[[], str]] = {"faults": faults}
+def label_sets() -> str:
+    """Whole data sets, killed and terminated on the way."""
+    rows = []
+    for row in chosen("labelling", task="whole set"):
+        stops = ", ".join(f"{end['pictures_done']}" for end in row["ended_by"])
+        same = "yes" if row["identical"] else "no"
+        scores = (f"{100 * row[key]:.1f}" for key in ("pq", "miou"))
+        counts = f"{row['pictures']:,}", f"{row['set_aside']}"
+        rows.append([row["data"], f"`{row['settings']}`", *counts, stops, same, *scores])
+    header = ["data", "settings", "pictures", "set aside", "done at kill -9, at SIGTERM", "identical", "PQ", "mIoU"]
+    return table(header, rows)
+
+
+def label_memory() -> str:
+    """Peak memory by number of pictures."""
+    rows = [
+        [f"{row['pictures']}", f"`{row['settings']}`", f"{peak['job']:,.0f} MiB", f"{peak['largest_worker']:,.0f} MiB"]
+        for row in chosen("labelling", task="memory")
+        for peak in [row["peak_mib"]]
+    ]
+    return table(["pictures", "settings", "the job", "its worker"], rows)
+
+
+BENCHMARKS: dict[str, Callable[[], str]] = {"faults": faults, "label sets": label_sets, "label memory": label_memory}

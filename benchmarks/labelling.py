@@ -55,7 +55,8 @@ def label(words: list[str], out: Path, workers: int, *, end: tuple[int, int] | N
             time.sleep(0.02)
         if process.poll() is None:
             process.send_signal(number)
-    return process.wait()
+    status = process.wait()
+    return status if status >= 0 else 128 - status  # as a shell says it
 
 
 def done(out: Path) -> int:

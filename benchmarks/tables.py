@@ -165,8 +165,8 @@ def losses() -> str:
 
 
 def environment() -> str:
-    """Every machine that a time was measured on; faults are counted, not timed."""
-    paths = [path for path in sorted(RESULTS.glob("*.json")) if path.stem != "faults"]
+    """Every machine that a time was measured on; what is only counted aside."""
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if path.stem not in ("faults", "labelling")]
     machines = [json.loads(path.read_text())["machine"] for path in paths]
     described = [
         f"{machine.get('gpu') or machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "

@@ -33,6 +33,7 @@ FIELDS = {
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
     "training_step": {"task": str, "what": str, "seconds": dict},
+    "labelling": {"task": str, "data": str, "settings": str, "config": dict, "pictures": int},
     "faults": {"fault": str, "rounds": int, "struck": int, "damaged": int, "jobs": int, "identical": int},
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip
@@ -105,6 +106,10 @@ def test_published_jobs_survived():
         assert row["damaged"] == 0
         assert row["identical"] == row["jobs"] > 0
         assert row["struck"] > 0
+    rows = json.loads((BENCHMARKS / "results" / "labelling.json").read_text())["rows"]
+    assert all(row["identical"] is True for row in rows if row["task"] == "whole set")
+    few, many = (row["peak_mib"] for row in rows if row["task"] == "memory")
+    assert many == pytest.approx(few, rel=0.05)
 
 
 def test_tables_are_the_results():
