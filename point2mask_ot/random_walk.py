@@ -42,7 +42,7 @@ def random_walk_costs(
             units the result does not depend on the resolution.
         cycles: of multigrid on each grid. On photographs one leaves an error of a few thousandths of a probability and
             each further one about an eighth of that; where neighbouring edges differ by orders of magnitude it takes
-            tens of cycles. Where walls keep walks from a part of the picture four are made for each.
+            tens of cycles. Where walls keep walks from a part of the picture ten are made for each.
 
     Returns:
         (K, H, W) costs >= 0, 0 at the target's points; +inf where no walk leads from the pixel to any target. At
