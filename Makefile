@@ -38,6 +38,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
 	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
+	$(BIN)/python benchmarks/training_step.py --json benchmarks/results/training_step.json
 	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality --data $(DATA) --json benchmarks/results/quality.json; fi
 	$(BIN)/python benchmarks/readme.py
 

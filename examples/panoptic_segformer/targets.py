@@ -96,12 +96,13 @@ class Labeller:
                 functional.interpolate(given.detach().float(), size, mode="bilinear", align_corners=False)
                 for given in (outputs.semantic[-1], outputs.boundary, outputs.embeddings)
             )
+            features /= features.norm(dim=1, keepdim=True).clamp(min=1e-12)  # in place: it is the largest of the maps
             masker = self.masker if step >= self.settings.centroid_start else self.early_masker
             return masker(
                 semantic.softmax(1),
                 boundary.sigmoid() if self.settings.boundary else None,
                 batch.points,
-                functional.normalize(features, dim=1),
+                features,
                 sizes=batch.sizes,
             )
 
