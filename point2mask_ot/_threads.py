@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from threading import Thread
 from typing import TypeVar
 
@@ -45,12 +46,21 @@ def run_parallel(function: Callable[[Item], Result], items: Iterable[Item], *, s
             waiting.clear()
             errors.append(error)
 
-    helpers = [Thread(target=work) for _ in range(workers - 1)]
-    for helper in helpers:
-        helper.start()
-    work()
-    for helper in helpers:
-        helper.join()
+    helpers: list[Thread] = []
+    try:
+        for _ in range(workers - 1):
+            helper = Thread(target=work)
+            with suppress(RuntimeError):  # no further thread is to be had: the others do its share
+                helper.start()
+                helpers.append(helper)
+        work()
+    finally:  # nor may an interrupt leave threads behind that write into the caller's arrays
+        waiting.clear()
+        for helper in helpers:
+            helper.join()
     if errors:
-        raise errors[0]
+        try:
+            raise errors[0]
+        finally:
+            errors.clear()  # its traceback holds this frame, and with it the arrays of the tasks
     return [results[index] for index in range(len(tasks))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -89,6 +90,32 @@ class TestThreads:
     def test_an_error_in_a_thread_reaches_the_caller(self):
         with pytest.raises(ZeroDivisionError):
             run_parallel(lambda i: 1 // i, [1, 0, 1])
+
+    def test_threads_that_cannot_start_are_done_without(self, monkeypatch):
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert run_parallel(lambda i: i * i, range(5)) == [0, 1, 4, 9, 16]
+
+    def test_an_interrupt_leaves_no_thread_behind(self, monkeypatch):
+        caller, begun, done = threading.get_ident(), threading.Event(), []
+
+        def work(item):
+            if threading.get_ident() == caller:
+                assert begun.wait(60)
+                raise KeyboardInterrupt
+            begun.set()
+            time.sleep(0.01)
+            done.append(item)
+
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+        before = threading.active_count()
+        with pytest.raises(KeyboardInterrupt):
+            run_parallel(work, range(1000))
+        assert threading.active_count() == before
+        assert len(done) < 500
 
     def test_eight_callers_at_once_get_equal_bits(self, rng):
         boundary = rng.random((1, 60, 70)).astype(np.float32)
