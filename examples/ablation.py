@@ -56,7 +56,7 @@ def picture_counts(options: Options) -> dict[tuple[str, str], np.ndarray]:
     strides = {"paper": max(1, round(16 * side / 600)), "official": max(1, round(16 * side / 600))}
     labellers = {
         (preset, name): Labeller(
-            replace(config.labels, preset=preset, stride=strides.get(preset), **{"capacity": "centroid", **change}),
+            replace(config.labels, preset=preset, stride=strides.get(preset, config.labels.stride), **{"capacity": "centroid", **change}),
             sum(category.is_thing for category in categories),
         )
         for preset in options.presets

@@ -333,17 +333,18 @@ class TestCriterion:
         assert {name for name, term in OFFICIAL_TERMS.items() if term.share == "all"} == {"manifold", "boundary"}
         assert not OFFICIAL_TERMS["location_class"].ramp
         assert [name for name, term in TERMS.items() if not term.ramp] == [
-            "semantic_class", "partial", "lab", "manifold",
+            "semantic_class", "partial", "lab", "tree", "manifold",
         ]  # fmt: skip
+        assert OFFICIAL_TERMS["tree"].ramp
 
-    @pytest.mark.parametrize("ramp_lab", [False, True])
-    def test_warm_up(self, network, batch, ramp_lab):
+    @pytest.mark.parametrize("ramp_affinity", [False, True])
+    def test_warm_up(self, network, batch, ramp_affinity):
         network.eval()
         outputs = network(batch.pictures, batch.inside)
         targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
-        criterion = criterion_for(network, ramp_lab=ramp_lab)
+        criterion = criterion_for(network, ramp_affinity=ramp_affinity)
         at = {step: criterion(outputs, batch, targets, step) for step in (0, 5, 10, 99)}
-        ramped = {name for name, term in TERMS.items() if term.ramp} | ({"lab"} if ramp_lab else set())
+        ramped = {name for name, term in TERMS.items() if term.ramp} | ({"lab", "tree"} if ramp_affinity else set())
         for name in TERMS:
             expected = [0, 0.5, 1, 1] if name in ramped else [1, 1, 1, 1]
             full = at[10][name].item()

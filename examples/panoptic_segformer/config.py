@@ -91,9 +91,9 @@ class Optimiser:
     """Over which the losses on pseudo-masks grow to full weight; 0 for none of it."""
     warmup_epochs: float | None = None
     """The same in epochs, instead of ``warmup_steps``."""
-    ramp_lab: bool = False
-    """Whether the LAB affinity loss grows over the warm-up, too. The paper's does not. From random weights it makes one
-    class of two before points have told them apart, and nothing divides them again."""
+    ramp_affinity: bool = False
+    """Whether the LAB and tree affinity losses grow over the warm-up, too. The paper's do not. One class everywhere is
+    what they like best, which random weights may settle on before points have told the classes apart."""
     balanced: bool = False
     """Whether each class weighs the same in the partial cross-entropy, instead of each labelled pixel. The paper's does
     not. Where one class has most points, short runs learn only that one."""
@@ -113,7 +113,10 @@ class Config:
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the network's forward pass; pseudo-masks and losses are in float32 either way."""
     resume: bool = False
-    """Go on from the last checkpoint in ``out``."""
+    """Go on from the last checkpoint in ``out``, with the settings that it was made with; only the length of the run
+    and the number of workers may change."""
+    overwrite: bool = False
+    """Begin anew in a folder that holds a checkpoint, which is deleted."""
     score_threshold: float = 0.25
     """Segments less sure than this are not predicted."""
 
@@ -132,7 +135,7 @@ _TINY = Config(
     data=Data(min_side=(96,), max_side=96, workers=0),
     labels=PseudoLabels(preset="best", window=5, centroid_start=200),
     optimiser=Optimiser(
-        epochs=12, milestones=(10,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_steps=128, ramp_lab=True,
+        epochs=12, milestones=(10,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_steps=128, ramp_affinity=True,
         clip_norm=1.0,
     ),
 )  # fmt: skip
@@ -144,7 +147,7 @@ _LITE = Config(
     data=Data(min_side=(128,), max_side=192, workers=0),
     labels=PseudoLabels(preset="best", stride=4, window=9, centroid_start_epoch=5),
     optimiser=Optimiser(
-        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_lab=True, balanced=True,
+        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_affinity=True, balanced=True,
         clip_norm=1.0,
     ),
 )  # fmt: skip

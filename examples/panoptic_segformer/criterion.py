@@ -33,7 +33,7 @@ class Term:
     Attributes:
         weight: its factor.
         share: "things" and "stuff" are also weighed by their part of the segments of the batch.
-        ramp: grows from zero over the warm-up, since it trusts pseudo-masks.
+        ramp: grows from zero over the warm-up; by default what trusts pseudo-masks.
     """
 
     weight: float
@@ -45,7 +45,7 @@ TERMS = {
     "semantic_class": Term(2),
     "partial": Term(1),
     "lab": Term(3),
-    "tree": Term(3, ramp=True),
+    "tree": Term(3),
     "location_class": Term(2, "things", ramp=True),
     "location_l1": Term(5, "things", ramp=True),
     "location_giou": Term(2, "things", ramp=True),
@@ -56,7 +56,8 @@ TERMS = {
     "boundary": Term(1, ramp=True),
 }
 
-# The released code tells losses apart by pieces of their names, which also hits others.
+# The released code tells losses apart by pieces of their names, which also hits others: shares weigh semantic losses,
+# the warm-up takes in the tree loss and leaves out the class of the location decoder.
 OFFICIAL_TERMS = TERMS | {
     "semantic_class": Term(2, "things"),
     "partial": Term(1, "things"),
@@ -72,7 +73,7 @@ class Criterion:
     Args:
         network: decodes the masks of matched queries.
         official: the weights, and the options of the losses, of the released code.
-        warmup_steps, ramp_lab, balanced: see :class:`.config.Optimiser`.
+        warmup_steps, ramp_affinity, balanced: see :class:`.config.Optimiser`.
         window: see :class:`.config.PseudoLabels`.
         total: sums a tensor over the processes.
         processes: how many there are. Gradients are averaged over them, so sums are multiplied by their number.
@@ -85,7 +86,7 @@ class Criterion:
         official: bool,
         warmup_steps: int,
         window: int,
-        ramp_lab: bool = False,
+        ramp_affinity: bool = False,
         balanced: bool = False,
         total: Callable[[Tensor], Tensor] = lambda counts: counts,
         processes: int = 1,
@@ -93,8 +94,8 @@ class Criterion:
         self.network, self.warmup_steps, self.window, self.balanced = network, warmup_steps, window, balanced
         self.total, self.processes = total, processes
         self.terms = OFFICIAL_TERMS if official else TERMS
-        if ramp_lab:
-            self.terms = self.terms | {"lab": replace(self.terms["lab"], ramp=True)}
+        if ramp_affinity:
+            self.terms = self.terms | {name: replace(self.terms[name], ramp=True) for name in ("lab", "tree")}
         self.boundary_options = {"scale": 0.5, "border": "zero", "eps": 1e-5} if official else {}
         self.tree_options = {"norm": "unlabelled"} if official else {}
         self.matcher = DeformableDetrHungarianMatcher(class_cost=2, bbox_cost=5, giou_cost=2)

@@ -250,7 +250,10 @@ class PanopticSegformer(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """The paper's initialisation; transformers' own differs in ways that keep the network from learning."""
+        """The paper's initialisation, but for the weights that fuse levels to masks: they start positive.
+
+        What transformers starts from differs in ways that keep the network from learning.
+        """
         detr, decoders = self.detr, (self.thing_layers, self.stuff_head.layers, self.semantic_head.layers)
         for part in (detr.input_proj, detr.encoder, detr.decoder.layers, detr.reference_points, *decoders):
             for parameter in part.parameters():

@@ -109,7 +109,7 @@ class Trainer:
             official=config.labels.preset == "official",
             warmup_steps=self._steps(config.optimiser.warmup_steps, config.optimiser.warmup_epochs),
             window=config.labels.window,
-            ramp_lab=config.optimiser.ramp_lab,
+            ramp_affinity=config.optimiser.ramp_affinity,
             balanced=config.optimiser.balanced,
             total=lambda counts: self.accelerator.reduce(counts, "sum"),
             processes=self.accelerator.num_processes,
