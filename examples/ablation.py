@@ -53,10 +53,14 @@ def picture_counts(options: Options) -> dict[tuple[str, str], np.ndarray]:
     """(pictures, classes, 4) matched, extra and missed segments and sum of IoU of each preset and change."""
     network, config, categories = load_network(options.run, "cpu")
     side = config.data.min_side[-1]
-    strides = {"paper": max(1, round(16 * side / 600)), "official": max(1, round(16 * side / 600))}
+    strides = dict.fromkeys(("paper", "official"), max(1, round(16 * side / 600)))
     labellers = {
         (preset, name): Labeller(
-            replace(config.labels, preset=preset, stride=strides.get(preset, config.labels.stride), **{"capacity": "centroid", **change}),
+            replace(
+                config.labels,
+                **{"preset": preset, "stride": strides.get(preset, config.labels.stride), "capacity": "centroid"}
+                | change,
+            ),
             sum(category.is_thing for category in categories),
         )
         for preset in options.presets
