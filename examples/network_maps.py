@@ -25,11 +25,16 @@ class NetworkMaps:
     """From a picture to what the network says of it, as pseudo-masks are made of during training.
 
     Args:
-        weights: ``network.safetensors`` of a run.
+        weights: ``network.safetensors`` of a run, with its ``config.json`` beside it.
         device: default: a GPU if there is one.
+
+    Raises:
+        ValueError: a file of another name, whose configuration nobody knows.
     """
 
     def __init__(self, weights: str, device: str | None = None) -> None:
+        if Path(weights).name != "network.safetensors":
+            raise ValueError(f"weights: got {weights!r}; expected network.safetensors of a run")
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.network, config, _ = load_network(Path(weights).parent, self.device)
         self.min_side, self.max_side = config.data.min_side[-1], config.data.max_side

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,17 @@ import pytest
 import torch
 from labelling_jobs import CATEGORIES, make_set, results
 
-from point2mask_ot import ArgumentError, Category, PointTargets, PseudoMasker, label_dataset, read_coco_panoptic
+from point2mask_ot import (
+    ArgumentError,
+    Category,
+    FileError,
+    PointTargets,
+    PseudoMasker,
+    label_dataset,
+    read_coco_panoptic,
+)
 from point2mask_ot.labelling import JobStopped
+from point2mask_ot.labelling._maps import read_maps
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -54,6 +66,109 @@ def test_a_plug_in_with_an_argument(job, tmp_path):
         job("other", maps="halves_plug:function:3")
 
 
+HOLDER = """
+class Level:
+    def __init__(self, level):
+        self.level = level
+    def __call__(self, picture):
+        return {}
+    def maps(self, picture):
+        return {}
+"""
+
+
+def test_a_job_does_not_go_on_with_another_object(job, tmp_path, monkeypatch):
+    (tmp_path / "level_plug.py").write_text(HOLDER)
+    monkeypatch.syspath_prepend(tmp_path)
+    from level_plug import Level
+
+    def closed(value):
+        return lambda picture: {} if value else None
+
+    pairs = {
+        "object": ("maps", Level("a"), Level("a"), Level("b")),
+        "tensor": ("maps", Level(torch.ones(2)), Level(torch.ones(2)), Level(torch.zeros(2))),
+        "method": ("maps", Level(1).maps, Level(1).maps, Level(2).maps),
+        "closure": ("maps", closed(1), closed(1), closed(2)),
+        "partial": ("capacity", partial(max, 1), partial(max, 1), partial(min, 2)),
+    }
+    for out, (name, first, same, other) in pairs.items():
+        job(out, **{name: first})
+        job(out, **{name: same})
+        with pytest.raises(ArgumentError, match=rf"{name}\.state: \w+ -> \w+"):
+            job(out, **{name: other})
+    with pytest.raises(ArgumentError, match="module:Class:argument"):
+        job("never", maps=Level(lambda: 1))
+
+
+def test_what_an_object_holds_is_told_alike_by_another_process(tmp_path):
+    (tmp_path / "level_plug.py").write_text(HOLDER)
+    code = (
+        "import torch\nfrom level_plug import Level\nfrom point2mask_ot.labelling._callables import state_of\n"
+        "print(state_of(Level({'a': 1, 'weights': torch.nn.Parameter(torch.arange(3.0))})))\n"
+    )
+    told = [
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+        for env in ({**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)} for seed in "12")
+    ]
+    assert len(told[0].stdout.strip()) == 64
+    assert told[0].stdout == told[1].stdout
+
+
+def test_the_argument_of_a_plug_in_is_the_same_file_in_every_folder(job, tmp_path):
+    (tmp_path / "told_plug.py").write_text(
+        "import pathlib\nclass Told:\n"
+        "    def __init__(self, argument):\n"
+        "        pathlib.Path('told').write_text(argument)\n"
+        "    def __call__(self, picture):\n"
+        "        return {}\n"
+    )
+    (tmp_path / "best.pt").touch()
+    for argument, told in (("best.pt", f"{tmp_path}/best.pt"), ("large", "large")):
+        job(f"out-{argument}", maps=f"told_plug:Told:{argument}")
+        assert (tmp_path / "told").read_text() == told
+
+
+def test_a_plug_in_that_cannot_be_made(job, tmp_path):
+    (tmp_path / "weights_plug.py").write_text(
+        "import pathlib\nclass Weights:\n"
+        "    def __init__(self, path):\n"
+        "        if path == 'huge':\n"
+        "            raise MemoryError\n"
+        "        if not pathlib.Path(path).read_text():\n"
+        "            raise EOFError('Ran out of input')\n"
+    )
+    (tmp_path / "broken_plug.py").write_text("1 / 0\n")
+    (tmp_path / "cut.pt").touch()
+    causes = (
+        ("weights_plug:Weights:missing.pt", "missing.pt': FileNotFoundError: .*No such file"),
+        ("weights_plug:Weights:cut.pt", "cut.pt': EOFError: Ran out of input"),
+        ("weights_plug:Weights", "Weights': TypeError: .*path"),
+        ("broken_plug:maps", "broken_plug:maps': ZeroDivisionError"),
+    )
+    for index, (name, cause) in enumerate(causes):
+        with pytest.raises(ArgumentError, match=cause):
+            job(f"local{index}", maps=name)
+    with pytest.raises(JobStopped, match=r"'maps': got 'weights_plug:Weights:.*cut.pt': EOFError"):
+        job("processes", maps="weights_plug:Weights:cut.pt", workers=1)
+    with pytest.raises(MemoryError):
+        job("huge", maps="weights_plug:Weights:huge")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_maps_that_are_too_large(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"large{suffix}"
+    if suffix == ".npz":  # small on the disk
+        np.savez_compressed(path, semantic=np.zeros(10_000))
+    else:
+        path.write_bytes(bytes(10_000))
+    monkeypatch.setattr("point2mask_ot.labelling._maps.MAX_MAP_BYTES", 9000)
+    with pytest.raises(
+        FileError, match=r"^label_dataset: argument 'maps': got \S+: \d+ bytes of maps; expected at most"
+    ):
+        read_maps(path)
+
+
 def test_safetensors_is_named_where_it_is_missing(job, tmp_path, monkeypatch):
     (tmp_path / "maps").mkdir()
     for index in range(2):
@@ -82,6 +197,8 @@ def test_maps_of_the_reference_model(job, tmp_path, monkeypatch):
     weights = tmp_path / "run" / "network.safetensors"
     save_model(network, str(weights))
 
+    with pytest.raises(ArgumentError, match=r"best.safetensors.*expected network.safetensors"):
+        job("refused", maps="network_maps:NetworkMaps:run/best.safetensors")
     made = job(maps=f"network_maps:NetworkMaps:{weights}")
     assert made.labelled == 2, (made.out / "set_aside.csv").read_text()
     targets = PointTargets([(12, 2), (12, 29)], category=[0, 1], is_thing=[True, False])

@@ -19,7 +19,7 @@ from ._errors import JobInterrupted, JobStopped
 from ._finish import write_results
 from ._folder import JobFolder
 from ._labeller import Labeller, Outcome, Task, set_aside, stopping_on_full_disk
-from ._maps import MapFunction, is_plug_in
+from ._maps import MapFunction, is_plug_in, plug_in_parts
 from ._points_file import categories_of, index_points
 from ._pool import Crew, Pool
 from ._processes import Processes
@@ -90,9 +90,10 @@ def label_dataset(
             or ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for
             every picture; ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name;
             ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"``
-            (where the argument is a file, a change of its content is a change of the job). Maps of another size are
-            resized. The channels of ``semantic`` are the categories, things first. Without
-            ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB gradient.
+            (where the argument is a file, a change of its content is a change of the job; so is a change of what a
+            callable object holds). Maps of another size are resized. The channels of ``semantic`` are the categories,
+            things first. Without ``semantic``, colours stand in for it and every target supplies; without
+            ``boundary``, the CIELAB gradient.
         edge_model: OpenCV structured-edge model, in place of the gradient.
         sigma, color_weight: as in :func:`~point2mask_ot.label_picture`.
         output: ``"coco"`` or ``"voc"`` (category ids are palette indices then).
@@ -101,7 +102,8 @@ def label_dataset(
         engine: ``"local"`` for processes of this machine, ``"ray"`` for actors of a Ray cluster whose machines see the
             same folders under the same names: of the Ray that the caller has initialised, or the one that runs on this
             machine, or one begun for this call. Needs ``pip install point2mask-ot[ray]``. A job that one engine began
-            the other may end.
+            the other may end. Actors ask Ray for one CPU and no GPU: where maps come from a network on a GPU, give as
+            many ``workers`` as there are GPUs.
         workers: how many, with one thread each; default: one for each core. 0: in this process (local alone).
         shard: ``"i/n"`` for the i-th of n parts, on as many machines; results go to ``out/shard-i-of-n``.
         merge: take over what the parts in ``out`` have finished, and do what they have not.
@@ -186,7 +188,12 @@ def _images(images: str | os.PathLike[str] | None, place: Truth | None) -> str:
 
 
 def _maps(maps: Any) -> Any:
-    if not isinstance(maps, (str, os.PathLike)) or (isinstance(maps, str) and is_plug_in(maps)):
+    if isinstance(maps, str) and is_plug_in(maps):
+        module, attribute, argument = plug_in_parts(maps)
+        if argument is None or not os.path.isfile(argument):
+            return maps
+        return f"{module}:{attribute}:{os.path.abspath(argument)}"
+    if not isinstance(maps, (str, os.PathLike)):
         return maps
     return str(_absolute("maps", maps))
 

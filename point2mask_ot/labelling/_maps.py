@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checks import check_number, fail, fail_type, suggestion
+from ..checks import ArgumentError, FileError, check_number, fail, fail_type, suggestion
 from ..maps import lab_gradient, structured_edges
 from ..panoptic import safe_join
 from ..panoptic._files import Origin
@@ -51,7 +51,8 @@ def load_plug_in(name: str) -> MapFunction:
     """The callable that ``module:function`` names; a class is called once, with its argument if any.
 
     Raises:
-        ArgumentError: no such module or name, nothing that can be called, or an argument for what is no class.
+        ArgumentError: no such module or name, nothing that can be called, an argument for what is no class, or
+            whatever the module or the class raises.
     """
     module_name, attributes, argument = plug_in_parts(name)
     here = os.getcwd()
@@ -60,17 +61,33 @@ def load_plug_in(name: str) -> MapFunction:
         found: Any = importlib.import_module(module_name)
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
-    except (ImportError, AttributeError) as error:
-        fail(_NAME, "maps", f"{name!r}: {error}", "module:function that can be imported, or a folder")
+    except MemoryError:
+        raise
+    except Exception as error:  # its own code runs
+        expected = "module:function that can be imported, or a folder"
+        raise ArgumentError(_NAME, "maps", _told(name, error), expected) from error
     finally:
         sys.path.remove(here)
     if argument is not None and not isinstance(found, type):
         fail(_NAME, "maps", repr(name), "a class where an argument follows it")
-    given = () if argument is None else (argument,)
-    function = found(*given) if isinstance(found, type) else found
+    function = _made(name, found, argument) if isinstance(found, type) else found
     if not callable(function):
         fail_type(_NAME, "maps", function, f"a callable under the name {name!r}")
     return function
+
+
+def _made(name: str, kind: type, argument: str | None) -> Any:
+    try:
+        return kind() if argument is None else kind(argument)
+    except MemoryError:
+        raise
+    except Exception as error:  # no file of weights, or half of one
+        expected = "a class that can be made" + (" from its argument" if argument is not None else "")
+        raise ArgumentError(_NAME, "maps", _told(name, error), expected) from error
+
+
+def _told(name: str, error: Exception) -> str:
+    return f"{name!r}: {type(error).__name__}: {' '.join(str(error).split()):.1000}"
 
 
 def plug_in_source(module: str) -> Path | None:
@@ -108,17 +125,19 @@ def read_maps(path: Path) -> dict[str, Any]:
     """
     origin = Origin(_NAME, "maps", path)
     try:
+        size = path.stat().st_size
+        if path.suffix == ".npz":  # may be compressed
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_MAP_BYTES:
+            origin.fail(f"{size} bytes of maps", f"at most {MAX_MAP_BYTES}")
         if path.suffix == ".npy":  # mapped, so that a header that promises too much is found out
             return {"semantic": np.array(np.load(path, mmap_mode="r", allow_pickle=False))}
         if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_MAP_BYTES:
-                origin.fail(f"{size} bytes of maps", f"at most {MAX_MAP_BYTES}")
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         return _read_safetensors(path)
-    except MemoryError:
+    except (MemoryError, FileError):
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         origin.fail(f"{error}", "a whole file of arrays", error)

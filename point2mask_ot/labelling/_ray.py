@@ -54,10 +54,10 @@ class RemoteLabeller:
 class Actor(Worker):
     """An actor with one core, and what it was asked last."""
 
-    def __init__(self, ray: Any, settings: Any) -> None:
+    def __init__(self, ray: Any, kind: Any, settings: Any) -> None:
         super().__init__()
         self.ray = ray
-        self.actor = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RemoteLabeller).remote()
+        self.actor = kind.remote()
         self.answer = self.actor.begin.remote(settings, os.getcwd())
 
     def send(self, task: Task) -> None:
@@ -82,10 +82,11 @@ class Actors:
 
     def __init__(self, ray: Any, settings: Settings) -> None:
         self.ray, self.settings = ray, ray.put(settings)
+        self.kind = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RemoteLabeller)
 
     def start(self) -> Actor:
         """A new worker, as soon as the cluster has a core for it."""
-        return Actor(self.ray, self.settings)
+        return Actor(self.ray, self.kind, self.settings)
 
     def wait(self, workers: Sequence[Actor], seconds: float) -> list[Actor]:
         """The workers that have something to say."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ..checks import ArgumentError, check_choice, check_number, fail, fail_type
 from ..panoptic import MAX_PIXELS, Category
 from ..panoptic._files import Origin, origin_of
 from ..presets import PseudoMaskConfig
+from ._callables import name_of, state_of
 from ._maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source
 from ._truth import Sampling, Truth, file_digest
 
@@ -104,7 +106,11 @@ class Settings:
             points: digest of where the points come from.
             shard: which part of how many.
         """
-        config = {f"config.{f.name}": _plain(getattr(self.config, f.name)) for f in dataclasses.fields(self.config)}
+        config: dict[str, Any] = {}
+        for field in dataclasses.fields(self.config):
+            value = getattr(self.config, field.name)
+            name = f"config.{field.name}"
+            config |= {name: name_of(value), **_state(name, value)} if callable(value) else {name: value}
         drawn = dataclasses.asdict(self.sampling) if self.sampling else {}
         drawn.pop("truth", None)
         return {
@@ -124,20 +130,31 @@ class Settings:
 
     def _maps(self) -> dict[str, Any]:
         """A folder may move, and its files are looked at one by one; a plug-in is known by its source, and by the
-        content of its argument where that is a file.
+        content of its argument where that is a file; an object also by what it holds.
         """
         if self.maps is None or (isinstance(self.maps, str) and not is_plug_in(self.maps)):
             return {"maps": "picture" if self.maps is None else "files"}
-        module, attribute, argument = plug_in_parts(self.maps if isinstance(self.maps, str) else _plain(self.maps))
+        module, attribute, argument = plug_in_parts(self.maps if isinstance(self.maps, str) else name_of(self.maps))
         known = {"maps": f"{module}:{attribute}", "maps.source": _digest(plug_in_source(module))}
         if argument is not None:
-            path = Path(argument)
-            known["maps.argument"] = _digest(path) if path.is_file() else argument
-        return known
+            known["maps.argument"] = _digest(Path(argument)) if os.path.isfile(argument) else argument
+        return known if isinstance(self.maps, str) else known | _state("maps", self.maps)
 
 
 def _digest(path: Path | None) -> str | None:
     return None if path is None else file_digest(Origin(_NAME, "maps", path))
+
+
+def _state(name: str, value: Any) -> dict[str, str]:
+    try:
+        state = state_of(value)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever an object says that pickle cannot take
+        got = f"{value!r:.80}, which a job that goes on could not compare ({error})"
+        expected = "a function of a module, 'module:Class:argument', or an object that pickle takes"
+        fail(_NAME, name.removeprefix("config."), got, expected)
+    return {} if state is None else {f"{name}.state": state}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -157,11 +174,3 @@ def parse_shard(shard: str | tuple[int, int] | None) -> tuple[int, int]:
     if not 1 <= i <= n:
         fail(_NAME, "shard", repr(shard), "1 <= i <= n")
     return i, n
-
-
-def _plain(value: Any) -> Any:
-    """A function by its name; other settings are JSON values."""
-    if not callable(value):
-        return value
-    of = value if hasattr(value, "__qualname__") else type(value)
-    return f"{of.__module__}:{of.__qualname__}"
