@@ -20,7 +20,7 @@ from panoptic_segformer.data import Sample, SyntheticSamples, collate, resized, 
 from panoptic_segformer.inference import Tally, predict
 from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.pictures import overlay
-from panoptic_segformer.training import read_config
+from panoptic_segformer.run_folder import read_config
 from PIL import Image
 from safetensors.torch import load_model
 from tqdm import tqdm

@@ -1,7 +1,8 @@
 """Train Panoptic SegFormer from single points, end to end.
 
     python examples/train_voc.py                          # synthetic pictures, on a CPU, in minutes
-    python examples/train_voc.py tiny --optimiser.epochs 3
+    python examples/train_voc.py tiny --optimiser.epochs 3 --out runs/short
+    python examples/train_voc.py --resume                 # a run that was stopped; --overwrite begins it anew
     python examples/train_voc.py voc_r50 --network.weights resnet50.pth --data.pictures VOC2012/JPEGImages \\
         --data.points points.json --data.val-pictures VOC2012/JPEGImages --data.val-truth voc_panoptic_val.json
     torchrun --nproc_per_node 8 examples/train_voc.py voc_r50 ...

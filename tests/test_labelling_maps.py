@@ -185,7 +185,7 @@ def test_maps_of_the_reference_model(job, tmp_path, monkeypatch):
     from network_maps import NetworkMaps
     from panoptic_segformer.config import PRESETS
     from panoptic_segformer.network import PanopticSegformer
-    from panoptic_segformer.training import write_config
+    from panoptic_segformer.run_folder import write_config
     from safetensors.torch import save_model
 
     config = replace(PRESETS["tiny"][1], out=tmp_path / "run")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ sys.path.insert(0, str(EXAMPLES))
 import ablation  # noqa: E402
 import predict  # noqa: E402
 import train_voc  # noqa: E402
+from panoptic_segformer import run_folder  # noqa: E402
+from panoptic_segformer.config import PRESETS, Config, Optimiser, PseudoLabels  # noqa: E402
+from panoptic_segformer.data import collate  # noqa: E402
+from panoptic_segformer.training import Trainer  # noqa: E402
 
 
 def on_two_processes(script: str, *words: str) -> None:
@@ -63,7 +68,11 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     train(tmp_path / "parts", *words, "--optimiser.max-steps", "2")  # in the middle of an epoch
     with open(tmp_path / "parts" / "log.jsonl", "a") as log:
         log.write('{"kind": "step", "step": 3, "lr": 1, "loss": 1}\n{"ki')  # steps after the checkpoint, then killed
+    (tmp_path / "parts" / "checkpoint").rename(
+        tmp_path / "parts" / "checkpoint.old"
+    )  # killed as the two changed places
     parts = train(tmp_path / "parts", *words, "--resume")
+    assert not (tmp_path / "parts" / "checkpoint.old").exists()
     assert steps(parts) == steps(whole)
     assert len(steps(whole)) == 6
     scores = [[e for e in log if e["kind"] == "score" and e["step"] != 2] for log in (parts, whole)]
@@ -71,11 +80,55 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     assert steps(whole)[3][1] == pytest.approx(steps(whole)[2][1] / 10)  # the milestone
 
 
+class TestWhatARunMayBeginOver:
+    def refused(self, out, *words, match):
+        config = Config(labels=PseudoLabels(preset="best"), out=out)
+        run_folder.write_config(config, [])
+        with pytest.raises(ValueError, match=match):
+            train_voc.main(["voc_r50", "--labels.preset", "best", "--out", str(out), *words])
+
+    def test_a_run_is_not_lost(self, tmp_path):
+        self.refused(tmp_path, "--resume", match="holds no checkpoint")
+        for name in ("checkpoint.old", "checkpoint"):
+            (tmp_path / name).mkdir()
+            self.refused(tmp_path, match="holds a checkpoint; expected another folder, --resume or --overwrite")
+        self.refused(tmp_path, "--resume", "--overwrite", match="expected one of them")
+
+    def test_resumed_with_other_settings(self, tmp_path):
+        (tmp_path / "checkpoint").mkdir()
+        self.refused(
+            tmp_path, "--resume", "--optimiser.lr", "1", "--seed", "2", "--optimiser.epochs", "9",
+            "--data.workers", "0",
+            match=r"optimiser\.lr was 0\.0001, got 1\.0, seed was 0, got 2$",
+        )  # fmt: skip
+        free = Config(labels=PseudoLabels(preset="best"), out=tmp_path, resume=True, optimiser=Optimiser(epochs=99))
+        run_folder.check_start(free)
+
+    def test_overwritten(self, tmp_path):
+        (tmp_path / "checkpoint").mkdir()
+        (tmp_path / "network.safetensors").touch()
+        config = Config(out=tmp_path, overwrite=True)
+        run_folder.check_start(config)
+        run_folder.begin(config, [])
+        assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_stops_before_weights_are_lost(tmp_path):
+    config = replace(PRESETS["tiny"][1], out=tmp_path)
+    trainer = Trainer(config, *train_voc.make_samples(config))
+    trainer.network.semantic_bias.register_hook(lambda gradient: gradient + torch.inf)
+    before = {name: values.clone() for name, values in trainer.network.state_dict().items()}
+    with pytest.raises(FloatingPointError, match="norm inf"):
+        trainer.step(collate([trainer.prepared[0]]))
+    assert all(values.equal(before[name]) for name, values in trainer.network.state_dict().items())
+
+
 def test_two_processes_learn_as_one(tmp_path):
-    words = ("--optimiser.epochs", "1")
+    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1")
     alone = train(tmp_path / "one", *words)
     shared = train(tmp_path / "two", *words, run=on_two_processes)
     np.testing.assert_allclose(np.array(steps(shared)), np.array(steps(alone)), rtol=1e-4)
+    assert len({lr for _, lr, _ in steps(alone)}) == 2  # past a milestone
     first = [next(e for e in log if e["kind"] == "score")["pseudo_masks"]["pq"] for log in (alone, shared)]
     assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
 

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
-from safetensors.torch import save_model
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from point2mask_ot import Category, PanopticImage
+from point2mask_ot import PanopticImage
 
 from .backbone import load_imagenet
-from .config import Config, Data, Network, PseudoLabels
+from .config import Config
 from .criterion import Criterion
 from .data import GroupedBatches, PreparedSamples, Samples, collate, loader, to_device
 from .inference import Tally, as_panoptic, predict
 from .network import PanopticSegformer
 from .pictures import comparison
+from .run_folder import begin, check_start, checkpoint_in, keep
 from .targets import Batch, Labeller
 
 SHOWN = 4
@@ -87,9 +85,13 @@ class Trainer:
         config: every setting.
         samples: pictures to learn from.
         val: pictures to score the predictions on.
+
+    Raises:
+        ValueError: the folder holds another run (see :func:`.run_folder.check_start`).
     """
 
     def __init__(self, config: Config, samples: Samples, val: Samples) -> None:
+        check_start(config)
         self.config, self.samples, self.val = config, samples, val
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(), mixed_precision=config.precision, step_scheduler_with_optimizer=False
@@ -125,9 +127,9 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Train to the end; the scores of the last epoch."""
         if self.config.resume:
-            self.accelerator.load_state(str(self.config.out / "checkpoint"))
+            self.accelerator.load_state(str(checkpoint_in(self.config.out)))
         if self.accelerator.is_main_process:
-            write_config(self.config, self.samples.categories)
+            begin(self.config, self.samples.categories)
             self._start_log()
         scores = self.score() if self.progress.step == 0 else {}
         while self.progress.epoch < self.config.optimiser.epochs and not self._out_of_steps():
@@ -164,12 +166,13 @@ class Trainer:
         losses = self.lesson(batch, self.progress.step)
         total = sum(losses.values())
         self.accelerator.backward(total)
-        self.accelerator.clip_grad_norm_(self.lesson.parameters(), self.config.optimiser.clip_norm)
+        norm = self.accelerator.clip_grad_norm_(self.lesson.parameters(), self.config.optimiser.clip_norm)
         values = self.accelerator.reduce(torch.stack(list(losses.values())).detach(), "mean").tolist()
         named = dict(zip(losses, values, strict=True))
-        if not all(map(math.isfinite, values)):
+        if not all(map(math.isfinite, (*values, norm))):
             raise FloatingPointError(
-                f"step {self.progress.step}: loss is not finite: {named}; stopped before the weights are lost"
+                f"step {self.progress.step}: loss or gradient is not finite: norm {norm:g}, losses {named}; "
+                "stopped before the weights are lost"
             )
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -224,13 +227,10 @@ class Trainer:
 
     def save(self) -> None:
         """A checkpoint to go on from, replaced once the new one is whole, and the network alone to predict with."""
-        kept, fresh = self.config.out / "checkpoint", self.config.out / "checkpoint.new"
-        self.accelerator.save_state(str(fresh))
+        self.accelerator.save_state(str(self.config.out / "checkpoint.new"))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            shutil.rmtree(kept, ignore_errors=True)
-            fresh.rename(kept)
-            save_model(self.network, str(self.config.out / "network.safetensors"))
+            keep(self.config.out, self.network)
 
     def _start_log(self) -> None:
         """An empty log, or the one to go on with: without what the checkpoint does not know of."""
@@ -264,21 +264,3 @@ def make_optimiser(network: nn.Module, config: Config) -> torch.optim.AdamW:
             (slow if any(part in name for part in SLOW) else fast).append(parameter)
     groups = [{"params": fast, "lr": settings.lr}, {"params": slow, "lr": settings.lr * settings.slow_factor}]
     return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def write_config(config: Config, categories: Sequence[Category]) -> None:
-    """What a prediction needs to know beside the weights."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    document = {"config": asdict(config), "categories": [asdict(category) for category in categories]}
-    (config.out / "config.json").write_text(json.dumps(document, indent=1, default=str) + "\n")
-
-
-def read_config(run: Path) -> tuple[Config, tuple[Category, ...]]:
-    """What :func:`write_config` wrote: the parts that a prediction needs."""
-    document = json.loads((run / "config.json").read_text())
-    given = document["config"]
-    data = {key: tuple(value) if isinstance(value, list) else value for key, value in given["data"].items()}
-    data |= {key: Path(value) for key, value in data.items() if isinstance(value, str)}
-    parts = Network(**given["network"]), Data(**data), PseudoLabels(**given["labels"])
-    config = Config(*parts, seed=given["seed"], score_threshold=given["score_threshold"])
-    return config, tuple(Category(**category) for category in document["categories"])
