@@ -59,10 +59,11 @@ def class_maps(
         told[int(np.searchsorted(channels, absent[0]))] = 0
 
     square, point = squares(pixels, config.point_radius, (height, width))
+    target = targets.target
     if config.point_overlap == "nearest":
         square, first = np.unique(square, return_index=True)  # they come nearest first
-        point = point[first]
-    own = np.searchsorted(channels, targets.category[targets.target[point]])
+        point, target = point[first], first_targets(pixels, target)
+    own = np.searchsorted(channels, targets.category[target[point]])
     told.view(-1).index_fill_(0, to_device(own * height * width + square, device), 1)
 
     certainty, label = first_largest(told)
@@ -73,6 +74,14 @@ def class_maps(
         certainty.view(-1).index_fill_(0, at, 1)
     things = np.isin(channels, targets.category[targets.is_thing])
     return ClassMaps(channels, told, look_up(channels, label), certainty, look_up(things, label))
+
+
+def first_targets(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(N,) the first of the targets that have a point on each point's pixel."""
+    _, place = np.unique(pixels, axis=0, return_inverse=True)
+    first = np.full_like(target, np.iinfo(target.dtype).max)
+    np.minimum.at(first, place.ravel(), target)
+    return first[place.ravel()]
 
 
 def squares(pixels: np.ndarray, radius: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import torch
 
 from . import checks
 from ._boxes import components_with_points, mask_boxes, replace_empty
-from ._classes import class_maps
+from ._classes import class_maps, first_targets
 from ._raster import Raster
 from ._regions import first_largest, first_smallest, look_up, median_where
 from .arrays import to_device
@@ -137,12 +137,12 @@ class Image:
         return owner, share
 
     def _claims(self) -> tuple[np.ndarray, np.ndarray]:
-        """Flat indices of the pixels with a point of a supplier, each once, and that supplier, the first of several."""
-        owns = np.isin(self.targets.target, self.chosen) & self.config.claim_points
-        order = np.argsort(self.targets.target[owns], kind="stable")
-        rows, columns = self.pixels[owns][order].T
-        pixels, first = np.unique(rows * self.raster.width + columns, return_index=True)
-        return pixels, np.searchsorted(self.chosen, self.targets.target[owns][order][first])
+        """Flat indices of the pixels where the first target with a point is a supplier's, and that supplier."""
+        rows, columns = self.pixels.T
+        pixels, point = np.unique(rows * self.raster.width + columns, return_index=True)
+        claimants = first_targets(self.pixels, self.targets.target)[point]
+        owns = np.isin(claimants, self.chosen) & self.config.claim_points
+        return pixels[owns], np.searchsorted(self.chosen, claimants[owns])
 
     def panoptic(self, owner: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(instance, semantic, void, confidence), each (H, W), from the supplier that owns each pixel."""

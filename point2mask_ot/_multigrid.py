@@ -19,6 +19,8 @@ DAMPING = 0.8
 COARSEST = 8
 """Side of the grid that is not coarsened further."""
 COARSEST_SWEEPS = 16
+LEAST_CONDUCTANCE = 1e-20
+"""Of a finite edge: the inverse of a smaller one could overflow in single precision."""
 
 
 @dataclass(frozen=True, eq=False)

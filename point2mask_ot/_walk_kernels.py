@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import helper, njit
+from ._multigrid import LEAST_CONDUCTANCE
 from ._walk_vectors import LANES, add_scaled, load, scaled, store
 from .grid import FORWARD_OFFSETS
 
@@ -49,9 +50,9 @@ def lay_out(edges, reached, step, seeds, shapes, graph):  # type: ignore[no-unty
             if reached[i, j]:
                 p = (i + 1) * line + j + 1
                 if j + 1 < width:
-                    graph[p, _RIGHT] = step / (edges[_TO_RIGHT, i, j] + step)
+                    graph[p, _RIGHT] = _conductance(edges[_TO_RIGHT, i, j], step)
                 if i + 1 < height:
-                    graph[p, _DOWN] = step / (edges[_TO_BELOW, i, j] + step)
+                    graph[p, _DOWN] = _conductance(edges[_TO_BELOW, i, j], step)
     # An edge to a seed leaves the graph and becomes part of the diagonal of its other end.
     for n in range(len(seeds)):
         p = (seeds[n, 0] + 1) * line + seeds[n, 1] + 1
@@ -71,6 +72,14 @@ def lay_out(edges, reached, step, seeds, shapes, graph):  # type: ignore[no-unty
                 graph[p, _DIAGONAL] += joined
                 if graph[p, _DIAGONAL] > 0:
                     graph[p, _INVERSE] = 1 / graph[p, _DIAGONAL]
+
+
+@helper()
+def _conductance(cost, step):  # type: ignore[no-untyped-def]
+    """Of an edge, 1 where it costs nothing; 0 of a wall alone."""
+    if cost == np.inf:
+        return np.float32(0)
+    return max(step / (cost + step), np.float32(LEAST_CONDUCTANCE))
 
 
 @helper()
@@ -135,7 +144,7 @@ def _flow_in(i, j, cost, step, share, lane, shapes, graph, b):  # type: ignore[n
     if graph[(i + 1) * (shapes[0, 2] + 2) + j + 1, _INVERSE] > 0:
         for level in range(len(shapes) - 1):
             p = shapes[level, 0] + ((i >> level) + 1) * (shapes[level, 2] + 2) + (j >> level) + 1
-            b[p * LANES + lane] += share * step / (cost + step)
+            b[p * LANES + lane] += share * _conductance(cost, step)
 
 
 @helper()
@@ -230,10 +239,16 @@ def write_planes(x, planes):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def write_best(x, shapes, finest, count, label, best):  # type: ignore[no-untyped-def]
-    """(H, W) int64 first of the first ``count`` lanes with the largest value, and (H, W) float32 that value.
+def keep_best(x, shapes, finest, first, count, label, best):  # type: ignore[no-untyped-def]
+    """Merge a group of targets into the largest values of all and the targets that they are of.
 
     A grid coarser than the picture gives all pixels of a block the same.
+
+    Args:
+        x, shapes, finest: as for :func:`solve`, after it.
+        first, count: of the group's targets.
+        label: (H, W) int64, -1 at first, changed: the first target of the largest value, in whatever order groups come.
+        best: (H, W) float32, -inf at first, changed: that value.
     """
     height, width = label.shape
     for i in range(height):
@@ -244,4 +259,6 @@ def write_best(x, shapes, finest, count, label, best):  # type: ignore[no-untype
             for k in range(1, count):
                 if x[here + k] > x[here + lane]:
                     lane = k
-            label[i, j], best[i, j] = lane, x[here + lane]
+            value = x[here + lane]
+            if value > best[i, j] or (value == best[i, j] and first + lane < label[i, j]):
+                label[i, j], best[i, j] = first + lane, value

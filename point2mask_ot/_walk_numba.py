@@ -1,8 +1,9 @@
-"""Random walks on the CPU: groups of targets on a small pool of threads."""
+"""Random walks on the CPU: groups of targets, on a few threads that end with the call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,20 +35,15 @@ def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
 
 def most_probable(walk: Walk, finest: int) -> torch.Tensor:
     """(H, W) int64 target of the largest such probability, the first of equals, found for blocks of 2^finest pixels."""
-    groups: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    label = np.full(walk.reached.shape, -1, np.int64)
+    best = np.full(walk.reached.shape, -np.inf, np.float32)
+    one_at_a_time = Lock()
 
     def keep(x: np.ndarray, shapes: np.ndarray, first: int) -> None:
-        label, best = np.empty(walk.reached.shape, np.int64), np.empty(walk.reached.shape, np.float32)
-        kernels.write_best(x, shapes, finest, min(LANES, walk.count - first), label, best)
-        groups[first] = label, best
+        with one_at_a_time:
+            kernels.keep_best(x, shapes, finest, first, min(LANES, walk.count - first), label, best)
 
     _solve(walk, 1, finest, keep)
-    if not groups:
-        return torch.full(walk.reached.shape, -1)
-    label, best = groups.pop(0)
-    for first, (later, probability) in sorted(groups.items()):
-        better = probability > best
-        label[better], best[better] = later[better] + first, probability[better]
     return torch.from_numpy(label)
 
 

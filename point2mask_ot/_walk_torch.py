@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ._multigrid import Grid, coarser, hierarchy, solve
+from ._multigrid import LEAST_CONDUCTANCE, Grid, coarser, hierarchy, solve
 from .arrays import to_device
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def _system(walk: Walk) -> tuple[list[Grid], Tensor, Tensor]:
     edges, reached, step = walk.edges, walk.reached, walk.step
     height, width = reached.shape
     right, down = edges[0, :, :-1], edges[2, :-1]
-    right = torch.where(torch.isfinite(right) & reached[:, :-1], step / (right + step), 0)
-    down = torch.where(torch.isfinite(down) & reached[:-1], step / (down + step), 0)
+    right = torch.where(torch.isfinite(right) & reached[:, :-1], _conductance(right, step), 0)
+    down = torch.where(torch.isfinite(down) & reached[:-1], _conductance(down, step), 0)
     seeds = edges.new_zeros(walk.count, height * width)
     pixels = to_device(walk.seeds[:, 0] * width + walk.seeds[:, 1], edges.device)
     seeds[to_device(walk.target, edges.device), pixels] = to_device(walk.share, edges.device).to(edges.dtype)
@@ -56,3 +56,7 @@ def _system(walk: Walk) -> tuple[list[Grid], Tensor, Tensor]:
     inner_down = down * (free[:-1] & free[1:])
     ground = torch.where(free, whole.diagonal - Grid(inner_right, inner_down, whole.ground).diagonal, 0).clamp(min=0)
     return hierarchy(Grid(inner_right, inner_down, ground)), torch.where(free, -whole.times(seeds), 0), seeds
+
+
+def _conductance(cost: Tensor, step: Tensor) -> Tensor:
+    return (step / (cost + step)).clamp(min=LEAST_CONDUCTANCE)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from .capacity import CapacityRule
 from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
 from .geodesic._operators import BACKENDS
+from .random_walk import LEAST_SPACING_COST
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class PseudoMaskConfig:
         beta, feature_weight, step_cost: weights in Eq. 3, see :func:`~point2mask_ot.edge_costs`.
         cost: of a pixel to a target: the cheapest ``"path"`` (Eq. 3, the paper) or the random ``"walk"``, see
             :func:`~point2mask_ot.random_walk_costs`.
-        spacing_cost: of the walk.
+        spacing_cost: of the walk; at least 1e-6.
         stuff: ``"exclude"``: things alone supply labels, and pixels whose most probable class is no thing of this
             image take no part; ``"supply"``: every target supplies and every pixel takes part (the paper's text,
             and the only choice without a semantic map).
@@ -104,7 +105,8 @@ class PseudoMaskConfig:
         for name in ("beta", "feature_weight", "step_cost", "reg", "marginal_floor"):
             check_number("PseudoMaskConfig", name, getattr(self, name), minimum=0)
         check_number("PseudoMaskConfig", "min_probability", self.min_probability, minimum=0, maximum=1)
-        for name in ("spacing_cost", "tol", "tau", "typical_cost"):
+        check_number("PseudoMaskConfig", "spacing_cost", self.spacing_cost, minimum=LEAST_SPACING_COST)
+        for name in ("tol", "tau", "typical_cost"):
             if getattr(self, name) is not None:
                 check_number("PseudoMaskConfig", name, getattr(self, name), above=0)
         for name in ("presence", "claim_points", "floor_points", "keep_points"):
@@ -125,12 +127,11 @@ class PseudoMaskConfig:
         """A named setting with some switches changed.
 
         Args:
-            name: ``"best"``, full resolution and converged transport; ``"walk"``, the same with random walks for
-                paths and with the points kept beside their centroids: much better masks where the regions are known
-                in which instances touch, much worse where the points are all there is and one of them stands for
-                the background; ``"paper"``, the text of the paper, and where
-                it is silent the released code without its bugs; ``"official"``, the released code after its first
-                training phase (that phase: ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this
+            name: ``"best"``, full resolution and converged transport; ``"walk"``, the same with random walks and
+                kept points: much better where the objects' union is known, much worse where one point stands for the
+                background; ``"paper"``, the text of the paper, and where it is silent the released code without its
+                bugs; ``"official"``, the released code after its first training phase (that phase:
+                ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this
                 library also there: a centroid is refused unless the region holds any of the target's points (not
                 only the first), a refused target keeps all its points, and ``semantic`` gives a thing's pixels
                 the thing's class.

@@ -26,7 +26,8 @@ class PseudoMasker:
     transport (Eq. 9-11), masks; each is a public function of its own.
 
     Args:
-        config: a :class:`PseudoMaskConfig` or the name of a preset: ``"best"``, ``"paper"``, ``"official"``.
+        config: a :class:`PseudoMaskConfig` or the name of a preset: ``"best"``, ``"walk"``, ``"paper"``,
+            ``"official"``.
         overrides: fields of the configuration to change.
 
     Raises:

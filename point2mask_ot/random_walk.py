@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import checks
+from .arrays import to_device
 from .checks import check_integer, check_number
 from .geodesic import nearest_partition
 from .geodesic._distances import as_call
@@ -18,6 +19,8 @@ from .geodesic._operators import Image, checked_images
 LEAST_PROBABILITY = 1e-6
 """What single precision cannot tell from zero; its cost is about 14."""
 
+LEAST_SPACING_COST = 1e-6
+"""Far smaller ones round to zero in single precision."""
 
 BLOCKS = 64
 """Blocks of pixels along the typical distance between points, at least, where regions are only counted."""
@@ -38,19 +41,19 @@ def random_walk_costs(
         edges: (4, H, W), (B, 4, H, W) or a list, as for :func:`geodesic_distances`; the two diagonals are not used.
         points_yx, target: as for :func:`geodesic_distances`.
         spacing_cost: what is added to the edges along a straight way as long as the typical distance between
-            points, the root of the pixels per target; positive. The larger, the less the picture counts. In these
+            points, the root of the pixels per target; at least 1e-6. The larger, the less the picture counts. In these
             units the result does not depend on the resolution.
         cycles: of multigrid on each grid. On photographs one leaves an error of a few thousandths of a probability and
             each further one about an eighth of that; where neighbouring edges differ by orders of magnitude it takes
             tens of cycles. Where walls keep walks from a part of the picture ten are made for each.
 
     Returns:
-        (K, H, W) costs >= 0, 0 at the target's points; +inf where no walk leads from the pixel to any target. At
-        most 13.9 elsewhere: smaller probabilities than 1e-6 are lost in single precision. For a batch or a list a
-        list of such arrays. Deterministic; no gradient flows.
+        (K, H, W) costs >= 0, 0 at the target's points (log n where n targets share a pixel); +inf where no walk leads
+        from the pixel to any target. At most 13.9 elsewhere: smaller probabilities than 1e-6 are lost in single
+        precision. For a batch or a list a list of such arrays. Deterministic; no gradient flows.
 
     Raises:
-        ArgumentError, ArgumentTypeError: as :func:`geodesic_distances`; a ``spacing_cost`` that is not positive.
+        ArgumentError, ArgumentTypeError: as :func:`geodesic_distances`; a ``spacing_cost`` below 1e-6.
 
     Example:
         >>> import numpy as np
@@ -60,7 +63,7 @@ def random_walk_costs(
         [[100, 75, 50, 25, 0], [0, 25, 50, 75, 100]]
     """
     name = "random_walk_costs"
-    spacing_cost = check_number(name, "spacing_cost", spacing_cost, above=0.0)
+    spacing_cost = check_number(name, "spacing_cost", spacing_cost, minimum=LEAST_SPACING_COST)
     cycles = check_integer(name, "cycles", cycles, minimum=1)
     call = as_call(name, edges, points_yx, target)
     images = checked_images(name, *call.operands) if call.images else []
@@ -106,9 +109,18 @@ class Walk:
 
     def labels(self) -> Tensor:
         """(H, W) most probable target, the first of equals, on a grid that is as fine as regions need."""
-        spacing = (self.reached.numel() / max(self.count, 1)) ** 0.5
-        finest = max(0, int(np.log2(spacing / BLOCKS)))
-        return torch.where(self.reached, self._solver().most_probable(self, finest), -1)
+        labels = torch.where(self.reached, self._solver().most_probable(self, self._finest()), -1)
+        seeds, first = np.unique(self.seeds[:, 0] * labels.shape[1] + self.seeds[:, 1], return_index=True)
+        own = (to_device(each, labels.device) for each in (seeds, self.target[first]))
+        labels.view(-1).index_copy_(0, *own)  # blocks may hold several points, or nothing else
+        return labels
+
+    def _finest(self) -> int:
+        """The grid with enough blocks for regions; the picture's own where counting its pixels would make us wait."""
+        if not checks.values_at_hand(self.reached):
+            return 0
+        spacing = (int(self.reached.sum()) / max(self.count, 1)) ** 0.5
+        return int(np.log2(max(spacing / BLOCKS, 1)))
 
     def _solver(self) -> Any:
         if checks.values_at_hand(self.edges) and self.edges.dtype == torch.float32 and not self._has_walls():

@@ -562,6 +562,18 @@ def test_a_clicked_pixel_is_its_targets_own(stuff, stride):
             assert np.isfinite(result.confidence).all()
 
 
+@pytest.mark.parametrize("categories", [[1, 3], [3, 1]])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize("preset", ["best", "walk"])
+def test_of_stuff_and_a_thing_on_one_pixel_the_first_owns_it(preset, order, categories):
+    semantic = np.full((4, 8, 8), 0.25, np.float32)
+    for is_thing in ([False, True], [True, False]):
+        targets = PointTargets([(4, 4), (4, 4)], order, category=categories, is_thing=is_thing)
+        result = PseudoMasker(preset, point_radius=1, on_conflict="first", step_cost=1e-3)(semantic, None, targets)
+        assert result.instance[4, 4] == 0
+        assert result.semantic[4, 4] == categories[0]
+
+
 def test_of_two_targets_on_one_pixel_the_first_owns_it():
     edges = np.zeros((1, 8, 8), np.float32)
     targets = PointTargets([(4, 4), (4, 4), (0, 0)], [1, 0, 2])

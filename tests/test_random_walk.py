@@ -109,6 +109,62 @@ def test_partition_of_what_no_walk_reaches(rng):
     assert (parts[1] == -1).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("size", "points", "target"),
+    [
+        (300, [(40, 40), *np.ndindex(8, 8)], [0] + [1] * 64),  # blocks without a pixel that is not given
+        (1024, [(500, 504), (500, 508), (20, 20)], [0, 1, 2]),  # two points in a block
+        (300, [(40, 40), (40, 40), (200, 200)], [1, 0, 2]),
+    ],
+)
+def test_partition_gives_every_point_its_own_pixel(dtype, size, points, target):
+    edges = torch.zeros(4, size, size, dtype=dtype)
+    points, target = np.array(points), np.array(target)
+    (labels,) = walks.random_walk_partition([edges], [points], [target], spacing_cost=SPACING)
+    first = [target[(points == point).all(1)].min() for point in points]
+    assert labels.numpy()[tuple(points.T)].tolist() == first
+
+
+@pytest.mark.parametrize("size", [512, 1024])
+def test_partition_of_a_walled_union_does_not_depend_on_what_lies_around(rng, size):
+    union = picture(rng, 41, 61)
+    edges = np.zeros((4, size, size), np.float32)
+    edges[:, 200:241, 100:161] = union
+    for offset, step in enumerate([(0, 1), (1, 1), (1, 0), (1, -1)]):
+        inside = np.zeros((size + 2, size + 2), bool)
+        inside[201:242, 101:162] = True
+        there = np.roll(inside, (-step[0], -step[1]), (0, 1))
+        edges[offset][(inside != there)[1:-1, 1:-1]] = np.inf
+    points, target = np.array([(5, 8), (30, 50)]), np.arange(2)
+    alone, within = (
+        walks.random_walk_partition([torch.from_numpy(e)], [p], [target], spacing_cost=SPACING)[0]
+        for e, p in ((union, points), (edges, points + np.array([200, 100])))
+    )
+    assert (within >= 0).sum() == 41 * 61
+    np.testing.assert_allclose(np.bincount(within[within >= 0]), np.bincount(alone.flatten()), atol=10)
+
+
+def test_partition_of_many_targets_takes_the_first_of_equals(rng):
+    points = np.repeat(np.array([(5, 5), (5, 30)]), 20, 0)  # five groups, most of them with the same probabilities
+    target = rng.permutation(40)
+    (labels,) = walks.random_walk_partition([torch.zeros(4, 11, 36)], [points], [target], spacing_cost=SPACING)
+    assert set(labels.unique().tolist()) == {target[:20].min(), target[20:].min()}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("walls", [0, 5])
+def test_huge_edges_give_finite_costs(rng, dtype, walls):
+    edges = picture(rng, 20, 30).astype(dtype)
+    edges[:, 5:9, 5:9] = np.float32(1e38)
+    edges[0, :, 20] = np.finfo(dtype).max
+    edges[0, :walls, 10] = np.inf
+    for costs in (edges, np.full_like(edges, 1e38)):
+        cost = random_walk_costs(costs, [(1, 1), (18, 12)], spacing_cost=1e-6)
+        assert np.isfinite(cost).all()
+        assert (cost >= 0).all()
+
+
 def test_rough_costs_take_more_cycles(rng):
     costs = rng.lognormal(-3, 3, (4, 64, 64)).astype(np.float32)
     points = np.array([(5, 5), (50, 12), (30, 60)])
@@ -170,6 +226,7 @@ def test_families_batches_and_lists(rng):
     ("change", "message"),
     [
         ({"spacing_cost": 0}, "spacing_cost"),
+        ({"spacing_cost": 1e-50}, "spacing_cost"),
         ({"cycles": 0}, "cycles"),
         ({"points_yx": [(99, 0)]}, "points_yx"),
         ({"edges": np.zeros((3, 4, 4), np.float32)}, "edges"),

