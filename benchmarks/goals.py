@@ -161,8 +161,8 @@ REASONS = {
     "together, from the cache that they share",
     "distances": f"{YARDSTICK}; the states of four searches exceed the second-level cache",
     "the same with edges": f"{YARDSTICK}; and the peer's edges are torch's shifted maps, not unfolded ones",
-    "adversarial": "the worst are corridors between walls: SciPy's graph has no edges there, and it takes a third of its "
-    "usual time, while ours takes longer than usual",
+    "adversarial": "the worst are corridors between walls: SciPy's graph has no edges there, and it takes a third of "
+    "its usual time, while ours takes longer than usual",
     "80 rounds, float32, N=1,900": PEERS,
     "80 rounds, float64, N=1,900": PEERS,
     "80 rounds": NO_LEAVING_OUT,
