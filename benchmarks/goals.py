@@ -173,7 +173,7 @@ REASONS = {
     "first call, both, cache empty": "half LLVM, half numba's type inference; transport takes two thirds",
     "first call, transport, cache empty": "half LLVM, half numba's type inference",
     "first call": "numba's own start takes 0.25 to 0.35 s before it loads anything",
-    "peak memory": "without regularisation: likely the lists of pixels for which suppliers compete, and their heaps",
+    "peak memory": "the most without regularisation: likely the lists of pixels for which suppliers compete",
     "tree and filter": "the yardstick is SciPy's tree alone; two thirds of our time is the filter of 21 channels",
 }
 """Why a goal was missed, by the start of its text. Figures change: so may these."""

@@ -165,16 +165,18 @@ def losses() -> str:
 
 
 def environment() -> str:
-    """Every machine that a time was measured on; what is only counted aside."""
-    paths = [path for path in sorted(RESULTS.glob("*.json")) if path.stem not in ("faults", "labelling")]
-    machines = [json.loads(path.read_text())["machine"] for path in paths]
-    described = [
-        f"{machine.get('gpu') or machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version != "absent")
-        + (f" (beside other work: a load of {machine['load']:.1f})" if machine.get("load", 0) > 1 else "")
-        for machine in machines
-    ]
-    return "Measured on: " + "; ".join(dict.fromkeys(described)) + "."
+    """Every machine that a time was measured on, with the load before each run; what is only counted aside."""
+    loads: dict[str, list[str]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        if path.stem in ("faults", "labelling"):
+            continue
+        machine = json.loads(path.read_text())["machine"]
+        described = (
+            f"{machine.get('gpu') or machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+            + ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version != "absent")
+        )
+        loads.setdefault(described, []).append(f"{path.stem} {machine.get('load', 0):.1f}")
+    return "Measured on: " + "; ".join(f"{name} (load before: {', '.join(runs)})" for name, runs in loads.items()) + "."
 
 
 # For benchmarks/README
