@@ -25,7 +25,7 @@ from harness import Timing, in_process, memory, reset_peak_memory, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-from panoptic_segformer.config import PRESETS, Network, PseudoLabels
+from panoptic_segformer.config import PRESETS, Config, Network, Optimiser, PseudoLabels
 from panoptic_segformer.criterion import Criterion
 from panoptic_segformer.data import Sample, collate
 from panoptic_segformer.network import PanopticSegformer
@@ -70,7 +70,7 @@ def measured(branch: bool, backbone: str, size: tuple[int, int], repeats: int) -
     warnings.simplefilter("ignore")
     network, batch = PanopticSegformer(settings(backbone), THINGS, STUFF).train(), one_picture(size)
     labeller = Labeller(PseudoLabels(), THINGS)
-    criterion = Criterion(network, official=False, warmup_steps=0, window=17)
+    criterion = Criterion(network, Config(optimiser=Optimiser(warmup_steps=0)))
     with torch.no_grad():
         targets = labeller(network(batch.pictures, batch.inside), batch, 0)
 

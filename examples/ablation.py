@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from predict import load_network
 from tqdm import tqdm
 from train_voc import make_samples
 
-from point2mask_ot import ConvergenceWarning, sample_points
+from point2mask_ot import Category, ConvergenceWarning, sample_points
 
 CHANGES = {
     "centroid capacities": {},
@@ -49,8 +50,12 @@ class Options:
     """Only this many training pictures."""
 
 
-def picture_counts(options: Options) -> dict[tuple[str, str], np.ndarray]:
-    """(pictures, classes, 4) matched, extra and missed segments and sum of IoU of each preset and change."""
+Setting = tuple[str, str]
+"""A preset, and what is changed in it."""
+
+
+def picture_counts(options: Options) -> tuple[dict[Setting, np.ndarray], tuple[Category, ...]]:
+    """(pictures, classes, 4) counts of each setting, see :class:`Tally`, and the classes."""
     network, config, categories = load_network(options.run, "cpu")
     side = config.data.min_side[-1]
     strides = dict.fromkeys(("paper", "official"), max(1, round(16 * side / 600)))
@@ -67,7 +72,7 @@ def picture_counts(options: Options) -> dict[tuple[str, str], np.ndarray]:
         for name, change in CHANGES.items()
     }
     samples = make_samples(config)[0]
-    counts: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in labellers}
+    counts: dict[Setting, list[np.ndarray]] = {key: [] for key in labellers}
     for index in tqdm(range(min(len(samples), options.pictures or len(samples)))):
         sample, truth = samples[index], samples.truth(index)
         if truth is None:
@@ -85,23 +90,15 @@ def picture_counts(options: Options) -> dict[tuple[str, str], np.ndarray]:
                 tallies[key].add(as_panoptic(masks, categories, batch, 0, truth.size), truth)
         for key, tally in tallies.items():
             counts[key].append(tally.counts)
-    return {key: np.array(rows) for key, rows in counts.items()}
+    return {key: np.array(rows) for key, rows in counts.items()}, categories
 
 
-def quality(counts: np.ndarray) -> np.ndarray:
-    """PQ, the mean over the classes that occur, of (..., classes, 4) counts."""
-    matched, extra, missed, overlap = np.moveaxis(counts, -1, 0)
-    segments = matched + (extra + missed) / 2
-    return np.mean(overlap / np.maximum(segments, 0.5), -1, where=segments > 0)
-
-
-def interval(counts: np.ndarray, base: np.ndarray, draws: int = 2000) -> tuple[float, float]:
-    """95 % of the differences in PQ when the pictures are drawn anew, the same ones for both."""
-    rng = np.random.default_rng(0)
-    often = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), draws)
-    sums = [np.einsum("dp,pcn->dcn", often, values) for values in (counts, base)]
-    low, high = np.quantile(quality(sums[0]) - quality(sums[1]), (0.025, 0.975))
-    return float(low), float(high)
+def redrawn(counts: np.ndarray, categories: Sequence[Category], draws: int = 2000) -> np.ndarray:
+    """PQ when all pictures count once, and when they are drawn anew, each draw the same for every setting."""
+    pictures = len(counts)
+    often = np.random.default_rng(0).multinomial(pictures, np.full(pictures, 1 / pictures), draws)
+    sums = np.einsum("dp,pcn->dcn", np.vstack([np.ones(pictures, int), often]), counts)
+    return np.array([Tally(categories, of_draw).scores()["all"]["pq"] for of_draw in sums])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,19 +106,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the paper's 80 rounds end before they converge
-        found = picture_counts(options)
+        counts, categories = picture_counts(options)
+    quality = {setting: redrawn(of_setting, categories) for setting, of_setting in counts.items()}
     rows = []
-    for (preset, change), counts in found.items():
-        base = found[preset, next(iter(CHANGES))]
-        pq = float(quality(counts.sum(0)))
-        row = {
-            "preset": preset, "change": change, "pq": pq, "difference": pq - float(quality(base.sum(0))),
-            "interval": interval(counts, base),
-        }  # fmt: skip
-        rows.append(row)
-        low, high = row["interval"]
+    for (preset, change), pq in quality.items():
+        gain = pq - quality[preset, next(iter(CHANGES))]
+        interval = np.quantile(gain[1:], (0.025, 0.975)).tolist()  # 95 % of the draws
+        rows.append({"preset": preset, "change": change, "pq": pq[0], "difference": gain[0], "interval": interval})
+        low, high = interval
         print(
-            f"{preset:6s} {change:30s} PQ {100 * pq:5.1f}   {100 * row['difference']:+5.1f} "
+            f"{preset:6s} {change:30s} PQ {100 * pq[0]:5.1f}   {100 * gain[0]:+5.1f} "
             f"[{100 * low:+.1f}, {100 * high:+.1f}]"
         )
     (options.run / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")

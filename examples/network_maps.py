@@ -6,7 +6,7 @@ A class named on the command line, with the weights of a run of ``train_voc.py``
     PYTHONPATH=examples point2mask label-dataset --images JPEGImages --points voc_points.json --out labels \\
         --maps network_maps:NetworkMaps:runs/voc/network.safetensors
 
-The categories of the points must be those that the run learnt, in the same order.
+The channels of the semantic map are the run's categories: the points must be of the same ones, in the same order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 from panoptic_segformer.data import Sample, collate, resized, to_device
 from predict import NO_POINTS, load_network
 from torch import Tensor
-from torch.nn import functional
+
+from point2mask_ot.panoptic import read_point_set
 
 
 class NetworkMaps:
@@ -27,16 +28,28 @@ class NetworkMaps:
     Args:
         weights: ``network.safetensors`` of a run, with its ``config.json`` beside it.
         device: default: a GPU if there is one.
+        points: the file of points that the maps are for, to be refused if it is of other categories.
+
+    Attributes:
+        categories: what the channels of ``semantic`` are.
 
     Raises:
-        ValueError: a file of another name, whose configuration nobody knows.
+        ValueError: a file of another name, whose configuration nobody knows; points of other categories than the run
+            learnt, or of the same in another order.
     """
 
-    def __init__(self, weights: str, device: str | None = None) -> None:
+    def __init__(self, weights: str, device: str | None = None, points: str | Path | None = None) -> None:
         if Path(weights).name != "network.safetensors":
             raise ValueError(f"weights: got {weights!r}; expected network.safetensors of a run")
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.network, config, _ = load_network(Path(weights).parent, self.device)
+        self.network, config, self.categories = load_network(Path(weights).parent, self.device)
+        if points is not None:
+            learnt, given = (
+                [(c.id, c.name, c.is_thing) for c in kinds]
+                for kinds in (self.categories, read_point_set(points).categories)
+            )
+            if given != learnt:
+                raise ValueError(f"points: got {given} in {points}; expected the run's (id, name, is_thing): {learnt}")
         self.min_side, self.max_side = config.data.min_side[-1], config.data.max_side
 
     def __call__(self, picture: np.ndarray) -> dict[str, Tensor]:
@@ -44,13 +57,5 @@ class NetworkMaps:
         sample = resized(Sample(picture, NO_POINTS, 0), self.min_side, self.max_side)
         batch = to_device(collate([sample]), torch.device(self.device))
         with torch.no_grad():
-            outputs = self.network(batch.pictures, batch.inside)
-            semantic, boundary, features = (
-                functional.interpolate(maps.float(), picture.shape[:2], mode="bilinear", align_corners=False)[0]
-                for maps in (outputs.semantic[-1], outputs.boundary, outputs.embeddings)
-            )
-        return {
-            "semantic": semantic.softmax(0),
-            "boundary": boundary.sigmoid(),
-            "features": functional.normalize(features, dim=0),
-        }
+            maps = self.network(batch.pictures, batch.inside).maps(picture.shape[:2])
+        return {name: found[0] for name, found in zip(("semantic", "boundary", "features"), maps, strict=True)}

@@ -51,8 +51,12 @@ def batch() -> Batch:
     return collate([samples[0], samples[1], resized(samples[2], 71, 71)])
 
 
-def criterion_for(network: PanopticSegformer, **changes) -> Criterion:
-    return Criterion(network, **{"official": False, "warmup_steps": 10, "window": 5, **changes})
+def criterion_for(network: PanopticSegformer, *, preset: str = "best", losses=None, total=None, processes=1, **changes):
+    optimiser = replace(TINY.optimiser, **{"warmup_steps": 10, "ramp_affinity": False, **changes})
+    config = replace(
+        TINY, optimiser=optimiser, labels=replace(TINY.labels, preset=preset), losses=losses or settings.Losses()
+    )
+    return Criterion(network, config, total=total or (lambda counts: counts), processes=processes)
 
 
 def part_of(batch: Batch, part: slice) -> Batch:
@@ -104,6 +108,14 @@ class TestNetwork:
         assert not any(
             p.any() for p in (look.sampling_offsets.weight, look.attention_weights.weight, look.attention_weights.bias)
         )
+
+    @pytest.mark.parametrize("official", [False, True])
+    def test_masks_start_alive_but_for_the_released_code(self, official):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = PanopticSegformer(TINY.network, THINGS, STUFF, official=official)
+        fuse = torch.cat([part.fuse.weight.flatten() for part in network.modules() if isinstance(part, MaskAttention)])
+        assert (fuse < 0).any() == official
 
     def test_each_parameter_has_one_name(self, network, tmp_path):
         from safetensors.torch import load_file, save_file
@@ -259,6 +271,19 @@ class TestTargets:
             assert torch.equal(given.instance, batch.masks[index])
             assert int(given.masks.sum() + given.stuff_masks.sum()) == int((given.instance >= 0).sum())
 
+    @pytest.mark.parametrize("preset", ["paper", "official"])
+    def test_empty_masks(self, preset):
+        """A thing without pixels is left out; the released code teaches the central half of the picture."""
+        picture = one_picture(PointTargets([(5, 5), (20, 30)], category=[2, 1]))
+        owner = torch.full((40, 56), 1)
+        targets = Labeller(replace(TINY.labels, preset=preset), THINGS)._targets(
+            owner, owner, picture.points[0], picture.sizes[0]
+        )
+        found = dict(zip(targets.classes.tolist(), targets.boxes.tolist(), strict=True))
+        whole = {1: [0.5, 0.5, 1.0, 1.0]}
+        assert found == (whole | {2: [0.5, 0.5, 0.5, 0.5]} if preset == "official" else whole)
+        assert targets.masks.flatten(1).any(1).sum() == 1
+
     @pytest.mark.parametrize(
         "points",
         [
@@ -301,7 +326,7 @@ class TestTargets:
         for step in (0, 10_000):
             outputs = network(picture.pictures, picture.inside)
             targets = Labeller(labels, THINGS)(outputs, picture, step)
-            losses = criterion_for(network, official=preset == "official")(outputs, picture, targets, step)
+            losses = criterion_for(network, preset=preset)(outputs, picture, targets, step)
             assert all(torch.isfinite(value) for value in losses.values())
             sum(losses.values()).backward()
         network.zero_grad()
@@ -336,6 +361,27 @@ class TestCriterion:
             "semantic_class", "partial", "lab", "tree", "manifold",
         ]  # fmt: skip
         assert OFFICIAL_TERMS["tree"].ramp
+
+    def test_weights_and_ratio(self, network, batch):
+        network.eval()
+        outputs = network(batch.pictures, batch.inside)
+        targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
+        things, stuff = (sum(len(getattr(t, of)) for t in targets) for of in ("classes", "stuff"))
+        share = {"all": 1.0, "things": things / (things + stuff), "stuff": stuff / (things + stuff)}
+        weights = {name: 0.5 + index for index, name in enumerate(TERMS)}
+        ones = settings.Losses(**dict.fromkeys(TERMS, 1.0), ratio=False)
+        for preset, terms in (("best", TERMS), ("official", OFFICIAL_TERMS)):
+            plain, weighed = (
+                criterion_for(network, preset=preset, losses=losses)(outputs, batch, targets, 10)
+                for losses in (ones, settings.Losses(**weights))
+            )
+            for name, loss in plain.items():
+                torch.testing.assert_close(weighed[name], loss * weights[name] * share[terms[name].share])
+
+    @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+    def test_refused_weights(self, weight):
+        with pytest.raises(ValueError, match=r"losses\.lab: got .*, expected a finite number >= 0"):
+            settings.Losses(lab=weight)
 
     @pytest.mark.parametrize("ramp_affinity", [False, True])
     def test_warm_up(self, network, batch, ramp_affinity):

@@ -20,10 +20,14 @@ sys.path.insert(0, str(EXAMPLES))
 import ablation  # noqa: E402
 import predict  # noqa: E402
 import train_voc  # noqa: E402
+from network_maps import NetworkMaps  # noqa: E402
 from panoptic_segformer import run_folder  # noqa: E402
-from panoptic_segformer.config import PRESETS, Config, Optimiser, PseudoLabels  # noqa: E402
+from panoptic_segformer.config import PRESETS, Config, Losses, Optimiser, PseudoLabels  # noqa: E402
 from panoptic_segformer.data import collate  # noqa: E402
 from panoptic_segformer.training import Trainer  # noqa: E402
+from safetensors.torch import save_model  # noqa: E402
+
+from point2mask_ot.panoptic import PicturePoints, write_point_set  # noqa: E402
 
 
 def on_two_processes(script: str, *words: str) -> None:
@@ -101,6 +105,7 @@ class TestWhatARunMayBeginOver:
             "--data.workers", "0",
             match=r"optimiser\.lr was 0\.0001, got 1\.0, seed was 0, got 2$",
         )  # fmt: skip
+        self.refused(tmp_path, "--resume", "--losses.lab", "1", match=r"losses\.lab was 3, got 1\.0$")
         free = Config(labels=PseudoLabels(preset="best"), out=tmp_path, resume=True, optimiser=Optimiser(epochs=99))
         run_folder.check_start(free)
 
@@ -111,6 +116,32 @@ class TestWhatARunMayBeginOver:
         run_folder.check_start(config)
         run_folder.begin(config, [])
         assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_settings_younger_than_a_run(tmp_path):
+    """A checkpoint from before a setting existed was made with its default."""
+    (tmp_path / "checkpoint").mkdir()
+    run_folder.write_config(Config(out=tmp_path), [])
+    document = json.loads((tmp_path / "config.json").read_text())
+    del document["config"]["losses"]
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    run_folder.check_start(Config(out=tmp_path, resume=True))
+    with pytest.raises(ValueError, match=r"losses\.ratio was True, got False$"):
+        run_folder.check_start(Config(out=tmp_path, resume=True, losses=Losses(ratio=False)))
+
+
+def test_maps_for_points_of_other_categories(tmp_path):
+    config = replace(PRESETS["tiny"][1], out=tmp_path)
+    trainer = Trainer(config, *train_voc.make_samples(config))
+    run_folder.begin(config, trainer.samples.categories)
+    weights = tmp_path / "network.safetensors"
+    save_model(trainer.network, str(weights))
+    learnt, points = list(trainer.samples.categories), trainer.samples[0].points
+    for name, categories in {"same": learnt, "swapped": [learnt[1], learnt[0], *learnt[2:]]}.items():
+        write_point_set(tmp_path / f"{name}.json", [PicturePoints("a.jpg", 1, points)], categories)
+    assert NetworkMaps(str(weights), "cpu", tmp_path / "same.json").categories == tuple(learnt)
+    with pytest.raises(ValueError, match=r"points: got \[\(2, 'box', True\).* the run's .*\[\(1, 'disc', True\)"):
+        NetworkMaps(str(weights), "cpu", tmp_path / "swapped.json")
 
 
 def test_stops_before_weights_are_lost(tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -101,12 +102,48 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
+class Losses:
+    """Weights w_k in the sum L = sum_k w_k s_k g_k L_k that is minimised; the defaults are the released code's.
+
+    The share s_k is the r of ``ratio`` or 1; the growth g_k = min(step / warm-up, 1) for the losses on pseudo-masks,
+    else 1. The paper's own sum has neither r nor warm-up, and no ``semantic_class`` and ``manifold``.
+    """
+
+    semantic_class: float = 2
+    """Whether a class has a point in the picture (focal)."""
+    partial: float = 1
+    """Cross-entropy of the semantic map around the points (first term of Eq. 5)."""
+    lab: float = 3
+    """LAB affinity of the semantic map (Eq. 12-13)."""
+    tree: float = 3
+    """Tree affinity of the semantic map (Eq. 14-15)."""
+    location_class: float = 2
+    location_l1: float = 5
+    location_giou: float = 2
+    thing_dice: float = 2
+    stuff_dice: float = 2
+    stuff_class: float = 4
+    manifold: float = 1
+    boundary: float = 1
+    """Eq. 6-7."""
+    ratio: bool = True
+    """Whether losses on things are also weighed by r = things / (things + stuff), the segments of the batch, and losses
+    on stuff by 1 - r."""
+
+    def __post_init__(self) -> None:
+        for name, weight in asdict(self).items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"losses.{name}: got {weight}, expected a finite number >= 0")
+
+
+@dataclass(frozen=True)
 class Config:
     """A run."""
 
     network: Network = field(default_factory=Network)
     data: Data = field(default_factory=Data)
     labels: PseudoLabels = field(default_factory=PseudoLabels)
+    losses: Losses = field(default_factory=Losses)
     optimiser: Optimiser = field(default_factory=Optimiser)
     out: Path = Path("runs/train")
     seed: int = 0
@@ -119,6 +156,21 @@ class Config:
     """Begin anew in a folder that holds a checkpoint, which is deleted."""
     score_threshold: float = 0.25
     """Segments less sure than this are not predicted."""
+
+    def in_steps(self, epoch: int) -> Config:
+        """The same with what is given in epochs, of so many steps, given in steps."""
+
+        def steps(given: int, epochs: float | None) -> int:
+            return given if epochs is None else round(epochs * epoch)
+
+        labels, optimiser = self.labels, self.optimiser
+        start = steps(labels.centroid_start, labels.centroid_start_epoch)
+        warmup = steps(optimiser.warmup_steps, optimiser.warmup_epochs)
+        return replace(
+            self,
+            labels=replace(labels, centroid_start=start),
+            optimiser=replace(optimiser, warmup_steps=warmup),
+        )
 
 
 _VOC = Config()

@@ -1,4 +1,4 @@
-"""The losses, their weights and their normalisers; every one on valid pixels only. Not to be run in autocast."""
+"""The losses, their normalisers and their sum; every one on valid pixels only. Not to be run in autocast."""
 
 from __future__ import annotations
 
@@ -22,48 +22,47 @@ from point2mask_ot import (
     tree_affinity_loss,
 )
 
-from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer
+from .config import Config
+from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer, resize
 from .targets import UNKNOWN, Batch, PictureTargets, point_labels
 
 
 @dataclass(frozen=True)
 class Term:
-    """How one loss enters the sum.
+    """How one loss enters the sum, beside its weight of :class:`.config.Losses`.
 
     Attributes:
-        weight: its factor.
-        share: "things" and "stuff" are also weighed by their part of the segments of the batch.
+        share: "things" are also weighed by r, their part of the segments of the batch, and "stuff" by 1 - r.
         ramp: grows from zero over the warm-up; by default what trusts pseudo-masks.
     """
 
-    weight: float
     share: Literal["all", "things", "stuff"] = "all"
     ramp: bool = False
 
 
 TERMS = {
-    "semantic_class": Term(2),
-    "partial": Term(1),
-    "lab": Term(3),
-    "tree": Term(3),
-    "location_class": Term(2, "things", ramp=True),
-    "location_l1": Term(5, "things", ramp=True),
-    "location_giou": Term(2, "things", ramp=True),
-    "thing_dice": Term(2, "things", ramp=True),
-    "stuff_dice": Term(2, "stuff", ramp=True),
-    "stuff_class": Term(4, "stuff", ramp=True),
-    "manifold": Term(1),
-    "boundary": Term(1, ramp=True),
+    "semantic_class": Term(),
+    "partial": Term(),
+    "lab": Term(),
+    "tree": Term(),
+    "location_class": Term("things", ramp=True),
+    "location_l1": Term("things", ramp=True),
+    "location_giou": Term("things", ramp=True),
+    "thing_dice": Term("things", ramp=True),
+    "stuff_dice": Term("stuff", ramp=True),
+    "stuff_class": Term("stuff", ramp=True),
+    "manifold": Term(),
+    "boundary": Term(ramp=True),
 }
 
 # The released code tells losses apart by pieces of their names, which also hits others: shares weigh semantic losses,
 # the warm-up takes in the tree loss and leaves out the class of the location decoder.
 OFFICIAL_TERMS = TERMS | {
-    "semantic_class": Term(2, "things"),
-    "partial": Term(1, "things"),
-    "lab": Term(3, "things"),
-    "tree": Term(3, "things", ramp=True),
-    "location_class": Term(2, "things"),
+    "semantic_class": Term("things"),
+    "partial": Term("things"),
+    "lab": Term("things"),
+    "tree": Term("things", ramp=True),
+    "location_class": Term("things"),
 }
 
 
@@ -72,9 +71,8 @@ class Criterion:
 
     Args:
         network: decodes the masks of matched queries.
-        official: the weights, and the options of the losses, of the released code.
-        warmup_steps, ramp_affinity, balanced: see :class:`.config.Optimiser`.
-        window: see :class:`.config.PseudoLabels`.
+        config: weights and warm-up, the latter in steps; with the preset ``official`` the options of the losses, and
+            what is weighed by r and warmed up, are those of the released code.
         total: sums a tensor over the processes.
         processes: how many there are. Gradients are averaged over them, so sums are multiplied by their number.
     """
@@ -82,19 +80,16 @@ class Criterion:
     def __init__(
         self,
         network: PanopticSegformer,
+        config: Config,
         *,
-        official: bool,
-        warmup_steps: int,
-        window: int,
-        ramp_affinity: bool = False,
-        balanced: bool = False,
         total: Callable[[Tensor], Tensor] = lambda counts: counts,
         processes: int = 1,
     ) -> None:
-        self.network, self.warmup_steps, self.window, self.balanced = network, warmup_steps, window, balanced
+        self.network, self.config = network, config
         self.total, self.processes = total, processes
+        official = config.labels.preset == "official"
         self.terms = OFFICIAL_TERMS if official else TERMS
-        if ramp_affinity:
+        if config.optimiser.ramp_affinity:
             self.terms = self.terms | {name: replace(self.terms[name], ramp=True) for name in ("lab", "tree")}
         self.boundary_options = {"scale": 0.5, "border": "zero", "eps": 1e-5} if official else {}
         self.tree_options = {"norm": "unlabelled"} if official else {}
@@ -106,7 +101,7 @@ class Criterion:
         """The weighted losses by name; their sum is what to minimise."""
         device = batch.pictures.device
         present = self._presence(batch).to(device)
-        labels = point_labels(batch, self.window, outputs.memory.shapes[0])
+        labels = point_labels(batch, self.config.labels.window, outputs.memory.shapes[0])
         labelled = labels.flatten().bincount(minlength=UNKNOWN + 1)[: present.shape[1]]
         # Counted over all processes, so that the same global batch gives the same losses however it is split.
         segments = [sum(len(t.classes) for t in targets), sum(len(t.stuff) for t in targets)]
@@ -122,11 +117,12 @@ class Criterion:
             "manifold": self._manifold(outputs, batch, targets),
             "boundary": self._boundary(outputs, batch, targets),
         }
-        ramp = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
-        thing_share = things / (things + stuff * any_stuff)
-        shares = {"all": 1.0, "things": thing_share, "stuff": 1 - thing_share}
+        weights, warmup = self.config.losses, self.config.optimiser.warmup_steps
+        ramp = min(step / warmup, 1.0) if warmup else 1.0
+        ratio = things / (things + stuff * any_stuff)
+        shares = {"things": ratio, "stuff": 1 - ratio} if weights.ratio else {}
         return {
-            name: value * term.weight * shares[term.share] * (ramp if term.ramp else 1.0)
+            name: value * getattr(weights, name) * shares.get(term.share, 1.0) * (ramp if term.ramp else 1.0)
             for name, value in values.items()
             for term in [self.terms[name]]
         }
@@ -144,12 +140,12 @@ class Criterion:
         """Eq. 5 on the semantic map of every layer, with (C,) labelled pixels here and in the mean over processes."""
         size = outputs.memory.shapes[0]
         valid = _shrink_mask(batch.inside, size)
-        picture = functional.interpolate(batch.pictures, size, mode="bilinear", align_corners=False)
+        picture = resize(batch.pictures, size)
         tree = minimum_spanning_tree(picture / picture.new_tensor(IMAGENET_DEVIATION)[:, None, None], valid=valid)
         layers = outputs.semantic.float()
         known = {"labels": labels, "valid": valid}
         parts = [(labels, here.sum() / everywhere.sum().clamp(min=1e-6))]
-        if self.balanced:
+        if self.config.optimiser.balanced:
             seen = everywhere.nonzero()[:, 0].tolist()
             parts = [(labels.where(labels == c, UNKNOWN), here[c] / everywhere[c] / len(seen)) for c in seen]
         return {
@@ -237,7 +233,7 @@ class Criterion:
     def _boundary(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> Tensor:
         """Eq. 6-7 at the size of the pictures."""
         size = batch.inside.shape[1:]
-        scores = functional.interpolate(outputs.boundary.float(), size, mode="bilinear", align_corners=False)
+        scores = resize(outputs.boundary.float(), size)
         is_thing = torch.arange(self.network.things + self.network.stuff, device=scores.device) < self.network.things
         return boundary_affinity_loss(
             scores,
@@ -257,7 +253,7 @@ def _focal(logits: Tensor, target: Tensor) -> Tensor:
 
 def _dice(masks: Tensor, target: Tensor, inside: Tensor) -> Tensor:
     """Sum over layers and masks of 1 - 2 <m, t> / (<m, m> + <t, t> + 0.002), (L, T, h, w) against (T, H, W)."""
-    full = functional.interpolate(masks.float(), target.shape[1:], mode="bilinear", align_corners=False) * inside
+    full = resize(masks.float(), target.shape[1:]) * inside
     given = (target & inside).float()
     both = (full * given).sum((2, 3))
     return (1 - 2 * both / (full.square().sum((2, 3)) + given.sum((1, 2)) + 2e-3)).sum()

@@ -13,7 +13,7 @@ from torch.nn import functional
 from point2mask_ot import Category, PanopticImage, PseudoMasks, panoptic_quality
 from point2mask_ot.panoptic import ClassQuality
 
-from .network import Outputs, PanopticSegformer
+from .network import Outputs, PanopticSegformer, resize
 from .targets import Batch
 
 MOST_THINGS = 100
@@ -59,7 +59,7 @@ def _candidates(
     stuff_channel = torch.arange(network.stuff, device=channel.device) + network.things
     for index, (valid, size) in enumerate(zip(batch.sizes, sizes, strict=True)):
         small = torch.cat([things[index], outputs.stuff_masks[-1, index]])[None]
-        masks = _resize(_resize(small, batch.inside.shape[1:])[..., : valid[0], : valid[1]], size)[0]
+        masks = resize(resize(small.float(), batch.inside.shape[1:])[..., : valid[0], : valid[1]], size)[0]
         sure = torch.cat([best.values[index], outputs.stuff_logits[-1, index].sigmoid()])
         solid = masks > 0.5
         inner = (masks * solid).sum((1, 2)) / (solid.sum((1, 2)) + 1)
@@ -120,12 +120,12 @@ class Tally:
     """Panoptic quality of pictures that come one by one, in several processes.
 
     Attributes:
-        counts: (C, 4) tp, fp, fn and sum of IoU of each category, to be added over processes.
+        counts: (C, 4) tp, fp, fn and sum of IoU of each category; those of several tallies may be added.
     """
 
-    def __init__(self, categories: Sequence[Category]) -> None:
+    def __init__(self, categories: Sequence[Category], counts: np.ndarray | None = None) -> None:
         self.categories = categories
-        self.counts = np.zeros((len(categories), 4))
+        self.counts = np.zeros((len(categories), 4)) if counts is None else counts
 
     def add(self, found: PanopticImage, truth: PanopticImage) -> None:
         """Count one picture."""
@@ -144,7 +144,3 @@ class Tally:
             | {"count": len(of)}
             for name, of in chosen.items()
         }
-
-
-def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    return functional.interpolate(maps.float(), tuple(size), mode="bilinear", align_corners=False)

@@ -54,7 +54,7 @@ class Memory:
     def sum_of_levels(self, values: Tensor) -> Tensor:
         """(B, C, h, w): every level resized to the finest, and added."""
         finest, *others = self.maps(values)
-        return finest + sum(_resize(other, self.shapes[0]) for other in others)
+        return finest + sum(resize(other, self.shapes[0]) for other in others)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,16 @@ class Outputs:
     embeddings: Tensor | None
     memory: Memory
 
+    def maps(self, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """What pseudo-masks are made from, float32 and without gradients, at any size: class probabilities of the last
+        layer (B, C, H, W), boundary probability (B, 1, H, W), and unit vectors (B, 128, H, W).
+        """
+        semantic, boundary, features = (
+            resize(given.detach().float(), size) for given in (self.semantic[-1], self.boundary, self.embeddings)
+        )
+        features /= features.norm(dim=1, keepdim=True).clamp(min=1e-12)  # in place: it is the largest of the maps
+        return semantic.softmax(1), boundary.sigmoid(), features
+
 
 class MaskAttention(nn.Module):
     """Attention of queries to tokens whose scores, before the softmax, also become masks."""
@@ -108,7 +118,7 @@ class MaskAttention(nn.Module):
     def _masks(self, scores: Tensor, memory: Memory) -> Tensor:
         per_query = scores.permute(0, 2, 3, 1).flatten(0, 1)  # (B Q, S, heads)
         maps = [
-            _resize(layer(level).relu(), memory.shapes[0])
+            resize(layer(level).relu(), memory.shapes[0])
             for layer, level in zip(self.levels, memory.maps(per_query), strict=True)
         ]
         masks = self.fuse(torch.cat(maps, 1)).relu().view(len(scores), scores.shape[2], *memory.shapes[0])
@@ -163,9 +173,10 @@ class PanopticSegformer(nn.Module):
         settings: sizes and backbone.
         things: number of thing classes, channels 0..things-1 of the semantic map.
         stuff: number of stuff classes, the channels after; may be 0.
+        official: start from the released code's weights also where a mask then may never come to life.
     """
 
-    def __init__(self, settings: Network, things: int, stuff: int) -> None:
+    def __init__(self, settings: Network, things: int, stuff: int, *, official: bool = False) -> None:
         super().__init__()
         self.things, self.stuff = things, stuff
         dim = settings.dim
@@ -189,7 +200,7 @@ class PanopticSegformer(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self._encoder_inputs: dict[str, Any] = {}
         self.detr.encoder.register_forward_pre_hook(self._remember, with_kwargs=True)
-        self.reset_parameters()
+        self.reset_parameters(official)
 
     def forward(self, pictures: Tensor, inside: Tensor, label: bool = True) -> Outputs:
         """Run the branches.
@@ -249,8 +260,8 @@ class PanopticSegformer(nn.Module):
         return Memory(tokens[:, :size].float(), position[:, :size], inside[:, :size], shapes)
 
     @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """The paper's initialisation, but for the weights that fuse levels to masks: they start positive.
+    def reset_parameters(self, official: bool = False) -> None:
+        """The released code's initialisation, but unless ``official`` weights that fuse levels to masks are positive.
 
         What transformers starts from differs in ways that keep the network from learning.
         """
@@ -267,7 +278,8 @@ class PanopticSegformer(nn.Module):
                     for name, parameter in part.named_parameters():
                         if name.endswith("bias"):
                             nn.init.zeros_(parameter)
-                module.attention.fuse.weight.abs_()  # what goes in is >= 0: no mask starts dead behind its ReLU
+                if not official:  # what goes in is >= 0: no mask starts dead behind its ReLU
+                    module.attention.fuse.weight.abs_()
         nn.init.zeros_(detr.reference_points.bias)
         embeddings = [detr.query_position_embeddings.weight, detr.level_embed]
         for head in (self.stuff_head, self.semantic_head):
@@ -306,5 +318,6 @@ def _pixel_head(dim: int, channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(dim, dim, 1), nn.ReLU(), nn.Conv2d(dim, channels, 1))
 
 
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, C, h, w) maps at (height, width), bilinear."""
+    return functional.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)

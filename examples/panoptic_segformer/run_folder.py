@@ -34,7 +34,8 @@ def check_start(config: Config) -> None:
     if found is not None and not (config.resume or config.overwrite):
         raise ValueError(f"out: {config.out} holds a checkpoint; expected another folder, --resume or --overwrite")
     if config.resume:
-        saved, given = _flat(_document(config.out)["config"]), _flat(json.loads(_text(asdict(config))))
+        default, given = (_flat(json.loads(_text(asdict(settings)))) for settings in (Config(), config))
+        saved = default | _flat(_document(config.out)["config"])  # what is younger than the run had its default
         other = [name for name in sorted(saved | given) if name not in FREE and saved.get(name) != given.get(name)]
         if other:
             changes = ", ".join(f"{name} was {saved.get(name)!r}, got {given.get(name)!r}" for name in other)
@@ -79,11 +80,14 @@ def read_config(run: Path) -> tuple[Config, tuple[Category, ...]]:
     """What :func:`write_config` wrote: the parts that a prediction needs."""
     document = _document(run)
     given = document["config"]
-    data = {key: tuple(value) if isinstance(value, list) else value for key, value in given["data"].items()}
-    data |= {key: Path(value) for key, value in data.items() if isinstance(value, str)}
+    data = {key: Path(value) if isinstance(value, str) else value for key, value in _tuples(given["data"]).items()}
     parts = Network(**given["network"]), Data(**data), PseudoLabels(**given["labels"])
     config = Config(*parts, seed=given["seed"], score_threshold=given["score_threshold"])
-    return config, tuple(Category(**category) for category in document["categories"])
+    return config, tuple(Category(**_tuples(category)) for category in document["categories"])
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _document(run: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class PictureTargets:
     """What one picture teaches, at its padded size.
 
     Attributes:
-        classes: (T,) class of each thing that has a mask.
+        classes: (T,) class of each thing that has a mask; with the preset ``official`` of every thing.
         boxes: (T, 4) centre, width and height over the size of the valid picture.
         masks: (T, H, W) bool.
         stuff: (P,) channels of the stuff classes present, from 0.
@@ -90,21 +90,10 @@ class Labeller:
 
     def pseudo_masks(self, outputs: Outputs, batch: Batch, step: int) -> list[PseudoMasks]:
         """Algorithm 1 on the last semantic map, the boundary map and the manifold features."""
-        size = batch.pictures.shape[-2:]
-        with torch.no_grad():
-            semantic, boundary, features = (
-                functional.interpolate(given.detach().float(), size, mode="bilinear", align_corners=False)
-                for given in (outputs.semantic[-1], outputs.boundary, outputs.embeddings)
-            )
-            features /= features.norm(dim=1, keepdim=True).clamp(min=1e-12)  # in place: it is the largest of the maps
-            masker = self.masker if step >= self.settings.centroid_start else self.early_masker
-            return masker(
-                semantic.softmax(1),
-                boundary.sigmoid() if self.settings.boundary else None,
-                batch.points,
-                features,
-                sizes=batch.sizes,
-            )
+        semantic, boundary, features = outputs.maps(batch.pictures.shape[-2:])
+        masker = self.masker if step >= self.settings.centroid_start else self.early_masker
+        boundary = boundary if self.settings.boundary else None
+        return masker(semantic, boundary, batch.points, features, sizes=batch.sizes)
 
     def __call__(self, outputs: Outputs, batch: Batch, step: int) -> list[PictureTargets]:
         """Targets of each picture; from the true masks where the settings say so."""
@@ -128,11 +117,14 @@ class Labeller:
         category = torch.from_numpy(points.category.copy()).to(device)
         things = torch.from_numpy(points.is_thing.copy()).to(device).nonzero()[:, 0]
         masks = instance == things[:, None, None]
-        things, masks = things[masks.any((1, 2))], masks[masks.any((1, 2))]  # an empty mask teaches nothing
+        boxes, solid = boxes_of(masks, size), masks.any((1, 2))
+        if self.masker.config.empty_box == "centre":
+            boxes[~solid] = 0.5  # the central half of the picture, as in the released code
+        else:  # an empty mask teaches nothing
+            things, masks, boxes = things[solid], masks[solid], boxes[solid]
         stuff = category[torch.from_numpy(~points.is_thing).to(device)].unique()
         return PictureTargets(
-            category[things], boxes_of(masks, size), masks, stuff - self.things, semantic == stuff[:, None, None],
-            instance, semantic,
+            category[things], boxes, masks, stuff - self.things, semantic == stuff[:, None, None], instance, semantic,
         )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -98,21 +97,18 @@ class Trainer:
         )
         set_seed(config.seed)
         things = sum(category.is_thing for category in samples.categories)
-        self.network = network = PanopticSegformer(config.network, things, len(samples.categories) - things)
+        stuff, official = len(samples.categories) - things, config.labels.preset == "official"
+        self.network = network = PanopticSegformer(config.network, things, stuff, official=official)
         load_imagenet(network.detr.backbone.model, config.network)
         self.prepared = PreparedSamples(samples, config.data.min_side, config.data.max_side, config.seed)
         wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
         share = self.accelerator.process_index, self.accelerator.num_processes
         self.batches = GroupedBatches(wide, config.optimiser.batch_size, config.seed, *share)
-        start = self._steps(config.labels.centroid_start, config.labels.centroid_start_epoch)
-        self.labeller = Labeller(replace(config.labels, centroid_start=start), things)
+        in_steps = config.in_steps(len(self.batches))
+        self.labeller = Labeller(in_steps.labels, things)
         criterion = Criterion(
             network,
-            official=config.labels.preset == "official",
-            warmup_steps=self._steps(config.optimiser.warmup_steps, config.optimiser.warmup_epochs),
-            window=config.labels.window,
-            ramp_affinity=config.optimiser.ramp_affinity,
-            balanced=config.optimiser.balanced,
+            in_steps,
             total=lambda counts: self.accelerator.reduce(counts, "sum"),
             processes=self.accelerator.num_processes,
         )
@@ -246,9 +242,6 @@ class Trainer:
             line = {"epoch": self.progress.epoch, "step": self.progress.step, **entry}
             with open(self.config.out / "log.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
-
-    def _steps(self, steps: int, epochs: float | None) -> int:
-        return steps if epochs is None else round(epochs * len(self.batches))
 
     def _out_of_steps(self) -> bool:
         limit = self.config.optimiser.max_steps
