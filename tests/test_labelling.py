@@ -305,10 +305,10 @@ class Page(HTMLParser):
 
 
 def test_hostile_names_do_not_reach_the_report_as_tags(tmp_path):
-    (tmp_path / "images").mkdir()
-    images = [entry("<script>alert(1)</script>.png"), entry("../b.png")]
-    points = write_document(tmp_path / "points.json", images)
-    made = label_dataset(tmp_path / "images", points, tmp_path / "out", workers=0, progress=False)
+    images, _ = make_set(tmp_path, 1)
+    listed = [entry("p000.png"), entry("<script>alert(1)</script>.png"), entry("../b.png")]
+    points = write_document(tmp_path / "points.json", listed)
+    made = label_dataset(images, points, tmp_path / "out", workers=0, progress=False)
     assert made.set_aside == 2
     report = (made.out / "report.html").read_text()
     assert "<script" not in report

@@ -144,8 +144,11 @@ def test_full_disk(limit, workers, small_set, tmp_path):
     sizes = [len(data) for name, data in calm.items() if name.endswith(".png")]
     assert 60 < min(sizes) <= max(sizes) < 4000 < len(calm["panoptic.json"])
     out = tmp_path / "out"
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "p000.png").touch()
     with pytest.raises(JobStopped, match="max_errors"):  # begins the job: its table is larger than either limit
-        label_dataset(tmp_path, points, out, workers=0, progress=False, max_errors=0)
+        label_dataset(bad, points, out, workers=0, progress=False, max_errors=0)
     (out / "notes.txt").write_text("a user's own")
     shrink = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
     stopped = run(*arguments(small_set, out, workers), preexec_fn=shrink)

@@ -77,6 +77,10 @@ class Level:
 """
 
 
+def equal(_, partition, targets, demand):
+    return torch.full((targets.num_targets,), float(demand.sum()) / targets.num_targets, dtype=torch.float64)
+
+
 def test_a_job_does_not_go_on_with_another_object(job, tmp_path, monkeypatch):
     (tmp_path / "level_plug.py").write_text(HOLDER)
     monkeypatch.syspath_prepend(tmp_path)
@@ -90,7 +94,7 @@ def test_a_job_does_not_go_on_with_another_object(job, tmp_path, monkeypatch):
         "tensor": ("maps", Level(torch.ones(2)), Level(torch.ones(2)), Level(torch.zeros(2))),
         "method": ("maps", Level(1).maps, Level(1).maps, Level(2).maps),
         "closure": ("maps", closed(1), closed(1), closed(2)),
-        "partial": ("capacity", partial(max, 1), partial(max, 1), partial(min, 2)),
+        "partial": ("capacity", partial(equal, 1), partial(equal, 1), partial(equal, 2)),
     }
     for out, (name, first, same, other) in pairs.items():
         job(out, **{name: first})

@@ -11,7 +11,7 @@ from typing import Any
 from ._folder import JobFolder
 from ._reader import Reader
 from ._report import write_report
-from ._results import gather, write_annotations, write_set_aside
+from ._results import write_records
 from ._settings import Settings
 from ._summary import peak_memory, summarize, timing, write_json
 from ._table import Table
@@ -29,9 +29,7 @@ def write_results(
         FileError: a disk that cannot take them.
     """
     root, record_of = folder.root, folder.read_record
-    write_annotations(root, settings.output, table, record_of, settings.categories)
-    write_set_aside(root / "set_aside.csv", table, record_of)
-    statistics = gather(table, record_of, settings.truth_digest)
+    statistics = write_records(root, settings.output, table, record_of, settings.categories, settings.truth_digest)
     unnamed = _unnamed(settings, root, table)
     summary = summarize(settings, fingerprint, table.size, statistics, unnamed)
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})

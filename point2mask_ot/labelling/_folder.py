@@ -9,16 +9,17 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..checks import ArgumentError, fail
+from ..checks import ArgumentError, FileError, fail
 from ..panoptic import atomic_write, read_json, safe_join
 from ..panoptic._files import Origin, make_folder, reason_of
 from ._errors import JobStopped
 from ._settings import differences
+from ._table import open_table, stem_of
 
 _NAME = "label_dataset"
 _FORMAT = 1
@@ -29,6 +30,12 @@ RESULTS = {
     "voc": ("SegmentationClass", "SegmentationObject", "ImageSets"),
 }
 REPORTS = ("summary.json", "timing.json", "report.html", "set_aside.csv")
+
+
+def label_names(name: str, output: str) -> list[str]:
+    """The label files of a picture, relative to the folder of the results."""
+    folders = ("panoptic",) if output == "coco" else ("SegmentationClass", "SegmentationObject")
+    return [f"{folder}/{stem_of(name)}.png" for folder in folders]
 
 
 class JobFolder:
@@ -48,7 +55,8 @@ class JobFolder:
         """Be the only job here. The system lets go of the lock when the process ends, however it ends.
 
         Raises:
-            ArgumentError: another process has the lock; or the folder has files that no job made.
+            ArgumentError: another process has the lock; or the folder has files that no job made, or links that lead
+                out of it.
             FileError: the folder cannot be written to, or its file system has no locks.
             JobStopped: workers of a killed job do not come to an end.
         """
@@ -99,9 +107,11 @@ class JobFolder:
     def _refuse_foreign(self) -> None:
         if self.root.exists() and not self.root.is_dir():
             fail(_NAME, "out", f"{self.root}, no folder", "a folder")
+        names = [*RESULTS["coco"], *RESULTS["voc"], *REPORTS]
+        for name in names:
+            self._inside(name)  # no link to elsewhere
         if (self.job / "manifest.json").is_file() or not self.root.is_dir():
             return
-        names = [*RESULTS["coco"], *RESULTS["voc"], *REPORTS]
         there = [name for name in names if (self.root / name).exists()]
         if there:
             fail(_NAME, "out", f"{self.root} with {there[0]} that no job here made", "a new folder, or that of a job")
@@ -125,9 +135,19 @@ class JobFolder:
             if before.get("format") != _FORMAT:
                 fail(_NAME, "out", f"{self.root}, a job of another version", "fresh=True to start over")
             changed = differences(before["fingerprint"], fingerprint)
-            if changed:
+            if changed and not self._has_labels():  # its plug-in failed, say: there is nothing to protect
+                self._start_over()
+            elif changed:
                 expected = "the settings that the job began with, or fresh=True (--fresh) to start over"
                 fail(_NAME, "out", f"{self.root}, a job with other settings: {'; '.join(changed)}", expected)
+
+    def _has_labels(self) -> bool:
+        records = (self._load(self.record_path(position)) for position in self.positions())
+        return any(record is not None and "error" not in record for record in records)
+
+    def tells_case(self) -> bool:
+        """Whether a.png and A.png are two files on this disk; asked of the lock, which is there."""
+        return not (self.job / "LOCK").exists()
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
         """From now on the folder belongs to a job with these settings."""
@@ -154,10 +174,13 @@ class JobFolder:
                 path.unlink()
 
     def _start_over(self) -> None:
-        """Delete what the last job made and nothing else; the record goes after the files that it lists."""
+        """Delete what the last job made and nothing else: what records list, and what a kill left without a record."""
         for position in self.positions():
-            self.delete_labels(position)
+            self.delete((self._load(self.record_path(position)) or {}).get("files", {}))
             self.record_path(position).unlink()
+        before = (self._load(self.job / "manifest.json") or {}).get("fingerprint", {})
+        for row in open_table(self.job / "points.sqlite", before.get("points", "")) or ():
+            self.delete(label_names(row.name, before.get("output", "coco")))
         for name in ("panoptic.json", "ImageSets/Segmentation/train.txt", *REPORTS):
             (self.root / name).unlink(missing_ok=True)
         (self.job / "manifest.json").unlink(missing_ok=True)
@@ -183,14 +206,17 @@ class JobFolder:
             try:
                 if self._inside(name).stat().st_size != size:
                     return None
-            except OSError:
+            except (OSError, FileError):
                 return None
         return record
 
-    def delete_labels(self, position: int) -> None:
-        """Delete the label files of a picture; without them its record counts for nothing."""
-        for name in (self._load(self.record_path(position)) or {}).get("files", {}):
-            self._inside(name).unlink(missing_ok=True)
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete label files, if they are there; without them a record counts for nothing."""
+        for name in names:
+            if ".." in Path(name).parts:
+                continue  # a picture that leaves its folder is refused: it never had labels
+            with suppress(FileError, NotADirectoryError):  # nor had one whose label file cannot be
+                self._inside(name).unlink(missing_ok=True)
 
     def _load(self, path: Path) -> dict[str, Any] | None:
         if not path.exists():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..checks import check_choice, check_integer
+from ..checks import check_choice, check_integer, fail
 from ..panoptic import MAX_PIXELS
 from ..panoptic._files import origin_of
 from ..presets import PseudoMaskConfig
@@ -19,7 +19,7 @@ from ._errors import JobInterrupted, JobStopped
 from ._finish import write_results
 from ._folder import JobFolder
 from ._labeller import Labeller, Outcome, Task, set_aside, stopping_on_full_disk
-from ._maps import MapFunction, is_plug_in, plug_in_parts
+from ._maps import MapFunction, is_plug_in, map_names, plug_in_parts
 from ._points_file import categories_of, index_points
 from ._pool import Crew, Pool
 from ._processes import Processes
@@ -33,6 +33,7 @@ from ._table import Table, open_table
 from ._truth import Sampling, Truth, check_same_categories, file_digest
 
 _NAME = "label_dataset"
+NamesOf = Callable[[str], list[str]]
 
 
 def label_dataset(
@@ -90,8 +91,9 @@ def label_dataset(
             or ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for
             every picture; ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name;
             ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"``
-            (where the argument is a file, a change of its content is a change of the job; so is a change of what a
-            callable object holds). Maps of another size are resized. The channels of ``semantic`` are the categories,
+            (where the argument is a file, or a folder with a ``config.json``, a change of its content or of the
+            ``config.json`` beside it is a change of the job; so is a change of what a callable object holds). Maps of
+            another size are resized. The channels of ``semantic`` are the categories,
             things first. Without ``semantic``, colours stand in for it and every target supplies; without
             ``boundary``, the CIELAB gradient.
         edge_model: OpenCV structured-edge model, in place of the gradient.
@@ -190,7 +192,7 @@ def _images(images: str | os.PathLike[str] | None, place: Truth | None) -> str:
 def _maps(maps: Any) -> Any:
     if isinstance(maps, str) and is_plug_in(maps):
         module, attribute, argument = plug_in_parts(maps)
-        if argument is None or not os.path.isfile(argument):
+        if argument is None or not os.path.exists(argument):
             return maps
         return f"{module}:{attribute}:{os.path.abspath(argument)}"
     if not isinstance(maps, (str, os.PathLike)):
@@ -225,6 +227,7 @@ class _Job:
         elif table is None:
             table = index_points(origin_of(_NAME, "points", points), path, self.source)
         self.table = table
+        self._check_names()
         self.settings = replace(self.settings, categories=categories_of(table))
         self.settings.check_categories()
         truth = self.settings.truth
@@ -236,6 +239,24 @@ class _Job:
         known = categories_of(self.truth)
         check_same_categories(self.settings.categories, known)
         self.settings = replace(self.settings, truth_digest=digest, truth_categories=known)
+
+    def _check_names(self) -> None:
+        """Refuse a folder that has nothing of what the points name, and names that the disk takes for one.
+
+        The first would set every picture aside, and delete the labels that earlier runs made: a disk that is not
+        mounted is such a folder.
+        """
+        folders: dict[str, tuple[str, NamesOf]] = {"images": (self.settings.images, lambda name: [name])}
+        if isinstance(self.settings.maps, str) and not is_plug_in(self.settings.maps):
+            folders["maps"] = (self.settings.maps, map_names)
+        for argument, (folder, names) in folders.items():
+            if not any(_is_file(Path(folder, name)) for row in self.table for name in names(row.name)):
+                got = f"{folder}, with a file for none of the {self.table.size} pictures that the points name"
+                fail(_NAME, argument, got, "the folder that their names are relative to")
+        twins = None if self.folder.tells_case() else self.table.twins()
+        if twins:
+            got = f"the pictures {twins[0]!r} and {twins[1]!r}"
+            fail(_NAME, "points", got, "names that differ in more than case, which the disk of `out` does not tell")
 
     def run(self, fingerprint: dict[str, Any]) -> LabelSummary:
         """Label what is not labelled, then write what holds for all pictures."""
@@ -292,7 +313,14 @@ class _Job:
         return Pool(crew, workers, lambda: bool(heard), self._set_aside).run(self._tasks())
 
     def _set_aside(self, task: Task, reason: str) -> Outcome:
-        return set_aside(self.folder, task.row, reason)
+        return set_aside(self.settings, task.row, reason)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _twice(labeller: Labeller, task: Task) -> Outcome:
@@ -304,4 +332,4 @@ def _twice(labeller: Labeller, task: Task) -> Outcome:
     try:
         return labeller(task)
     except MemoryError as error:
-        return set_aside(labeller.folder, task.row, f"out of memory: {error}")
+        return set_aside(labeller.settings, task.row, f"out of memory: {error}")

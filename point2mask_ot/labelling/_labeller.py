@@ -22,7 +22,7 @@ from ..panoptic._pictures import encode_png
 from ..panoptic._voc import to_voc
 from ..types import PointTargets, PseudoMasks
 from ._errors import JobStopped
-from ._folder import JobFolder
+from ._folder import JobFolder, label_names
 from ._maps import Masker, as_map_tensors, is_plug_in, load_plug_in, map_file, read_maps
 from ._reader import Reader
 from ._settings import Settings
@@ -97,7 +97,7 @@ class Labeller:
             paths = self._inputs(row)
             kept = record is not None and "error" not in record and unchanged(record["inputs"], paths)
             if not kept:
-                stamps = [[*_size_and_time(path), _digest(path)] for path in paths]
+                stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
                 record = {**self._label(row), "inputs": stamps}
             assert record is not None
             scored = self._scored(record, task)
@@ -106,7 +106,7 @@ class Labeller:
         except Exception as error:  # plug-ins raise anything
             if is_memory_error(error):
                 raise MemoryError(f"{error}") from error
-            return set_aside(self.folder, row, describe(error))
+            return set_aside(self.settings, row, describe(error))
         if not kept or scored:
             write_record(self.folder, row, record)
         return Outcome(row.position, "kept" if kept else "labelled")
@@ -178,15 +178,24 @@ class Labeller:
     def _scored(self, record: dict[str, Any], task: Task) -> bool:
         """Add the score where it is wanted and not there."""
         truth, digest = self.settings.truth, self.settings.truth_digest
-        if truth is None or task.truth is None or record.get("score", {}).get("truth") == digest:
+        if truth is None or task.truth is None:
+            return False
+        masks, known = truth.mask_paths(task.truth.body), record.get("score", {})
+        if known.get("truth") == digest and unchanged(known.get("inputs", ()), masks):
             return False
         start = time.perf_counter()
+        stamps = stamps_of(masks)
         prediction = self.reader.labels(record, task.row)
         true_image = truth.read(task.truth.body, self.settings.truth_categories)
         counts = score(prediction, true_image, self.truth_categories)
-        record["score"] = {"truth": digest, "counts": counts.tolist()}
+        record["score"] = {"truth": digest, "inputs": stamps, "counts": counts.tolist()}
         record["seconds"]["score"] = round(time.perf_counter() - start, DIGITS)
         return True
+
+
+def stamps_of(paths: Sequence[Path]) -> list[list[Any]]:
+    """What tells files from changed ones: size, time, content."""
+    return [[*_size_and_time(path), _digest(path)] for path in paths]
 
 
 def unchanged(stamps: Sequence[Sequence[Any]], paths: Sequence[Path]) -> bool:
@@ -213,9 +222,10 @@ def _digest(path: Path) -> str:
     return file_digest(Origin(_NAME, "images", path))
 
 
-def set_aside(folder: JobFolder, row: Row, reason: str) -> Outcome:
-    """Record why a picture has no labels, and delete those that it had before."""
-    folder.delete_labels(row.position)
+def set_aside(settings: Settings, row: Row, reason: str) -> Outcome:
+    """Record why a picture has no labels, and delete those that it had before, or that a kill left without a record."""
+    folder = JobFolder(settings.out)
+    folder.delete(label_names(row.name, settings.output))
     write_record(folder, row, {"name": row.name, "image_id": row.image_id, "error": reason})
     return Outcome(row.position, "set aside", reason)
 
@@ -254,16 +264,14 @@ def to_panoptic(
 
 def label_files(image: PanopticImage, output: str) -> dict[str, bytes]:
     """File name -> content."""
-    stem = stem_of(image.file_name)
     if output == "coco":
-        return {f"panoptic/{stem}.png": encode_png(encode_ids(image.id_map))}
-    if "/" in stem or stem.split() != [stem]:
-        fail(_NAME, "output", f"'voc' with the picture {image.file_name!r}", "names without folder and white space")
-    classes, objects = to_voc(image)
-    return {
-        f"{kind}/{stem}.png": encode_png(labels, voc_palette())
-        for kind, labels in (("SegmentationClass", classes), ("SegmentationObject", objects))
-    }
+        contents = [encode_png(encode_ids(image.id_map))]
+    else:
+        stem = stem_of(image.file_name)
+        if "/" in stem or stem.split() != [stem]:
+            fail(_NAME, "output", f"'voc' with the picture {image.file_name!r}", "names without folder and white space")
+        contents = [encode_png(labels, voc_palette()) for labels in to_voc(image)]
+    return dict(zip(label_names(image.file_name, output), contents, strict=True))
 
 
 @dataclass

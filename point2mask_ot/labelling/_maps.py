@@ -102,13 +102,18 @@ def plug_in_source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and os.path.isfile(spec.origin) else None
 
 
+def map_names(name: str) -> list[str]:
+    """What the map file of the picture ``name`` may be called."""
+    return [stem_of(name) + suffix for suffix in SUFFIXES]
+
+
 def map_file(folder: str, name: str) -> Path:
     """The one map file of the picture ``name``.
 
     Raises:
         FileError: none, several, or a name that leads out of the folder.
     """
-    paths = [safe_join(folder, stem_of(name) + suffix, function=_NAME, argument="maps") for suffix in SUFFIXES]
+    paths = [safe_join(folder, file, function=_NAME, argument="maps") for file in map_names(name)]
     found = [path for path in paths if path.is_file()]
     if len(found) != 1:
         got = "several of them" if found else "none of them"
@@ -208,6 +213,10 @@ class Masker:
         self.sigma = check_number(_NAME, "sigma", sigma, minimum=0)
         self.color_weight = check_number(_NAME, "color_weight", color_weight, minimum=0)
         self.edge_model = edge_model
+        if edge_model is not None:
+            from .. import _structured_forest  # a damaged one refuses the job, and not each of its pictures
+
+            _structured_forest.load(edge_model)
         self.by_class = PseudoMasker(config)
         self.by_color = PseudoMasker(config, stuff="supply", step_cost=config.step_cost or STEP_COST)
 

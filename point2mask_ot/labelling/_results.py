@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ _NAME = "label_dataset"
 
 RecordOf = Callable[[int], "dict[str, Any] | None"]
 """The record of the picture at a position, or None where it has none."""
+Add = Callable[[Row, Mapping[str, Any]], object]
+"""Takes the record of one picture into a file."""
 
 
 @dataclass
@@ -101,68 +105,67 @@ def _bin(share: float) -> int:
     return min(int(share * BINS), BINS - 1)
 
 
-def gather(table: Table, record_of: RecordOf, truth_digest: str = "") -> Statistics:
-    """Add up the records of all pictures, in their order."""
+def write_records(
+    root: Path, output: str, table: Table, record_of: RecordOf, categories: Sequence[Category], truth_digest: str = ""
+) -> Statistics:
+    """The annotations of the pictures that were labelled, ``set_aside.csv`` of those that were not, and their sums.
+
+    Every record is read once, in the order of the table.
+
+    Raises:
+        FileError: a disk that cannot take the files.
+    """
     statistics = Statistics()
-    for row in table:
-        record = record_of(row.position)
-        if record is not None:
-            statistics.add(row, record, truth_digest)
+    with _panoptic_json(root, categories) if output == "coco" else _voc_list(root) as label, _set_aside(root) as aside:
+        for row in table:
+            record = record_of(row.position)
+            if record is not None:
+                statistics.add(row, record, truth_digest)
+                (aside if "error" in record else label)(row, record)
     return statistics
 
 
-def write_annotations(
-    root: Path, output: str, table: Table, record_of: RecordOf, categories: Sequence[Category]
-) -> None:
-    """``panoptic.json``, or VOC's list of names, of the pictures that were labelled.
+@contextmanager
+def _panoptic_json(root: Path, categories: Sequence[Category]) -> Iterator[Add]:
+    """The text that :func:`~point2mask_ot.write_coco_panoptic` writes; annotations wait until all images are there."""
+    waiting = root / ".job" / "annotations.part"
+    with atomic_file(root / "panoptic.json", function=_NAME, argument="out") as file:
+        try:
+            with open(waiting, "w+b") as later:
+                file.write(b'{"info":' + _json({"description": f"pseudo-masks of point2mask-ot {__version__}"}))
+                file.write(b',"images":[')
 
-    Raises:
-        FileError: a disk that cannot take the file.
-    """
-    if output == "coco":
-        with atomic_file(root / "panoptic.json", function=_NAME, argument="out") as file:
-            for piece in _coco_json(table, record_of, categories):
-                file.write(piece.encode())
-        return
+                def add(row: Row, record: Mapping[str, Any]) -> None:
+                    comma = b"," if later.tell() else b""
+                    file.write(comma + _json(image_entry(row.image_id, row.name, tuple(record["size"]))))
+                    names = {"image_id": row.image_id, "file_name": f"{stem_of(row.name)}.png"}
+                    later.write(comma + _json({**names, "segments_info": record["segments"]}))
+
+                yield add
+                file.write(b'],"annotations":[')
+                later.seek(0)
+                shutil.copyfileobj(later, file)
+                file.write(b'],"categories":' + _json([category_entry(category) for category in categories]) + b"}")
+        finally:
+            waiting.unlink(missing_ok=True)
+
+
+@contextmanager
+def _voc_list(root: Path) -> Iterator[Add]:
     folder = make_folder(root / "ImageSets" / "Segmentation", function=_NAME, argument="out")
     with atomic_file(folder / "train.txt", function=_NAME, argument="out") as file:
-        for row, _ in _labelled(table, record_of):
-            file.write(f"{stem_of(row.name)}\n".encode())
+        yield lambda row, record: file.write(f"{stem_of(row.name)}\n".encode())
 
 
-def write_set_aside(path: Path, table: Table, record_of: RecordOf) -> None:
-    """A CSV of the pictures without labels and the reasons."""
-    with atomic_file(path, function=_NAME, argument="out") as file:
+@contextmanager
+def _set_aside(root: Path) -> Iterator[Add]:
+    with atomic_file(root / "set_aside.csv", function=_NAME, argument="out") as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("picture", "reason"))
-        for row in table:
-            record = record_of(row.position)
-            if record is not None and "error" in record:
-                writer.writerow((row.name, record["error"]))
+        yield lambda row, record: writer.writerow((row.name, record["error"]))
         text.detach()
 
 
-def _labelled(table: Table, record_of: RecordOf) -> Iterator[tuple[Row, dict[str, Any]]]:
-    for row in table:
-        record = record_of(row.position)
-        if record is not None and "error" not in record:
-            yield row, record
-
-
-def _coco_json(table: Table, record_of: RecordOf, categories: Sequence[Category]) -> Iterator[str]:
-    """The text of the document, as :func:`~point2mask_ot.write_coco_panoptic` writes it."""
-    yield '{"info":' + _json({"description": f"pseudo-masks of point2mask-ot {__version__}"}) + ',"images":['
-    for index, (row, record) in enumerate(_labelled(table, record_of)):
-        entry = image_entry(row.image_id, row.name, tuple(record["size"]))
-        yield ("," if index else "") + _json(entry)
-    yield '],"annotations":['
-    for index, (row, record) in enumerate(_labelled(table, record_of)):
-        mask_file = f"{stem_of(row.name)}.png"
-        entry = {"image_id": row.image_id, "file_name": mask_file, "segments_info": record["segments"]}
-        yield ("," if index else "") + _json(entry)
-    yield '],"categories":' + _json([category_entry(category) for category in categories]) + "}"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from ._truth import Sampling, Truth, file_digest
 _NAME = "label_dataset"
 OUTPUTS = ("coco", "voc")
 ENGINES = ("local", "ray")
+_CONFIG = "config.json"
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,31 @@ class Settings:
         }
 
     def _maps(self) -> dict[str, Any]:
-        """A folder may move, and its files are looked at one by one; a plug-in is known by its source, and by the
-        content of its argument where that is a file; an object also by what it holds.
+        """A folder may move, and its files are looked at one by one; a plug-in is known by its source and its argument;
+        an object also by what it holds.
         """
         if self.maps is None or (isinstance(self.maps, str) and not is_plug_in(self.maps)):
             return {"maps": "picture" if self.maps is None else "files"}
         module, attribute, argument = plug_in_parts(self.maps if isinstance(self.maps, str) else name_of(self.maps))
         known = {"maps": f"{module}:{attribute}", "maps.source": _digest(plug_in_source(module))}
         if argument is not None:
-            known["maps.argument"] = _digest(Path(argument)) if os.path.isfile(argument) else argument
+            known |= _argument(argument)
         return known if isinstance(self.maps, str) else known | _state("maps", self.maps)
+
+
+def _argument(argument: str) -> dict[str, Any]:
+    """What a plug-in is given: words, or a checkpoint, which may move: a file of weights, or a folder of them, and the
+    ``config.json`` there, which says what network they belong to.
+    """
+    path = Path(argument)
+    config = (path if path.is_dir() else path.parent) / _CONFIG
+    known: dict[str, Any] = {"maps.config": _digest(config)} if config.is_file() else {}
+    if path.is_file():
+        return {"maps.argument": _digest(path), **known}
+    if not path.is_dir() or not known:
+        return {"maps.argument": argument}
+    weights = sorted(file for file in path.iterdir() if file.suffix in _WEIGHTS and file.is_file())
+    return known | {f"maps.argument.{file.name}": _digest(file) for file in weights}
 
 
 def _digest(path: Path | None) -> str | None:

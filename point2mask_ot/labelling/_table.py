@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import sqlite3
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,8 +42,9 @@ class Row(NamedTuple):
 
 
 def stem_of(name: str) -> str:
-    """The name without its suffix, which the label map shares with the picture."""
-    return PurePosixPath(name).with_suffix("").as_posix() if PurePosixPath(name).name else name
+    """The name without its suffix and detours (``a/../b.png``), which the label map shares with the picture."""
+    path = PurePosixPath(posixpath.normpath(name))
+    return path.with_suffix("").as_posix() if path.name not in ("", "..") else name
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,14 @@ class Table:
         with _reading(self.path) as connection:
             query = "SELECT position, id, name, body FROM picture WHERE position = ?"
             return _row(connection.execute(query, (position,)).fetchone())
+
+    def twins(self) -> tuple[str, str] | None:
+        """Two names that are one to a disk which does not tell A from a, nor one way to write an é from another."""
+        with _reading(self.path) as connection:
+            connection.create_function("folded", 1, _folded, deterministic=True)
+            query = "SELECT min(name), max(name) FROM picture GROUP BY folded(stem) HAVING count(*) > 1 LIMIT 1"
+            found: tuple[str, str] | None = connection.execute(query).fetchone()
+        return found
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
         """The names that no row has, those among them that are no Unicode (and so in no table)."""
@@ -160,6 +171,10 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 def _connect(path: Path, how: str) -> sqlite3.Connection:
     """Without SQLite's own locks, which many network file systems lack: a table has one writer, and then none."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _row(values: tuple[int, str, str, str]) -> Row:
