@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .types import PseudoMasks
 
 DEMO_PICTURES = ("coins", "coffee")
+_DATASET = """Label all pictures of a folder. OUT gets the labels (panoptic.json and panoptic/*.png, or VOC's folders),
+report.html to look at, summary.json, and set_aside.csv with the pictures that could not be labelled and why. A job that
+was interrupted, killed or ran out of disk goes on where it stopped when the same command is given again."""
 _DATASET_SETTINGS = (
     "maps",
     "output",
@@ -87,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     label.set_defaults(run=_label)
 
-    dataset = commands.add_parser("label-dataset", help="label all pictures of a folder; goes on where it stopped")
+    words = "label all pictures of a folder; goes on where it stopped"
+    dataset = commands.add_parser("label-dataset", help=words, description=_DATASET)
     _add_dataset_options(dataset)
     dataset.set_defaults(run=_label_dataset)
 
@@ -123,7 +127,9 @@ def _add_dataset_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--per-target", type=int, default=1, help="points drawn for each segment (default: 1)")
     command.add_argument("--seed", type=int, default=0, help="of the points that are drawn (default: 0)")
     command.add_argument("--sampler", default="uniform", help="uniform, center or border (default: uniform)")
-    command.add_argument("--maps", help="folder of NAME.npy, .npz or .safetensors, or module:function")
+    command.add_argument(
+        "--maps", help="folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument"
+    )
     command.add_argument("--output", default="coco", help="coco or voc (default: coco)")
     command.add_argument("--engine", default="local", help="local, or ray for a cluster (default: local)")
     command.add_argument("--workers", type=int, help="how many pictures at a time (default: one for each core)")
@@ -176,7 +182,7 @@ def _label_dataset(options: argparse.Namespace) -> int:
     print(f"{made.labelled} of {made.pictures} pictures labelled, {made.set_aside} set aside")
     for name, value in (made.scores or {}).items():
         print(f"{name} {value:.4g}")
-    print(f"wrote {made.out}")
+    print(f"wrote {made.out}" + ("" if options.shard else f"; {made.out / 'report.html'} shows it"))
     return 1 if made.set_aside else 0
 
 

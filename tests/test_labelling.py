@@ -280,6 +280,25 @@ def test_summary_and_report(job, tmp_path):
         assert word in page.text
 
 
+def test_the_report_says_whether_doubtful_pictures_are_the_bad_ones(tmp_path):
+    images, points = make_set(tmp_path, 7)
+    out = tmp_path / "out"
+    label_dataset(images, points, out, workers=0, progress=False)
+    truths = list(labels_of(out))
+    confidence = [json.loads((out / f".job/records/0000/{i:08d}.json").read_text())["confidence"] for i in range(7)]
+    for index in np.argsort(confidence, kind="stable")[:2]:  # the first fifth of seven
+        true = truths[index]
+        truths[index] = PanopticImage(3 - true.id_map, true.segments[::-1], true.image_id, true.file_name)
+    write_coco_panoptic(truths, tmp_path / "truth.json", tmp_path / "truth", LISTED)
+    made = label_dataset(images, points, out, truth=tmp_path / "truth.json", workers=0, progress=False)
+    scores = json.loads((out / "summary.json").read_text())["scores"]
+    assert scores["miou_by_fifth_of_confidence"] == [0, 1, 1, 1, 1]
+    assert set(made.scores) == {"scored", "pq", "pq_things", "pq_stuff", "sq", "rq", "miou"}
+    text = Page((out / "report.html").read_text()).text
+    assert "most doubtful: 0.0 · 100.0 · 100.0 · 100.0 · 100.0" in text
+    assert text.count("mIoU\xa0") == 7
+
+
 class Page(HTMLParser):
     """The tags of a page; ``open`` are those without an end."""
 

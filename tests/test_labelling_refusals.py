@@ -263,8 +263,9 @@ def test_progress_on_a_terminal_and_in_a_log(monkeypatch):
 def test_histogram_shows_where_something_is():
     counts = [0] * 100
     counts[97], counts[99] = 3, 1200
-    drawn = histogram(counts, label="confidence")
+    words = {"label": "Confidence", "axis": "confidence", "unit": "pictures"}
+    drawn = histogram(counts, **words)
     assert drawn.count("<rect") == 2
     assert ">0.9<" in drawn
-    assert ">1,200<" in drawn
-    assert histogram([0] * 100, label="nothing").count("<rect") == 0
+    assert ">1,200 pictures<" in drawn
+    assert histogram([0] * 100, **words).count("<rect") == 0

@@ -37,7 +37,7 @@ def write_results(
     write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))
     write_json(root / "summary.json", summary)  # the last: where it is, all is there
     scores = summary["scores"]
-    return None if scores is None else {name: value for name, value in scores.items() if name != "categories"}
+    return None if scores is None else {name: value for name, value in scores.items() if not isinstance(value, list)}
 
 
 def _unnamed(settings: Settings, root: Path, table: Table) -> tuple[int, list[str]]:

@@ -24,6 +24,7 @@ from ._results import RecordOf, Statistics
 from ._summary import percent
 from ._svg import histogram
 from ._table import Row, Table
+from ._truth import mean_iou
 
 _NAME = "label_dataset"
 _SHOWN = 3
@@ -59,6 +60,7 @@ def write_report(
     page = template.substitute(
         title=escape(f"Pseudo-masks of {summary['labelled']:,} pictures"),
         tiles=_tiles(summary),
+        trust=_trust(summary),
         gallery=_gallery(statistics, table, record_of, reader),
         charts=_charts(summary),
         categories=_category_table(summary),
@@ -92,6 +94,15 @@ def _tiles(summary: Mapping[str, Any]) -> str:
     return "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in shown)
 
 
+def _trust(summary: Mapping[str, Any]) -> str:
+    """Whether the doubtful pictures are the bad ones, where a truth can say so."""
+    fifths = (summary["scores"] or {}).get("miou_by_fifth_of_confidence")
+    if not fifths:
+        return ""
+    shares = " &middot; ".join(percent(share) for share in fifths)
+    return f"<p>Mean IoU with the truth, by fifths of the pictures from the most doubtful: <b>{shares}</b>.</p>"
+
+
 def _gallery(statistics: Statistics, table: Table, record_of: RecordOf, reader: Reader) -> str:
     order = np.array(statistics.positions, np.int64)[np.argsort(np.array(statistics.confidences), kind="stable")]
     middle = max(0, len(order) // 2 - _SHOWN // 2)
@@ -118,6 +129,8 @@ def _figure(position: int, table: Table, record_of: RecordOf, reader: Reader) ->
     caption = (
         f"{escape(row.name)} &middot; confidence {record['confidence']:.3f} &middot; {len(record['segments'])} segments"
     )
+    if "score" in record:
+        caption += f" &middot; mIoU&nbsp;{percent(mean_iou(np.array(record['score']['counts'])))}"
     pictures = "".join(
         f'<img src="data:image/jpeg;base64,{_jpeg(pixels)}" alt="{escape(what)} of {escape(row.name)}" loading="lazy">'
         for what, pixels in (("points", photo), ("pseudo-masks", overlay))
@@ -142,12 +155,13 @@ def _jpeg(pixels: np.ndarray) -> str:
 
 def _charts(summary: Mapping[str, Any]) -> str:
     charts = [
-        ("Confidence of the pictures", summary["confidence"]["pictures"]),
-        ("Confidence of the segments", summary["confidence"]["segments"]),
-        ("Share of the picture that is void", summary["void_share_bins"]),
+        ("Confidence of the pictures", summary["confidence"]["pictures"], "confidence", "pictures"),
+        ("Confidence of the segments", summary["confidence"]["segments"], "confidence", "segments"),
+        ("Share of the picture that is void", summary["void_share_bins"], "void share", "pictures"),
     ]
     return "".join(
-        f"<figure>{histogram(counts, label=title)}<figcaption>{title}</figcaption></figure>" for title, counts in charts
+        f"<figure>{histogram(counts, label=title, axis=axis, unit=unit)}<figcaption>{title}</figcaption></figure>"
+        for title, counts, axis, unit in charts
     )
 
 

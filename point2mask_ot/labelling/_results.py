@@ -21,6 +21,7 @@ from ..panoptic import Category
 from ..panoptic._coco import category_entry, image_entry
 from ..panoptic._files import atomic_file, make_folder
 from ._table import Row, Table, stem_of
+from ._truth import mean_iou
 
 BINS = 100
 MAX_LISTED = 1000
@@ -54,6 +55,7 @@ class Statistics:
         categories: by id.
         seconds: by stage.
         score: (7, C) counts, see ``_truth.score``; None where nothing was scored.
+        scored_confidences, scored_ious: of the scored pictures; their IoU is the mean over their categories.
     """
 
     labelled: int = 0
@@ -71,6 +73,8 @@ class Statistics:
     categories: dict[int, CategoryCount] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
     score: np.ndarray | None = None
+    scored_confidences: array[float] = field(default_factory=lambda: array("d"))
+    scored_ious: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, row: Row, record: dict[str, Any], truth_digest: str) -> None:
         """Count one picture."""
@@ -99,6 +103,8 @@ class Statistics:
             counts = np.array(score["counts"])
             self.score = counts if self.score is None else self.score + counts
             self.scored += 1
+            self.scored_confidences.append(record["confidence"])
+            self.scored_ious.append(mean_iou(counts))
 
 
 def _bin(share: float) -> int:

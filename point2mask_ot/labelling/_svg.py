@@ -9,13 +9,13 @@ _WIDTH, _HEIGHT, _HEAD, _FOOT = 360, 130, 16, 20
 _FEWEST = 10
 
 
-def histogram(counts: Sequence[int], *, label: str) -> str:
+def histogram(counts: Sequence[int], *, label: str, axis: str, unit: str) -> str:
     """Columns of counts over equal bins of 0..1, cut to where there is something to see.
 
-    The largest count and the ends of the axis are written out.
+    The largest count, in its ``unit``, and the ends and the name of the ``axis`` are written out.
 
     Example:
-        >>> histogram([0] * 50 + [2] + [0] * 49, label="confidence").count("<rect")
+        >>> histogram([0] * 50 + [2] + [0] * 49, label="Confidence", axis="confidence", unit="pictures").count("<rect")
         1
     """
     first, last = _window(counts)
@@ -28,14 +28,17 @@ def histogram(counts: Sequence[int], *, label: str) -> str:
         for index, count in enumerate(shown)
         if count
     )
-    ends = ((0, "start", first), (_WIDTH, "end", last))
+    words = (
+        (0, "start", f"{first / len(counts):g}"),
+        (_WIDTH // 2, "middle", escape(axis)),
+        (_WIDTH, "end", f"{last / len(counts):g}"),
+    )
     ticks = "".join(
-        f'<text x="{x}" y="{_HEIGHT + 15}" text-anchor="{anchor}">{index / len(counts):g}</text>'
-        for x, anchor, index in ends
+        f'<text x="{x}" y="{_HEIGHT + 15}" text-anchor="{anchor}">{word}</text>' for x, anchor, word in words
     )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" aria-label="Histogram: {escape(label)}">'
-        f'<text x="0" y="10">{top:,}</text>{bars}'
+        f'<text x="0" y="10">{top:,} {escape(unit)}</text>{bars}'
         f'<line x1="0" y1="{_HEIGHT}" x2="{_WIDTH}" y2="{_HEIGHT}"/>{ticks}</svg>'
     )
 

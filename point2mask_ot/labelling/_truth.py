@@ -182,7 +182,11 @@ def _classes(image: PanopticImage, order: np.ndarray) -> np.ndarray:
 
 def quality(counts: np.ndarray, categories: Mapping[int, Category]) -> tuple[PanopticQuality, float]:
     """Panoptic quality, and mean IoU over the categories that the truth has."""
+    return quality_of_counts(counts[:4], categories), mean_iou(counts)
+
+
+def mean_iou(counts: np.ndarray) -> float:
+    """Mean over the categories that the truth has, 0 where it has none."""
     right, true, predicted = counts[4:]
     seen = true > 0
-    iou = right[seen] / (true + predicted - right)[seen]
-    return quality_of_counts(counts[:4], categories), float(iou.mean()) if seen.any() else 0.0
+    return float((right[seen] / (true + predicted - right)[seen]).mean()) if seen.any() else 0.0
