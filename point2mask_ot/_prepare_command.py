@@ -25,6 +25,9 @@ def add_prepare(commands: Any) -> None:
     points.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     points.add_argument("--sampler", default="uniform", help="uniform, center or border (default: uniform)")
     points.add_argument("--no-stuff", action="store_true", help="draw from things only")
+    points.add_argument(
+        "--write-png", action="store_true", help="also as PNGs for PSPS and Point2Mask: NAME_png.json, folder NAME_png"
+    )
     points.set_defaults(run=_points)
 
     psps = kinds.add_parser("import-psps", help="take over point PNGs made for PSPS or Point2Mask")
@@ -62,7 +65,7 @@ def _points(options: argparse.Namespace) -> None:
     from .panoptic import prepare_points
 
     settings = {"n": options.n, "seed": options.seed, "sampler": options.sampler, "stuff": not options.no_stuff}
-    count = prepare_points(_masks(options), options.out, **settings)
+    count = prepare_points(_masks(options), options.out, **settings, write_png=options.write_png)
     print(f"wrote {options.out}: points of {count} pictures")
 
 

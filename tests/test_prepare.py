@@ -197,6 +197,22 @@ def test_psps_points(masks, tmp_path, capsys):
     assert "expected ids that the JSON lists" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--n", "3"], ["--no-stuff"]])
+def test_points_as_psps_reads_them(masks, tmp_path, words):
+    assert (
+        main(["prepare", "points", "--panoptic", str(masks), "--out", f"{tmp_path}/p.json", "--write-png", *words]) == 0
+    )
+    # Read back as others wrote them, they are the same points.
+    again = ["prepare", "import-psps", "--panoptic", f"{tmp_path}/p_png.json", "--png", f"{tmp_path}/p_png"]
+    assert main([*again, "--out", f"{tmp_path}/q.json"]) == 0
+    drawn, read = (read_point_set(tmp_path / name) for name in ("p.json", "q.json"))
+    assert drawn.categories == read.categories
+    for ours, theirs in zip(drawn.pictures, read.pictures, strict=True):
+        listed = [sorted(zip(p.targets.target, p.targets.points_yx.tolist(), strict=True)) for p in (ours, theirs)]
+        assert listed[0] == listed[1]
+        assert ours.targets.category.tolist() == theirs.targets.category.tolist()
+
+
 def voc_scene(name: str) -> PanopticImage:
     ids = np.full((10, 12), 7)
     ids[2:5, 2:6], ids[5:9, 1:9], ids[2:9, 11] = 1, 2, 0

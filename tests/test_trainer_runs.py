@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -29,27 +29,35 @@ from safetensors.torch import save_model  # noqa: E402
 
 from point2mask_ot.panoptic import PicturePoints, write_point_set  # noqa: E402
 
-
-def on_two_processes(script: str, *words: str) -> None:
-    """Run a script of the examples under torchrun."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": ""}
-    done = subprocess.run(
-        [*command, str(EXAMPLES / script), *words], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+SMALL = (
+    "tiny --optimiser.batch-size 4 --data.scored 2 --data.synthetic-val 2 --data.synthetic-train 8 --data.min-side 64 "
+    "--data.max-side 64"
+)
+TWO_EPOCHS = "--optimiser.epochs 2 --optimiser.milestones 1"
+DROPOUT = "--network.dropout 0.1"
+INTERRUPTED = "--optimiser.max-steps 1"  # in the middle of an epoch
 
 
-def train(out: Path, *words: str, run: Callable[..., None] | None = None) -> list[dict]:
+def train(out: Path, words: str) -> list[dict]:
     """A short run of the script; the entries of its log."""
-    small = "--optimiser.batch-size 4 --data.scored 4 --data.synthetic-val 4 --data.synthetic-train 12"
-    words = ("tiny", "--out", str(out), *small.split(), "--data.min-side", "64", "--data.max-side", "64", *words)
-    if run is None:
-        train_voc.main(list(words))
-    else:
-        run("train_voc.py", *words)
+    train_voc.main([*f"{SMALL} {words}".split(), "--out", str(out)])
+    return logged(out)
+
+
+def logged(out: Path) -> list[dict]:
     assert (out / "pictures.png").is_file()
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def train_on_two_processes(out: Path, *runs: tuple[str, str]) -> None:
+    """Runs under torchrun, each (name of its folder, words), one after another in the same two processes."""
+    script = [f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); import train_voc"]
+    script += [f"train_voc.main({[*f'{SMALL} {words}'.split(), '--out', str(out / name)]})" for name, words in runs]
+    (out / "runs.py").write_text("\n".join(script))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", out / "runs.py"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def steps(log: list[dict]) -> list[tuple]:
@@ -67,21 +75,25 @@ def one_thread():
 
 
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
-    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1", "--network.dropout", "0.1")
-    whole = train(tmp_path / "whole", *words)
-    train(tmp_path / "parts", *words, "--optimiser.max-steps", "2")  # in the middle of an epoch
+    words = f"{TWO_EPOCHS} {DROPOUT}"
+    whole = train(tmp_path / "whole", words)
+    train(tmp_path / "parts", f"{words} {INTERRUPTED}")
     with open(tmp_path / "parts" / "log.jsonl", "a") as log:
-        log.write('{"kind": "step", "step": 3, "lr": 1, "loss": 1}\n{"ki')  # steps after the checkpoint, then killed
+        log.write('{"kind": "step", "step": 2, "lr": 1, "loss": 1}\n{"ki')  # steps after the checkpoint, then killed
     (tmp_path / "parts" / "checkpoint").rename(
         tmp_path / "parts" / "checkpoint.old"
     )  # killed as the two changed places
-    parts = train(tmp_path / "parts", *words, "--resume")
+    parts = train(tmp_path / "parts", f"{words} --resume")
     assert not (tmp_path / "parts" / "checkpoint.old").exists()
+    same_run(parts, whole)
+    assert len(steps(whole)) == 4
+    assert steps(whole)[2][1] == pytest.approx(steps(whole)[1][1] / 10)  # the milestone
+
+
+def same_run(parts: list[dict], whole: list[dict]) -> None:
     assert steps(parts) == steps(whole)
-    assert len(steps(whole)) == 6
-    scores = [[e for e in log if e["kind"] == "score" and e["step"] != 2] for log in (parts, whole)]
+    scores = [[e for e in log if e["kind"] == "score" and e["step"] != 1] for log in (parts, whole)]
     assert scores[0] == scores[1]
-    assert steps(whole)[3][1] == pytest.approx(steps(whole)[2][1] / 10)  # the milestone
 
 
 class TestWhatARunMayBeginOver:
@@ -154,10 +166,38 @@ def test_stops_before_weights_are_lost(tmp_path):
     assert all(values.equal(before[name]) for name, values in trainer.network.state_dict().items())
 
 
-def test_two_processes_learn_as_one(tmp_path):
-    words = ("--optimiser.epochs", "2", "--optimiser.milestones", "1")
-    alone = train(tmp_path / "one", *words)
-    shared = train(tmp_path / "two", *words, run=on_two_processes)
+def test_bfloat16(tmp_path):
+    """The network runs in bfloat16, and its losses, which do not, are close to those in float32."""
+    losses, seen = {}, {}
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)  # of one precision for all of a process
+        config = replace(PRESETS["tiny"][1], out=tmp_path / precision, precision=precision)
+        trainer = Trainer(config, *train_voc.make_samples(config))
+        run_folder.begin(config, trainer.samples.categories)
+        kinds = seen[precision] = []
+        trainer.network.semantic_head.layers[0].mlp.register_forward_hook(
+            lambda *given, kinds=kinds: kinds.append(given[2].dtype)
+        )
+        losses[precision] = trainer.step(collate([trainer.prepared[0]]))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert seen == {"no": [torch.float32], "bf16": [torch.bfloat16]}
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.02, abs=1e-3)
+    assert losses["bf16"] != losses["no"]
+
+
+def test_two_processes_learn_as_one_and_resume(tmp_path):
+    short = f"--optimiser.epochs 1 {DROPOUT}"
+    train_on_two_processes(
+        tmp_path,
+        ("plain", TWO_EPOCHS),
+        ("whole", short),
+        ("parts", f"{short} {INTERRUPTED}"),
+        ("parts", f"{short} --resume"),
+    )
+    parts, whole = (logged(tmp_path / name) for name in ("parts", "whole"))
+    same_run(parts, whole)
+    assert len(steps(whole)) == 2
+    alone, shared = train(tmp_path / "one", TWO_EPOCHS), logged(tmp_path / "plain")
     np.testing.assert_allclose(np.array(steps(shared)), np.array(steps(alone)), rtol=1e-4)
     assert len({lr for _, lr, _ in steps(alone)}) == 2  # past a milestone
     first = [next(e for e in log if e["kind"] == "score")["pseudo_masks"]["pq"] for log in (alone, shared)]
@@ -166,13 +206,13 @@ def test_two_processes_learn_as_one(tmp_path):
 
 def test_prediction_from_a_run_that_learns(tmp_path, capsys):
     log = train(
-        tmp_path / "run", "--optimiser.max-steps", "16", "--optimiser.lr", "2e-3", "--data.synthetic-train", "64"
+        tmp_path / "run", "--optimiser.max-steps 16 --optimiser.lr 2e-3 --data.synthetic-train 64 --data.scored 4"
     )
     first, last = (entry["pseudo_masks"]["pq"] for entry in log if entry["kind"] == "score")
     assert last > first + 0.05
     predict.main(["--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")])
     assert "stuff" in capsys.readouterr().out
-    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 4
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 2
     ablation.main(["--run", str(tmp_path / "run"), "--pictures", "2", "--seeds", "1", "--presets", "best"])
     rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
     assert rows[0]["difference"] == 0

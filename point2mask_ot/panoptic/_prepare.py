@@ -18,7 +18,7 @@ from ._images import PanopticDataset, PanopticImage, Segment, category_channels
 from ._pictures import read_label_png
 from ._point_set import PicturePoints, PointSet, write_point_set
 from ._points import in_channel_order
-from ._sampling import sample_points
+from ._sampling import SampledPoints, sample_points
 from ._voc import VOC_CATEGORIES, read_voc
 
 _VOC, _PSPS = "prepare_voc", "import_psps"
@@ -115,6 +115,7 @@ def prepare_points(
     seed: int = 0,
     sampler: str = "uniform",
     stuff: bool = True,
+    write_png: bool = False,
 ) -> int:
     """Draw points from every mask of a data set and write them, for training and labelling to read.
 
@@ -123,6 +124,9 @@ def prepare_points(
         path: the JSON file, see :func:`read_point_set`.
         n, seed, sampler, stuff: as in :func:`sample_points`. The file depends on these and on the masks alone, not
             on the order of pictures.
+        write_png: also write them as PSPS and Point2Mask read them, for comparison: beside ``points.json`` a COCO
+            panoptic data set ``points_png.json`` with PNGs in ``points_png`` that are zero but for the pixels that
+            are points. Its boxes and areas are those of the points. The masks are read twice.
 
     Returns:
         Number of pictures.
@@ -134,14 +138,30 @@ def prepare_points(
     channels = category_channels(categories)
     info = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff, "version": __version__}
 
-    def drawn() -> Iterator[PicturePoints]:
+    def drawn() -> Iterator[tuple[PanopticImage, SampledPoints]]:
         for image in dataset:
-            targets = sample_points(
-                image, categories, n=n, seed=seed, sampler=sampler, stuff=stuff, channels=channels
-            ).targets
-            yield PicturePoints(image.file_name, image.image_id, targets)
+            yield (
+                image,
+                sample_points(image, categories, n=n, seed=seed, sampler=sampler, stuff=stuff, channels=channels),
+            )
 
-    return write_point_set(path, drawn(), [replace(c, color=None) for c in categories], info)
+    pictures = (PicturePoints(image.file_name, image.image_id, points.targets) for image, points in drawn())
+    count = write_point_set(path, pictures, [replace(c, color=None) for c in categories], info)
+    if write_png:
+        png_dir = Path(path).with_name(f"{Path(path).stem}_png")
+        marked = (_marked(image, points) for image, points in drawn())
+        write_coco_panoptic(marked, f"{png_dir}.json", png_dir, categories, info=info)
+    return count
+
+
+def _marked(image: PanopticImage, points: SampledPoints) -> PanopticImage:
+    """The picture's segments, each no more than its points."""
+    ids = np.zeros(image.size, np.int64)
+    y, x = points.targets.points_yx.T
+    ids[y, x] = points.segment_ids[points.targets.target]
+    drawn = set(points.segment_ids.tolist())
+    segments = tuple(segment for segment in image.segments if segment.id in drawn)
+    return PanopticImage(ids, segments, image.image_id, image.file_name)
 
 
 def import_psps(
