@@ -9,26 +9,23 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import ablation
 import numpy as np
+import predict
 import pytest
 import torch
+import train_voc
 from accelerate.state import AcceleratorState
+from network_maps import NetworkMaps
+from panoptic_segformer import run_folder
+from panoptic_segformer.config import PRESETS, Config, Losses, Optimiser, PseudoLabels
+from panoptic_segformer.data import collate
+from panoptic_segformer.training import Trainer
+from safetensors.torch import save_model
+
+from point2mask_ot.panoptic import PicturePoints, write_point_set
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES))
-
-import ablation  # noqa: E402
-import predict  # noqa: E402
-import train_voc  # noqa: E402
-from network_maps import NetworkMaps  # noqa: E402
-from panoptic_segformer import run_folder  # noqa: E402
-from panoptic_segformer.config import PRESETS, Config, Losses, Optimiser, PseudoLabels  # noqa: E402
-from panoptic_segformer.data import collate  # noqa: E402
-from panoptic_segformer.training import Trainer  # noqa: E402
-from safetensors.torch import save_model  # noqa: E402
-
-from point2mask_ot.panoptic import PicturePoints, write_point_set  # noqa: E402
-
 SMALL = (
     "tiny --optimiser.batch-size 4 --data.scored 2 --data.synthetic-val 2 --data.synthetic-train 8 --data.min-side 64 "
     "--data.max-side 64"

@@ -1,0 +1,167 @@
+"""The page to click points on, in a headless Chromium."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from annotate_cases import serving
+from PIL import Image
+from webdriver import browser, missing
+
+from point2mask_ot import read_coco_panoptic, read_points
+from point2mask_ot._annotate_command import parse_categories
+from point2mask_ot.annotate._session import Session
+
+SIZE = (600, 400)
+PLACE = """const box = document.getElementById('photo').getBoundingClientRect();
+return [box.left + (arguments[0] + .5) * box.width / 600, box.top + (arguments[1] + .5) * box.height / 400];"""
+OVERLAY = """const pen = document.getElementById('overlay').getContext('2d');
+return [...pen.getImageData(arguments[0], arguments[1], 1, 1).data];"""
+SAYS = "return document.getElementById('status').textContent.includes(arguments[0]);"
+MARKERS = "return [...document.querySelectorAll('.point')].map(marker => marker.getAttribute('aria-label'));"
+UNNAMED = """return [...document.querySelectorAll('button, input, select, main, aside')].filter(e => !(e.ariaLabel ||
+  e.textContent.trim() && !e.matches('select') || [...(e.labels || [])].some(l => l.textContent.trim())))
+  .map(e => e.outerHTML);"""
+LEAVES = "return !window.dispatchEvent(new Event('beforeunload', {cancelable: true}));"
+
+
+@pytest.fixture(scope="module")
+def window():
+    if missing():
+        pytest.skip(f"not installed: {', '.join(missing())}")
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def coffee(tmp_path) -> Path:
+    path = tmp_path / "coffee.png"
+    Image.fromarray(skimage.data.coffee()).save(path)
+    return path
+
+
+def tint(window, x, y):
+    """The colour of the mask over a pixel; canvas pixels lose a little to their opacity."""
+    return np.array(window.run(OVERLAY, x, y))
+
+
+def assert_tint(window, x, y, color):
+    got = tint(window, x, y)
+    np.testing.assert_allclose(got[:3], color, atol=3)
+    assert 0 < got[3] < 255
+
+
+ORANGE, BLUE, SLATE = (230, 159, 0), (0, 114, 178), (58, 62, 78)
+
+
+def test_clicking_through_a_picture(window, coffee, tmp_path):
+    def at(x, y):
+        return window.run(PLACE, x, y)
+
+    session = Session(coffee, out=tmp_path / "out", categories=parse_categories("cup,table:stuff"))
+    with serving(session) as server:
+        window.resize(1280, 800)
+        window.open(server.url)
+        window.wait(SAYS, "Click on the picture")
+        window.click(*at(300, 60))
+        window.wait(SAYS, "1 target labelled")
+        assert_tint(window, 300, 150, ORANGE)
+        window.keys("2")
+        window.click(*at(40, 40))
+        window.click(*at(560, 300))
+        window.wait(SAYS, "2 targets labelled in ")
+        window.wait(MARKERS + "[2]")
+        window.wait("return document.getElementById('pick-1').textContent.includes('px');")
+        assert_tint(window, 40, 45, SLATE)
+        assert_tint(window, 300, 70, ORANGE)
+        assert window.run(LEAVES), "unsaved work is warned of"
+
+        # A new category, whose points are two of one target.
+        window.type("#new-name", "saucer")
+        window.press("#add button")
+        window.click(*at(120, 250))
+        window.click(*at(250, 365), key="\ue008")
+        window.wait(SAYS, "3 targets labelled")
+        assert window.run(MARKERS)[3:] == ["saucer 3, point at x 120, y 250", "saucer 3, point at x 250, y 365"]
+
+        # Move, delete, undo and redo.
+        window.drag(at(300, 60), at(330, 160))
+        assert window.wait(MARKERS)[0] == "cup 1, point at x 330, y 160"
+        window.click(*at(250, 365), button=2)
+        assert len(window.run(MARKERS)) == 4
+        window.press("#undo")
+        assert len(window.run(MARKERS)) == 5
+        window.press("#redo")
+        assert len(window.run(MARKERS)) == 4
+        window.press("#undo")
+
+        # Opacity and boundaries.
+        window.run("const o = document.getElementById('opacity'); o.value = 100; o.dispatchEvent(new Event('input'));")
+        assert tint(window, 330, 160)[3] == 255
+        count = "return document.getElementById('overlay').getContext('2d').getImageData(0, 0, 600, 400).data"
+        white = count + ".reduce((n, v, i, d) => n + (i % 4 == 0 && v == 255 && d[i + 1] == 255), 0);"
+        assert window.run(white) > 500
+        window.press("#borders")
+        assert window.run(white) == 0
+
+        # Zoom, and a click at that scale.
+        window.press("#zoom-in")
+        window.press("#zoom-in")
+        window.click(*at(300, 210))
+        assert window.run(MARKERS)[-1].endswith("x 300, y 210")
+        window.keys("\ue017")
+        assert len(window.run(MARKERS)) == 5
+
+        window.press("#save")
+        window.wait(SAYS, "Saved coffee_points.json")
+        assert not window.run(LEAVES)
+
+    targets = read_points(tmp_path / "out/coffee_points.json", shape=SIZE[::-1]).targets
+    assert targets.points_yx.tolist() == [[160, 330], [40, 40], [300, 560], [250, 120], [365, 250]]
+    assert targets.target.tolist() == [0, 1, 1, 2, 2]
+    assert targets.is_thing.tolist() == [True, False, True]
+    dataset = read_coco_panoptic(tmp_path / "out/coffee.json", tmp_path / "out/panoptic")
+    assert [c.name for c in dataset.categories] == ["cup", "saucer", "table"]
+    made = dataset[0].id_map
+    shown = io.BytesIO(window.screenshot())
+    assert Image.open(shown).size == (1280, 800)
+    for (y, x), target in zip(targets.points_yx, targets.target, strict=True):
+        assert made[y, x] == target + 1
+    # What is on the screen is what is in the file.
+    for x, y in ((330, 150), (20, 380), (250, 350), (590, 10), (180, 180)):
+        np.testing.assert_array_equal(tint(window, x, y)[:3], (ORANGE, SLATE, (240, 228, 66))[made[y, x] - 1])
+
+
+def test_the_page_by_keyboard_and_on_a_phone(window, coffee, tmp_path):
+    with serving(Session(coffee, out=tmp_path / "out")) as server:
+        window.resize(390, 800)
+        window.open(server.url)
+        window.wait(SAYS, "Click on the picture")
+        assert window.run("return document.documentElement.scrollWidth") <= 390
+        assert window.run(UNNAMED) == []
+        window.run("document.getElementById('stage').focus();")
+        window.keys("\ue014")
+        window.keys("\ue007")
+        assert window.wait(MARKERS) == ["object 1, point at x 301, y 200"]
+        window.run("document.querySelector('.point').focus();")
+        window.keys("\ue008", "\ue015")
+        assert window.run(MARKERS) == ["object 1, point at x 301, y 210"]
+        window.wait(SAYS, "1 target labelled")
+        window.keys("\ue009", "z")
+        assert window.run(MARKERS) == ["object 1, point at x 301, y 200"]
+        window.keys("2")
+        # Two targets on one pixel: the fault is said in words, and goes when it is mended.
+        window.run("document.getElementById('stage').focus();")
+        window.keys("\ue007")
+        assert "both at" in window.wait("return document.getElementById('alert').textContent;")
+        window.keys("\ue017")
+        window.wait("return document.getElementById('alert').hidden;")
+    window.keys("3")
+    window.run("document.getElementById('stage').focus();")
+    window.keys("\ue015")
+    window.keys("\ue007")
+    assert "does not answer" in window.wait("return document.getElementById('alert').textContent;")

@@ -1,0 +1,148 @@
+"""The reference trainer: its losses, their weights and normalisers."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from panoptic_segformer import config as settings
+from panoptic_segformer.criterion import OFFICIAL_TERMS, TERMS
+from panoptic_segformer.network import PanopticSegformer
+from panoptic_segformer.targets import UNKNOWN, Batch, Labeller, point_labels
+from trainer_cases import THINGS, TINY, criterion_for, three_pictures, tiny_network
+
+from point2mask_ot import PointTargets
+
+
+@pytest.fixture(scope="module")
+def network() -> PanopticSegformer:
+    return tiny_network()
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return three_pictures()
+
+
+def part_of(batch: Batch, part: slice) -> Batch:
+    return Batch(*(getattr(batch, field.name)[part] for field in fields(Batch)))
+
+
+def without_stuff(pair: Batch) -> PointTargets:
+    """The points of the second picture but those of its last target, the ground."""
+    points = pair.points[1]
+    kept = points.target < points.num_targets - 1
+    return PointTargets(points.points_yx[kept], points.target[kept], points.category[:-1], points.is_thing[:-1])
+
+
+class TestCriterion:
+    def test_terms(self):
+        assert {name for name, term in TERMS.items() if term.share == "all"} == {
+            "semantic_class", "partial", "lab", "tree", "manifold", "boundary",
+        }  # fmt: skip
+        assert {name for name, term in OFFICIAL_TERMS.items() if term.share == "all"} == {"manifold", "boundary"}
+        assert not OFFICIAL_TERMS["location_class"].ramp
+        assert [name for name, term in TERMS.items() if not term.ramp] == [
+            "semantic_class", "partial", "lab", "tree", "manifold",
+        ]  # fmt: skip
+        assert OFFICIAL_TERMS["tree"].ramp
+
+    def test_weights_and_ratio(self, network, batch):
+        network.eval()
+        outputs = network(batch.pictures, batch.inside)
+        targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
+        things, stuff = (sum(len(getattr(t, of)) for t in targets) for of in ("classes", "stuff"))
+        share = {"all": 1.0, "things": things / (things + stuff), "stuff": stuff / (things + stuff)}
+        weights = {name: 0.5 + index for index, name in enumerate(TERMS)}
+        ones = settings.Losses(**dict.fromkeys(TERMS, 1.0), ratio=False)
+        for preset, terms in (("best", TERMS), ("official", OFFICIAL_TERMS)):
+            plain, weighed = (
+                criterion_for(network, preset=preset, losses=losses)(outputs, batch, targets, 10)
+                for losses in (ones, settings.Losses(**weights))
+            )
+            for name, loss in plain.items():
+                torch.testing.assert_close(weighed[name], loss * weights[name] * share[terms[name].share])
+
+    @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+    def test_refused_weights(self, weight):
+        with pytest.raises(ValueError, match=r"losses\.lab: got .*, expected a finite number >= 0"):
+            settings.Losses(lab=weight)
+
+    @pytest.mark.parametrize("ramp_affinity", [False, True])
+    def test_warm_up(self, network, batch, ramp_affinity):
+        network.eval()
+        outputs = network(batch.pictures, batch.inside)
+        targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
+        criterion = criterion_for(network, ramp_affinity=ramp_affinity)
+        at = {step: criterion(outputs, batch, targets, step) for step in (0, 5, 10, 99)}
+        ramped = {name for name, term in TERMS.items() if term.ramp} | ({"lab", "tree"} if ramp_affinity else set())
+        for name in TERMS:
+            expected = [0, 0.5, 1, 1] if name in ramped else [1, 1, 1, 1]
+            full = at[10][name].item()
+            np.testing.assert_allclose(
+                [losses[name].item() for losses in at.values()], np.multiply(expected, full), rtol=1e-5
+            )
+
+    def test_balanced_classes(self, network, batch):
+        """The mean over classes of the mean over their labelled pixels."""
+        network.eval()
+        outputs = network(batch.pictures, batch.inside)
+        targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
+        found = criterion_for(network, balanced=True)(outputs, batch, targets, 0)["partial"]
+        labels = point_labels(batch, 5, outputs.memory.shapes[0])
+        every = -outputs.semantic.log_softmax(2).permute(2, 0, 1, 3, 4)  # (C, L, B, h, w)
+        means = [every[c, :, labels == c].mean(1).sum() for c in labels.unique().tolist() if c != UNKNOWN]
+        torch.testing.assert_close(found, torch.stack(means).mean())
+
+    def test_perfect_masks_have_no_dice(self, network):
+        from panoptic_segformer.criterion import _dice
+
+        target = torch.zeros(2, 16, 16, dtype=torch.bool)
+        target[0, 4:9, 2:8] = target[1, 10:, 10:] = True
+        inside = torch.ones(16, 16, dtype=torch.bool)
+        assert float(_dice(target.float()[None], target, inside)) < 1e-3
+        assert float(_dice(torch.zeros(1, 2, 16, 16), target, inside)) == 2
+
+    def test_focal_has_the_gradient_of_its_formula(self):
+        from panoptic_segformer.criterion import _focal
+
+        logits = torch.randn(2, 3, 4, dtype=torch.float64)
+        target = (torch.rand(3, 4) > 0.5).double()
+        p = logits.sigmoid()
+        hit = target * p + (1 - target) * (1 - p)
+        expected = -((0.25 * target + 0.75 * (1 - target)) * (1 - hit) ** 2 * hit.log()).sum()
+        torch.testing.assert_close(_focal(logits, target), expected, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("balanced", [False, True])
+    @pytest.mark.parametrize("stuff", ["both", "first"])
+    def test_two_halves_make_the_whole(self, network, batch, stuff, balanced):
+        """Losses averaged over two processes, each with its part of a batch, are those of the whole batch."""
+        network.eval()
+        pair = part_of(batch, slice(0, 2))
+        if stuff == "first":
+            pair = replace(pair, points=[pair.points[0], without_stuff(pair)], masks=pair.masks.clone())
+            pair.masks[1][pair.masks[1] == pair.points[1].num_targets] = -1
+        labeller = Labeller(replace(TINY.labels, supervision="masks"), THINGS)
+
+        def losses(part: slice, total=lambda counts: counts, processes: int = 1) -> tuple[dict, torch.Tensor]:
+            own = Batch(
+                *(getattr(pair, f)[part] for f in ("pictures", "inside", "sizes", "points", "image_ids", "masks"))
+            )
+            outputs = network(own.pictures, own.inside)
+            seen = []
+
+            def record(counts):
+                seen.append(counts)
+                return total(counts)
+
+            criterion = criterion_for(network, total=record, processes=processes, balanced=balanced)
+            return criterion(outputs, own, labeller(outputs, own, 0), 10), seen[0]
+
+        whole, _ = losses(slice(0, 2))
+        counts = [losses(slice(i, i + 1))[1] for i in range(2)]
+        halves = [losses(slice(i, i + 1), lambda _: counts[0] + counts[1], 2)[0] for i in range(2)]
+        for name, value in whole.items():
+            mean = (halves[0][name] + halves[1][name]) / 2
+            torch.testing.assert_close(mean, value, rtol=2e-4, atol=1e-5, msg=name)

@@ -1,0 +1,189 @@
+"""The reference trainer: its network, where it starts from, and what it reads of transformers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from panoptic_segformer import config as settings
+from panoptic_segformer.backbone import load_weights
+from panoptic_segformer.network import MaskAttention, Memory, PanopticSegformer
+from panoptic_segformer.targets import Batch, Labeller
+from torch.nn import functional
+from trainer_cases import STUFF, THINGS, TINY, criterion_for, three_pictures, tiny_network
+from transformers import SwinBackbone, SwinConfig
+
+
+@pytest.fixture(scope="module")
+def network() -> PanopticSegformer:
+    return tiny_network()
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return three_pictures()
+
+
+class TestNetwork:
+    def test_paper_size(self):
+        network = PanopticSegformer(settings.Network(), 20, 1)
+        counted = {
+            name: sum(p.numel() for part, p in network.named_parameters() if part.startswith(name))
+            for name in ("detr.backbone", "detr.encoder", "detr.decoder")
+        }
+        # ResNet-50 without its classifier and batch norms; 6 layers each of Deformable DETR.
+        assert counted["detr.backbone"] == pytest.approx(23.46e6, rel=0.01)
+        assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(56.7, abs=3)
+        frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+        assert frozen
+        assert all(".embedder." in name or ".stages.0." in name for name in frozen)
+
+    def test_initialisation(self, network):
+        prior = -np.log(99)
+        for classify in (*network.classes, *network.stuff_head.present):
+            np.testing.assert_allclose(classify.bias.detach().numpy(), prior, rtol=1e-6)
+        queries = network.detr.query_position_embeddings.weight
+        reference = network.detr.reference_points(queries[:, : TINY.network.dim]).sigmoid()
+        assert reference.std(0).min() > 0.2  # spread over the picture, not all at its centre
+        for classify in network.semantic_head.present:  # a prior here would shrink the semantic map
+            assert classify.weight.abs().max() <= TINY.network.dim**-0.5
+            assert classify.bias.abs().max() <= TINY.network.dim**-0.5
+        for layer, refine in enumerate(network.detr.decoder.bbox_embed):
+            assert not refine.layers[-1].weight.any()
+            assert refine.layers[-1].bias[2].item() == (-2 if layer == 0 else 0)
+        look = network.detr.encoder.layers[0].self_attn
+        steps = look.sampling_offsets.bias.view(TINY.network.heads, -1, 4, 2).abs().amax(-1)
+        np.testing.assert_allclose(steps.detach().numpy(), np.broadcast_to([1, 2, 3, 4], steps.shape), rtol=1e-6)
+        assert not any(
+            p.any() for p in (look.sampling_offsets.weight, look.attention_weights.weight, look.attention_weights.bias)
+        )
+
+    @pytest.mark.parametrize("official", [False, True])
+    def test_masks_start_alive_but_for_the_released_code(self, official):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = PanopticSegformer(TINY.network, THINGS, STUFF, official=official)
+        fuse = torch.cat([part.fuse.weight.flatten() for part in network.modules() if isinstance(part, MaskAttention)])
+        assert (fuse < 0).any() == official
+
+    def test_each_parameter_has_one_name(self, network, tmp_path):
+        from safetensors.torch import load_file, save_file
+
+        state = network.state_dict()
+        save_file(state, tmp_path / "w.safetensors")  # raises where two names share memory
+        loaded = load_file(tmp_path / "w.safetensors")
+        assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+    def test_every_parameter_learns(self, network, batch):
+        network.train()
+        outputs = network(batch.pictures, batch.inside)
+        targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
+        network.zero_grad()
+        sum(criterion_for(network)(outputs, batch, targets, 10).values()).backward()
+        without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+        assert without == []
+        network.zero_grad()
+
+    def test_mask_attention_is_attention(self):
+        torch.manual_seed(1)
+        ours, oracle = MaskAttention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
+        with torch.no_grad():
+            oracle.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+            oracle.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
+            oracle.out_proj.load_state_dict(ours.out.state_dict())
+        shapes = [(4, 6), (2, 3), (1, 2)]
+        tokens, inside = torch.randn(2, 32, 16), torch.rand(2, 32) > 0.3
+        memory = Memory(tokens, torch.zeros_like(tokens), inside, shapes)
+        queries = torch.randn(2, 5, 16)
+        attended, masks = ours(queries, memory)
+        expected, _ = oracle(queries, tokens, tokens, key_padding_mask=~inside)
+        torch.testing.assert_close(attended, expected)
+        # The masks, one picture and query at a time, from the raw scores.
+        for image, query in ((0, 0), (1, 3)):
+            q = ours.query(queries[image, query]).view(4, 4)
+            scores = (ours.key(tokens[image]).view(32, 4, 4) * q).sum(-1) / 2
+            scores = scores * inside[image, :, None]
+            maps, start = [], 0
+            for level, (h, w) in enumerate(shapes):
+                part = scores[start : start + h * w].T.reshape(1, 4, h, w)
+                maps.append(functional.interpolate(ours.levels[level](part).relu(), shapes[0], mode="bilinear"))
+                start += h * w
+            expected = ours.fuse(torch.cat(maps, 1)).relu()[0, 0] * inside[image, :24].view(4, 6)
+            torch.testing.assert_close(masks[image, query], expected)
+
+    def test_padding_does_not_show_in_masks(self, network, batch):
+        network.eval()
+        with torch.no_grad():
+            outputs = network(batch.pictures, batch.inside)
+        outside = functional.interpolate(batch.inside[:, None].float(), outputs.memory.shapes[0])[:, 0] == 0
+        assert outside[2].any()
+        assert not outputs.stuff_masks[:, 2, :, outside[2]].any()
+
+    def test_memory_of_the_encoder(self, network, batch):
+        """What is read off the encoder's arguments: shapes, padding and positions of its three finest levels."""
+        network.eval()
+        with torch.no_grad():
+            memory = network(batch.pictures, batch.inside).memory
+        assert memory.shapes == [(24, 24), (12, 12), (6, 6)]
+        for shape, inside, position in zip(
+            memory.shapes, memory.maps(memory.inside[..., None]), memory.maps(memory.position), strict=True
+        ):
+            expected = functional.interpolate(batch.inside[:, None].float(), shape).bool()
+            assert torch.equal(inside, expected)
+            # A sine of the column plus a constant: the same in every row, once the rows' own half is left aside.
+            columns = position[0, TINY.network.dim // 2 :]
+            torch.testing.assert_close(columns, columns[:, :1].expand_as(columns))
+            assert columns.std(2).min() > 0
+
+    def test_swin_of_another_window(self, tmp_path):
+        sizes = {"embed_dim": 16, "depths": [1] * 4, "num_heads": [1, 1, 2, 2], "out_features": ["stage2"]}
+        theirs = SwinBackbone(SwinConfig(**sizes, window_size=12))
+        theirs.save_pretrained(tmp_path)
+        ours = SwinBackbone(SwinConfig(**sizes, window_size=7))
+        load_weights(ours, tmp_path)
+        given, found = theirs.state_dict(), ours.state_dict()
+        bias = "relative_position_bias_table"
+        assert all(torch.equal(found[name], value) for name, value in given.items() if not name.endswith(bias))
+        for name in (name for name in given if name.endswith(bias)):
+            old, new = given[name].view(23, 23, -1), found[name].view(13, 13, -1)
+            torch.testing.assert_close(new[6, 6], old[11, 11], rtol=0.2, atol=0.01)  # no offset stays no offset
+        SwinBackbone(SwinConfig(**sizes | {"depths": [1, 1, 1, 2]})).save_pretrained(tmp_path / "deeper")
+        with pytest.raises(ValueError, match=r"lacks \d+ tensors"):
+            load_weights(SwinBackbone(SwinConfig(**sizes | {"depths": [1, 1, 2, 2]})), tmp_path / "deeper")
+
+    def test_torchvision_names(self, tmp_path):
+        # The names of a torchvision ResNet, with the tensors of ours: everything must find its place.
+        network = PanopticSegformer(replace(TINY.network, backbone="resnet50"), THINGS, STUFF)
+        model = network.detr.backbone.model
+        theirs = {_torchvision_name(name): torch.randn_like(value) for name, value in model.state_dict().items()}
+        assert "layer3.5.bn2.running_var" in theirs
+        assert "layer1.0.downsample.0.weight" in theirs
+        assert "conv1.weight" in theirs
+        torch.save(theirs | {"fc.weight": torch.zeros(1)}, tmp_path / "resnet50.pth")
+        load_weights(model, tmp_path / "resnet50.pth")
+        assert all(torch.equal(theirs[_torchvision_name(name)], value) for name, value in model.state_dict().items())
+        del theirs["layer3.5.bn2.running_var"]
+        torch.save(theirs, tmp_path / "short.pth")
+        with pytest.raises(ValueError, match=r"lacks 1 tensors.*stages\.2\.layers\.5"):
+            load_weights(model, tmp_path / "short.pth")
+
+    def test_efficientnet_lite_has_imagenet_weights(self):
+        network = PanopticSegformer(replace(TINY.network, backbone="efficientnet_lite0"), THINGS, STUFF)
+        body = network.detr.backbone.model
+        maps = body(torch.zeros(1, 3, 65, 96))
+        assert [tuple(m.shape[1:]) for m in maps] == [(40, 9, 12), (112, 5, 6), (320, 3, 3)]
+        assert float(body.body._blocks[0]._bn1.running_var.std()) > 0  # learnt, not initialised
+
+
+def _torchvision_name(name: str) -> str:
+    """Ours to torchvision's, written as a table so as not to be the inverse of the code under test."""
+    parts = name.split(".")
+    kind = {"convolution": "conv", "normalization": "bn"}
+    if parts[0] == "embedder":
+        return ".".join([kind[parts[2]] + "1", *parts[3:]])
+    head = [f"layer{int(parts[2]) + 1}", parts[4]]
+    if parts[5] == "shortcut":
+        return ".".join([*head, "downsample", "0" if parts[6] == "convolution" else "1", *parts[7:]])
+    return ".".join([*head, f"{kind[parts[7]]}{int(parts[6]) + 1}", *parts[8:]])
