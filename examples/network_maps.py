@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from panoptic_segformer.data import Sample, collate, resized, to_device
-from predict import NO_POINTS, load_network
+from panoptic_segformer.data import NO_POINTS, Sample, collate, resized
+from predict import load_network
 from torch import Tensor
 
 from point2mask_ot.panoptic import read_point_set
@@ -55,7 +55,7 @@ class NetworkMaps:
     def __call__(self, picture: np.ndarray) -> dict[str, Tensor]:
         """``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W) of an (H, W, 3) uint8 picture."""
         sample = resized(Sample(picture, NO_POINTS, 0), self.min_side, self.max_side)
-        batch = to_device(collate([sample]), torch.device(self.device))
+        batch = collate([sample]).to(torch.device(self.device))
         with torch.no_grad():
             maps = self.network(batch.pictures, batch.inside).maps(picture.shape[:2])
         return {name: found[0] for name, found in zip(("semantic", "boundary", "features"), maps, strict=True)}

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import tyro
 from panoptic_segformer.config import Config
-from panoptic_segformer.data import Sample, SyntheticSamples, collate, resized, to_device
+from panoptic_segformer.data import NO_POINTS, Sample, SyntheticSamples, collate, resized
 from panoptic_segformer.inference import Tally, predict
 from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.pictures import overlay
@@ -28,14 +27,12 @@ from tqdm import tqdm
 from point2mask_ot import (
     Category,
     PanopticImage,
-    PointTargets,
     read_coco_panoptic,
     read_picture,
     write_coco_panoptic,
 )
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-NO_POINTS = PointTargets(np.zeros((0, 2), np.int64))
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,7 @@ def pictures_of(options: Options, config: Config) -> Iterator[tuple[Sample, Pano
     if options.pictures is None and config.data.pictures is not None:
         raise SystemExit("predict: --pictures: missing, expected a folder, since the run learnt from pictures in files")
     if options.pictures is None:
-        synthetic = SyntheticSamples(
-            config.seed + 1, config.data.synthetic_val, config.data.min_side[-1], with_masks=False
-        )
+        synthetic = SyntheticSamples(config.seed + 1, config.data.synthetic_val, config.data.min_side[-1])
         for index in range(len(synthetic)):
             yield synthetic[index], synthetic.truth(index)
     elif options.truth is not None:
@@ -95,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def segmented() -> Iterator[PanopticImage]:
         for sample, truth in tqdm(pictures_of(options, config)):
             small = resized(sample, config.data.min_side[-1], config.data.max_side)
-            batch = to_device(collate([small]), torch.device(options.device))
+            batch = collate([small]).to(torch.device(options.device))
             found = predict(network, batch, categories, [sample.picture.shape[:2]], threshold)[0]
             if truth is not None:
                 tally.add(found, truth)

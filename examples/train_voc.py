@@ -22,21 +22,21 @@ from panoptic_segformer.training import Trainer
 
 def make_samples(config: Config) -> tuple[Samples, Samples]:
     """Pictures to learn from, and pictures to score the predictions on."""
-    data, with_masks = config.data, config.labels.supervision == "masks"
+    data = config.data
     if data.pictures is None:
         side = data.min_side[-1]
         return (
-            SyntheticSamples(config.seed, data.synthetic_train, side, with_masks=with_masks),
-            SyntheticSamples(config.seed + 1, data.synthetic_val, side, with_masks=with_masks),
+            SyntheticSamples(config.seed, data.synthetic_train, side),
+            SyntheticSamples(config.seed + 1, data.synthetic_val, side),
         )
     if data.points is None:
         raise SystemExit("train_voc: --data.points: missing, expected the file that `point2mask prepare points` wrote")
-    if with_masks and data.truth is None:
+    if config.labels.supervision == "masks" and data.truth is None:
         raise SystemExit(
             "train_voc: --data.truth: missing, expected the masks that --labels.supervision masks trains on"
         )
     return (
-        FileSamples(data.pictures, data.points, data.truth, with_masks=with_masks),
+        FileSamples(data.pictures, data.points, data.truth),
         FileSamples(data.val_pictures or data.pictures, None, data.val_truth),
     )
 

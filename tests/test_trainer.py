@@ -35,9 +35,7 @@ class TestData:
         assert resized(sample, 100, 120).picture.shape == (80, 120, 3)
 
     def test_samples_depend_on_seed_and_epoch_only(self):
-        prepared = [
-            PreparedSamples(SyntheticSamples(0, 8, 96, with_masks=False), (64, 80, 96), 96, 3) for _ in range(2)
-        ]
+        prepared = [PreparedSamples(SyntheticSamples(0, 8, 96), (64, 80, 96), 96, 3) for _ in range(2)]
         for data in prepared:
             data.epoch = 5
         assert all(np.array_equal(prepared[0][i].picture, prepared[1][i].picture) for i in (4, 1))
@@ -66,7 +64,7 @@ class TestInference:
     def test_true_masks_come_back(self, batch):
         from point2mask_ot import PseudoMasks
 
-        samples = SyntheticSamples(0, 3, 96, with_masks=True)
+        samples = SyntheticSamples(0, 3, 96)
         points = batch.points[0]
         category = torch.as_tensor(points.category.copy())
         owner = batch.masks[0]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from panoptic_segformer import config as settings
 from panoptic_segformer.criterion import Criterion
-from panoptic_segformer.data import Sample, SyntheticSamples, collate, resized
+from panoptic_segformer.data import PreparedSamples, Sample, SyntheticSamples, collate, resized
 from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.targets import Batch
 
@@ -25,7 +25,7 @@ def tiny_network() -> PanopticSegformer:
 
 
 def three_pictures() -> Batch:
-    samples = SyntheticSamples(0, 3, 96, with_masks=True)
+    samples = PreparedSamples(SyntheticSamples(0, 3, 96), (96,), 96, None, "masks")
     # The third picture is smaller, and of sides that no stride divides.
     return collate([samples[0], samples[1], resized(samples[2], 71, 71)])
 

@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,6 +18,8 @@ from point2mask_ot.panoptic import PicturePoints, read_point_set
 
 from . import synthetic
 from .targets import Batch
+
+NO_POINTS = PointTargets(np.zeros((0, 2), np.int64))
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,15 @@ class SyntheticSamples:
 
     categories = synthetic.CATEGORIES
 
-    def __init__(self, seed: int, count: int, size: int, *, with_masks: bool) -> None:
-        self.seed, self.count, self.side, self.with_masks = seed, count, size, with_masks
+    def __init__(self, seed: int, count: int, side: int) -> None:
+        self.seed, self.count, self.side = seed, count, side
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> Sample:
         picture, truth = synthetic.draw_scene(self.seed, index, self.side)
-        drawn = sample_points(truth, self.categories, seed=self.seed, stuff=True)
-        return Sample(picture, drawn.targets, index, _owners(truth, drawn.segment_ids) if self.with_masks else None)
+        return Sample(picture, sample_points(truth, self.categories, seed=self.seed, stuff=True).targets, index)
 
     def truth(self, index: int) -> PanopticImage:
         return synthetic.draw_scene(self.seed, index, self.side)[1]
@@ -82,11 +82,10 @@ class FileSamples:
         pictures: folder of pictures.
         points: file of :func:`point2mask_ot.panoptic.read_point_set`; None for pictures that are only predicted on.
         truth: COCO panoptic JSON, masks in the folder of its name, of some or all of the pictures.
-        with_masks: hand the true masks out for training (the ceiling); each gets a point, which the masks overrule.
     """
 
-    def __init__(self, pictures: Path, points: Path | None, truth: Path | None, *, with_masks: bool = False) -> None:
-        self.pictures, self.with_masks = pictures, with_masks
+    def __init__(self, pictures: Path, points: Path | None, truth: Path | None) -> None:
+        self.pictures = pictures
         self.masks = None if truth is None else read_coco_panoptic(truth, truth.with_suffix(""))
         self.entries: list[PicturePoints] = []
         if points is not None:
@@ -95,8 +94,7 @@ class FileSamples:
             self.entries = [picture for picture in found.pictures if picture.targets.is_thing.any()]
         elif self.masks is not None:
             self.categories = tuple(sorted(self.masks.categories, key=lambda category: not category.is_thing))
-            empty = PointTargets(np.zeros((0, 2), np.int64))
-            self.entries = [PicturePoints(entry.file_name, entry.id, empty) for entry in self.masks.images]
+            self.entries = [PicturePoints(entry.file_name, entry.id, NO_POINTS) for entry in self.masks.images]
         self._truth_of = {} if self.masks is None else {e.file_name: i for i, e in enumerate(self.masks.images)}
         self._sizes = [self._size(entry.file_name) for entry in self.entries]
         if points is not None:  # a picture that small teaches nothing, as one without things
@@ -108,14 +106,7 @@ class FileSamples:
 
     def __getitem__(self, index: int) -> Sample:
         entry = self.entries[index]
-        picture = read_picture(self.pictures / entry.file_name)
-        if not self.with_masks:
-            return Sample(picture, entry.targets, entry.image_id)
-        truth = self.truth(index)
-        if truth is None:
-            raise ValueError(f"data.truth: {entry.file_name} is missing, and labels.supervision is 'masks'")
-        drawn = sample_points(truth, self.categories, stuff=True)
-        return Sample(picture, drawn.targets, entry.image_id, _owners(truth, drawn.segment_ids))
+        return Sample(read_picture(self.pictures / entry.file_name), entry.targets, entry.image_id)
 
     def truth(self, index: int) -> PanopticImage | None:
         entry = self.entries[index]
@@ -130,13 +121,6 @@ class FileSamples:
             return picture.height, picture.width
 
 
-def _owners(truth: PanopticImage, segment_ids: np.ndarray) -> np.ndarray:
-    owner = np.full(truth.size, -1)
-    for target, number in enumerate(segment_ids):
-        owner[truth.id_map == number] = target
-    return owner
-
-
 class PreparedSamples(Dataset):
     """Resized, and for training flipped at random; the same (seed, epoch, picture) always gives the same sample.
 
@@ -145,22 +129,38 @@ class PreparedSamples(Dataset):
         min_sides: lengths of the shorter side to draw from.
         max_side: the longer side is at most this.
         seed: of the augmentation; None for none of it.
+        supervision: see :class:`.config.PseudoLabels`.
     """
 
-    def __init__(self, samples: Samples, min_sides: Sequence[int], max_side: int, seed: int | None) -> None:
+    def __init__(
+        self, samples: Samples, min_sides: Sequence[int], max_side: int, seed: int | None, supervision: str = "points"
+    ) -> None:
         self.samples, self.min_sides, self.max_side, self.seed = samples, min_sides, max_side, seed
-        self.epoch = 0
+        self.supervision, self.epoch = supervision, 0
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.samples[index]
+        if self.supervision == "masks":
+            sample = with_masks(sample, self.samples.truth(index), self.samples.categories, self.seed or 0)
         if self.seed is None:
             return resized(sample, self.min_sides[-1], self.max_side)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         side = int(rng.choice(self.min_sides))
         return resized(flipped(sample) if rng.random() < 0.5 else sample, side, self.max_side)
+
+
+def with_masks(sample: Sample, truth: PanopticImage | None, categories: Sequence[Category], seed: int) -> Sample:
+    """The true masks to train on (the ceiling), with a point in each, which the masks overrule."""
+    if truth is None:
+        raise ValueError(f"data.truth: picture {sample.image_id!r} is missing, and labels.supervision is 'masks'")
+    drawn = sample_points(truth, categories, seed=seed, stuff=True)
+    owner = np.full(truth.size, -1)
+    for target, number in enumerate(drawn.segment_ids):
+        owner[truth.id_map == number] = target
+    return replace(sample, points=drawn.targets, masks=owner)
 
 
 def flipped(sample: Sample) -> Sample:
@@ -208,15 +208,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return Batch(pictures, inside, sizes, [s.points for s in samples], [s.image_id for s in samples], masks)
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The tensors on the device; points stay on the host, where the library wants them."""
-
-    def moved(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.to(device)
-
-    return replace(batch, pictures=moved(batch.pictures), inside=moved(batch.inside), masks=moved(batch.masks))
-
-
 class GroupedBatches:
     """Random batches of pictures that are all wide or all tall, and this process's part of each.
 
@@ -238,16 +229,15 @@ class GroupedBatches:
         self.is_wide, self.batch_size, self.seed = np.asarray(is_wide), batch_size, seed
         self.part = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
         self.epoch = self.start = 0
+        self.tall, self.wide = np.bincount(self.is_wide, minlength=2).tolist()
         if not len(self):
-            wide = int(self.is_wide.sum())
             raise ValueError(
-                f"optimiser.batch_size: got {batch_size}, expected at most {max(wide, len(is_wide) - wide)}: the data "
-                f"have {wide} wide and {len(is_wide) - wide} tall pictures, which do not share batches"
+                f"optimiser.batch_size: got {batch_size}, expected at most {max(self.wide, self.tall)}: the data "
+                f"have {self.wide} wide and {self.tall} tall pictures, which do not share batches"
             )
 
     def __len__(self) -> int:
-        wide = int(self.is_wide.sum())
-        return wide // self.batch_size + (len(self.is_wide) - wide) // self.batch_size
+        return self.wide // self.batch_size + self.tall // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng((self.seed, self.epoch))

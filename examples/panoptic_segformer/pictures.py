@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from point2mask_ot import Category, PanopticImage
-from point2mask_ot.viz import partition_map
+from point2mask_ot.viz import fit, partition_map
 
 
 def _colour(category: Category, index: int) -> np.ndarray:
@@ -49,9 +49,7 @@ def comparison(
         y += title
         for column, (picture, found) in enumerate(pairs):
             for row, panel in enumerate((picture, overlay(picture, found, categories))):
-                image = Image.fromarray(panel)
-                scale = side / max(image.size)
-                image = image.resize([max(1, round(scale * length)) for length in image.size], Image.Resampling.BICUBIC)
-                sheet.paste(image, (margin + column * (side + margin), y + row * (side + margin)))
+                place = (margin + column * (side + margin), y + row * (side + margin))
+                sheet.paste(Image.fromarray(fit(panel, side)), place)
         y += 2 * (side + margin)
     return sheet

@@ -6,7 +6,7 @@ Everything runs per picture on its valid region, without gradients; padding ente
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,11 @@ class Batch:
     points: Sequence[PointTargets]
     image_ids: Sequence[int | str]
     masks: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The tensors on the device; points stay on the host, where the library wants them."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -142,13 +147,12 @@ def boxes_of(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 def point_labels(batch: Batch, window: int, size: tuple[int, int]) -> Tensor:
     """(B, *size) int64 class of the ``window`` x ``window`` square around each point, UNKNOWN elsewhere."""
-    labels = torch.full(batch.inside.shape, UNKNOWN)
+    labels = np.full(batch.inside.shape, UNKNOWN)
     for image, points in enumerate(batch.points):
-        y, x = torch.from_numpy(np.floor(points.points_yx + 0.5)).long().T
-        # The lowest class wins where two share a pixel, as where two squares meet.
-        order = torch.from_numpy(np.argsort(-points.category[points.target], kind="stable"))
-        for k in order.tolist():
-            labels[image, y[k], x[k]] = int(points.category[points.target[k]])
-    grown = dilate_labels(labels.to(batch.inside.device), window, ignore_index=UNKNOWN)
+        y, x = np.floor(points.points_yx + 0.5).astype(int).T
+        category = points.category[points.target]
+        order = np.argsort(-category)  # the lowest class, written last, wins a pixel as it wins where squares meet
+        labels[image, y[order], x[order]] = category[order]
+    grown = dilate_labels(torch.from_numpy(labels).to(batch.inside.device), window, ignore_index=UNKNOWN)
     grown = grown.masked_fill(~batch.inside, UNKNOWN)
     return functional.interpolate(grown[:, None].float(), size, mode="nearest")[:, 0].long()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from point2mask_ot import PanopticImage
 from .backbone import load_imagenet
 from .config import Config
 from .criterion import Criterion
-from .data import GroupedBatches, PreparedSamples, Samples, collate, loader, to_device
+from .data import GroupedBatches, PreparedSamples, Samples, collate, loader
 from .inference import Tally, as_panoptic, predict
 from .network import PanopticSegformer
 from .pictures import comparison
@@ -100,7 +99,9 @@ class Trainer:
         stuff, official = len(samples.categories) - things, config.labels.preset == "official"
         self.network = network = PanopticSegformer(config.network, things, stuff, official=official)
         load_imagenet(network.detr.backbone.model, config.network)
-        self.prepared = PreparedSamples(samples, config.data.min_side, config.data.max_side, config.seed)
+        self.prepared = PreparedSamples(
+            samples, config.data.min_side, config.data.max_side, config.seed, config.labels.supervision
+        )
         wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
         share = self.accelerator.process_index, self.accelerator.num_processes
         self.batches = GroupedBatches(wide, config.optimiser.batch_size, config.seed, *share)
@@ -140,8 +141,8 @@ class Trainer:
         self.batches.start = progress.batch
         self.lesson.train()
         bar = tqdm(
-            self._loaded(), f"epoch {progress.epoch + 1}", len(self.batches), initial=progress.batch, leave=False,
-            disable=not self.accelerator.is_main_process,
+            loader(self.prepared, self.batches, self.config.data.workers), f"epoch {progress.epoch + 1}",
+            len(self.batches), initial=progress.batch, leave=False, disable=not self.accelerator.is_main_process,
         )  # fmt: skip
         for batch in bar:
             losses = self.step(batch)
@@ -152,14 +153,10 @@ class Trainer:
             self.schedule.step()
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
-    def _loaded(self) -> Iterator[Batch]:
-        for batch in loader(self.prepared, self.batches, self.config.data.workers):
-            yield to_device(batch, self.accelerator.device)
-
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of the optimiser; the losses, averaged over the processes."""
         start = _now()
-        losses = self.lesson(batch, self.progress.step)
+        losses = self.lesson(batch.to(self.accelerator.device), self.progress.step)
         total = sum(losses.values())
         self.accelerator.backward(total)
         norm = self.accelerator.clip_grad_norm_(self.lesson.parameters(), self.config.optimiser.clip_norm)
@@ -211,13 +208,13 @@ class Trainer:
         return scores
 
     def _predicted(self, prepared: PreparedSamples, index: int) -> PanopticImage:
-        batch = to_device(collate([prepared[index]]), self.accelerator.device)
+        batch = collate([prepared[index]]).to(self.accelerator.device)
         sizes = [prepared.samples.size(index)]
         return predict(self.network, batch, self.samples.categories, sizes, self.config.score_threshold)[0]
 
     @torch.no_grad()
     def _pseudo(self, prepared: PreparedSamples, index: int) -> PanopticImage:
-        batch = to_device(collate([prepared[index]]), self.accelerator.device)
+        batch = collate([prepared[index]]).to(self.accelerator.device)
         masks = self.labeller.pseudo_masks(self.network(batch.pictures, batch.inside), batch, self.progress.step)[0]
         return as_panoptic(masks, self.samples.categories, batch, 0, prepared.samples.size(index))
 
