@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from panoptic_segformer import config as settings
-from panoptic_segformer.criterion import OFFICIAL_TERMS, TERMS
+from panoptic_segformer.criterion import OFFICIAL_RULES, RULES
 from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.targets import UNKNOWN, Batch, Labeller, point_labels
 from trainer_cases import THINGS, TINY, criterion_for, three_pictures, tiny_network
 
 from point2mask_ot import PointTargets
+
+NAMES = {field.name for field in fields(settings.Losses)} - {"ratio"}
 
 
 @pytest.fixture(scope="module")
@@ -38,32 +40,35 @@ def without_stuff(pair: Batch) -> PointTargets:
 
 
 class TestCriterion:
-    def test_terms(self):
-        assert {name for name, term in TERMS.items() if term.share == "all"} == {
-            "semantic_class", "partial", "lab", "tree", "manifold", "boundary",
-        }  # fmt: skip
-        assert {name for name, term in OFFICIAL_TERMS.items() if term.share == "all"} == {"manifold", "boundary"}
-        assert not OFFICIAL_TERMS["location_class"].ramp
-        assert [name for name, term in TERMS.items() if not term.ramp] == [
-            "semantic_class", "partial", "lab", "tree", "manifold",
-        ]  # fmt: skip
-        assert OFFICIAL_TERMS["tree"].ramp
+    def test_rules(self):
+        assert NAMES - RULES.things - RULES.stuff == {
+            "semantic_class",
+            "partial",
+            "lab",
+            "tree",
+            "manifold",
+            "boundary",
+        }
+        assert NAMES - OFFICIAL_RULES.things - OFFICIAL_RULES.stuff == {"manifold", "boundary"}
+        assert NAMES - RULES.ramp == {"semantic_class", "partial", "lab", "tree", "manifold"}
+        assert NAMES - OFFICIAL_RULES.ramp == {"semantic_class", "partial", "lab", "location_class", "manifold"}
 
     def test_weights_and_ratio(self, network, batch):
         network.eval()
         outputs = network(batch.pictures, batch.inside)
         targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
         things, stuff = (sum(len(getattr(t, of)) for t in targets) for of in ("classes", "stuff"))
-        share = {"all": 1.0, "things": things / (things + stuff), "stuff": stuff / (things + stuff)}
-        weights = {name: 0.5 + index for index, name in enumerate(TERMS)}
-        ones = settings.Losses(**dict.fromkeys(TERMS, 1.0), ratio=False)
-        for preset, terms in (("best", TERMS), ("official", OFFICIAL_TERMS)):
+        r = things / (things + stuff)
+        weights = {name: 0.5 + index for index, name in enumerate(NAMES)}
+        ones = settings.Losses(**dict.fromkeys(NAMES, 1.0), ratio=False)
+        for preset, rules in (("best", RULES), ("official", OFFICIAL_RULES)):
             plain, weighed = (
                 criterion_for(network, preset=preset, losses=losses)(outputs, batch, targets, 10)
                 for losses in (ones, settings.Losses(**weights))
             )
             for name, loss in plain.items():
-                torch.testing.assert_close(weighed[name], loss * weights[name] * share[terms[name].share])
+                share = r if name in rules.things else 1 - r if name in rules.stuff else 1
+                torch.testing.assert_close(weighed[name], loss * weights[name] * share)
 
     @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
     def test_refused_weights(self, weight):
@@ -77,8 +82,8 @@ class TestCriterion:
         targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
         criterion = criterion_for(network, ramp_affinity=ramp_affinity)
         at = {step: criterion(outputs, batch, targets, step) for step in (0, 5, 10, 99)}
-        ramped = {name for name, term in TERMS.items() if term.ramp} | ({"lab", "tree"} if ramp_affinity else set())
-        for name in TERMS:
+        ramped = RULES.ramp | ({"lab", "tree"} if ramp_affinity else set())
+        for name in NAMES:
             expected = [0, 0.5, 1, 1] if name in ramped else [1, 1, 1, 1]
             full = at[10][name].item()
             np.testing.assert_allclose(

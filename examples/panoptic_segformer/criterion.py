@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,44 +25,30 @@ from .config import Config
 from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer, resize
 from .targets import UNKNOWN, Batch, PictureTargets, point_labels
 
+SEMANTIC = {"semantic_class", "partial", "lab", "tree"}
+ON_THINGS = {"location_class", "location_l1", "location_giou", "thing_dice"}
+ON_STUFF = {"stuff_dice", "stuff_class"}
 
-@dataclass(frozen=True)
-class Term:
-    """How one loss enters the sum, beside its weight of :class:`.config.Losses`.
+
+class Rules(NamedTuple):
+    """Names of the losses that are weighed beside their weights of :class:`.config.Losses`.
 
     Attributes:
-        share: "things" are also weighed by r, their part of the segments of the batch, and "stuff" by 1 - r.
-        ramp: grows from zero over the warm-up; by default what trusts pseudo-masks.
+        things: by r, the part of things among the segments of the batch.
+        stuff: by 1 - r.
+        ramp: by what grows from 0 to 1 over the warm-up.
     """
 
-    share: Literal["all", "things", "stuff"] = "all"
-    ramp: bool = False
+    things: set[str]
+    stuff: set[str]
+    ramp: set[str]
 
 
-TERMS = {
-    "semantic_class": Term(),
-    "partial": Term(),
-    "lab": Term(),
-    "tree": Term(),
-    "location_class": Term("things", ramp=True),
-    "location_l1": Term("things", ramp=True),
-    "location_giou": Term("things", ramp=True),
-    "thing_dice": Term("things", ramp=True),
-    "stuff_dice": Term("stuff", ramp=True),
-    "stuff_class": Term("stuff", ramp=True),
-    "manifold": Term(),
-    "boundary": Term(ramp=True),
-}
-
-# The released code tells losses apart by pieces of their names, which also hits others: shares weigh semantic losses,
-# the warm-up takes in the tree loss and leaves out the class of the location decoder.
-OFFICIAL_TERMS = TERMS | {
-    "semantic_class": Term("things"),
-    "partial": Term("things"),
-    "lab": Term("things"),
-    "tree": Term("things", ramp=True),
-    "location_class": Term("things"),
-}
+# What trusts pseudo-masks grows; the semantic and manifold losses look at the points.
+RULES = Rules(ON_THINGS, ON_STUFF, ON_THINGS | ON_STUFF | {"boundary"})
+# The released code tells losses apart by pieces of their names, which also hits others: r weighs semantic losses, the
+# warm-up takes in the tree loss and leaves out the class of the location decoder.
+OFFICIAL_RULES = Rules(ON_THINGS | SEMANTIC, ON_STUFF, RULES.ramp - {"location_class"} | {"tree"})
 
 
 class Criterion:
@@ -88,9 +73,9 @@ class Criterion:
         self.network, self.config = network, config
         self.total, self.processes = total, processes
         official = config.labels.preset == "official"
-        self.terms = OFFICIAL_TERMS if official else TERMS
+        self.rules = OFFICIAL_RULES if official else RULES
         if config.optimiser.ramp_affinity:
-            self.terms = self.terms | {name: replace(self.terms[name], ramp=True) for name in ("lab", "tree")}
+            self.rules = self.rules._replace(ramp=self.rules.ramp | {"lab", "tree"})
         self.boundary_options = {"scale": 0.5, "border": "zero", "eps": 1e-5} if official else {}
         self.tree_options = {"norm": "unlabelled"} if official else {}
         self.matcher = DeformableDetrHungarianMatcher(class_cost=2, bbox_cost=5, giou_cost=2)
@@ -117,14 +102,13 @@ class Criterion:
             "manifold": self._manifold(outputs, batch, targets),
             "boundary": self._boundary(outputs, batch, targets),
         }
-        weights, warmup = self.config.losses, self.config.optimiser.warmup_steps
-        ramp = min(step / warmup, 1.0) if warmup else 1.0
+        weights, rules, warmup = self.config.losses, self.rules, self.config.optimiser.warmup_steps
+        growth = min(step / warmup, 1.0) if warmup else 1.0
         ratio = things / (things + stuff * any_stuff)
-        shares = {"things": ratio, "stuff": 1 - ratio} if weights.ratio else {}
+        shares = dict.fromkeys(rules.things, ratio) | dict.fromkeys(rules.stuff, 1 - ratio) if weights.ratio else {}
         return {
-            name: value * getattr(weights, name) * shares.get(term.share, 1.0) * (ramp if term.ramp else 1.0)
+            name: value * getattr(weights, name) * shares.get(name, 1.0) * (growth if name in rules.ramp else 1.0)
             for name, value in values.items()
-            for term in [self.terms[name]]
         }
 
     def _presence(self, batch: Batch) -> Tensor:
