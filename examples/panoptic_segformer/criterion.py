@@ -22,7 +22,7 @@ from point2mask_ot import (
 )
 
 from .config import Config
-from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer, resize
+from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer, nearest, resize
 from .targets import UNKNOWN, Batch, PictureTargets, point_labels
 
 SEMANTIC = {"semantic_class", "partial", "lab", "tree"}
@@ -123,7 +123,7 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """Eq. 5 on the semantic map of every layer, with (C,) labelled pixels here and in the mean over processes."""
         size = outputs.memory.shapes[0]
-        valid = _shrink_mask(batch.inside, size)
+        valid = nearest(batch.inside, size)
         picture = resize(batch.pictures, size)
         tree = minimum_spanning_tree(picture / picture.new_tensor(IMAGENET_DEVIATION)[:, None, None], valid=valid)
         layers = outputs.semantic.float()
@@ -203,7 +203,7 @@ class Criterion:
             if len(column):
                 of_thing = (given.instance >= 0) & is_thing.to(column.device)[given.instance]
                 owner = torch.where(of_thing, column[given.instance], owner)
-            owner = functional.interpolate(owner[None, None].float(), size, mode="nearest")[0, 0].long()
+            owner = nearest(owner[None], size)[0]
             scale = torch.tensor([length / full for length, full in zip(size, batch.inside.shape[1:], strict=True)])
             at = ((torch.from_numpy(points.points_yx.copy()) + 0.5) * scale).floor().to(column.device)
             losses.append(
@@ -249,7 +249,3 @@ def _flat(matches: Sequence[tuple[Tensor, Tensor]], sizes: Sequence[int]) -> tup
     before = [sum(sizes[:index]) for index in range(len(sizes))]
     target = torch.cat([target + start for (_, target), start in zip(matches, before, strict=True)])
     return image, torch.cat([query for query, _ in matches]), target
-
-
-def _shrink_mask(inside: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(inside[:, None].float(), size, mode="nearest")[:, 0].bool()

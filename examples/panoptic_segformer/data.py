@@ -17,6 +17,7 @@ from point2mask_ot import Category, PanopticImage, PointTargets, read_coco_panop
 from point2mask_ot.panoptic import PicturePoints, read_point_set
 
 from . import synthetic
+from .network import nearest
 from .targets import Batch
 
 NO_POINTS = PointTargets(np.zeros((0, 2), np.int64))
@@ -186,7 +187,7 @@ def resized(sample: Sample, min_side: int, max_side: int) -> Sample:
     pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)[0].round().clamp(0, 255)
     masks = sample.masks
     if masks is not None:
-        masks = functional.interpolate(torch.from_numpy(masks)[None, None].double(), size)[0, 0].long().numpy()
+        masks = nearest(torch.from_numpy(masks)[None], size)[0].numpy()
     ratio = np.array(size) / (height, width)
     points = replace(sample.points, points_yx=(sample.points.points_yx + 0.5) * ratio - 0.5)
     return replace(sample, picture=pixels.permute(1, 2, 0).byte().numpy(), points=points, masks=masks)

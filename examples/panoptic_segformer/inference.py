@@ -8,12 +8,11 @@ from dataclasses import astuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from point2mask_ot import Category, PanopticImage, PseudoMasks, panoptic_quality
 from point2mask_ot.panoptic import ClassQuality
 
-from .network import Outputs, PanopticSegformer, resize
+from .network import Outputs, PanopticSegformer, nearest, resize
 from .targets import Batch
 
 MOST_THINGS = 100
@@ -103,8 +102,8 @@ def as_panoptic(
     """
     height, width = batch.sizes[index]
     points = batch.points[index]
-    maps = torch.stack([masks.instance, masks.semantic.masked_fill(masks.void, -1)])[None, :, :height, :width]
-    owner, channel = functional.interpolate(maps.double(), size, mode="nearest")[0].long().cpu().numpy()
+    maps = torch.stack([masks.instance, masks.semantic.masked_fill(masks.void, -1)])[:, :height, :width]
+    owner, channel = nearest(maps, size).cpu().numpy()
     segments, chosen = [], []
     for target in np.flatnonzero(points.is_thing):
         segments.append(owner == target)

@@ -321,3 +321,8 @@ def _pixel_head(dim: int, channels: int) -> nn.Sequential:
 def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     """(N, C, h, w) maps at (height, width), bilinear."""
     return functional.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+
+
+def nearest(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, H, W) integers or booleans at (height, width), each from the nearest pixel."""
+    return functional.interpolate(labels[:, None].double(), tuple(size), mode="nearest")[:, 0].to(labels.dtype)

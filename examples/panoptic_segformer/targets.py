@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from point2mask_ot import PointTargets, PseudoMaskConfig, PseudoMasker, PseudoMasks
 from point2mask_ot.losses import dilate_labels
 
 from .config import PseudoLabels
-from .network import Outputs
+from .network import Outputs, nearest
 
 UNKNOWN = 255
 """The class of pixels that nobody knows."""
@@ -134,7 +133,7 @@ class Labeller:
 
 
 def boxes_of(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """(T, 4) tight boxes of (T, H, W) masks with a pixel each: centre, width and height over ``size``."""
+    """(T, 4) tight boxes of (T, H, W) masks: centre, width and height over ``size``; an empty mask's means nothing."""
     spans = []
     for axis, length in ((1, size[1]), (2, size[0])):
         covered = masks.any(axis).float()
@@ -154,5 +153,4 @@ def point_labels(batch: Batch, window: int, size: tuple[int, int]) -> Tensor:
         order = np.argsort(-category)  # the lowest class, written last, wins a pixel as it wins where squares meet
         labels[image, y[order], x[order]] = category[order]
     grown = dilate_labels(torch.from_numpy(labels).to(batch.inside.device), window, ignore_index=UNKNOWN)
-    grown = grown.masked_fill(~batch.inside, UNKNOWN)
-    return functional.interpolate(grown[:, None].float(), size, mode="nearest")[:, 0].long()
+    return nearest(grown.masked_fill(~batch.inside, UNKNOWN), size)
