@@ -10,11 +10,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 from transport_problems import problem, rounds
 
-from point2mask_ot import ConvergenceWarning, sinkhorn, solve
+from point2mask_ot import (
+    ConvergenceWarning,
+    MapTerm,
+    PointTargets,
+    capacities,
+    edge_costs,
+    geodesic_distances,
+    sinkhorn,
+    solve,
+)
 
 BACKENDS = ("numba", "torch")
 REGULARISED = [(method, backend) for method in ("newton", "sinkhorn") for backend in BACKENDS]
@@ -163,6 +173,32 @@ def test_small_reg_at_any_scale(rng, backend, scale, reg):
     M *= scale
     result = solve(a, b, M, reg=reg, backend=backend, tol=1e-6, max_iter=2000)
     check_marginals(result, a, b, M, 1e-6, reg)
+
+
+def discs_and_their_ground(seed, side=32, size=224):
+    """Capacities and costs of 49 touching discs with rims and of the ground around them: outlines make costs jump."""
+    rng, (y, x) = np.random.default_rng(seed), np.indices((size, size))
+    picture, points = np.full((size, size), 0.3), [(1, 1)]
+    for center in np.ndindex(size // side, size // side):
+        cy, cx = np.array(center) * side + side // 2
+        distance, radius = np.hypot(y - cy - rng.uniform(-5, 5), x - cx - rng.uniform(-5, 5)), rng.uniform(9.6, 19.2)
+        inside = rng.uniform(0.5, 0.9) - 0.2 * (distance > radius - 3)
+        picture = np.where(distance < radius, inside, picture)
+        points.append((cy, cx))
+    noisy = gaussian_filter(picture + rng.normal(0, 0.03, picture.shape), 1).astype(np.float32)
+    edges = edge_costs(terms=[MapTerm(noisy[None])], step_cost=1e-3, power=2)
+    targets = PointTargets(points)
+    costs = geodesic_distances(edges, targets.points_yx, targets.target)
+    a = capacities(edges, targets, iterations=3, keep_points=True)
+    return a, np.ones(size * size), (costs * (10 / np.median(costs.max(0)))).reshape(len(points), -1)
+
+
+@pytest.mark.parametrize("reg", [0.1, 0.03])
+def test_newton_where_few_pixels_decide(reg):
+    a, b, M = discs_and_their_ground(seed=1)
+    result = solve(a, b, M, reg=reg, max_iter=60)  # as many passes as a few dozen Newton steps take
+    assert result.converged
+    check_marginals(result, a, b, M, 1e-7, reg)
 
 
 @pytest.mark.parametrize("share", [3e-5, 1e-4, 1e-3])

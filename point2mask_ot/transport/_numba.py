@@ -21,7 +21,7 @@ _NEGLIGIBLE = 60.0  # bits behind the best at which a weight is lost to rounding
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
 def fused_pass(
-    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, base: Base, stride: int,
+    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, base: Base,
     bounds: Any, first: int, last: int, scratch: Scratch, masses: Any, links: Any,
 ) -> None:  # fmt: skip
     """Add to ``masses`` what each supplier would send if every pixel's marginal held exactly (Eq. 10).
@@ -39,11 +39,11 @@ def fused_pass(
         rows: suppliers that take part.
         cut: bits behind the best beyond which a supplier is left out of a block.
         base: see :class:`Base`.
-        stride: use every ``stride``-th pixel for ``links``; 0 for none.
         bounds, first, last: blocks of each range, and the ranges to do.
         scratch: see :class:`Scratch`.
         masses: (ranges, K) float64, added to.
-        links: (ranges, K, K) float64, lower triangles added to: sum_j b_j p_ij p_kj.
+        links: (ranges, K, K) float64, lower triangles added to: sum_j b_j p_ij p_kj; none are
+            taken where it is empty.
     """
     pixels = np.uint64(M.shape[1])
     for r in range(first, last):
@@ -52,8 +52,8 @@ def fused_pass(
             stop = min(start + BLOCK, pixels)
             count = weigh(M, b, u, k, rows, cut, base, block, start, stop, scratch)
             add_masses(base, scratch, block, count, stop - start, r, masses)
-            if stride > 0:
-                add_links(b, base, scratch, block, count, start, stop, np.uint64(stride), r, links)
+            if links.size > 0:
+                add_links(b, base, scratch, block, count, start, stop, r, links)
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")

@@ -114,25 +114,22 @@ def add_masses(base: Base, scratch: Scratch, block: int, count: int, size: int, 
 
 @helper(fastmath=ANY_ORDER, error_model="numpy")
 def add_links(
-    b: Any, base: Base, scratch: Scratch, block: int, count: int, start: int, stop: int, stride: Any,
-    part: int, links: Any,
-) -> None:  # fmt: skip
-    """Add sum_j b_j p_ij p_kj over every ``stride``-th pixel to ``links[part]``, where i > k. Spoils the scratch."""
+    b: Any, base: Base, scratch: Scratch, block: int, count: int, start: int, stop: int, part: int, links: Any
+) -> None:
+    """Add sum_j b_j p_ij p_kj to ``links[part]``, where i > k. Spoils the scratch."""
     weights, share = scratch.weights, scratch.share
-    skip = block % stride
-    kept = (stop - start - skip + stride - np.uint64(1)) // stride
-    for j in range(kept):
-        pixel = skip + j * stride
-        share[j] = share[pixel] / math.sqrt(b[start + pixel]) if share[pixel] > 0 else 0
+    size = stop - start
+    for j in range(size):
+        share[j] = share[j] / math.sqrt(b[start + j]) if share[j] > 0 else 0
     for p in range(count):
-        for j in range(kept):
-            weights[p, j] = weights[p, skip + j * stride] * share[j]
+        for j in range(size):
+            weights[p, j] *= share[j]
     for p in range(1, count):
         for q in range(p):
             link = weights.dtype.type(0)
-            for j in range(kept):
+            for j in range(size):
                 link += weights[p, j] * weights[q, j]
-            links[part, base.live[block, p], base.live[block, q]] += link * stride
+            links[part, base.live[block, p], base.live[block, q]] += link
 
 
 @helper(error_model="numpy")

@@ -69,25 +69,18 @@ class CpuPasses:
         base, slack, k = self._base_for(dtype, reg), _slack(dtype), 1 / (reg * LN2)
         if _numba_rounds.exponents(f, k, self.rows, slack, self._anchor, self._u):
             base.live_count.fill(-1)
-        stride = self._stride(base) if links else 0
         masses = np.zeros((self.ranges, len(f)))
         pairs = np.zeros((self.ranges, len(f), len(f)) if links else (self.ranges, 0, 0))
 
         def part(first: int, last: int) -> None:
             _numba.fused_pass(
                 self.M, self._demand[dtype], self._u, dtype.type(k), self.rows, dtype.type(self.cut + slack), base,
-                stride, self.bounds, first, last, self._scratch(dtype), masses, pairs,
+                self.bounds, first, last, self._scratch(dtype), masses, pairs,
             )  # fmt: skip
 
         self.over_ranges(part)
         triangle = pairs.sum(axis=0)
         return masses.sum(axis=0), triangle + triangle.T
-
-    def _stride(self, base: Base) -> int:
-        """The Hessian may be a sample: every pixel where few suppliers compete or pixels are scarce."""
-        live = len(self.rows) if base.live_count[0] < 0 else base.live_count.mean()
-        pixels_per_supplier = self.M.shape[1] / len(self.rows)
-        return 1 + (live > 12 and pixels_per_supplier > 400) + 2 * (live > 24 and pixels_per_supplier > 800)
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
         """Natural logarithms of the same masses for some suppliers, however small; -inf where there is none."""
