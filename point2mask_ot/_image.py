@@ -76,7 +76,7 @@ class Image:
             )
             if image is not None
         ]
-        return sum_costs(summands, config.step_cost, check=False)[0]
+        return sum_costs(summands, config.step_cost, config.edge_power, check=False)[0]
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""

@@ -17,6 +17,8 @@ _TOLERANCE = 1e-3
 """How far interpolation may carry a probability out of [0, 1]."""
 _LENGTH_TOLERANCE = 1e-2
 """How far half precision may carry a unit vector from length 1."""
+LARGEST_POWER = 16.0
+"""Of edge costs: what single precision holds of costs between 0.01 and 100."""
 
 PairCost = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(B, C, h, w) values at both ends of the pairs -> (B, h, w) non-negative cost."""
@@ -54,10 +56,13 @@ def edge_costs(
     feature_weight: float = 0.1,
     terms: Sequence[MapTerm] = (),
     step_cost: float = 0.0,
+    power: float = 1.0,
 ) -> Array:
-    """Cost of each edge between neighbouring pixels k, l (Eq. 2-3)::
+    """Cost of each edge between neighbouring pixels k, l (Eq. 2-3), with ``power=1``::
 
         sum_c |P_c(k) - P_c(l)| + beta max(B(k), B(l)) + feature_weight max(0, 1 - <F(k), F(l)>) + terms + step_cost
+
+    and this to the given power otherwise.
 
     Diagonal edges carry no factor sqrt(2), as in the paper. No gradient flows to the maps.
 
@@ -69,6 +74,9 @@ def edge_costs(
         feature_weight: weight of the features' cosine distance, >= 0.
         terms: further maps, each a :class:`MapTerm`.
         step_cost: cost of every step, >= 0; a small one keeps paths short where the maps are flat.
+        power: what the sum is raised to, from 1 to 16. Above 1 the few large steps of a path, where it crosses
+            an outline, outweigh the many small ones of noise and shading; as it grows, the cheapest path comes to be
+            the one whose largest step is least, which is what a watershed floods along.
 
     Returns:
         (4, H, W) or (B, 4, H, W) float32 (float64 if any map is), the forward half of the 8 neighbours in the
@@ -95,6 +103,7 @@ def edge_costs(
     maps = {key: value for key, value in zip(given, tensors, strict=True) if value is not None}
     single = check_maps(name, maps)
     step = check_number(name, "step_cost", step_cost, minimum=0)
+    power = check_number(name, "power", power, minimum=1, maximum=LARGEST_POWER)
 
     kinds: list[str | PairCost] = ["l1", "max", "cosine", *(term.kind for term in terms)]
     weights = [1.0, check_number(name, "beta", beta, minimum=0)]
@@ -105,7 +114,7 @@ def edge_costs(
         for key, kind, weight in zip(given, kinds, weights, strict=True)
         if key in maps
     ]
-    total = sum_costs(summands, step)
+    total = sum_costs(summands, step, power)
     return restore(total[0] if single else total)
 
 
@@ -120,12 +129,13 @@ class Summand(NamedTuple):
     weight: float
 
 
-def sum_costs(summands: Sequence[Summand], step_cost: float, *, check: bool = True) -> torch.Tensor:
+def sum_costs(summands: Sequence[Summand], step_cost: float, power: float = 1.0, *, check: bool = True) -> torch.Tensor:
     """(B, 4, H, W) edge costs of maps whose shapes fit.
 
     Args:
         summands: at least one.
         step_cost: cost of every step.
+        power: of the sum.
         check: refuse bad values in the name of :func:`edge_costs`; False where :func:`check_values` has been called.
     """
     wide = any(summand.image.dtype == torch.float64 for summand in summands)
@@ -138,7 +148,7 @@ def sum_costs(summands: Sequence[Summand], step_cost: float, *, check: bool = Tr
             cost = _checked_pair_costs(image, kind, name) if check else _pair_costs(image, kind)
         if weight:  # a wall of no weight is no wall, but 0 * inf is NaN
             total += cost.mul_(weight)
-    return total
+    return total if power == 1 else total.pow_(power)
 
 
 def check_terms(function: str, terms: object) -> Sequence[MapTerm]:

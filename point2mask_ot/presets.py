@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .capacity import CapacityRule
 from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
+from .edges import LARGEST_POWER
 from .geodesic._operators import BACKENDS
 from .random_walk import LEAST_SPACING_COST
 
@@ -19,6 +20,7 @@ class PseudoMaskConfig:
     Args:
         stride: pixels per cell of the grid on which costs are found; 1 is full resolution, the paper uses 16.
         beta, feature_weight, step_cost: weights in Eq. 3, see :func:`~point2mask_ot.edge_costs`.
+        edge_power: what the sum of Eq. 3 is raised to, see ``power`` there.
         cost: of a pixel to a target: the cheapest ``"path"`` (Eq. 3, the paper) or the random ``"walk"``, see
             :func:`~point2mask_ot.random_walk_costs`.
         spacing_cost: of the walk; at least 1e-6.
@@ -67,6 +69,7 @@ class PseudoMaskConfig:
     beta: float = 0.1
     feature_weight: float = 0.1
     step_cost: float = 0.0
+    edge_power: float = 1.0
     cost: Literal["path", "walk"] = "path"
     spacing_cost: float = 0.3
     stuff: Literal["exclude", "supply"] = "exclude"
@@ -104,6 +107,7 @@ class PseudoMaskConfig:
                 check_integer("PseudoMaskConfig", name, getattr(self, name), minimum=least)
         for name in ("beta", "feature_weight", "step_cost", "reg", "marginal_floor"):
             check_number("PseudoMaskConfig", name, getattr(self, name), minimum=0)
+        check_number("PseudoMaskConfig", "edge_power", self.edge_power, minimum=1, maximum=LARGEST_POWER)
         check_number("PseudoMaskConfig", "min_probability", self.min_probability, minimum=0, maximum=1)
         check_number("PseudoMaskConfig", "spacing_cost", self.spacing_cost, minimum=LEAST_SPACING_COST)
         for name in ("tol", "tau", "typical_cost"):

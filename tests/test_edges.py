@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from point2mask_ot import ArgumentError, ArgumentTypeError, MapTerm, edge_costs
+from point2mask_ot import ArgumentError, ArgumentTypeError, MapTerm, edge_costs, nearest_partition
 from point2mask_ot.grid import FORWARD_OFFSETS, pair_slices
 
 
@@ -67,6 +67,25 @@ def test_terms_add_up(rng):
     assert np.isinf(edges[0, :, -1]).all()
 
 
+@pytest.mark.parametrize("power", [1, 2, 2.5])
+def test_power_is_of_the_sum(rng, dtype, tolerance, power):
+    semantic, boundary, features = (torch.tensor(m, dtype=dtype) for m in maps(rng, 5, 6))
+    plain = edge_costs(semantic, boundary, features=features, step_cost=0.01)
+    raised = edge_costs(semantic, boundary, features=features, step_cost=0.01, power=power)
+    torch.testing.assert_close(raised, plain**power, **tolerance[dtype])
+
+
+def test_power_finds_an_outline_through_noise():
+    """Many small steps against one large one: their sum is the larger, the sum of their squares is not."""
+    picture = np.tile([0.0, 0.05], 40)[None, None, :].copy()
+    picture[..., 60:] += 0.9
+    ends, targets = [(0, 0), (0, 79)], np.array([0, 1])
+    for power, border in ((1, 48), (2, 60)):
+        edges = edge_costs(terms=[MapTerm(picture)], power=power)
+        labels = nearest_partition(edges, ends, targets).labels
+        assert abs(int((labels == 0).sum()) - border) <= 1
+
+
 def test_batch_equals_loop(rng):
     stacks = [torch.from_numpy(np.stack(m)) for m in zip(*(maps(rng, 6, 5) for _ in range(3)), strict=True)]
     together = edge_costs(stacks[0], stacks[1], features=stacks[2])
@@ -122,6 +141,8 @@ REFUSALS = {
     "a list": ({"semantic": GOOD.tolist()}, "semantic", "NumPy array or a torch tensor"),
     "negative beta": ({"semantic": GOOD, "beta": -1}, "beta", ">= 0"),
     "beta as a string": ({"semantic": GOOD, "beta": "0.1"}, "beta", "a number"),
+    "a power below one": ({"semantic": GOOD, "power": 0.5}, "power", ">= 1"),
+    "an endless power": ({"semantic": GOOD, "power": np.inf}, "power", "finite"),
     "negative step": ({"semantic": GOOD, "step_cost": -0.1}, "step_cost", ">= 0"),
     "negative weight": ({"terms": [MapTerm(GOOD, -1)]}, "terms[0].weight", ">= 0"),
     "negative max map": ({"terms": [MapTerm(-GOOD, 1, "max")]}, "terms[0]", "non-negative"),
