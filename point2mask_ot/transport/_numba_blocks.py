@@ -21,6 +21,7 @@ from ._exp2 import VECTOR_MATH, exp2
 BLOCK = np.uint64(128)
 LOWEST = -3e38  # below every exponent, and finite in float32 too: infinity minus infinity never happens
 ANY_ORDER = VECTOR_MATH | {"reassoc"}
+_LINKED = 2.0**-24  # of a block's largest: what a supplier that weighs less adds to the Hessian shortens no step
 
 
 class Base(NamedTuple):
@@ -43,10 +44,12 @@ class Scratch(NamedTuple):
     Attributes:
         weights: (K, 128) in the dtype of the arithmetic.
         share: (128,) likewise.
+        linked: (K,) int64, rows of the weights.
     """
 
     weights: np.ndarray
     share: np.ndarray
+    linked: np.ndarray
 
 
 @helper(fastmath=VECTOR_MATH, error_model="numpy")
@@ -116,16 +119,28 @@ def add_masses(base: Base, scratch: Scratch, block: int, count: int, size: int, 
 def add_links(
     b: Any, base: Base, scratch: Scratch, block: int, count: int, start: int, stop: int, part: int, links: Any
 ) -> None:
-    """Add sum_j b_j p_ij p_kj to ``links[part]``, where i > k. Spoils the scratch."""
-    weights, share = scratch.weights, scratch.share
+    """Add sum_j b_j p_ij p_kj to ``links[part]``, where i > k and neither is negligible. Spoils the scratch."""
+    weights, share, linked = scratch.weights, scratch.share, scratch.linked
     size = stop - start
     for j in range(size):
         share[j] = share[j] / math.sqrt(b[start + j]) if share[j] > 0 else 0
+    largest = weights.dtype.type(0)
     for p in range(count):
         for j in range(size):
             weights[p, j] *= share[j]
-    for p in range(1, count):
-        for q in range(p):
+            largest = max(largest, weights[p, j])
+    number = 0
+    for p in range(count):
+        own = weights.dtype.type(0)
+        for j in range(size):
+            own = max(own, weights[p, j])
+        if own > largest * _LINKED:
+            linked[number] = p
+            number += 1
+    for s in range(1, number):
+        p = linked[s]
+        for t in range(s):
+            q = linked[t]
             link = weights.dtype.type(0)
             for j in range(size):
                 link += weights[p, j] * weights[q, j]
