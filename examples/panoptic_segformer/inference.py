@@ -104,14 +104,9 @@ def as_panoptic(
     points = batch.points[index]
     maps = torch.stack([masks.instance, masks.semantic.masked_fill(masks.void, -1)])[:, :height, :width]
     owner, channel = nearest(maps, size).cpu().numpy()
-    segments, chosen = [], []
-    for target in np.flatnonzero(points.is_thing):
-        segments.append(owner == target)
-        chosen.append(categories[points.category[target]])
-    for stuff in np.unique(points.category[~points.is_thing]):
-        segments.append((channel == stuff) & ~np.any(segments, axis=0) if segments else channel == stuff)
-        chosen.append(categories[stuff])
-    solid = np.array(segments, bool).reshape(-1, *size)
+    things, stuff = np.flatnonzero(points.is_thing), np.unique(points.category[~points.is_thing])
+    solid = np.concatenate([owner == things[:, None, None], channel == stuff[:, None, None]])
+    chosen = [categories[c] for c in (*points.category[things], *stuff)]
     return PanopticImage.from_masks(solid, [c.id for c in chosen], [c.is_thing for c in chosen], batch.image_ids[index])
 
 
