@@ -83,7 +83,7 @@ def label_dataset(
     Needs POSIX file locks. Processes are spawned: a script must call it below ``if __name__ == "__main__":``.
 
     Args:
-        images: folder of the pictures; with points from VOC's layout, None for its ``JPEGImages``.
+        images: folder of the pictures, which may move; with points from VOC's layout, None for its ``JPEGImages``.
         points: JSON or CSV file, or a :class:`Sampling`.
         out: folder for the results, new or of the same job.
         config: settings or the name of a preset.
@@ -120,8 +120,9 @@ def label_dataset(
         :class:`LabelSummary`.
 
     Raises:
-        ArgumentError: a bad argument; a job with other settings in ``out`` (naming what changed), or one at work
-            there; categories that the truth does not have.
+        ArgumentError: a bad argument; a job with other settings in ``out`` that has labelled something (naming what
+            changed), or one at work there; a folder with none of the pictures; names that its disk does not tell
+            apart; categories that the truth does not have.
         FileError: points or truth that are damaged, naming the entry.
         JobStopped: a full disk, a folder that cannot be written to or locked, more than ``max_errors`` pictures set
             aside, workers that cannot start. The same call goes on.
