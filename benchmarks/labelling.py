@@ -5,7 +5,7 @@ Points are drawn from the true masks, maps come from the pictures' colours.
     python benchmarks/labelling.py --data ../shared/data --stride 4 --json labelling.json
     python benchmarks/labelling.py --data ../shared/data --stride 4 --parts throughput --json labelling_throughput.json
 
-The first (memory and whole sets) takes about 12 minutes on two cores and may share them; the second takes about 4
+The first (memory and whole sets) takes about 20 minutes on two cores and may share them; the second takes about 4
 and needs an idle machine.
 """
 
