@@ -2,10 +2,11 @@
 
 Points are drawn from the true masks, maps come from the pictures' colours.
 
-    python benchmarks/labelling.py --data ../shared/data --json labelling.json
-    python benchmarks/labelling.py --data ../shared/data --parts throughput --json labelling_throughput.json
+    python benchmarks/labelling.py --data ../shared/data --stride 4 --json labelling.json
+    python benchmarks/labelling.py --data ../shared/data --stride 4 --parts throughput --json labelling_throughput.json
 
-Throughput needs an idle machine; memory and the whole sets do not.
+The first (memory and whole sets) takes about 12 minutes on two cores and may share them; the second takes about 4
+and needs an idle machine.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ COMMAND = [sys.executable, "-c", "import sys; from point2mask_ot.cli import main
 VARYING = ("timing.json", "report.html")
 COCO_TRAIN = 118_287
 REPEATED = 20
+WARM_UP = 3
 
 
 def data_sets(data: Path) -> dict[str, list[str]]:
@@ -62,6 +64,11 @@ def label(words: list[str], out: Path, workers: int, *, end: tuple[int, int] | N
 def done(out: Path) -> int:
     """How many pictures have their record."""
     return len(list((out / ".job/records").glob("*/*.json")))
+
+
+def in_time(out: Path) -> list[Path]:
+    """The records, as they came."""
+    return sorted((out / ".job/records").glob("*/*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -97,24 +104,28 @@ def whole_sets(data: Path, folder: Path, names: list[str], how: list[str]) -> It
 
 
 def throughput(data: Path, folder: Path, names: list[str], how: list[str]) -> Iterator[dict[str, Any]]:
-    """Pictures a second by number of workers, from the second half of each job: compilers and imports are over."""
+    """Pictures a second by number of workers, without the first few of each, when compilers and imports are over.
+
+    Photographs, whose few targets leave time for it, also at the preset's own stride.
+    """
     for name in names:
-        for workers in (1, 2):
-            out = folder / f"throughput {name} {workers}"
-            assert label([*data_sets(data)[name], *how], out, workers) == 0
-            ends = sorted(path.stat().st_mtime for path in (out / ".job/records").glob("*/*.json"))
-            half = len(ends) // 2
-            rate = (len(ends) - 1 - half) / (ends[-1] - ends[half])
-            yield {
-                "task": "throughput",
-                "data": name,
-                **labelled_by(out, how),
-                "workers": workers,
-                "pictures": len(ends),
-                "pictures_a_second": rate,
-                "hours_for_coco_train": COCO_TRAIN / rate / 3600,
-                "milliseconds_by_stage": milliseconds(out),
-            }
+        for settings in [how, how[:2]] if "photographs" in name and len(how) > 2 else [how]:
+            for workers in (1, 2):
+                out = folder / f"throughput {name} {len(settings)} {workers}"
+                assert label([*data_sets(data)[name], *settings], out, workers) == 0
+                ends = [path.stat().st_mtime for path in in_time(out)]
+                first = WARM_UP * workers
+                rate = (len(ends) - first) / (ends[-1] - ends[first - 1])
+                yield {
+                    "task": "throughput",
+                    "data": name,
+                    **labelled_by(out, settings),
+                    "workers": workers,
+                    "pictures": len(ends) - first,
+                    "pictures_a_second": rate,
+                    "hours_for_coco_train": COCO_TRAIN / rate / 3600,
+                    "milliseconds_by_stage": milliseconds(out),
+                }
 
 
 def labelled_by(out: Path, how: list[str]) -> dict[str, Any]:
@@ -125,9 +136,9 @@ def labelled_by(out: Path, how: list[str]) -> dict[str, Any]:
 
 
 def milliseconds(out: Path) -> dict[str, float]:
-    """Of each stage, a picture's mean."""
-    times = read(out, "timing.json")
-    return {stage: round(1000 * spent / times["pictures"], 2) for stage, spent in times["seconds_by_stage"].items()}
+    """Of each stage, a picture's mean, without the first few."""
+    spent = [json.loads(path.read_text())["seconds"] for path in in_time(out)[WARM_UP:]]
+    return {stage: round(1000 * sum(one[stage] for one in spent) / len(spent), 2) for stage in spent[0]}
 
 
 def memory(data: Path, folder: Path, names: list[str], how: list[str]) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,10 @@ FIELDS = {
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
     "training_step": {"task": str, "what": str, "seconds": dict},
     "labelling": {"task": str, "data": str, "settings": str, "config": dict, "pictures": int},
+    "labelling_throughput": {
+        "data": str, "settings": str, "config": dict, "workers": int, "pictures": int, "pictures_a_second": float,
+        "hours_for_coco_train": float, "milliseconds_by_stage": dict,
+    },
     "faults": {"fault": str, "rounds": int, "struck": int, "damaged": int, "jobs": int, "identical": int},
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip
@@ -107,7 +111,12 @@ def test_published_jobs_survived():
         assert row["identical"] == row["jobs"] > 0
         assert row["struck"] > 0
     rows = json.loads((BENCHMARKS / "results" / "labelling.json").read_text())["rows"]
-    assert all(row["identical"] is True for row in rows if row["task"] == "whole set")
+    whole = {row["data"]: row for row in rows if row["task"] == "whole set"}
+    assert set(whole) == {f"{kind} {split}" for kind in ("photographs", "nuclei") for split in ("train", "val")}
+    for row in whole.values():
+        assert row["identical"] is True
+        assert row["set_aside"] == 0
+        assert [end["status"] for end in row["ended_by"]] == [137, 143]
     few, many = (row["peak_mib"] for row in rows if row["task"] == "memory")
     assert many == pytest.approx(few, rel=0.05)
 
