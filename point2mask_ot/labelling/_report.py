@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -144,7 +145,10 @@ def panels(reader: Reader, row: Row, record: Mapping[str, Any]) -> tuple[np.ndar
     photo = fit(image, _SIZE)
     labels = enlarge(reader.labels(record, row).id_map - 1, photo.shape[:2])
     overlay = partition_map(photo, labels, colors=target_colors(targets))
-    return draw_points(photo, targets, grid=image.shape[:2]), overlay
+    height, width = photo.shape[:2]
+    room = math.sqrt(height * width / max(1, len(targets.points_yx)))
+    radius = min(max(height, width) / 75, max(1.5, room / 8))  # smaller where points are many
+    return draw_points(photo, targets, grid=image.shape[:2], radius=radius), overlay
 
 
 def _jpeg(pixels: np.ndarray) -> str:
