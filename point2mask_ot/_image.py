@@ -19,6 +19,8 @@ from ._regions import first_largest, first_smallest, look_up, median_where
 from .arrays import to_device
 from .checks import fail
 from .edges import MapTerm, Summand, check_values, sum_costs
+from .geodesic import nearest_partition
+from .grid import FORWARD_OFFSETS, pair_slices
 from .points import pixel_indices
 from .presets import PseudoMaskConfig
 from .types import PointTargets, TransportResult
@@ -57,10 +59,13 @@ class Image:
         _check_semantic(config, maps.semantic, targets)
         given = maps.semantic
         self.classes = None if given is None else class_maps(config, given, targets, self.pixels)
-        self.edges = self._edges(maps)
+        self.edges = self._open_edges = self._edges(maps)
+        if config.within_class and self.classes is not None:
+            self.edges = _walled(self._open_edges, self.classes.category)
         supplies = targets.is_thing if config.stuff == "exclude" else np.ones(targets.num_targets, bool)
         self.chosen = np.flatnonzero(supplies)
         self.suppliers = targets.select(self.chosen)
+        self.walks = config.cost == "walk" or (config.cost == "auto" and bool(self.suppliers.is_thing.all()))
 
     def _edges(self, maps: Maps) -> torch.Tensor:
         """Eq. 2-3 on the grid, from values that have been checked at full size."""
@@ -77,6 +82,21 @@ class Image:
             if image is not None
         ]
         return sum_costs(summands, config.step_cost, config.edge_power, check=False)[0]
+
+    def islands(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(H, W) supplier of each pixel's class that is nearest by paths that may leave the class, -1 for none, and
+        float32 how much of the choice that leaves: one over the suppliers of the class."""
+        assert self.classes is not None
+        owner = torch.full_like(self.classes.category, -1)
+        share = torch.zeros_like(owner, dtype=torch.float32)
+        for category in np.unique(self.suppliers.category):
+            own = np.flatnonzero(self.suppliers.category == category)
+            points = self.suppliers.select(own)
+            labels = nearest_partition(self._open_edges, points.points_yx, points.target).labels
+            here = self.classes.category == int(category)
+            owner = torch.where(here, look_up(own, cast(torch.Tensor, labels), nobody=-1), owner)
+            share.masked_fill_(here, 1 / len(own))
+        return owner, share
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""
@@ -101,9 +121,9 @@ class Image:
         return torch.where(torch.isfinite(score), label, -1)
 
     def scaled(self, cost: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:
-        """Costs in units in which the median over pixels of the largest finite cost is ``typical_cost``."""
+        """Costs of paths in units in which the median over pixels of the largest finite one is ``typical_cost``."""
         typical = self.config.typical_cost
-        if typical is None or not len(cost):
+        if typical is None or self.walks or not len(cost):
             return cost
         far = median_where(demand, _largest_finite(cost))
         usable = (far > torch.finfo(cost.dtype).tiny) & (far < torch.inf)
@@ -169,6 +189,15 @@ class Image:
         return replace_empty(mask_boxes(masks), self.config.empty_box, self.pixels, self.targets.target, size)
 
 
+def _walled(edges: torch.Tensor, category: torch.Tensor) -> torch.Tensor:
+    """A copy of (4, H, W) edges with walls between the classes."""
+    walled = edges.clone()
+    for index, offset in enumerate(FORWARD_OFFSETS):
+        here, there = pair_slices(offset)
+        walled[index, *here].masked_fill_(category[here] != category[there], torch.inf)
+    return walled
+
+
 def cheapest(cost: torch.Tensor) -> torch.Tensor:
     """(S, H, W) -> (H, W) supplier of least cost, the first of equals; -1 where none is finite."""
     if not len(cost):
@@ -198,6 +227,8 @@ def _check_values(maps: Maps) -> None:
 def _check_semantic(config: PseudoMaskConfig, semantic: torch.Tensor | None, targets: PointTargets) -> None:
     """Refuse a map without a channel for each category, and settings that cannot do without a map."""
     if semantic is None:
+        if config.within_class:
+            fail("PseudoMasker", "semantic", "None", "a semantic map, since within_class=True")
         if config.stuff == "exclude" and not targets.is_thing.all():
             fail("PseudoMasker", "semantic", "None", "a semantic map, or stuff='supply' in the configuration")
         if config.assign == "likelihood":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -95,14 +95,32 @@ def _images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[Po
 def _distances(
     images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
-    """(S, h, w) cost for each image, from points given in pixels of the picture; one call for all."""
-    cells = [image.raster.cells(points) for image, points in zip(images, points_yx, strict=True)]
-    edges = [image.edges for image in images]
-    config = images[0].config
-    if config.cost == "walk":
-        walks = random_walk_costs(edges, cells, list(target), spacing_cost=config.spacing_cost)
-        return cast(list[torch.Tensor], walks)
-    return cast(list[torch.Tensor], geodesic_distances(edges, cells, list(target), backend=config.backend))
+    """(S, h, w) cost for each image, from points given in pixels of the picture."""
+
+    def costs(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
+        cells = [image.raster.cells(points) for image, points in zip(chosen, points_yx, strict=True)]
+        edges, config = [image.edges for image in chosen], chosen[0].config
+        if chosen[0].walks:
+            return cast(list[torch.Tensor], random_walk_costs(edges, cells, target, spacing_cost=config.spacing_cost))
+        return cast(list[torch.Tensor], geodesic_distances(edges, cells, target, backend=config.backend))
+
+    return _by_cost(costs, images, points_yx, target)
+
+
+_Search = Callable[[list[Image], list[np.ndarray], list[np.ndarray]], list[torch.Tensor]]
+
+
+def _by_cost(
+    search: _Search, images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+) -> list[torch.Tensor]:
+    """One call for all images with walks and one for all with paths."""
+    found: dict[int, torch.Tensor] = {}
+    for walks in (False, True):
+        index = [b for b, image in enumerate(images) if image.walks == walks]
+        if index:
+            jobs = [[each[b] for b in index] for each in (images, points_yx, target)]
+            found.update(zip(index, search(*jobs), strict=True))  # type: ignore[arg-type]
+    return [found[b] for b in range(len(images))]
 
 
 def _partition(
@@ -111,13 +129,16 @@ def _partition(
     """How regions are counted; what the suppliers' own points give is known already."""
     config = images[0].config
 
+    def regions(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
+        edges = [image.edges for image in chosen]
+        if chosen[0].walks:
+            return random_walk_partition(edges, points_yx, target, spacing_cost=config.spacing_cost)
+        parts = nearest_partition(edges, points_yx, target, backend=config.backend)
+        return [cast(torch.Tensor, part.labels) for part in parts]
+
     def search(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
         if config.assign == "cost" and config.stride == 1:
-            edges = [image.edges for image in chosen]
-            if config.cost == "walk":
-                return random_walk_partition(edges, points_yx, target, spacing_cost=config.spacing_cost)
-            parts = nearest_partition(edges, points_yx, target, backend=config.backend)
-            return [cast(torch.Tensor, part.labels) for part in parts]
+            return _by_cost(regions, chosen, points_yx, target)  # labels alone, without a cost for each target
         moved = _distances(chosen, points_yx, target)
         return [image.partition(image.raster.enlarge(cost)) for image, cost in zip(chosen, moved, strict=True)]
 
@@ -201,6 +222,10 @@ def _masks(
     """(instance, masks, boxes, semantic, void, confidence) of one image."""
     supplier = nearest if plan is None else cast(torch.Tensor, plan.labels).view(nearest.shape)
     owner, share = image.owners(supplier, cost, demand, plan)
+    if image.config.within_class:
+        near, chance = image.islands()
+        cut_off = owner < 0
+        owner, share = torch.where(cut_off, near, owner), torch.where(cut_off, chance, share)
     instance, semantic, void, confidence = image.panoptic(owner, share)
     masks = instance == torch.arange(image.targets.num_targets, device=instance.device)[:, None, None]
     return instance, masks, image.boxes(masks), semantic, void, confidence

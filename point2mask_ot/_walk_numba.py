@@ -16,7 +16,7 @@ from ._walk_vectors import LANES
 if TYPE_CHECKING:
     from .random_walk import Walk
 
-_BORDER_FACTOR = 10
+_BORDER_FACTOR = 5
 """Cycles in place of one where blocks of the coarser grids lie across the border of what walks reach."""
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""

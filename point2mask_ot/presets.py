@@ -21,9 +21,13 @@ class PseudoMaskConfig:
         stride: pixels per cell of the grid on which costs are found; 1 is full resolution, the paper uses 16.
         beta, feature_weight, step_cost: weights in Eq. 3, see :func:`~point2mask_ot.edge_costs`.
         edge_power: what the sum of Eq. 3 is raised to, see ``power`` there.
-        cost: of a pixel to a target: the cheapest ``"path"`` (Eq. 3, the paper) or the random ``"walk"``, see
-            :func:`~point2mask_ot.random_walk_costs`.
+        cost: of a pixel to a target: the cheapest ``"path"`` (Eq. 3, the paper), the random ``"walk"``, see
+            :func:`~point2mask_ot.random_walk_costs`, or ``"auto"``: the walk in an image where things alone supply
+            labels, the path where stuff does, whose few points are too weak a source of walks.
         spacing_cost: of the walk; at least 1e-6.
+        within_class: whether a pixel may only go to a target of its most probable class, for class maps that are
+            known rather than learned. Classes are walls then; a part of a class without a point goes to the target
+            of the class that is nearest by a path across the others. Needs a semantic map and ``stride=1``.
         stuff: ``"exclude"``: things alone supply labels, and pixels whose most probable class is no thing of this
             image take no part; ``"supply"``: every target supplies and every pixel takes part (the paper's text,
             and the only choice without a semantic map).
@@ -41,8 +45,8 @@ class PseudoMaskConfig:
         centroid_of: whether several points of a thing move each to the centroid of its own ``"cell"``, or give way to
             the one centroid of their ``"target"`` (released code; the only choice with ``assign="likelihood"``).
         keep_points: whether the points stay beside their centroids when regions are recounted.
-        typical_cost: scale the costs so that the median over pixels of the largest cost is this, which gives ``reg``
-            the same meaning on every picture; None leaves them.
+        typical_cost: scale the costs of paths so that the median over pixels of the largest cost is this, which gives
+            ``reg`` the same meaning on every picture; None leaves them, and those of walks stay as they are.
         method, reg, max_iter, tol, tau: see :func:`~point2mask_ot.solve`; ``method="minimum"`` gives each pixel to
             its cheapest supplier, without transport (the paper's baseline MC). ``max_iter=None`` leaves the limit to
             the solver. With ``method="sinkhorn"`` and ``tol=None`` exactly ``max_iter`` rounds (default 80) are made.
@@ -69,9 +73,10 @@ class PseudoMaskConfig:
     beta: float = 0.1
     feature_weight: float = 0.1
     step_cost: float = 0.0
-    edge_power: float = 1.0
-    cost: Literal["path", "walk"] = "path"
+    edge_power: float = 2.0
+    cost: Literal["auto", "path", "walk"] = "auto"
     spacing_cost: float = 0.3
+    within_class: bool = False
     stuff: Literal["exclude", "supply"] = "exclude"
     presence: bool = True
     point_radius: int = 8
@@ -80,12 +85,12 @@ class PseudoMaskConfig:
     demand: Literal["things", "all"] = "things"
     assign: Literal["cost", "likelihood"] = "cost"
     capacity: str | CapacityRule = "centroid"
-    centroid_rounds: int = 1
+    centroid_rounds: int = 3
     centroid_of: Literal["cell", "target"] = "cell"
-    keep_points: bool = False
-    typical_cost: float | None = 10.0
+    keep_points: bool = True
+    typical_cost: float | None = 30.0
     method: Literal["newton", "sinkhorn", "exact", "minimum"] = "newton"
-    reg: float = 1e-2
+    reg: float = 0.1
     max_iter: int | None = None
     tol: float | None = 1e-7
     tau: float | None = None
@@ -113,9 +118,11 @@ class PseudoMaskConfig:
         for name in ("tol", "tau", "typical_cost"):
             if getattr(self, name) is not None:
                 check_number("PseudoMaskConfig", name, getattr(self, name), above=0)
-        for name in ("presence", "claim_points", "floor_points", "keep_points"):
+        for name in ("within_class", "presence", "claim_points", "floor_points", "keep_points"):
             if not isinstance(getattr(self, name), bool):
                 fail_type("PseudoMaskConfig", name, getattr(self, name), "a bool")
+        if self.within_class and self.stride != 1:
+            fail("PseudoMaskConfig", "within_class", "True", f"False, since stride={self.stride}")
         if self.assign == "likelihood" and self.centroid_of == "cell":
             fail("PseudoMaskConfig", "centroid_of", "'cell'", "'target', since assign='likelihood'")
         entropic = self.method in ("newton", "sinkhorn")
@@ -131,14 +138,12 @@ class PseudoMaskConfig:
         """A named setting with some switches changed.
 
         Args:
-            name: ``"best"``, full resolution and converged transport; ``"walk"``, the same with random walks and
-                kept points: much better where the objects' union is known, much worse where one point stands for the
-                background; ``"paper"``, the text of the paper, and where it is silent the released code without its
-                bugs; ``"official"``, the released code after its first training phase (that phase:
-                ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this
-                library also there: a centroid is refused unless the region holds any of the target's points (not
-                only the first), a refused target keeps all its points, and ``semantic`` gives a thing's pixels
-                the thing's class.
+            name: ``"best"``, full resolution, converged transport, and the costs and capacities that do best on real
+                pictures (benchmarks/quality); ``"paper"``, the text of the paper, and where it is silent the released
+                code without its bugs; ``"official"``, the released code after its first training phase (that phase:
+                ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this library also there: a
+                centroid is refused unless the region holds any of the target's points (not only the first), a
+                refused target keeps all its points, and ``semantic`` gives a thing's pixels the thing's class.
             overrides: fields of this class.
 
         Raises:
@@ -165,7 +170,7 @@ _CHOICES = {
     "centroid_of": ("cell", "target"),
     "demand": ("things", "all"),
     "assign": ("cost", "likelihood"),
-    "cost": ("path", "walk"),
+    "cost": ("auto", "path", "walk"),
     "method": ("newton", "sinkhorn", "exact", "minimum"),
     "on_conflict": ("error", "first"),
     "box_from": ("mask", "component"),
@@ -176,6 +181,10 @@ _CHOICES = {
 
 _PAPER: dict[str, Any] = {
     "stride": 16,
+    "edge_power": 1.0,
+    "cost": "path",
+    "centroid_rounds": 1,
+    "keep_points": False,
     "method": "sinkhorn",
     "reg": 1e-3,
     "max_iter": 80,
@@ -185,13 +194,6 @@ _PAPER: dict[str, Any] = {
 }
 _PRESETS: dict[str, dict[str, Any]] = {
     "best": {},
-    "walk": {
-        "cost": "walk",
-        "centroid_rounds": 3,
-        "keep_points": True,
-        "typical_cost": None,
-        "reg": 0.1,
-    },
     "paper": _PAPER,
     "official": {
         **_PAPER,

@@ -26,8 +26,7 @@ class PseudoMasker:
     transport (Eq. 9-11), masks; each is a public function of its own.
 
     Args:
-        config: a :class:`PseudoMaskConfig` or the name of a preset: ``"best"``, ``"walk"``, ``"paper"``,
-            ``"official"``.
+        config: a :class:`PseudoMaskConfig` or the name of a preset: ``"best"``, ``"paper"``, ``"official"``.
         overrides: fields of the configuration to change.
 
     Raises:

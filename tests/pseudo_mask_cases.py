@@ -6,7 +6,7 @@ import numpy as np
 
 from point2mask_ot import PointTargets
 
-PRESETS = ("best", "walk", "paper", "official")
+PRESETS = ("best", "paper", "official")
 
 
 def scene(height=48, width=64, blur=0.0):

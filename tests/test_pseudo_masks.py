@@ -211,7 +211,14 @@ def test_a_batch_equals_its_images_under_other_settings(settings):
             np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
 
 
-def test_a_batch_takes_one_search_a_round(monkeypatch):
+@pytest.mark.parametrize(
+    ("cost", "searches"),
+    [
+        ("path", ("geodesic_distances", "nearest_partition", "nearest_partition")),
+        ("walk", ("random_walk_costs", "random_walk_partition", "random_walk_partition")),
+    ],
+)
+def test_a_batch_takes_one_search_a_round(monkeypatch, cost, searches):
     calls = []
 
     def counting(name, function):
@@ -221,11 +228,40 @@ def test_a_batch_takes_one_search_a_round(monkeypatch):
 
         monkeypatch.setattr(_stages, name, call)
 
-    for name in ("geodesic_distances", "nearest_partition", "solve"):
+    for name in {*searches, "solve"}:
         counting(name, getattr(_stages, name))
     _, semantic, boundary, targets = scene()
-    PseudoMasker(centroid_rounds=2)(np.stack([semantic] * 3), np.stack([boundary] * 3), [targets] * 3)
-    assert calls == [("geodesic_distances", 3), ("nearest_partition", 3), ("nearest_partition", 3), ("solve", 3)]
+    PseudoMasker(centroid_rounds=2, cost=cost)(np.stack([semantic] * 3), np.stack([boundary] * 3), [targets] * 3)
+    assert calls == [(name, 3) for name in (*searches, "solve")]
+
+
+def test_things_alone_walk_and_stuff_sends_paths():
+    """Both in one batch, each as alone."""
+    _, _, boundary, targets = scene()
+    things = targets.select(np.flatnonzero(targets.is_thing))
+    masker = PseudoMasker(stuff="supply", step_cost=1e-3)
+    together = masker(None, np.stack([boundary] * 3), [targets, things, targets])
+    for own, found, cost in zip((targets, things, targets), together, ("path", "walk", "path"), strict=True):
+        expected = PseudoMasker(masker.config, cost=cost)(None, boundary, own)
+        np.testing.assert_array_equal(found.instance, expected.instance)
+        np.testing.assert_array_equal(found.diagnostics.distances, expected.diagnostics.distances)
+
+
+def test_within_class_keeps_to_the_class():
+    """An island of a class goes to the target of its class that is nearest across the others."""
+    category = np.full((20, 60), 2)
+    category[:, :20] = category[:, 45:] = 0
+    category[:, 25:30] = category[:, 40:45] = 1
+    semantic = np.eye(3, dtype=np.float32)[category].transpose(2, 0, 1)
+    targets = PointTargets([(5, 3), (15, 16), (10, 27)], category=[0, 0, 1])
+    result = PseudoMasker(within_class=True, point_radius=0, step_cost=0.1)(semantic, None, targets)
+    assert set(np.unique(result.instance[:, :20])) == {0, 1}
+    assert (result.instance[category == 1] == 2).all()  # the island, too: there is nobody else
+    assert (result.instance[:, 45:] == 1).all()  # whose point is nearer
+    assert (result.instance[category == 2] == -1).all()
+    assert (result.confidence[:, 40:45] == 1).all()
+    assert (result.confidence[:, 45:] == 0.5).all()
+    assert not result.void[category < 2].any()
 
 
 def test_an_error_names_the_image_of_the_batch():
@@ -298,7 +334,7 @@ def test_a_thin_edge_survives_a_coarse_grid():
     for stride in (1, 4, 8, 16):
         result = label_picture(grey, targets, stride=stride, edge_map=edge_map)
         edges = result.diagnostics.edges
-        assert edges[np.isfinite(edges)].max() == pytest.approx(0.1 + 0.001)
+        assert edges[np.isfinite(edges)].max() == pytest.approx((0.1 + 0.001) ** 2)
     with pytest.raises(ArgumentError, match="'edge_map'"):
         label_picture(grey, targets, edge_map=edge_map[:, 1:])
     with pytest.raises(ArgumentError, match="name no class"):
@@ -313,8 +349,8 @@ def test_a_clicked_pixel_is_its_targets_own(stuff, stride):
     semantic = rng.dirichlet(np.full(3, 0.3), (33, 50)).transpose(2, 0, 1).astype(np.float32)
     points = np.array([(10, 20), (10, 21), (11, 20), (11, 21), (30, 49), (31, 49), (0, 0)])
     targets = PointTargets(points, [0, 1, 2, 0, 3, 4, 2], category=[0, 1, 1, 0, 2], is_thing=[1, 1, 1, 1, 0])
-    for preset, method in (("best", "newton"), ("best", "minimum"), ("best", "exact"), ("walk", "newton")):
-        masker = PseudoMasker(preset, stride=stride, stuff=stuff, method=method)
+    for settings in ({}, {"method": "minimum"}, {"method": "exact"}, {"cost": "path"}, {"cost": "walk"}):
+        masker = PseudoMasker(stride=stride, stuff=stuff, **settings)
         for result in (masker(semantic, None, targets), masker(semantic[None], None, [targets])[0]):
             assert (result.instance[tuple(points.T)] == targets.target).all()
             assert result.masks[targets.target, points[:, 0], points[:, 1]].all()
@@ -323,12 +359,12 @@ def test_a_clicked_pixel_is_its_targets_own(stuff, stride):
 
 @pytest.mark.parametrize("categories", [[1, 3], [3, 1]])
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]])
-@pytest.mark.parametrize("preset", ["best", "walk"])
-def test_of_stuff_and_a_thing_on_one_pixel_the_first_owns_it(preset, order, categories):
+@pytest.mark.parametrize("cost", ["path", "walk"])
+def test_of_stuff_and_a_thing_on_one_pixel_the_first_owns_it(cost, order, categories):
     semantic = np.full((4, 8, 8), 0.25, np.float32)
     for is_thing in ([False, True], [True, False]):
         targets = PointTargets([(4, 4), (4, 4)], order, category=categories, is_thing=is_thing)
-        result = PseudoMasker(preset, point_radius=1, on_conflict="first", step_cost=1e-3)(semantic, None, targets)
+        result = PseudoMasker(cost=cost, point_radius=1, on_conflict="first", step_cost=1e-3)(semantic, None, targets)
         assert result.instance[4, 4] == 0
         assert result.semantic[4, 4] == categories[0]
 

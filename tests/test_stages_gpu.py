@@ -34,6 +34,7 @@ def given(device):
 SETTINGS = {
     **{name: {"preset": name} for name in PRESETS},
     "empty boxes": {"preset": "best", "empty_box": "point", "point_radius": 0},
+    "paths": {"preset": "best", "cost": "path"},
     "supply": {"preset": "paper", "stuff": "supply", "empty_box": "centre"},
     "minimum": {"preset": "best", "method": "minimum", "presence": False},
 }
@@ -74,8 +75,11 @@ def test_edge_costs_look_at_no_value(kind):
 SOLVERS_DIFFER = {"rtol": 0, "atol": 0.03}
 
 
+WALKS = ("best", "empty boxes", "minimum")
+
+
 def same_distances(name, found, wanted):
-    if name == "walk":
+    if name in WALKS:
         torch.testing.assert_close(torch.exp(-found), torch.exp(-wanted), **SOLVERS_DIFFER)
     else:
         torch.testing.assert_close(found, wanted)
@@ -93,7 +97,7 @@ def test_the_path_of_a_gpu_gives_the_same_answers(name, monkeypatch):
     monkeypatch.setattr(checks, "values_at_hand", lambda tensor: False)
     for found, wanted in zip(masker(batch[0], batch[1], both, batch[2], terms=doubled), expected, strict=True):
         for field in NAMES:
-            error = SOLVERS_DIFFER if (name, field) == ("walk", "confidence") else {}
+            error = SOLVERS_DIFFER if name in WALKS and field == "confidence" else {}
             torch.testing.assert_close(getattr(found, field), getattr(wanted, field), equal_nan=True, **error)
         same_distances(name, found.diagnostics.distances, wanted.diagnostics.distances)
         torch.testing.assert_close(found.diagnostics.capacities, wanted.diagnostics.capacities, rtol=0, atol=0)

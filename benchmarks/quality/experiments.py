@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from methods import BASELINE, METHODS, Answer, Method, point2mask
+from methods import BASELINE, METHODS, Answer, Method, point2mask, true_capacities
 from protocols import Problem
 
 from point2mask_ot import PointTargets
 
-_full = partial(point2mask, preset="paper", stride=1, step_cost=1e-3)
-_converged = partial(_full, method="newton", reg=1e-2, tol=1e-7, max_iter=None, typical_cost=10.0)
+_PAPER = {"preset": "paper", "stride": 1}
+_CONVERGED = {**_PAPER, "method": "newton", "reg": 1e-2, "tol": 1e-7, "max_iter": None, "typical_cost": 10.0}
+_full = partial(point2mask, **_PAPER)
+_converged = partial(point2mask, **_CONVERGED)
 _minimum = METHODS[BASELINE]
 
 
@@ -41,8 +43,8 @@ TABLES: dict[str, dict[str, Method]] = {
         BASELINE: _minimum,
         **{f"{rule}, 80 rounds": partial(_full, capacity=rule) for rule in ("equal", "nearest", "centroid")},
         **{f"{rule}, converged": partial(_converged, capacity=rule) for rule in ("equal", "nearest", "centroid")},
-        "true, 80 rounds": partial(METHODS["best, given the true capacities"], preset="paper", stride=1),
-        "true, converged": METHODS["best, given the true capacities"],
+        "true, 80 rounds": partial(true_capacities, **_PAPER),
+        "true, converged": partial(true_capacities, **_CONVERGED),
     },
     # Table 6: centroid rounds.
     "centroid-rounds": {

@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage import segmentation
 
 from point2mask_ot import ConvergenceWarning, MapTerm, PointTargets, PseudoMasker
+from point2mask_ot.picture import STEP_COST
 
 BASELINE = "minimum cost"
 
@@ -112,20 +113,25 @@ def grabcut(problem: Problem, inside: np.ndarray, marks: np.ndarray) -> np.ndarr
 
 
 def wall(here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """No path between pixels that cannot share an instance."""
+    """No path between what is in the union and what is not."""
     return torch.where((here != there)[:, 0], torch.inf, 0.0)
 
 
 def point2mask(problem: Problem, targets: PointTargets, preset: str = "best", **overrides: object) -> Answer:
     config = PseudoMasker(preset, **overrides).config
     stride = min(config.stride, *problem.truth.shape)
-    terms = [MapTerm(problem.lab)]
-    if (problem.known != 0).any():
+    config = config.changed(stride=stride, step_cost=config.step_cost or STEP_COST)
+    semantic, terms = None, [MapTerm(problem.lab)]
+    if problem.known.max() > 0:  # classes, of which each pixel's is certain
+        semantic = np.eye(problem.known.max() + 2, dtype=np.float32)[problem.known].transpose(2, 0, 1)
+        config = config.changed(stuff="exclude", within_class=stride == 1, point_radius=0)
+    else:
+        config = config.changed(stuff="supply")
+    if problem.known.min() < problem.known.max() == 0:
         terms.append(MapTerm(problem.known[None].astype(np.float32), kind=wall))
-    masker = PseudoMasker(config.changed(stuff="supply", stride=stride))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        result = masker(None, problem.gradient, targets, terms=terms)
+        result = PseudoMasker(config)(semantic, problem.gradient, targets, terms=terms)
     owned = result.instance >= 0
     count = len(problem.category)
     sums = np.bincount(result.instance[owned], weights=result.confidence[owned], minlength=count)
@@ -144,11 +150,9 @@ METHODS: dict[str, Method] = {
     "GrabCut (OpenCV)": grabcut,
     "random walker, beta 100 (scikit-image)": random_walker(100),
     "random walker, beta 1000 (scikit-image)": random_walker(1000),
-    BASELINE: partial(point2mask, method="minimum", step_cost=1e-3),
-    "paper, stride 16": partial(point2mask, preset="paper", step_cost=1e-3),
-    "paper, full resolution": partial(point2mask, preset="paper", stride=1, step_cost=1e-3),
+    BASELINE: partial(point2mask, preset="paper", stride=1, method="minimum"),
+    "paper, stride 16": partial(point2mask, preset="paper"),
+    "paper, full resolution": partial(point2mask, preset="paper", stride=1),
     "best": point2mask,
     "best, given the true capacities": true_capacities,
-    "walk": partial(point2mask, preset="walk"),
-    "walk, given the true capacities": partial(true_capacities, preset="walk"),
 }

@@ -198,9 +198,7 @@ class CpuPasses:
         return Base(np.empty(N, dtype), np.empty((blocks, K), np.int32), np.full(blocks, -1))
 
     def _scratch(self, dtype: np.dtype) -> Scratch:
-        return Scratch(
-            np.empty((len(self.M), _BLOCK), dtype), np.empty(_BLOCK, dtype), np.empty(len(self.M), np.int64)
-        )
+        return Scratch(np.empty((len(self.M), _BLOCK), dtype), np.empty(_BLOCK, dtype), np.empty(len(self.M), np.int64))
 
     def over_ranges(self, part: Callable[[int, int], None]) -> None:
         """Call ``part(first, last)`` for all ranges of blocks, a share of them on each thread."""

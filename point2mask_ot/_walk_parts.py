@@ -1,0 +1,87 @@
+"""The parts of an image between which walls let no walk pass: each is solved on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import find_objects
+from torch import Tensor
+
+from . import checks
+from .geodesic._operators import Image
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pixels of an image between which walks lead, and to no others.
+
+    Attributes:
+        box: rows and columns around them.
+        pixels: (h, w) bool, within the box. Walks that never end would disturb the coarser grids, where a block may
+            lie on both sides of a wall.
+        points: of the image, which lie in this part.
+        targets: theirs, ascending.
+    """
+
+    box: tuple[slice, slice]
+    pixels: Tensor
+    points: np.ndarray
+    targets: np.ndarray
+
+    def is_as_large_as(self, image: Image) -> bool:
+        """Whether there is nothing to cut off, neither rows and columns nor targets."""
+        return self.pixels.shape == image.edges.shape[1:] and len(self.targets) == image.num_targets
+
+    def cut(self, image: Image) -> Image:
+        """The image around this part, with the targets that have points in it."""
+        rows, columns = self.box
+        target = np.searchsorted(self.targets, image.target[self.points])
+        pixels = image.pixels[self.points] - (rows.start, columns.start)
+        return Image(image.edges[:, rows, columns], pixels, target, len(self.targets))
+
+
+def find_parts(image: Image) -> list[Part] | None:
+    """The parts that hold points, by the index of their first pixel; None where finding them would make us wait."""
+    right, down = image.edges[0, :, :-1], image.edges[2, :-1]
+    if not checks.values_at_hand(right):
+        return None
+    if not len(image.pixels):
+        return []
+    height, width = image.edges.shape[1:]
+    if max(_largest(right), _largest(down)) < np.inf:
+        whole = torch.ones((height, width), dtype=torch.bool)
+        every = np.arange(len(image.pixels))
+        return [Part((slice(0, height), slice(0, width)), whole, every, np.arange(image.num_targets))]
+    part = connected_pixels((right < torch.inf).numpy(), (down < torch.inf).numpy())
+    of_point = part[tuple(image.pixels.T)]
+    boxes = find_objects(part + 1)
+    parts = []
+    for number in np.unique(of_point):
+        box, points = boxes[number], np.flatnonzero(of_point == number)
+        parts.append(Part(box, torch.from_numpy(part[box] == number), points, np.unique(image.target[points])))
+    return parts
+
+
+def connected_pixels(right: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """(H, W) int32 number of the part that each pixel is in.
+
+    Args:
+        right: (H, W - 1) bool, whether a way leads from a pixel to the one on its right.
+        down: (H - 1, W) bool, the same for the one below.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    height, width = len(right), down.shape[1]
+    index = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    here = np.concatenate([index[:, :-1][right], index[:-1][down]])
+    there = np.concatenate([index[:, 1:][right], index[1:][down]])
+    graph = coo_array((np.ones(len(here), np.int8), (here, there)), shape=(index.size, index.size))
+    _, part = connected_components(graph.tocsr(), directed=False)
+    return np.asarray(part, np.int32).reshape(height, width)
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.numpy().max(initial=0))
