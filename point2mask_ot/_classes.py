@@ -67,6 +67,8 @@ def class_maps(
     told.view(-1).index_fill_(0, to_device(own * height * width + square, device), 1)
 
     certainty, label = first_largest(told)
+    if config.presence and len(absent):  # what surely is of a class without a target is of none of the others
+        label = torch.where(certainty > 0, label, int(np.searchsorted(channels, absent[0])))
     if config.point_overlap == "nearest":
         # A network may be as sure of another class: around a point the point is right.
         at = to_device(square, device)
