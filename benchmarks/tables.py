@@ -49,18 +49,24 @@ def times(ratio: float) -> str:
 # For the README
 
 
+QUALITY = ("quality", "quality_classes", "quality_points", "quality_points_nuclei")
+GIVEN = {"union": "their union given", "classes": "classes given", "points": "points alone"}
+
+
 def quality() -> str:
-    """Mean IoU by method, a column for each data set."""
-    rows = load("quality")
-    kinds = list(dict.fromkeys(row["data"] for row in rows))
-    first = {row["data"]: row for row in rows}
+    """Mean IoU by method, a column for each protocol and data set."""
+    rows = [row for name in QUALITY for row in load(name)]
+    columns = {(row["protocol"], row["data"]): row for row in rows}
     header = [
-        f"{first[kind]['instances']} {kind}" if kind == "nuclei" else f"{first[kind]['instances']} objects in {kind}"
-        for kind in kinds
+        f"{GIVEN[protocol]}: {row['instances']} {'in ' * (data != 'nuclei')}{data}"
+        for (protocol, data), row in columns.items()
     ]
-    score = {(row["method"], row["data"]): f"{row['mean_iou']:.3f} ± {row['std_over_seeds']:.3f}" for row in rows}
+    score = {
+        (row["method"], row["protocol"], row["data"]): f"{row['mean_iou']:.3f} ± {row['std_over_seeds']:.3f}"
+        for row in rows
+    }
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    return table(["", *header], [[method, *(score[method, kind] for kind in kinds)] for method in methods])
+    return table(["", *header], [[method, *(score[method, *column] for column in columns)] for method in methods])
 
 
 def geodesics() -> str:

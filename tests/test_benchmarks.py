@@ -83,7 +83,7 @@ def check_numbers(value: object, name: str = "") -> None:
 
 
 def test_there_are_results():
-    assert {path.stem for path in RESULTS} >= {*QUICK, "quality"}
+    assert {path.stem for path in RESULTS} >= {*QUICK, "quality", "quality_classes", "quality_points"}
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -56,7 +56,7 @@ class Data:
 class PseudoLabels:
     """How points become masks (Algorithm 1)."""
 
-    preset: Literal["best", "walk", "paper", "official"] = "paper"
+    preset: Literal["best", "paper", "official"] = "paper"
     """Of :class:`point2mask_ot.PseudoMasker`."""
     method: Literal["", "minimum", "sinkhorn", "newton"] = ""
     """Instead of the preset's; "minimum" is the paper's baseline MC."""
