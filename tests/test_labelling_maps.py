@@ -203,6 +203,10 @@ def test_maps_of_the_reference_model(job, tmp_path, monkeypatch):
 
     with pytest.raises(ArgumentError, match=r"best.safetensors.*expected network.safetensors"):
         job("refused", maps="network_maps:NetworkMaps:run/best.safetensors")
+    write_config(config, categories[::-1])
+    with pytest.raises(ArgumentError, match=r"maps whose channels are .*expected those of the points"):
+        job("swapped", maps=f"network_maps:NetworkMaps:{weights}")
+    write_config(config, categories)
     made = job(maps=f"network_maps:NetworkMaps:{weights}")
     assert made.labelled == 2, (made.out / "set_aside.csv").read_text()
     targets = PointTargets([(12, 2), (12, 29)], category=[0, 1], is_thing=[True, False])

@@ -23,7 +23,7 @@ from ..panoptic._voc import to_voc
 from ..types import PointTargets, PseudoMasks
 from ._errors import JobStopped
 from ._folder import JobFolder, label_names
-from ._maps import Masker, as_map_tensors, is_plug_in, load_plug_in, map_file, read_maps
+from ._maps import Masker, as_map_tensors, check_channels, is_plug_in, load_plug_in, map_file, read_maps
 from ._reader import Reader
 from ._settings import Settings
 from ._table import Row, stem_of
@@ -69,7 +69,7 @@ class Labeller:
         settings: of the job.
 
     Raises:
-        ArgumentError: a plug-in or an edge model that cannot be loaded.
+        ArgumentError: a plug-in or an edge model that cannot be loaded; a plug-in for other categories.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -80,6 +80,7 @@ class Labeller:
         self.maps = settings.maps
         if isinstance(self.maps, str) and is_plug_in(self.maps):
             self.maps = load_plug_in(self.maps)
+        check_channels(self.maps, settings.categories)
         self.truth_categories = {category.id: category for category in settings.truth_categories}
 
     def __call__(self, task: Task) -> Outcome:

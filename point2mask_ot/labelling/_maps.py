@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 
 from ..checks import ArgumentError, FileError, check_number, fail, fail_type, suggestion
 from ..maps import lab_gradient, structured_edges
-from ..panoptic import safe_join
+from ..panoptic import Category, safe_join
 from ..panoptic._files import Origin
 from ..picture import STEP_COST, picture_terms
 from ..presets import PseudoMaskConfig
@@ -74,6 +74,15 @@ def load_plug_in(name: str) -> MapFunction:
     if not callable(function):
         fail_type(_NAME, "maps", function, f"a callable under the name {name!r}")
     return function
+
+
+def check_channels(maps: Any, categories: Sequence[Category]) -> None:
+    """Refuse a plug-in whose attribute ``categories``, if it has one, is not what the points are of, in their order."""
+    said, wanted = ([(c.id, c.name, c.is_thing) for c in of] for of in (getattr(maps, "categories", ()), categories))
+    if said and said != wanted:
+        fail(
+            _NAME, "maps", f"maps whose channels are the (id, name, is_thing) {said}", f"those of the points: {wanted}"
+        )
 
 
 def _made(name: str, kind: type, argument: str | None) -> Any:
