@@ -268,7 +268,7 @@ def test_summary_and_report(job, tmp_path):
     assert summary["pictures_without_points_first"] == ["extra.jpg"]
     assert sum(summary["confidence"]["pictures"]) == 10
     assert [(c["name"], c["segments"]) for c in summary["categories"]] == [("left", 10), ("right", 10)]
-    assert summary["settings"]["config.reg"] == 0.01
+    assert summary["settings"]["config.reg"] == 0.1
     assert (made.out / "set_aside.csv").read_text().startswith("picture,reason\np003.png,")
 
     page = Page((made.out / "report.html").read_text())
