@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         out = folders.get(command)
         words = "folder for the results" + (f" (default: {out})" if out else "")
         command.add_argument("--out", type=Path, required=out is None, default=out, help=words)
-        command.add_argument("--preset", default="best", help="best, walk or paper (default: best)")
+        command.add_argument("--preset", default="best", help="best or paper (default: best)")
         command.add_argument("--stride", type=int, help="pixels per cell of the graph (default: the preset's)")
         command.add_argument("--beta", type=float, help="weight of the boundary map (default: 0.1)")
         command.add_argument(
