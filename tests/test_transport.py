@@ -201,6 +201,34 @@ def test_newton_where_few_pixels_decide(reg):
     check_marginals(result, a, b, M, 1e-7, reg)
 
 
+def crowd(seed, side=8, size=112):
+    """Capacities, demands and costs of 196 discs of a few pixels, the ground between them left out."""
+    rng, (y, x) = np.random.default_rng(seed), np.indices((size, size))
+    picture, points, covered = np.full((size, size), 0.3), [], np.zeros((size, size), bool)
+    for corner in np.ndindex(size // side, size // side):
+        cy, cx = np.array(corner) * side + side // 2 + rng.integers(-1, 2, 2)
+        disc = np.hypot(y - cy, x - cx) < rng.uniform(0.2, 0.5) * side
+        picture[disc] = rng.uniform(0.5, 0.9)
+        covered |= disc
+        points.append((cy, cx))
+    noisy = gaussian_filter(picture + rng.normal(0, 0.03, picture.shape), 1).astype(np.float32)
+    edges = edge_costs(terms=[MapTerm(noisy[None])], step_cost=1e-3, power=2)
+    targets = PointTargets(points)
+    costs = geodesic_distances(edges, targets.points_yx, targets.target)
+    M, b = (costs * (10 / np.median(costs.max(0)))).reshape(len(points), -1), covered.ravel().astype(float)
+    nearest = np.bincount(M.argmin(0), b, len(points))
+    a = np.maximum(np.rint(nearest * rng.uniform(0.6, 1.4, len(points))), 3)
+    return a * (b.sum() / a.sum()), b, M
+
+
+def test_newton_in_a_crowd():
+    """One supplier waits on a plateau, another stands before a kink: neither may hold up the other."""
+    a, b, M = crowd(seed=1)
+    result = solve(a, b, M, reg=0.03, max_iter=45)
+    assert result.converged
+    check_marginals(result, a, b, M, 1e-7, 0.03)
+
+
 @pytest.mark.parametrize("share", [3e-5, 1e-4, 1e-3])
 def test_newton_on_tied_costs_at_a_small_reg(rng, share):
     """Whole costs leave the dual flat but for steps: the case in which a falling ``reg`` alone stalls."""

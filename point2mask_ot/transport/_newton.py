@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ._newton_step import capped_step, laplacian
+from ._newton_step import boxed_step, laplacian
 
 
 class Passes(Protocol):
@@ -115,7 +115,7 @@ def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np
     rough = float32_error(problem.magnitude, problem.reg)
     precise = not problem.passes.single or math.isinf(rough)
     here = problem.at(f, precise)
-    cap, used = 6 * problem.reg, 1
+    cap, used = np.full(len(f), 6 * problem.reg), 1
     while used < limit:
         if not precise and tol < rough and here.error <= rough:
             precise = True
@@ -123,33 +123,57 @@ def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np
             used += 1
         if here.error <= tol:
             break
-        step = _direction(problem, here, cap)
-        here, cap, tries = _search(problem, here, step, cap, precise)
+        here, tries = _search(problem, here, cap, precise)
         used += tries
     return here.f, used
 
 
-def _direction(problem: Semidual, here: Point, cap: float) -> np.ndarray:
+@dataclass(frozen=True)
+class Model:
+    """What a pass tells of the semi-dual around it.
+
+    Attributes:
+        leap: (K,) Sinkhorn's step of the suppliers that are far behind their capacity, 0 for the others.
+        active: the others, for which the quadratic model is good.
+        hessian: of theirs, negative.
+        gradient: theirs.
+        floor: smallest diagonal of the Hessian to reckon with, so that suppliers without links stay bounded.
+        pinned: index into ``active`` of the supplier that keeps its price where the Hessian is singular along
+            constants, -1 where it is regular (soft capacities).
+    """
+
+    leap: np.ndarray
+    active: np.ndarray
+    hessian: np.ndarray
+    gradient: np.ndarray
+    floor: np.ndarray
+    pinned: int
+
+    def step(self, cap: np.ndarray) -> np.ndarray:
+        """Towards the top, no price farther than its cap."""
+        step = np.clip(self.leap, -cap, cap)
+        if self.active.size:
+            step[self.active] = boxed_step(self.hessian, self.gradient, self.floor, cap[self.active], self.pinned)
+        return step
+
+
+def _model(problem: Semidual, here: Point) -> Model:
     """Newton for the suppliers that hold a good part of their capacity, a Sinkhorn update for the others."""
     rows = problem.passes.rows
     behind = here.masses[rows] < 0.2 * here.capacities[rows]
-    step = np.zeros(len(here.f))
-    active = rows
+    leap, active = np.zeros(len(here.f)), rows
     if behind.any():
-        step[rows[behind]] = _sinkhorn_step(problem, here, rows[behind])
+        leap[rows[behind]] = _sinkhorn_step(problem, here, rows[behind])
         active = rows[~behind]
-        if active.size == 0:
-            return step
     hessian = laplacian(here.links, problem.reg)
     soft = math.isfinite(problem.tau)
     if soft:
         hessian += np.diag(here.capacities / problem.tau)
-    floor = 1e-9 * np.maximum(here.masses, here.capacities)[active] / problem.reg
-    pinned = None if soft else int(here.masses[active].argmax())
-    if len(active) < len(step):
+    if len(active) < len(leap):
         hessian = hessian[active][:, active]
-    step[active] = capped_step(hessian, here.gradient[active], floor, cap, pinned)
-    return step
+    floor = 1e-9 * np.maximum(here.masses, here.capacities)[active] / problem.reg
+    pinned = -1 if soft or not active.size else int(here.masses[active].argmax())
+    return Model(leap, active, hessian, here.gradient[active], floor, pinned)
 
 
 def _sinkhorn_step(problem: Semidual, here: Point, rows: np.ndarray) -> np.ndarray:
@@ -165,28 +189,47 @@ def _sinkhorn_step(problem: Semidual, here: Point, rows: np.ndarray) -> np.ndarr
     return step * (problem.tau / (problem.tau + problem.reg)) if math.isfinite(problem.tau) else step
 
 
-def _search(problem: Semidual, here: Point, step: np.ndarray, cap: float, precise: bool) -> tuple[Point, float, int]:
-    """Go along ``step``, shortened until the slope there shows that the top was not passed by far.
+def _search(problem: Semidual, here: Point, cap: np.ndarray, precise: bool) -> tuple[Point, int]:
+    """One step, tried with smaller caps until the slope at its end shows that the top was not passed by far.
+
+    Each supplier has a cap of its own: among hundreds, one waits on a plateau for a pixel that is a hundred ``reg``
+    away while others stand before a kink. Only those that overshot are held back.
+
+    Args:
+        problem: what is climbed.
+        here: where to start.
+        cap: (K,) largest move of each price; adapted in place.
+        precise: passes are in float64.
 
     Returns:
-        The point reached, the next cap on the length of a step, and the number of passes made.
+        The point reached and the number of passes made.
     """
-    slope = float(here.gradient @ step)
-    length = float(np.abs(step).max())
+    model = _model(problem, here)
+    np.maximum(cap, np.abs(model.leap), out=cap)
     for tries in range(1, 7):
+        step = model.step(cap)
         there = problem.at(here.f + step, precise)
-        new_slope = float(there.gradient @ step)
-        if new_slope >= -0.5 * abs(slope) or there.error < 0.7 * here.error:
-            if tries > 1:
-                cap = max(length, 0.5 * problem.reg)
-            elif length >= 0.9 * cap and new_slope > 0:
-                cap *= 4.0 if new_slope > 0.25 * slope else 2.0
-            return there, min(cap, max(problem.span, 6 * problem.reg)), tries
-        shrink = min(max(slope / (slope - new_slope), 0.05), 0.6) if slope > 0 else 0.25
-        step, slope, length = step * shrink, slope * shrink, length * shrink
+        before, after = step * here.gradient, step * there.gradient
+        overshot = (after < -0.3 * np.abs(before)) & (np.abs(there.gradient) > np.abs(here.gradient).mean())
+        _shrink(cap, overshot, step, here, there, problem.reg)
+        if after.sum() >= -0.5 * abs(before.sum()) or there.error < 0.7 * here.error:
+            if tries == 1:
+                cap[(np.abs(step) >= 0.9 * cap) & (after > 0) & ~overshot] *= 3.0
+                np.minimum(cap, max(problem.span, 6 * problem.reg), out=cap)
+            return there, tries
+        if not overshot.any():
+            np.minimum(cap, 0.5 * np.abs(step).max(), out=cap)
+    cap[:] = problem.reg
     step = np.zeros(len(here.f))
     step[problem.passes.rows] = _sinkhorn_step(problem, here, problem.passes.rows)
-    return problem.at(here.f + step, precise), problem.reg, 7
+    return problem.at(here.f + step, precise), 7
+
+
+def _shrink(cap: np.ndarray, who: np.ndarray, step: np.ndarray, here: Point, there: Point, reg: float) -> None:
+    """Cap those who overshot near where the secant of their own slopes has its zero."""
+    slope, reversed_ = np.abs(here.gradient[who]), np.abs(there.gradient[who])
+    share = np.clip(slope / (slope + reversed_), 0.1, 0.6)
+    cap[who] = np.maximum(np.abs(step[who]) * share, 0.25 * reg)
 
 
 _LEVELS = ((64, 3e-3), (16, 1e-3), (4, 4e-4))
