@@ -11,101 +11,24 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import helper, njit
-from ._multigrid import LEAST_CONDUCTANCE
+from ._walk_grids import (
+    DIAGONAL,
+    DOWN,
+    INVERSE,
+    LEFT_DOWN,
+    RIGHT,
+    RIGHT_DOWN,
+    TO_BELOW,
+    TO_RIGHT,
+    conductance,
+)
 from ._walk_vectors import LANES, add_scaled, load, scaled, store
-from .grid import FORWARD_OFFSETS
 
-_RIGHT, _DOWN, _DIAGONAL, _INVERSE = range(4)
-_TO_RIGHT, _TO_BELOW = FORWARD_OFFSETS.index((0, 1)), FORWARD_OFFSETS.index((1, 0))
-
-
-def grid_shapes(height: int, width: int) -> np.ndarray:
-    """(G, 3) int64: the first pixel, height and width of each grid, and a last row whose first pixel is the end."""
-    rows, start = [], 0
-    while True:
-        rows.append((start, height, width))
-        start += (height + 2) * (width + 2)
-        if max(height, width) == 1:
-            return np.array([*rows, (start, 0, 0)])
-        height, width = (height + 1) // 2, (width + 1) // 2
+_SWEEPS = 2
 
 
 @njit()
-def lay_out(edges, reached, step, seeds, shapes, graph):  # type: ignore[no-untyped-def]
-    """The matrices of all grids.
-
-    Args:
-        edges: (4, H, W) costs; the two diagonals are not used.
-        reached: (H, W) bool; no finite edge leads out of it.
-        step: what is added to the costs.
-        seeds: (N, 2) rows and columns where the solution is known.
-        shapes: of the grids.
-        graph: (pixels of all grids, 4), zero, written: conductance to the right and downwards, diagonal and its
-            inverse, which is 0 at pixels that are seeds or joined to nothing.
-    """
-    height, width = reached.shape
-    line = width + 2
-    for i in range(height):
-        for j in range(width):
-            if reached[i, j]:
-                p = (i + 1) * line + j + 1
-                if j + 1 < width:
-                    graph[p, _RIGHT] = _conductance(edges[_TO_RIGHT, i, j], step)
-                if i + 1 < height:
-                    graph[p, _DOWN] = _conductance(edges[_TO_BELOW, i, j], step)
-    # An edge to a seed leaves the graph and becomes part of the diagonal of its other end.
-    for n in range(len(seeds)):
-        p = (seeds[n, 0] + 1) * line + seeds[n, 1] + 1
-        for other, edge, way in _edges_of(p, line):
-            graph[other, _DIAGONAL] += graph[edge, way]
-            graph[edge, way] = 0
-    for n in range(len(seeds)):
-        graph[(seeds[n, 0] + 1) * line + seeds[n, 1] + 1, _DIAGONAL] = 0
-    for level in range(1, len(shapes) - 1):
-        _coarsen(level, shapes, graph)
-    for level in range(len(shapes) - 1):
-        start, height, width = shapes[level]
-        line = width + 2
-        for i in range(1, height + 1):
-            for p in range(start + i * line + 1, start + i * line + width + 1):
-                joined = graph[p, _RIGHT] + graph[p - 1, _RIGHT] + graph[p, _DOWN] + graph[p - line, _DOWN]
-                graph[p, _DIAGONAL] += joined
-                if graph[p, _DIAGONAL] > 0:
-                    graph[p, _INVERSE] = 1 / graph[p, _DIAGONAL]
-
-
-@helper()
-def _conductance(cost, step):  # type: ignore[no-untyped-def]
-    """Of an edge, 1 where it costs nothing; 0 of a wall alone."""
-    if cost == np.inf:
-        return np.float32(0)
-    return max(step / (cost + step), np.float32(LEAST_CONDUCTANCE))
-
-
-@helper()
-def _coarsen(level, shapes, graph):  # type: ignore[no-untyped-def]
-    """Two edges between two blocks: half their sum, as for a path twice as long and twice as wide."""
-    start, height, width = shapes[level - 1]
-    line, coarse_line = width + 2, shapes[level, 2] + 2
-    for i in range(1, height + 1):
-        for j in range(1, width + 1):
-            p = start + i * line + j
-            block = shapes[level, 0] + ((i + 1) // 2) * coarse_line + (j + 1) // 2
-            graph[block, _DIAGONAL] += graph[p, _DIAGONAL]
-            if j % 2 == 0:
-                graph[block, _RIGHT] += graph[p, _RIGHT] / 2
-            if i % 2 == 0:
-                graph[block, _DOWN] += graph[p, _DOWN] / 2
-
-
-@helper()
-def _edges_of(p, line):  # type: ignore[no-untyped-def]
-    """(pixel at the other end, pixel that stores the edge, its place there) of the four edges of a pixel."""
-    return (p + 1, p, _RIGHT), (p - 1, p - 1, _RIGHT), (p + line, p, _DOWN), (p - line, p - line, _DOWN)
-
-
-@njit()
-def solve(graph, shapes, edges, step, seeds, lane, share, cycles, finest, x, b):  # type: ignore[no-untyped-def]
+def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycles, finest, x, b):  # type: ignore[no-untyped-def]
     """Probabilities that a walk ends at each target of a group.
 
     Args:
@@ -120,111 +43,151 @@ def solve(graph, shapes, edges, step, seeds, lane, share, cycles, finest, x, b):
     for n in range(len(seeds)):
         i, j = seeds[n]
         if j + 1 < width:
-            _flow_in(i, j + 1, edges[_TO_RIGHT, i, j], step, share[n], lane[n], shapes, graph, b)
+            _flow_in(i, j + 1, edges[TO_RIGHT, i, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
         if j > 0:
-            _flow_in(i, j - 1, edges[_TO_RIGHT, i, j - 1], step, share[n], lane[n], shapes, graph, b)
+            _flow_in(i, j - 1, edges[TO_RIGHT, i, j - 1], step, share[n], lane[n], shapes, graph, slants, weights, b)
         if i + 1 < height:
-            _flow_in(i + 1, j, edges[_TO_BELOW, i, j], step, share[n], lane[n], shapes, graph, b)
+            _flow_in(i + 1, j, edges[TO_BELOW, i, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
         if i > 0:
-            _flow_in(i - 1, j, edges[_TO_BELOW, i - 1, j], step, share[n], lane[n], shapes, graph, b)
+            _flow_in(i - 1, j, edges[TO_BELOW, i - 1, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
     coarsest = len(shapes) - 2
-    _cycle(coarsest, shapes, graph, x, b)
+    for level in range(coarsest):
+        for i in range(1, shapes[level, 1] + 1):
+            for j in range(1, shapes[level, 2] + 1):
+                p = shapes[level, 0] + i * (shapes[level, 2] + 2) + j
+                _reduce(level, i, j, load(b, p * LANES), shapes, weights, b)
+    _cycle(coarsest, shapes, graph, slants, weights, x, b)
     for level in range(coarsest - 1, finest - 1, -1):
         for _ in range(cycles):
-            _visit(level, True, True, shapes, graph, x, b)
-            _cycle(level + 1, shapes, graph, x, b)
-        _visit(level, True, False, shapes, graph, x, b)
+            _visit(level, True, True, shapes, graph, slants, weights, x, b)
+            _cycle(level + 1, shapes, graph, slants, weights, x, b)
+        _visit(level, True, False, shapes, graph, slants, weights, x, b)
     for n in range(len(seeds)):
         x[((seeds[n, 0] + 1) * (width + 2) + seeds[n, 1] + 1) * LANES + lane[n]] = share[n]
 
 
 @helper()
-def _flow_in(i, j, cost, step, share, lane, shapes, graph, b):  # type: ignore[no-untyped-def]
-    """From a seed over an edge to its neighbour, on every grid."""
-    if graph[(i + 1) * (shapes[0, 2] + 2) + j + 1, _INVERSE] > 0:
-        for level in range(len(shapes) - 1):
-            p = shapes[level, 0] + ((i >> level) + 1) * (shapes[level, 2] + 2) + (j >> level) + 1
-            b[p * LANES + lane] += share * _conductance(cost, step)
+def _flow_in(i, j, cost, step, share, lane, shapes, graph, slants, weights, b):  # type: ignore[no-untyped-def]
+    """From a seed over an edge to its neighbour."""
+    p = (i + 1) * (shapes[0, 2] + 2) + j + 1
+    if graph[p, INVERSE] > 0:
+        b[p * LANES + lane] += share * conductance(cost, step)
 
 
 @helper()
-def _cycle(level, shapes, graph, x, b):  # type: ignore[no-untyped-def]
-    """From zero, with two visits of the coarser grid; the last one is a single pixel."""
+def _cycle(level, shapes, graph, slants, weights, x, b):  # type: ignore[no-untyped-def]
+    """From zero; the last grid is a single pixel."""
     x[shapes[level, 0] * LANES : shapes[level + 1, 0] * LANES] = 0
     if level == len(shapes) - 2:
-        _visit(level, False, False, shapes, graph, x, b)
+        _visit(level, False, False, shapes, graph, slants, weights, x, b)
         return
-    _visit(level, False, True, shapes, graph, x, b)
-    _cycle(level + 1, shapes, graph, x, b)
-    _visit(level, True, True, shapes, graph, x, b)
-    _cycle(level + 1, shapes, graph, x, b)
-    _visit(level, True, False, shapes, graph, x, b)
+    _visit(level, False, True, shapes, graph, slants, weights, x, b)
+    _cycle(level + 1, shapes, graph, slants, weights, x, b)
+    _visit(level, True, True, shapes, graph, slants, weights, x, b)
+    _cycle(level + 1, shapes, graph, slants, weights, x, b)
+    _visit(level, True, False, shapes, graph, slants, weights, x, b)
 
 
 @helper()
-def _visit(level, enlarge, reduce, shapes, graph, x, b):  # type: ignore[no-untyped-def]
-    """Add the coarser grid's solution if ``enlarge``, sweep twice, sum up the residuals of blocks if ``reduce``."""
+def _visit(level, enlarge, reduce, shapes, graph, slants, weights, x, b):  # type: ignore[no-untyped-def]
+    """Add the coarser grid's solution if ``enlarge``, sweep, take the residuals there if ``reduce``."""
     height = shapes[level, 1]
     if reduce:
         b[shapes[level + 1, 0] * LANES : shapes[level + 2, 0] * LANES] = 0
-    for row in range(1, height + 6):
+    for row in range(1, height + 2 * _SWEEPS + 2):
         if enlarge and row <= height:
-            _add_blocks(level, row, shapes, graph, x)
-        for lag in range(1, 5):  # red, black, red, black
+            _add_interpolated(level, row, shapes, graph, weights, x)
+        for lag in range(1, 2 * _SWEEPS + 1):  # red, black, red, black
             if 1 <= row - lag <= height:
-                _relax(level, row - lag, lag % 2, shapes, graph, x, b)
-        if reduce and row > 5:
-            _sum_residuals(level, row - 5, shapes, graph, x, b)
+                _relax(level, row - lag, lag % 2, shapes, graph, slants, x, b)
+        if reduce and row > 2 * _SWEEPS + 1:
+            _reduce_residuals(level, row - 2 * _SWEEPS - 1, shapes, graph, slants, weights, x, b)
 
 
 @helper()
-def _add_blocks(level, i, shapes, graph, x):  # type: ignore[no-untyped-def]
-    start, width = shapes[level, 0], shapes[level, 2]
-    above = shapes[level + 1, 0] + ((i + 1) // 2) * (shapes[level + 1, 2] + 2)
-    one = np.float32(1)
+def _add_interpolated(level, i, shapes, graph, weights, x):  # type: ignore[no-untyped-def]
+    start, width, coarse_line = shapes[level, 0], shapes[level, 2], shapes[level + 1, 2] + 2
+    above = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line
     for j in range(1, width + 1):
-        p = start + i * (width + 2) + j
-        if graph[p, _INVERSE] > 0:
-            block = load(x, (above + (j + 1) // 2) * LANES)
-            store(x, p * LANES, add_scaled(load(x, p * LANES), one, block))
+        p, corner = start + i * (width + 2) + j, above + (j + 1) // 2
+        if graph[p, INVERSE] == 0:
+            continue
+        total = add_scaled(load(x, p * LANES), weights[p, 0], load(x, corner * LANES))
+        if j % 2 == 0:
+            total = add_scaled(total, weights[p, 1], load(x, (corner + 1) * LANES))
+        if i % 2 == 0:
+            total = add_scaled(total, weights[p, 2], load(x, (corner + coarse_line) * LANES))
+            if j % 2 == 0:
+                total = add_scaled(total, weights[p, 3], load(x, (corner + coarse_line + 1) * LANES))
+        store(x, p * LANES, total)
 
 
 @helper()
-def _relax(level, i, odd, shapes, graph, x, b):  # type: ignore[no-untyped-def]
+def _relax(level, i, odd, shapes, graph, slants, x, b):  # type: ignore[no-untyped-def]
     """Gauss-Seidel at every other pixel of a row."""
     start, width = shapes[level, 0], shapes[level, 2]
     line = width + 2
-    for j in range(1 + (i + odd) % 2, width + 1, 2):
-        p = start + i * line + j
-        inverse = graph[p, _INVERSE]
-        if inverse > 0:
-            inflow = _inflow(p, line, graph, x, b)
-            store(x, p * LANES, scaled(inverse, inflow))
+    first, end = start + i * line + 1, start + i * line + width + 1
+    if level == 0:
+        for p in range(first + (i + odd) % 2, end, 2):
+            store(x, p * LANES, scaled(graph[p, INVERSE], _inflow(p, line, graph, x, b)))
+    else:
+        for p in range(first + (i + odd) % 2, end, 2):
+            inflow = _slanted_inflow(_inflow(p, line, graph, x, b), p, line, slants, x)
+            store(x, p * LANES, scaled(graph[p, INVERSE], inflow))
 
 
 @helper()
 def _inflow(p, line, graph, x, b):  # type: ignore[no-untyped-def]
-    """What comes to a pixel from outside and from its neighbours."""
+    """What comes to a pixel from outside and from its 4 neighbours."""
     total = load(b, p * LANES)
-    total = add_scaled(total, graph[p, _RIGHT], load(x, (p + 1) * LANES))
-    total = add_scaled(total, graph[p - 1, _RIGHT], load(x, (p - 1) * LANES))
-    total = add_scaled(total, graph[p, _DOWN], load(x, (p + line) * LANES))
-    return add_scaled(total, graph[p - line, _DOWN], load(x, (p - line) * LANES))
+    total = add_scaled(total, graph[p, RIGHT], load(x, (p + 1) * LANES))
+    total = add_scaled(total, graph[p - 1, RIGHT], load(x, (p - 1) * LANES))
+    total = add_scaled(total, graph[p, DOWN], load(x, (p + line) * LANES))
+    return add_scaled(total, graph[p - line, DOWN], load(x, (p - line) * LANES))
 
 
 @helper()
-def _sum_residuals(level, i, shapes, graph, x, b):  # type: ignore[no-untyped-def]
-    """Of the red pixels of a row, into the blocks of the coarser grid: black ones, just relaxed, have none."""
+def _slanted_inflow(total, p, line, slants, x):  # type: ignore[no-untyped-def]
+    """And from the other 4, on the coarser grids."""
+    total = add_scaled(total, slants[p, RIGHT_DOWN], load(x, (p + line + 1) * LANES))
+    total = add_scaled(total, slants[p - line - 1, RIGHT_DOWN], load(x, (p - line - 1) * LANES))
+    total = add_scaled(total, slants[p, LEFT_DOWN], load(x, (p + line - 1) * LANES))
+    return add_scaled(total, slants[p - line + 1, LEFT_DOWN], load(x, (p - line + 1) * LANES))
+
+
+@helper()
+def _reduce_residuals(level, i, shapes, graph, slants, weights, x, b):  # type: ignore[no-untyped-def]
+    """Of a row, to the coarser grid. The picture's black pixels, just relaxed, have none."""
     start, width = shapes[level, 0], shapes[level, 2]
     line = width + 2
-    above = shapes[level + 1, 0] + ((i + 1) // 2) * (shapes[level + 1, 2] + 2)
-    one = np.float32(1)
-    for j in range(1 + (i + 1) % 2, width + 1, 2):
-        p = start + i * line + j
-        if graph[p, _INVERSE] > 0:
-            residual = add_scaled(_inflow(p, line, graph, x, b), -graph[p, _DIAGONAL], load(x, p * LANES))
-            block = (above + (j + 1) // 2) * LANES
-            store(b, block, add_scaled(load(b, block), one, residual))
+    first = start + i * line
+    for j in range(1 + (i + 1) % 2 if level == 0 else 1, width + 1, 2 if level == 0 else 1):
+        p = first + j
+        if graph[p, INVERSE] > 0:
+            total = _inflow(p, line, graph, x, b)
+            if level > 0:
+                total = _slanted_inflow(total, p, line, slants, x)
+            _reduce(level, i, j, add_scaled(total, -graph[p, DIAGONAL], load(x, p * LANES)), shapes, weights, b)
+
+
+@helper(inline="always")
+def _reduce(level, i, j, value, shapes, weights, b):  # type: ignore[no-untyped-def]
+    """Add to the coarser grid, where the interpolation would take a pixel's value from."""
+    p, coarse_line = shapes[level, 0] + i * (shapes[level, 2] + 2) + j, shapes[level + 1, 2] + 2
+    corner = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line + (j + 1) // 2
+    _add(b, corner, weights[p, 0], value)
+    if j % 2 == 0:
+        _add(b, corner + 1, weights[p, 1], value)
+    if i % 2 == 0:
+        _add(b, corner + coarse_line, weights[p, 2], value)
+        if j % 2 == 0:
+            _add(b, corner + coarse_line + 1, weights[p, 3], value)
+
+
+@helper(inline="always")
+def _add(b, p, weight, value):  # type: ignore[no-untyped-def]
+    store(b, p * LANES, add_scaled(load(b, p * LANES), weight, value))
 
 
 @njit()
@@ -251,10 +214,12 @@ def keep_best(x, shapes, finest, first, count, label, best):  # type: ignore[no-
         best: (H, W) float32, -inf at first, changed: that value.
     """
     height, width = label.shape
+    start, rows, columns = shapes[finest]
+    half = (1 << finest) >> 1
     for i in range(height):
-        row = shapes[finest, 0] + ((i >> finest) + 1) * (shapes[finest, 2] + 2) + 1
+        row = start + (min((i + half) >> finest, rows - 1) + 1) * (columns + 2) + 1
         for j in range(width):
-            here = (row + (j >> finest)) * LANES
+            here = (row + min((j + half) >> finest, columns - 1)) * LANES
             lane = 0
             for k in range(1, count):
                 if x[here + k] > x[here + lane]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from . import _walk_grids as grids
 from . import _walk_kernels as kernels
 from ._threads import run_parallel
 from ._walk_vectors import LANES
@@ -16,7 +17,7 @@ from ._walk_vectors import LANES
 if TYPE_CHECKING:
     from .random_walk import Walk
 
-_BORDER_FACTOR = 5
+_BORDER_FACTOR = 1
 """Cycles in place of one where blocks of the coarser grids lie across the border of what walks reach."""
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""
@@ -52,16 +53,17 @@ def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, np.
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
     seeds = np.ascontiguousarray(walk.seeds)
     cycles *= 1 if bool(walk.reached.all()) else _BORDER_FACTOR
-    shapes = kernels.grid_shapes(*walk.reached.shape)
+    shapes = grids.grid_shapes(*walk.reached.shape)
     pixels = int(shapes[-1, 0])
-    graph = np.zeros((pixels, 4), np.float32)
-    kernels.lay_out(edges, walk.reached.numpy(), step, seeds, shapes, graph)
+    graph, slants, weights = (np.zeros((pixels, n)) for n in (4, 2, 4))
+    grids.lay_out(edges, walk.reached.numpy(), step, seeds, shapes, graph, slants, weights)
+    graph, slants, weights = (array.astype(np.float32) for array in (graph, slants, weights))
 
     def solve(first: int) -> None:
         x, b = np.zeros((2, pixels * LANES), np.float32)
         own = (walk.target >= first) & (walk.target < first + LANES)
         lane, share = walk.target[own] - first, walk.share[own].astype(np.float32)
-        kernels.solve(graph, shapes, edges, step, seeds[own], lane, share, cycles, finest, x, b)
+        kernels.solve(shapes, graph, slants, weights, edges, step, seeds[own], lane, share, cycles, finest, x, b)
         keep(x, shapes, first)
 
     run_parallel(solve, range(0, walk.count, LANES), serial=pixels * _SECONDS < 1e-3)
