@@ -1,4 +1,6 @@
-"""The grids on which random walks are solved (compiled): every other pixel of each other row makes the next one.
+"""The grids on which random walks are solved (compiled): every other pixel of every other row makes the next one.
+
+The last row and column always belong to it too, since a strip there would else be seen by the finer grid alone.
 
 A pixel between those takes its value from the 2 or 4 around it, in proportion to the conductances that lead there, so
 that values do not leak through a boundary, wherever it lies; and the coarse matrix is the fine one seen through that
@@ -66,6 +68,7 @@ def lay_out(edges, reached, step, seeds, shapes, graph, slants, weights):  # typ
 
 @helper()
 def _lay_out_picture(edges, reached, step, graph):  # type: ignore[no-untyped-def]
+    """Seeds are pixels like others, so that a pixel beside one still takes part in the interpolation."""
     height, width = reached.shape
     line = width + 2
     for i in range(height):
@@ -83,7 +86,7 @@ def _lay_out_picture(edges, reached, step, graph):  # type: ignore[no-untyped-de
 
 @helper()
 def _take_out(seeds, line, graph):  # type: ignore[no-untyped-def]
-    """The edges of seeds: what lies at their other end still loses by them."""
+    """The edges to seeds leave the graph; the diagonal of their other end keeps them."""
     for n in range(len(seeds)):
         p = (seeds[n, 0] + 1) * line + seeds[n, 1] + 1
         for _, edge, way in _edges_of(p, line):
@@ -107,7 +110,7 @@ def _edges_of(p, line):  # type: ignore[no-untyped-def]
 
 @helper()
 def _interpolate(level, shapes, graph, slants, weights):  # type: ignore[no-untyped-def]
-    """The weights: of a pixel between two, then of one between four, which takes the mean of all its neighbours."""
+    """The weights: of pixels that the coarser grid keeps, of those between two such, and of those between four."""
     start, height, width = shapes[level]
     line = width + 2
     for i in range(height):
@@ -127,6 +130,14 @@ def _interpolate(level, shapes, graph, slants, weights):  # type: ignore[no-unty
                 after = graph[p, DOWN] + slants[p, LEFT_DOWN] + slants[p, RIGHT_DOWN]
                 ends = graph[p - line, DIAGONAL], graph[p + line, DIAGONAL]
                 weights[p, left], weights[p, 2 + left] = _shares(before, after, ends, _ground(p, line, graph, slants))
+    _interpolate_centres(level, shapes, graph, slants, weights)
+
+
+@helper()
+def _interpolate_centres(level, shapes, graph, slants, weights):  # type: ignore[no-untyped-def]
+    """The weights of pixels between four, which take the mean of all their neighbours, of whom four lie between two."""
+    start, height, width = shapes[level]
+    line = width + 2
     for i in range(1, height, 2):
         if _is_kept(i, height):
             continue
@@ -134,11 +145,10 @@ def _interpolate(level, shapes, graph, slants, weights):  # type: ignore[no-unty
             if _is_kept(j, width):
                 continue
             p = start + (i + 1) * line + j + 1
-            joined = graph[p, DIAGONAL]
-            if joined > _LEAST_DIAGONAL:
+            if graph[p, DIAGONAL] > _LEAST_DIAGONAL:
                 left, right, up, down = graph[p - 1, RIGHT], graph[p, RIGHT], graph[p - line, DOWN], graph[p, DOWN]
                 slanted = slants[p - line - 1, RIGHT_DOWN], slants[p - line + 1, LEFT_DOWN]
-                of_all = 1 / joined
+                of_all = 1 / graph[p, DIAGONAL]
                 weights[p, 0] = (slanted[0] + up * weights[p - line, 0] + left * weights[p - 1, 0]) * of_all
                 weights[p, 1] = (slanted[1] + up * weights[p - line, 1] + right * weights[p + 1, 0]) * of_all
                 lower = slants[p, LEFT_DOWN], slants[p, RIGHT_DOWN]
@@ -154,7 +164,10 @@ def _is_kept(i, count):  # type: ignore[no-untyped-def]
 
 @helper(inline="always")
 def _shares(before, after, ends, ground):  # type: ignore[no-untyped-def]
-    """Of the two ends of a line, of which the ground may take a part; coarse conductances may be negative."""
+    """Of the two ends of a line; the ground takes the rest.
+
+    Where walls or seeds leave nothing of an end it has no value. Coarse conductances may be negative.
+    """
     before = max(before, 0.0) if ends[0] > _LEAST_DIAGONAL else 0.0
     after = max(after, 0.0) if ends[1] > _LEAST_DIAGONAL else 0.0
     total = before + after + max(ground, 0.0)
@@ -214,6 +227,7 @@ def _ground(p, line, graph, slants):  # type: ignore[no-untyped-def]
 
 @helper(inline="always")
 def _add_energy(matrix, conductance, one, other):  # type: ignore[no-untyped-def]
+    """Of an edge between two pixels, given the corners' weights for both."""
     if conductance != 0:
         for k in range(4):
             for m in range(k, 4):
@@ -222,6 +236,7 @@ def _add_energy(matrix, conductance, one, other):  # type: ignore[no-untyped-def
 
 @helper(inline="always")
 def _add_ground(matrix, ground, one):  # type: ignore[no-untyped-def]
+    """Of a pixel's edges to seeds."""
     if ground > 0:
         for k in range(4):
             for m in range(k, 4):

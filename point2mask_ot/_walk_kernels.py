@@ -1,14 +1,12 @@
 """Full multigrid for the linear systems of random walks (compiled): all targets of a group in the lanes of a vector.
 
-The grids are those of :mod:`._multigrid`: blocks of 2 x 2 pixels make the next one. They lie one after the other in
-flat arrays, each with a border of one pixel that is joined to nothing. A grid starts from the solution on the coarser
-one; then come W-cycles with two red-black Gauss-Seidel sweeps on the way down and two on the way up. Both sweeps, and
-what is added before or summed up after them, go through memory once: the rows follow each other as a wave.
+The grids are those of :mod:`._walk_grids`. A grid starts from the solution on the coarser one; then come W-cycles with
+two red-black Gauss-Seidel sweeps on the way down and two on the way up. Both sweeps, and what is added before or summed
+up after them, go through memory once: the rows follow each other as a wave. On the coarser grids, whose pixels have 8
+neighbours, those of a colour are not independent; they are relaxed one after the other all the same.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from ._jit import helper, njit
 from ._walk_grids import (
@@ -32,11 +30,11 @@ def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycle
     """Probabilities that a walk ends at each target of a group.
 
     Args:
-        graph, shapes, edges, step: as for :func:`lay_out`, after it.
+        shapes, graph, slants, weights, edges, step: as for :func:`._walk_grids.lay_out`, after it.
         seeds, lane, share: (N, 2) pixels of the group's targets, (N,) their lane, and (N,) their share of the pixel.
         cycles: on each grid.
-        finest: the grid to stop at.
-        x: (pixels of all grids * LANES,) zero, written; that grid holds the result.
+        finest: grid that is cycled upon; the finer ones only take its solution and smooth it.
+        x: (pixels of all grids * LANES,) zero, written; the first grid holds the result.
         b: as large, zero, overwritten.
     """
     height, width = shapes[0, 1:]
@@ -52,13 +50,10 @@ def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycle
             _flow_in(i - 1, j, edges[TO_BELOW, i - 1, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
     coarsest = len(shapes) - 2
     for level in range(coarsest):
-        for i in range(1, shapes[level, 1] + 1):
-            for j in range(1, shapes[level, 2] + 1):
-                p = shapes[level, 0] + i * (shapes[level, 2] + 2) + j
-                _reduce(level, i, j, load(b, p * LANES), shapes, weights, b)
+        _reduce_inflow(level, shapes, weights, b)
     _cycle(coarsest, shapes, graph, slants, weights, x, b)
-    for level in range(coarsest - 1, finest - 1, -1):
-        for _ in range(cycles):
+    for level in range(coarsest - 1, -1, -1):
+        for _ in range(cycles if level >= finest else 0):
             _visit(level, True, True, shapes, graph, slants, weights, x, b)
             _cycle(level + 1, shapes, graph, slants, weights, x, b)
         _visit(level, True, False, shapes, graph, slants, weights, x, b)
@@ -72,6 +67,14 @@ def _flow_in(i, j, cost, step, share, lane, shapes, graph, slants, weights, b): 
     p = (i + 1) * (shapes[0, 2] + 2) + j + 1
     if graph[p, INVERSE] > 0:
         b[p * LANES + lane] += share * conductance(cost, step)
+
+
+@helper()
+def _reduce_inflow(level, shapes, weights, b):  # type: ignore[no-untyped-def]
+    for i in range(1, shapes[level, 1] + 1):
+        for j in range(1, shapes[level, 2] + 1):
+            p = shapes[level, 0] + i * (shapes[level, 2] + 2) + j
+            _reduce(level, i, j, load(b, p * LANES), shapes, weights, b)
 
 
 @helper()
@@ -106,6 +109,7 @@ def _visit(level, enlarge, reduce, shapes, graph, slants, weights, x, b):  # typ
 
 @helper()
 def _add_interpolated(level, i, shapes, graph, weights, x):  # type: ignore[no-untyped-def]
+    """The coarser grid's solution to a row."""
     start, width, coarse_line = shapes[level, 0], shapes[level, 2], shapes[level + 1, 2] + 2
     above = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line
     for j in range(1, width + 1):
@@ -202,24 +206,19 @@ def write_planes(x, planes):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def keep_best(x, shapes, finest, first, count, label, best):  # type: ignore[no-untyped-def]
+def keep_best(x, first, count, label, best):  # type: ignore[no-untyped-def]
     """Merge a group of targets into the largest values of all and the targets that they are of.
 
-    A grid coarser than the picture gives all pixels of a block the same.
-
     Args:
-        x, shapes, finest: as for :func:`solve`, after it.
+        x: as for :func:`solve`, after it.
         first, count: of the group's targets.
         label: (H, W) int64, -1 at first, changed: the first target of the largest value, in whatever order groups come.
         best: (H, W) float32, -inf at first, changed: that value.
     """
     height, width = label.shape
-    start, rows, columns = shapes[finest]
-    half = (1 << finest) >> 1
     for i in range(height):
-        row = start + (min((i + half) >> finest, rows - 1) + 1) * (columns + 2) + 1
         for j in range(width):
-            here = (row + min((j + half) >> finest, columns - 1)) * LANES
+            here = ((i + 1) * (width + 2) + j + 1) * LANES
             lane = 0
             for k in range(1, count):
                 if x[here + k] > x[here + lane]:

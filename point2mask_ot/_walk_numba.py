@@ -17,8 +17,6 @@ from ._walk_vectors import LANES
 if TYPE_CHECKING:
     from .random_walk import Walk
 
-_BORDER_FACTOR = 1
-"""Cycles in place of one where blocks of the coarser grids lie across the border of what walks reach."""
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""
 
@@ -27,7 +25,7 @@ def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
     """(K, H, W) float32 probability that a walk meets each target first; of no meaning where it meets none."""
     planes = np.empty((walk.count, *walk.reached.shape), np.float32)
 
-    def keep(x: np.ndarray, shapes: np.ndarray, first: int) -> None:
+    def keep(x: np.ndarray, first: int) -> None:
         kernels.write_planes(x, planes[first : first + LANES])
 
     _solve(walk, cycles, 0, keep)
@@ -35,24 +33,23 @@ def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
 
 
 def most_probable(walk: Walk, finest: int) -> torch.Tensor:
-    """(H, W) int64 target of the largest such probability, the first of equals, found for blocks of 2^finest pixels."""
+    """(H, W) int64 target of the largest such probability, the first of equals, cycled for every 2^finest-th pixel."""
     label = np.full(walk.reached.shape, -1, np.int64)
     best = np.full(walk.reached.shape, -np.inf, np.float32)
     one_at_a_time = Lock()
 
-    def keep(x: np.ndarray, shapes: np.ndarray, first: int) -> None:
+    def keep(x: np.ndarray, first: int) -> None:
         with one_at_a_time:
-            kernels.keep_best(x, shapes, finest, first, min(LANES, walk.count - first), label, best)
+            kernels.keep_best(x, first, min(LANES, walk.count - first), label, best)
 
     _solve(walk, 1, finest, keep)
     return torch.from_numpy(label)
 
 
-def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, np.ndarray, int], None]) -> None:
-    """Hand over the solution of each group of targets, the shapes of the grids, and the first of the targets."""
+def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, int], None]) -> None:
+    """Hand over the solution of each group of targets and the first of the targets."""
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
     seeds = np.ascontiguousarray(walk.seeds)
-    cycles *= 1 if bool(walk.reached.all()) else _BORDER_FACTOR
     shapes = grids.grid_shapes(*walk.reached.shape)
     pixels = int(shapes[-1, 0])
     graph, slants, weights = (np.zeros((pixels, n)) for n in (4, 2, 4))
@@ -64,6 +61,6 @@ def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, np.
         own = (walk.target >= first) & (walk.target < first + LANES)
         lane, share = walk.target[own] - first, walk.share[own].astype(np.float32)
         kernels.solve(shapes, graph, slants, weights, edges, step, seeds[own], lane, share, cycles, finest, x, b)
-        keep(x, shapes, first)
+        keep(x, first)
 
     run_parallel(solve, range(0, walk.count, LANES), serial=pixels * _SECONDS < 1e-3)
