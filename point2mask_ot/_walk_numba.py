@@ -54,13 +54,15 @@ def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, int
     pixels = int(shapes[-1, 0])
     graph, slants, weights = (np.zeros((pixels, n)) for n in (4, 2, 4))
     grids.lay_out(edges, walk.reached.numpy(), step, seeds, shapes, graph, slants, weights)
-    graph, slants, weights = (array.astype(np.float32) for array in (graph, slants, weights))
+    single = [array.astype(np.float32) for array in (graph, slants, weights)]
 
     def solve(first: int) -> None:
         x, b = np.zeros((2, pixels * LANES), np.float32)
         own = (walk.target >= first) & (walk.target < first + LANES)
         lane, share = walk.target[own] - first, walk.share[own].astype(np.float32)
-        kernels.solve(shapes, graph, slants, weights, edges, step, seeds[own], lane, share, cycles, finest, x, b)
+        kernels.solve(
+            shapes, single[0], single[1], single[2], edges, step, seeds[own], lane, share, cycles, finest, x, b
+        )
         keep(x, first)
 
     run_parallel(solve, range(0, walk.count, LANES), serial=pixels * _SECONDS < 1e-3)
