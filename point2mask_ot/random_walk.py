@@ -139,11 +139,15 @@ class Walk:
 
     def costs(self, cycles: int) -> Tensor:
         """(K, H, W) minus the logarithm of the probability, +inf where no walk arrives."""
+        if self.count == 1:  # whom else could a walk meet
+            return self.edges.new_zeros(1, *self.reached.shape).masked_fill_(~self.reached, torch.inf)
         cost = self._solver().probabilities(self, cycles).clamp_(LEAST_PROBABILITY, 1).reciprocal_().log_()
         return cost.masked_fill_(~self.reached, torch.inf)
 
     def labels(self) -> Tensor:
         """(H, W) most probable target, the first of equals, on a grid that is as fine as regions need."""
+        if self.count == 1:
+            return self.reached.long() - 1
         labels = torch.where(self.reached, self._solver().most_probable(self, self._finest()), -1)
         seeds, first = np.unique(self.seeds[:, 0] * labels.shape[1] + self.seeds[:, 1], return_index=True)
         own = (to_device(each, labels.device) for each in (seeds, self.target[first]))

@@ -267,3 +267,23 @@ def test_kept_points_stay_sources():
     targets = PointTargets([(0, 0), (0, 5)])
     assert capacities(edges, targets, iterations=1).tolist() == [5.0, 7.0]
     assert capacities(edges, targets, iterations=1, keep_points=True).tolist() == [4.0, 8.0]
+
+
+def test_rooms_without_a_door_are_solved_apart(rng):
+    edges = rng.random((4, 12, 20)).astype(np.float32)
+    edges[:, :, 7] = np.inf  # the wall
+    edges[:, :, 6][[0, 1, 3]] = np.inf
+    edges[0, :, -1], edges[2, -1] = np.inf, np.inf
+    edges[1, :, 8] = np.inf
+    points, target = np.array([(2, 1), (9, 5), (5, 12), (10, 18), (1, 3)]), np.array([0, 1, 1, 2, 0])
+    costs = random_walk_costs(edges, points, target, cycles=20)
+    left, right = costs[:, :, :7], costs[:, :, 8:]
+    assert np.isinf(left[2]).all()
+    assert np.isinf(right[0]).all()
+    assert np.isinf(costs[:, :, 7]).all()
+    np.testing.assert_allclose(np.exp(-left).sum(0), 1, atol=1e-2)
+    np.testing.assert_allclose(np.exp(-right).sum(0), 1, atol=1e-2)
+    alone = random_walk_costs(
+        edges, points[[0, 1, 4]], target[[0, 1, 4]], cycles=20, spacing_cost=0.3 * np.sqrt(1.5 * 7 / 19)
+    )
+    np.testing.assert_allclose(np.exp(-left[:2]), np.exp(-alone[:, :, :7]), atol=1e-2)
