@@ -50,17 +50,15 @@ def times(ratio: float) -> str:
 
 
 QUALITY = ("quality", "quality_classes", "quality_points", "quality_points_nuclei")
-GIVEN = {"union": "their union given", "classes": "classes given", "points": "points alone"}
+GIVEN = {"union": "union given", "classes": "classes given", "points": "points alone"}
+THINGS = {"nuclei": "nuclei", "photographs": "objects in photographs", "shapes": "drawn ellipses"}
 
 
 def quality() -> str:
     """Mean IoU by method, a column for each protocol and data set."""
     rows = [row for name in QUALITY for row in load(name)]
     columns = {(row["protocol"], row["data"]): row for row in rows}
-    header = [
-        f"{GIVEN[protocol]}: {row['instances']} {'in ' * (data != 'nuclei')}{data}"
-        for (protocol, data), row in columns.items()
-    ]
+    header = [f"{row['instances']} {THINGS[data]}, {GIVEN[protocol]}" for (protocol, data), row in columns.items()]
     score = {
         (row["method"], row["protocol"], row["data"]): f"{row['mean_iou']:.3f} ± {row['std_over_seeds']:.3f}"
         for row in rows
