@@ -26,14 +26,13 @@ _SWEEPS = 2
 
 
 @njit()
-def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycles, finest, x, b):  # type: ignore[no-untyped-def]
+def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycles, x, b):  # type: ignore[no-untyped-def]
     """Probabilities that a walk ends at each target of a group.
 
     Args:
         shapes, graph, slants, weights, edges, step: as for :func:`._walk_grids.lay_out`, after it.
         seeds, lane, share: (N, 2) pixels of the group's targets, (N,) their lane, and (N,) their share of the pixel.
         cycles: on each grid.
-        finest: grid that is cycled upon; the finer ones only take its solution and smooth it.
         x: (pixels of all grids * LANES,) zero, written; the first grid holds the result.
         b: as large, zero, overwritten.
     """
@@ -53,7 +52,7 @@ def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycle
         _reduce_inflow(level, shapes, weights, b)
     _cycle(coarsest, shapes, graph, slants, weights, x, b)
     for level in range(coarsest - 1, -1, -1):
-        for _ in range(cycles if level >= finest else 0):
+        for _ in range(cycles):
             _visit(level, True, True, shapes, graph, slants, weights, x, b)
             _cycle(level + 1, shapes, graph, slants, weights, x, b)
         _visit(level, True, False, shapes, graph, slants, weights, x, b)

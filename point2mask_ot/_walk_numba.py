@@ -28,12 +28,12 @@ def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
     def keep(x: np.ndarray, first: int) -> None:
         kernels.write_planes(x, planes[first : first + LANES])
 
-    _solve(walk, cycles, 0, keep)
+    _solve(walk, cycles, keep)
     return torch.from_numpy(planes)
 
 
-def most_probable(walk: Walk, finest: int) -> torch.Tensor:
-    """(H, W) int64 target of the largest such probability, the first of equals, cycled for every 2^finest-th pixel."""
+def most_probable(walk: Walk) -> torch.Tensor:
+    """(H, W) int64 target of the largest such probability, the first of equals."""
     label = np.full(walk.reached.shape, -1, np.int64)
     best = np.full(walk.reached.shape, -np.inf, np.float32)
     one_at_a_time = Lock()
@@ -42,11 +42,11 @@ def most_probable(walk: Walk, finest: int) -> torch.Tensor:
         with one_at_a_time:
             kernels.keep_best(x, first, min(LANES, walk.count - first), label, best)
 
-    _solve(walk, 1, finest, keep)
+    _solve(walk, 1, keep)
     return torch.from_numpy(label)
 
 
-def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, int], None]) -> None:
+def _solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, int], None]) -> None:
     """Hand over the solution of each group of targets and the first of the targets."""
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
     seeds = np.ascontiguousarray(walk.seeds)
@@ -60,9 +60,7 @@ def _solve(walk: Walk, cycles: int, finest: int, keep: Callable[[np.ndarray, int
         x, b = np.zeros((2, pixels * LANES), np.float32)
         own = (walk.target >= first) & (walk.target < first + LANES)
         lane, share = walk.target[own] - first, walk.share[own].astype(np.float32)
-        kernels.solve(
-            shapes, single[0], single[1], single[2], edges, step, seeds[own], lane, share, cycles, finest, x, b
-        )
+        kernels.solve(shapes, single[0], single[1], single[2], edges, step, seeds[own], lane, share, cycles, x, b)
         keep(x, first)
 
     run_parallel(solve, range(0, walk.count, LANES), serial=pixels * _SECONDS < 1e-3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ._multigrid import LEAST_CONDUCTANCE, Grid, coarser, hierarchy, solve
+from ._multigrid import LEAST_CONDUCTANCE, Grid, hierarchy, solve
 from .arrays import to_device
 
 if TYPE_CHECKING:
@@ -25,18 +25,11 @@ def probabilities(walk: Walk, cycles: int) -> Tensor:
     return seeds + solve(grids, inflow, _ITERATIONS * cycles)
 
 
-def most_probable(walk: Walk, finest: int) -> Tensor:
-    """(H, W) int64 target of the largest such probability, the first of equals, found for blocks of 2^finest pixels."""
+def most_probable(walk: Walk) -> Tensor:
+    """(H, W) int64 target of the largest such probability, the first of equals."""
     if not walk.count:
         return torch.full_like(walk.reached, -1, dtype=torch.int64)
-    grids, inflow, seeds = _system(walk)
-    if not finest:
-        return (seeds + solve(grids, inflow, _ITERATIONS)).argmax(0)
-    for _ in range(finest):
-        inflow = coarser(inflow)
-    labels = solve(grids[finest:], inflow, _ITERATIONS).argmax(0)
-    height, width = walk.reached.shape
-    return labels.repeat_interleave(2**finest, 0)[:height].repeat_interleave(2**finest, 1)[:, :width]
+    return probabilities(walk, 1).argmax(0)
 
 
 def _system(walk: Walk) -> tuple[list[Grid], Tensor, Tensor]:

@@ -132,7 +132,8 @@ class Walk:
     """
 
     def __init__(self, image: Image, reached: Tensor, step: Tensor) -> None:
-        self.edges, self.count, self.reached, self.step = image.edges, image.num_targets, reached, step
+        self.image, self.reached, self.step = image, reached, step
+        self.edges, self.count = image.edges, image.num_targets
         pairs = np.unique(np.column_stack([image.pixels, image.target]), axis=0)
         _, place, sharers = np.unique(pairs[:, :2], axis=0, return_inverse=True, return_counts=True)
         self.seeds, self.target, self.share = pairs[:, :2], pairs[:, 2], 1 / sharers[place.ravel()]
@@ -148,18 +149,38 @@ class Walk:
         """(H, W) most probable target, the first of equals, on a grid that is as fine as regions need."""
         if self.count == 1:
             return self.reached.long() - 1
-        labels = torch.where(self.reached, self._solver().most_probable(self, self._finest()), -1)
+        height, width = self.reached.shape
+        walk, side = self, 1
+        while 2 * side <= self._largest_block():
+            walk, side = walk.halved(), 2 * side
+        labels = walk._solver().most_probable(walk)
+        if side > 1:
+            labels = labels.repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
+        labels = torch.where(self.reached, labels, -1)
         seeds, first = np.unique(self.seeds[:, 0] * labels.shape[1] + self.seeds[:, 1], return_index=True)
         own = (to_device(each, labels.device) for each in (seeds, self.target[first]))
         labels.view(-1).index_copy_(0, *own)  # blocks may hold several points, or nothing else
         return labels
 
-    def _finest(self) -> int:
-        """The grid with enough blocks for regions; the picture's own where counting its pixels would make us wait."""
+    def _largest_block(self) -> float:
+        """Side of the largest blocks that leave enough of them for regions; 1 where counting would make us wait."""
         if not checks.values_at_hand(self.reached):
-            return 0
+            return 1
         spacing = (int(self.reached.sum()) / max(self.count, 1)) ** 0.5
-        return int(np.log2(max(spacing / BLOCKS, 1)))
+        return spacing / BLOCKS
+
+    def halved(self) -> Walk:
+        """The walks between blocks of 2 x 2 pixels: two ways of two steps lead from each block to the next."""
+        height, width = self.reached.shape
+        open_edges = torch.where(self.reached, self.edges[[0, 2]] + self.step, torch.inf)
+        right = _between_blocks(open_edges[0])
+        down = _between_blocks(open_edges[1].T).T
+        edges = torch.full((4, *right.shape), torch.inf, dtype=right.dtype)
+        edges[0], edges[2] = (right - self.step).clamp_(min=0), (down - self.step).clamp_(min=0)
+        padded = torch.nn.functional.pad(self.reached, (0, width % 2, 0, height % 2))
+        reached = padded.view(right.shape[0], 2, right.shape[1], 2).any(3).any(1)
+        image = Image(edges, self.image.pixels // 2, self.image.target, self.count)
+        return Walk(image, reached, self.step)
 
     def _solver(self) -> Any:
         if checks.values_at_hand(self.edges) and self.edges.dtype == torch.float32 and not self._has_walls():
@@ -175,6 +196,17 @@ class Walk:
         right = torch.isinf(self.edges[0, :, :-1]) & self.reached[:, :-1] & self.reached[:, 1:]
         down = torch.isinf(self.edges[2, :-1]) & self.reached[:-1] & self.reached[1:]
         return bool(right.any() or down.any())
+
+
+def _between_blocks(right: Tensor) -> Tensor:
+    """(H, W) resistance from each pixel to the next on its right -> (ceil H / 2, ceil W / 2) the same for blocks."""
+    height, width = right.shape
+    right = torch.nn.functional.pad(right, (0, width % 2, 0, height % 2), value=torch.inf)
+    within, across = right[:, 0::2], right[:, 1::2]
+    beyond = torch.nn.functional.pad(within[:, 1:], (0, 1), value=torch.inf)
+    # Where a wall divides a block its halves are one all the same, or blocks could be cut off.
+    ways = across + 0.5 * sum(torch.where(inner < torch.inf, inner, across) for inner in (within, beyond))
+    return 1 / (1 / ways[0::2] + 1 / ways[1::2])
 
 
 def _straight(image: Image) -> Tensor:
