@@ -49,7 +49,7 @@ def times(ratio: float) -> str:
 # For the README
 
 
-QUALITY = ("quality", "quality_classes", "quality_points", "quality_points_nuclei")
+QUALITY = ("quality", "quality_classes", "quality_classes_nuclei", "quality_points", "quality_points_nuclei")
 GIVEN = {"union": "union given", "classes": "classes given", "points": "points alone"}
 THINGS = {"nuclei": "nuclei", "photographs": "objects in photographs", "shapes": "drawn ellipses"}
 
