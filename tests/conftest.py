@@ -49,6 +49,22 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20231002)
 
 
+@pytest.fixture(scope="module")
+def network():
+    """The tiny network of the reference trainer; imported here, since most tests need no trainer."""
+    from trainer_cases import tiny_network
+
+    return tiny_network()
+
+
+@pytest.fixture
+def batch():
+    """Pictures for it."""
+    from trainer_cases import three_pictures
+
+    return three_pictures()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real pictures with masks, beside the checkout; never part of the project."""

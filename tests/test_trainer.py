@@ -7,21 +7,8 @@ import pytest
 import torch
 from panoptic_segformer.data import GroupedBatches, PreparedSamples, Sample, SyntheticSamples, flipped, resized
 from panoptic_segformer.inference import Tally, as_panoptic, predict
-from panoptic_segformer.network import PanopticSegformer
-from panoptic_segformer.targets import Batch
-from trainer_cases import three_pictures, tiny_network
 
 from point2mask_ot import Category, PanopticImage, PointTargets, Segment, panoptic_quality
-
-
-@pytest.fixture(scope="module")
-def network() -> PanopticSegformer:
-    return tiny_network()
-
-
-@pytest.fixture
-def batch() -> Batch:
-    return three_pictures()
 
 
 class TestData:

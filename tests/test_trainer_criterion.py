@@ -9,23 +9,12 @@ import pytest
 import torch
 from panoptic_segformer import config as settings
 from panoptic_segformer.criterion import OFFICIAL_RULES, RULES
-from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.targets import UNKNOWN, Batch, Labeller, point_labels
-from trainer_cases import THINGS, TINY, criterion_for, three_pictures, tiny_network
+from trainer_cases import THINGS, TINY, criterion_for
 
 from point2mask_ot import PointTargets
 
 NAMES = {field.name for field in fields(settings.Losses)} - {"ratio"}
-
-
-@pytest.fixture(scope="module")
-def network() -> PanopticSegformer:
-    return tiny_network()
-
-
-@pytest.fixture
-def batch() -> Batch:
-    return three_pictures()
 
 
 def part_of(batch: Batch, part: slice) -> Batch:

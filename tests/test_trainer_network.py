@@ -10,20 +10,10 @@ import torch
 from panoptic_segformer import config as settings
 from panoptic_segformer.backbone import load_weights
 from panoptic_segformer.network import MaskAttention, Memory, PanopticSegformer
-from panoptic_segformer.targets import Batch, Labeller
+from panoptic_segformer.targets import Labeller
 from torch.nn import functional
-from trainer_cases import STUFF, THINGS, TINY, criterion_for, three_pictures, tiny_network
+from trainer_cases import STUFF, THINGS, TINY, criterion_for
 from transformers import SwinBackbone, SwinConfig
-
-
-@pytest.fixture(scope="module")
-def network() -> PanopticSegformer:
-    return tiny_network()
-
-
-@pytest.fixture
-def batch() -> Batch:
-    return three_pictures()
 
 
 class TestNetwork:

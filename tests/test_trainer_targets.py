@@ -10,21 +10,11 @@ import torch
 from panoptic_segformer.data import Sample, SyntheticSamples, collate
 from panoptic_segformer.inference import predict
 from panoptic_segformer.network import PanopticSegformer
-from panoptic_segformer.targets import UNKNOWN, Batch, Labeller, boxes_of, point_labels
+from panoptic_segformer.targets import UNKNOWN, Labeller, boxes_of, point_labels
 from torch.nn import functional
-from trainer_cases import THINGS, TINY, criterion_for, one_picture, three_pictures, tiny_network
+from trainer_cases import THINGS, TINY, criterion_for, one_picture
 
 from point2mask_ot import PointTargets
-
-
-@pytest.fixture(scope="module")
-def network() -> PanopticSegformer:
-    return tiny_network()
-
-
-@pytest.fixture
-def batch() -> Batch:
-    return three_pictures()
 
 
 class TestTargets:
