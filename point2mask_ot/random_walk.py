@@ -94,7 +94,7 @@ def _costs(image: Image, spacing_cost: float, cycles: int) -> Tensor:
     cost = image.edges.new_full((image.num_targets, *image.edges.shape[1:]), torch.inf)
     for part in parts:
         own = Walk(part.cut(image), part.pixels, step).costs(cycles)
-        for k, values in zip(part.targets.tolist(), own, strict=True):
+        for k, values in zip(part.targets.tolist(), own, strict=True):  # boxes may overlap, parts do not
             there = cost[k, *part.box]
             torch.minimum(there, values.to(there.dtype), out=there)
     return cost
@@ -150,8 +150,8 @@ class Walk:
         if self.count == 1:
             return self.reached.long() - 1
         height, width = self.reached.shape
-        walk, side = self, 1
-        while 2 * side <= self._largest_block():
+        walk, side, limit = self, 1, self._largest_block()
+        while 2 * side <= limit:
             walk, side = walk.halved(), 2 * side
         labels = walk._solver().most_probable(walk)
         if side > 1:
