@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +11,8 @@ import torch
 from . import _walk_grids as grids
 from . import _walk_kernels as kernels
 from ._threads import run_parallel
+from ._walk import Walk
 from ._walk_vectors import LANES
-
-if TYPE_CHECKING:
-    from .random_walk import Walk
 
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""

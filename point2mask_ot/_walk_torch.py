@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ._multigrid import LEAST_CONDUCTANCE, Grid, hierarchy, solve
+from ._walk import Walk
 from .arrays import to_device
-
-if TYPE_CHECKING:
-    from .random_walk import Walk
 
 _ITERATIONS = 8
 """Conjugate gradients that do as much as a cycle of the compiled kernels."""

@@ -1,7 +1,7 @@
 """Fixed inputs to every stage, and the digests of what comes out: did a change of form change a single bit?
 
-``python tests/same_bits.py`` records the digests of this machine in ``same_bits.json``; a change that is meant to change
-results records them anew and says so.
+``python tests/same_bits.py`` records the digests of this machine in ``same_bits.json``; a change that is meant to
+change results records them anew and says so.
 """
 
 from __future__ import annotations
@@ -157,17 +157,9 @@ def transports() -> Iterator[tuple[str, Any]]:
 
 def masks() -> Iterator[tuple[str, Any]]:
     def parts(result: Any) -> list[Any]:
-        notes = result.diagnostics
-        maps = [
-            notes.suppliers,
-            notes.edges,
-            notes.distances,
-            notes.cost,
-            notes.nearest,
-            notes.demand,
-            notes.capacities,
-        ]
-        return [result.instance, result.masks, result.boxes, result.semantic, result.void, result.confidence, *maps]
+        fields = ("instance", "masks", "boxes", "semantic", "void", "confidence")
+        maps = ("suppliers", "edges", "distances", "cost", "nearest", "demand", "capacities")
+        return [getattr(result, name) for name in fields] + [getattr(result.diagnostics, name) for name in maps]
 
     semantic, boundary = maps(96, 112)
     features = semantic / np.linalg.norm(semantic, axis=0)

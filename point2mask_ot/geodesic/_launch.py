@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import triton
 
+from ._image import Image
 from ._triton import settle
-
-if TYPE_CHECKING:
-    from ._operators import Image
 
 INTERPRETED = not isinstance(settle, triton.JITFunction)
 """The kernel runs in Triton's interpreter, on CPU tensors."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from .._dispatch import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..checks import check_choice, fail, require_all
 from ..points import check_targets, pixel_indices
+from ._image import Image
 
 BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 
@@ -23,19 +23,6 @@ BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 _ARGUMENTS = "(Tensor[] edges, Tensor[] points_yx, Tensor[] target, SymInt[] num_targets, str backend)"
 torch.library.define("point2mask::geodesic_distances", f"{_ARGUMENTS} -> Tensor[]", tags=OUTSIDE_CUDA_GRAPHS)
 torch.library.define("point2mask::nearest_partition", f"{_ARGUMENTS} -> (Tensor[], Tensor[])", tags=OUTSIDE_CUDA_GRAPHS)
-
-
-class Image(NamedTuple):
-    """One image of a call, with all its values checked."""
-
-    edges: torch.Tensor
-    """(4, H, W) float32 or float64."""
-    pixels: np.ndarray
-    """(N, 2) int64 rows and columns of the points, on the host."""
-    target: np.ndarray
-    """(N,) int64 target of each point."""
-    num_targets: int
-    """K."""
 
 
 @torch.library.impl("point2mask::geodesic_distances", "CompositeExplicitAutograd")

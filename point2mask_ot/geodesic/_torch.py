@@ -11,15 +11,12 @@ added up one edge at a time from a source does not depend on the order in which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..grid import FORWARD_OFFSETS, pair_slices
-
-if TYPE_CHECKING:
-    from ._operators import Image
+from ._image import Image
 
 _ROUNDS = 32  # between two tests of convergence
 _NOBODY = torch.iinfo(torch.int64).max

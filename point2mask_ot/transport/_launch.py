@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,8 @@ import triton
 from ..arrays import to_device
 from ..checks import require_all
 from . import _triton, _triton_checks, _triton_newton
+from ._data import Options
 from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts
-
-if TYPE_CHECKING:
-    from ._solvers import Options
 
 INTERPRETED = not isinstance(_triton.weigh, triton.JITFunction)
 """The kernels run in Triton's interpreter, on CPU tensors."""

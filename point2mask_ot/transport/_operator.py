@@ -12,9 +12,10 @@ import torch
 from .._dispatch import OUTSIDE_CUDA_GRAPHS, has_triton
 from .._threads import run_parallel
 from ..checks import ArgumentError, fail
+from ._data import Method, Options, Problem, Solution
 from ._flat import Flat, FlatSolution
 from ._problem import problems
-from ._solvers import SERIAL_ENTRIES, Method, Options, Problem, Solution, solve_one
+from ._solvers import SERIAL_ENTRIES, solve_one
 
 _POOL_ENTRIES = 1 << 15
 """Problems of fewer entries, all together, are solved on the calling thread."""

@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..arrays import to_device
 from ..checks import require_all
+from ._data import Options
 from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution
-
-if TYPE_CHECKING:
-    from ._solvers import Options
 
 _CHUNK_ENTRIES = 1 << 24
 """Entries of M that are taken at once."""

@@ -1,0 +1,70 @@
+"""The walks of one part of an image, on its pixels or on blocks of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import checks
+from .geodesic._image import Image
+
+BLOCKS = 64
+"""Blocks of pixels along the typical distance between points, at least, where regions are only counted."""
+
+
+class Walk:
+    """The walks of one part of an image.
+
+    Attributes:
+        edges: (4, H, W) costs.
+        reached: (H, W) bool: pixels from which a walk leads to some point.
+        step: 0-d, what is added to the costs.
+        seeds, target, share: (N, 2) pixels of the points, (N,) their target and (N,) its share of the pixel, since
+            several targets may have a point there.
+        count: K.
+    """
+
+    def __init__(self, image: Image, reached: Tensor, step: Tensor) -> None:
+        self.image, self.reached, self.step = image, reached, step
+        self.edges, self.count = image.edges, image.num_targets
+        pairs = np.unique(np.column_stack([image.pixels, image.target]), axis=0)
+        _, place, sharers = np.unique(pairs[:, :2], axis=0, return_inverse=True, return_counts=True)
+        self.seeds, self.target, self.share = pairs[:, :2], pairs[:, 2], 1 / sharers[place.ravel()]
+
+    def largest_block(self) -> float:
+        """Side of the largest blocks that leave enough of them for regions; 1 where counting would make us wait."""
+        if not checks.values_at_hand(self.reached):
+            return 1
+        spacing = (int(self.reached.sum()) / max(self.count, 1)) ** 0.5
+        return spacing / BLOCKS
+
+    def halved(self) -> Walk:
+        """The walks between blocks of 2 x 2 pixels: two ways of two steps lead from each block to the next."""
+        height, width = self.reached.shape
+        open_edges = torch.where(self.reached, self.edges[[0, 2]] + self.step, torch.inf)
+        right = _between_blocks(open_edges[0])
+        down = _between_blocks(open_edges[1].T).T
+        edges = torch.full((4, *right.shape), torch.inf, dtype=right.dtype)
+        edges[0], edges[2] = (right - self.step).clamp_(min=0), (down - self.step).clamp_(min=0)
+        padded = torch.nn.functional.pad(self.reached, (0, width % 2, 0, height % 2))
+        reached = padded.view(right.shape[0], 2, right.shape[1], 2).any(3).any(1)
+        image = Image(edges, self.image.pixels // 2, self.image.target, self.count)
+        return Walk(image, reached, self.step)
+
+    def has_walls(self) -> bool:
+        """Between pixels that walks reach. Blocks lie on both sides of them, which cycles alone may hardly mend."""
+        right = torch.isinf(self.edges[0, :, :-1]) & self.reached[:, :-1] & self.reached[:, 1:]
+        down = torch.isinf(self.edges[2, :-1]) & self.reached[:-1] & self.reached[1:]
+        return bool(right.any() or down.any())
+
+
+def _between_blocks(right: Tensor) -> Tensor:
+    """(H, W) resistance from each pixel to the next on its right -> (ceil H / 2, ceil W / 2) the same for blocks."""
+    height, width = right.shape
+    right = torch.nn.functional.pad(right, (0, width % 2, 0, height % 2), value=torch.inf)
+    within, across = right[:, 0::2], right[:, 1::2]
+    beyond = torch.nn.functional.pad(within[:, 1:], (0, 1), value=torch.inf)
+    # Where a wall divides a block its halves are one all the same, or blocks could be cut off.
+    ways = across + 0.5 * sum(torch.where(inner < torch.inf, inner, across) for inner in (within, beyond))
+    return 1 / (1 / ways[0::2] + 1 / ways[1::2])
