@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import helper, njit
 from ._multigrid import LEAST_CONDUCTANCE
+from .compiled.jit import helper, njit
 from .grid import FORWARD_OFFSETS
 
 RIGHT, DOWN, DIAGONAL, INVERSE = range(4)

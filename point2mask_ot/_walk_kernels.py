@@ -8,7 +8,6 @@ neighbours, those of a colour are not independent; they are relaxed one after th
 
 from __future__ import annotations
 
-from ._jit import helper, njit
 from ._walk_grids import (
     DIAGONAL,
     DOWN,
@@ -21,6 +20,7 @@ from ._walk_grids import (
     conductance,
 )
 from ._walk_vectors import LANES, add_scaled, load, scaled, store
+from .compiled.jit import helper, njit
 
 _SWEEPS = 2
 

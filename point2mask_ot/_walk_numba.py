@@ -10,9 +10,9 @@ import torch
 
 from . import _walk_grids as grids
 from . import _walk_kernels as kernels
-from ._threads import run_parallel
 from ._walk import Walk
 from ._walk_vectors import LANES
+from .compiled.threads import run_parallel
 
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""

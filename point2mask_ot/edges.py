@@ -270,7 +270,7 @@ def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:
 
 def _compare_on_cpu(image: torch.Tensor, kind: str) -> torch.Tensor:
     from ._edge_kernels import DOT, L1, MAX, compare_pixels
-    from ._threads import run_parallel
+    from .compiled.threads import run_parallel
 
     batch, _, height, width = image.shape
     code = {"l1": L1, "cosine": DOT, "max": MAX}[kind]

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, _jit
-from point2mask_ot._threads import run_parallel
+from point2mask_ot import ArgumentError, PointTargets, PseudoMasker
 from point2mask_ot.arrays import as_optional_tensors, as_tensors
 from point2mask_ot.checks import check_integer, check_number, require_all
+from point2mask_ot.compiled import jit
+from point2mask_ot.compiled.threads import run_parallel
 
 
 class TestArrays:
@@ -139,7 +140,7 @@ def test_a_read_only_install_compiles_in_memory(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", read_only)
 
-    @_jit.njit()
+    @jit.njit()
     def double(x):
         return 2 * x
 
@@ -148,12 +149,12 @@ def test_a_read_only_install_compiles_in_memory(monkeypatch):
 
 def test_a_cached_kernel_depends_on_every_source_of_the_package(tmp_path):
     source = tmp_path / "kernels.py"
-    source.write_text("from point2mask_ot._jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
+    source.write_text("from point2mask_ot.compiled.jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
     code = (
         "import os, sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
-        "from point2mask_ot import _jit\n"
-        "real = _jit.sources_stamp\n"
-        "_jit.sources_stamp = lambda folder: (*real(folder), ('elsewhere.py', int(sys.argv[2]), 1))\n"
+        "from point2mask_ot.compiled import jit\n"
+        "real = jit.sources_stamp\n"
+        "jit.sources_stamp = lambda folder: (*real(folder), ('elsewhere.py', int(sys.argv[2]), 1))\n"
         "import kernels; kernels.double(1); print(len(kernels.double.stats.cache_hits))"
     )
 
@@ -168,7 +169,7 @@ def test_a_cached_kernel_depends_on_every_source_of_the_package(tmp_path):
 
 def test_processes_that_compile_at_once_do_not_mix_up_signatures(tmp_path):
     source = tmp_path / "at_once.py"
-    source.write_text("from point2mask_ot._jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
+    source.write_text("from point2mask_ot.compiled.jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import at_once\n"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._jit import njit
+from ..compiled.jit import njit
 from ..grid import FORWARD_OFFSETS
 from ._bits import leading_zeros, trailing_zeros
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from .._threads import run_parallel
+from ..compiled.threads import run_parallel
 from . import _heap, _sweeps, _tile_search, _tiles
 from ._tight import flood
 

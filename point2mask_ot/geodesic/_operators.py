@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .._dispatch import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..checks import check_choice, fail, require_all
+from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..points import check_targets, pixel_indices
 from ._image import Image
 

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 from numba import types
 
-from .._jit import helper, intrinsic
+from ..compiled.jit import helper, intrinsic
+from ..compiled.vectors import GROUP, Lanes, VectorCode
 from ._tiles import (
     AREA,
     COLUMNS,
@@ -35,7 +36,6 @@ from ._tiles import (
     STRAIGHT,
     WEST,
 )
-from ._vectors import GROUP, Lanes, VectorCode
 
 Places: TypeAlias = tuple[int, ...]
 Vector: TypeAlias = Any  # Lanes

@@ -15,9 +15,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .._jit import helper, intrinsic, njit
+from ..compiled.jit import helper, intrinsic, njit
+from ..compiled.vectors import GROUP, Lanes, VectorCode
 from . import _tile_search, _tiles
-from ._vectors import GROUP, Lanes, VectorCode
 
 LANES = 2 * GROUP
 PIXELS, TARGETS = 64 * 64, 8

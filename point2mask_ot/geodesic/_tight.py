@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._jit import njit
+from ..compiled.jit import njit
 from ..grid import FORWARD_OFFSETS
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import llvmlite.binding
 import numpy as np
 
-from .._jit import helper, njit
+from ..compiled.jit import helper, njit
 from ._queue import SPAN, enqueue, pop
 from ._relaxation import fixed_point, places, store_and_offer
 from ._tiles import COSTS, SIDE, STATE

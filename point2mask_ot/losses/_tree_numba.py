@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._jit import njit
+from ..compiled.jit import njit
 
 LANES = 8
 """Channels filtered together: one vector register of float32, two of float64."""

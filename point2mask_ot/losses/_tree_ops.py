@@ -27,7 +27,7 @@ def minimum_spanning_tree(image: Tensor, valid: Tensor | None, backend: str) -> 
 
 
 def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    from .._threads import run_parallel
+    from ..compiled.threads import run_parallel
     from ._tree_numba import colour_distances, preorder, spanning_edges
 
     if image.is_floating_point() and not bool((image.isfinite().all(1) | ~valid).all()):
@@ -62,7 +62,7 @@ def tree_filter(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor,
     """Unnormalised filter of (B, C, N) values: the symmetric matrix of path affinities times the values."""
     if backend == "torch":
         return _tree_torch.tree_filter(values, affinity, order, parent)
-    from .._threads import run_parallel
+    from ..compiled.threads import run_parallel
     from ._tree_numba import LANES, filter_channels
 
     filtered = torch.empty_like(values, memory_format=torch.contiguous_format)
@@ -88,7 +88,7 @@ def affinity_gradient(
     """(B, N): derivative of <left, tree_filter(right)> by the affinities."""
     if backend == "torch":
         return _tree_torch.affinity_gradient(left, right, affinity, order, parent)
-    from .._threads import run_parallel
+    from ..compiled.threads import run_parallel
     from . import _tree_numba
 
     batch, channels, size = left.shape

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import helper, njit
+from ..compiled.jit import helper, njit
 from ._exp2 import VECTOR_MATH, exp2
 from ._numba_blocks import ANY_ORDER, BLOCK, LOWEST, Base, Scratch, add_links, add_masses, take_best, weigh
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._jit import helper
+from ..compiled.jit import helper
 from ._exp2 import VECTOR_MATH, exp2
 
 BLOCK = np.uint64(128)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._jit import helper, njit
+from ..compiled.jit import helper, njit
 from ._numba_blocks import BLOCK, take_best
 
 

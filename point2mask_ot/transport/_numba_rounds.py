@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import njit
+from ..compiled.jit import njit
 from ._numba_blocks import BLOCK, Base, Scratch, add_masses, weigh
 
 LN2 = math.log(2.0)

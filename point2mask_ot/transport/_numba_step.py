@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._jit import helper, njit
+from ..compiled.jit import helper, njit
 from ._numba_blocks import ANY_ORDER
 
 _DAMPING = 1e-14

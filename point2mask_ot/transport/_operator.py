@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._dispatch import OUTSIDE_CUDA_GRAPHS, has_triton
-from .._threads import run_parallel
 from ..checks import ArgumentError, fail
+from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
+from ..compiled.threads import run_parallel
 from ._data import Method, Options, Problem, Solution
 from ._flat import Flat, FlatSolution
 from ._problem import problems

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._threads import run_parallel
+from ..compiled.threads import run_parallel
 from . import _numba, _numba_rounds
 from ._numba_blocks import BLOCK, Base, Scratch
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numba
 import numba.extending
 
+_PACKAGE = Path(__file__).parents[1]
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -53,7 +55,7 @@ def _stamp(compiled: Any) -> None:
     """
     index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
-        index._source_stamp = (index._source_stamp, sources_stamp(Path(__file__).parent))
+        index._source_stamp = (index._source_stamp, sources_stamp(_PACKAGE))
         index.save = partial(_save, index)
 
 
