@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import dijkstra
 from skimage.graph import MCP
 
 from point2mask_ot import edge_costs, geodesic_distances, nearest_partition
-from point2mask_ot.grid import FORWARD_OFFSETS, pair_slices
+from point2mask_ot.graph import FORWARD_OFFSETS, pair_slices
 
 SCIPY = "scipy dijkstra"
 ALL = (*TYPICAL, *ADVERSARIAL)

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage, sparse
 
 from point2mask_ot import edge_costs
-from point2mask_ot.grid import FORWARD_OFFSETS, pair_slices
+from point2mask_ot.graph import FORWARD_OFFSETS, pair_slices
 
 CLASSES = 21
 TYPICAL = ("blobs", "upsampled", "photograph", "noise")

@@ -4,11 +4,11 @@ from .checks import ArgumentError as ArgumentError
 from .checks import ArgumentTypeError as ArgumentTypeError
 from .checks import ConvergenceWarning as ConvergenceWarning
 from .checks import FileError as FileError
-from .edges import MapTerm as MapTerm
-from .edges import edge_costs as edge_costs
 from .geodesic import geodesic_distances as geodesic_distances
 from .geodesic import nearest_partition as nearest_partition
 from .geodesic import shortest_path as shortest_path
+from .graph import MapTerm as MapTerm
+from .graph import edge_costs as edge_costs
 from .labelling import label_dataset as label_dataset
 from .losses import boundary_affinity_loss as boundary_affinity_loss
 from .losses import lab_affinity_loss as lab_affinity_loss

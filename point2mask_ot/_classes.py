@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ._regions import first_largest, look_up
 from .arrays import compute_dtype, to_device
+from .graph.regions import first_largest, look_up
 from .presets import PseudoMaskConfig
 from .types import PointTargets
 

@@ -15,12 +15,12 @@ from . import checks
 from ._boxes import components_with_points, mask_boxes, replace_empty
 from ._classes import class_maps, first_targets
 from ._raster import Raster
-from ._regions import first_largest, first_smallest, look_up, median_where
 from .arrays import to_device
 from .checks import fail
-from .edges import MapTerm, Summand, check_values, sum_costs
 from .geodesic import nearest_partition
-from .grid import FORWARD_OFFSETS, pair_slices
+from .graph.edges import MapTerm, Summand, check_values, sum_costs
+from .graph.grid import FORWARD_OFFSETS, pair_slices
+from .graph.regions import first_largest, first_smallest, look_up, median_where
 from .points import pixel_indices
 from .presets import PseudoMaskConfig
 from .types import PointTargets, TransportResult

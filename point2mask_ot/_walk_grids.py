@@ -16,7 +16,7 @@ import numpy as np
 
 from ._multigrid import LEAST_CONDUCTANCE
 from .compiled.jit import helper, njit
-from .grid import FORWARD_OFFSETS
+from .graph.grid import FORWARD_OFFSETS
 
 RIGHT, DOWN, DIAGONAL, INVERSE = range(4)
 RIGHT_DOWN, LEFT_DOWN = range(2)

@@ -6,7 +6,7 @@ from typing import Any
 
 from .arrays import Array
 from .checks import fail
-from .edges import MapTerm
+from .graph.edges import MapTerm
 from .maps import lab_gradient, smooth_lab
 from .presets import PseudoMaskConfig
 from .pseudo_masks import PseudoMasker

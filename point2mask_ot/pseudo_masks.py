@@ -14,7 +14,7 @@ from ._stages import label_images
 from .arrays import Array, Restore, as_optional_tensors
 from .capacity import targets_by_image
 from .checks import check_integer, fail, fail_type
-from .edges import MapTerm, check_maps, check_terms
+from .graph.edges import MapTerm, check_maps, check_terms
 from .presets import PseudoMaskConfig
 from .types import PointTargets, PseudoMasks, TransportResult
 

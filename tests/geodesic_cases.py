@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
-from point2mask_ot.grid import FORWARD_OFFSETS, pair_slices
+from point2mask_ot.graph import FORWARD_OFFSETS, pair_slices
 
 
 def close_border(edges: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from point2mask_ot import ArgumentError, ArgumentTypeError, MapTerm, edge_costs, nearest_partition
-from point2mask_ot.grid import FORWARD_OFFSETS, pair_slices
+from point2mask_ot.graph import FORWARD_OFFSETS, pair_slices
 
 
 def naive(semantic, boundary, features, *, beta, feature_weight, step_cost):

@@ -9,7 +9,7 @@ from geodesic_cases import FAMILIES, close_border, noise, random_points, ties, w
 
 from point2mask_ot import PointTargets, geodesic_distances, nearest_partition, shortest_path
 from point2mask_ot.checks import ArgumentError
-from point2mask_ot.grid import FORWARD_OFFSETS
+from point2mask_ot.graph import FORWARD_OFFSETS
 
 BACKENDS = ["numba", "heap", "torch"]
 

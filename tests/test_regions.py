@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from point2mask_ot import _regions, checks
+from point2mask_ot import checks
+from point2mask_ot.graph import regions
 
 
 @pytest.fixture(params=["cpu", "path of a GPU", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -25,7 +26,7 @@ def place(request, monkeypatch):
 def test_first_extremes(rng, place, dtype, count, size):
     values = rng.integers(0, 4, (count, *size)).astype(float)
     values[rng.random(values.shape) < 0.3] = np.inf
-    for function, best in ((_regions.first_smallest, np.argmin), (_regions.first_largest, np.argmax)):
+    for function, best in ((regions.first_smallest, np.argmin), (regions.first_largest, np.argmax)):
         value, label = function(place(torch.from_numpy(values).to(dtype)))
         np.testing.assert_array_equal(label.cpu(), best(values, 0), err_msg="the first of equals")
         np.testing.assert_array_equal(value.cpu(), np.take_along_axis(values, best(values, 0)[None], 0)[0])
@@ -36,18 +37,18 @@ def test_counts_and_profiles(rng, place, count):
     labels = rng.integers(-1, count, (13, 21))
     weight = rng.random(labels.shape)
     index, there = range(count), place(torch.from_numpy(labels))
-    np.testing.assert_array_equal(_regions.areas(there, count).cpu(), [(labels == k).sum() for k in index])
-    rows, columns = _regions.profiles(there, count)
+    np.testing.assert_array_equal(regions.areas(there, count).cpu(), [(labels == k).sum() for k in index])
+    rows, columns = regions.profiles(there, count)
     np.testing.assert_array_equal(rows.cpu(), np.array([(labels == k).sum(1) for k in index]).reshape(count, 13))
     np.testing.assert_array_equal(columns.cpu(), np.array([(labels == k).sum(0) for k in index]).reshape(count, 21))
-    sums = _regions.weights(there, place(torch.from_numpy(weight)), count)
+    sums = regions.weights(there, place(torch.from_numpy(weight)), count)
     np.testing.assert_allclose(sums.cpu(), ndimage.sum(weight, labels, index), rtol=1e-12)
 
 
 def test_look_up(place):
     labels = place(torch.tensor([[0, -1], [2, 1]]))
-    assert _regions.look_up(np.array([5, 6, 7]), labels, nobody=-1).tolist() == [[5, -1], [7, 6]]
-    assert _regions.look_up(np.zeros(0, bool), place(torch.tensor([-1]))).tolist() == [False]
+    assert regions.look_up(np.array([5, 6, 7]), labels, nobody=-1).tolist() == [[5, -1], [7, 6]]
+    assert regions.look_up(np.zeros(0, bool), place(torch.tensor([-1]))).tolist() == [False]
 
 
 @pytest.mark.parametrize("kept", [1, 2, 7, 60])
@@ -55,5 +56,5 @@ def test_median_where(rng, place, kept):
     values = torch.from_numpy(rng.random(60))
     mask = torch.from_numpy(rng.permutation(60) < kept)
     expected = values[mask].sort().values[(kept - 1) // 2]
-    assert _regions.median_where(place(mask), place(values)).item() == expected
-    assert not _regions.median_where(place(mask & False), place(values)).isfinite()
+    assert regions.median_where(place(mask), place(values)).item() == expected
+    assert not regions.median_where(place(mask & False), place(values)).isfinite()

@@ -8,7 +8,7 @@ import torch
 from skimage import color
 
 from point2mask_ot import ArgumentError, Diagnostics, PointTargets, PseudoMasks, geodesic_distances, viz
-from point2mask_ot.edges import edge_costs
+from point2mask_ot.graph.edges import edge_costs
 
 WHITE = (255, 255, 255)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiled.jit import njit
-from ..grid import FORWARD_OFFSETS
+from ..graph.grid import FORWARD_OFFSETS
 from ._bits import leading_zeros, trailing_zeros
 
 _DIGIT_BITS = 5

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiled.jit import njit
-from ..grid import FORWARD_OFFSETS
+from ..graph.grid import FORWARD_OFFSETS
 
 
 @njit()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from ..grid import FORWARD_OFFSETS, pair_slices
+from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ._image import Image
 
 _ROUNDS = 32  # between two tests of convergence

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import compute_dtype
-from ..grid import pair_slices
+from ..graph.grid import pair_slices
 
 Offset: TypeAlias = tuple[int, int]
 """(dy, dx) from the first pixel of a pair to the second; dy >= 0."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ..arrays import Array, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type
-from ..grid import FORWARD_OFFSETS, pair_slices
+from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ._inputs import check_labels, nan_if_any, read_batch
 
 

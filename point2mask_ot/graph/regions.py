@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import checks
-from .arrays import to_device
+from .. import checks
+from ..arrays import to_device
 
 
 def first_smallest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,7 +23,7 @@ def first_largest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _first_extreme(values: torch.Tensor, *, largest: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    from ._region_kernels import first_extreme
+    from .region_kernels import first_extreme
 
     best = values.new_empty(values.shape[1:])
     label = torch.empty(values.shape[1:], dtype=torch.int64)

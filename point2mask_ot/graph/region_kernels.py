@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled.jit import njit
+from ..compiled.jit import njit
 
 _BLOCK = 4096
 """Pixels whose best values and labels stay in cache while the planes go by."""

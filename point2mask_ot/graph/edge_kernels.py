@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .compiled.jit import njit
+from ..compiled.jit import njit
 
 L1, DOT, MAX = 0, 1, 2
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from .arrays import Array, as_optional_tensors, check_floating, compute_dtype
-from .checks import check_choice, check_number, fail, fail_type, require_all
+from ..arrays import Array, as_optional_tensors, check_floating, compute_dtype
+from ..checks import check_choice, check_number, fail, fail_type, require_all
 from .grid import FORWARD_OFFSETS, pair_slices
 
 _KINDS = ("l1", "max", "cosine")
@@ -80,7 +80,7 @@ def edge_costs(
 
     Returns:
         (4, H, W) or (B, 4, H, W) float32 (float64 if any map is), the forward half of the 8 neighbours in the
-        order of :data:`point2mask_ot.grid.FORWARD_OFFSETS`; +inf where the neighbour is outside the image.
+        order of :data:`point2mask_ot.graph.FORWARD_OFFSETS`; +inf where the neighbour is outside the image.
 
     On a GPU nothing waits for the device; a bad value is a device-side assert there.
 
@@ -269,8 +269,8 @@ def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:
 
 
 def _compare_on_cpu(image: torch.Tensor, kind: str) -> torch.Tensor:
-    from ._edge_kernels import DOT, L1, MAX, compare_pixels
-    from .compiled.threads import run_parallel
+    from ..compiled.threads import run_parallel
+    from .edge_kernels import DOT, L1, MAX, compare_pixels
 
     batch, _, height, width = image.shape
     code = {"l1": L1, "cosine": DOT, "max": MAX}[kind]
@@ -289,7 +289,7 @@ def _longest(image: torch.Tensor) -> torch.Tensor:
     """Length of the longest vector along the channels of a (B, C, H, W) map."""
     if image.device.type != "cpu":
         return torch.linalg.vector_norm(image, dim=1).amax()
-    from ._edge_kernels import add_squares
+    from .edge_kernels import add_squares
 
     squares = torch.zeros(image.shape[0], image[0, 0].numel(), dtype=image.dtype)
     for features, total in zip(image.contiguous().flatten(2).numpy(), squares.numpy(), strict=True):
