@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage import color, data
 
 from point2mask_ot import ArgumentError, ArgumentTypeError, FileError, lab_gradient, smooth_lab, structured_edges
-from point2mask_ot.lab import srgb_to_lab
+from point2mask_ot.maps.lab import srgb_to_lab
 
 
 @pytest.fixture(scope="module")

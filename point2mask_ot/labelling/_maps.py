@@ -223,9 +223,9 @@ class Masker:
         self.color_weight = check_number(_NAME, "color_weight", color_weight, minimum=0)
         self.edge_model = edge_model
         if edge_model is not None:
-            from .. import _structured_forest  # a damaged one refuses the job, and not each of its pictures
+            from ..maps import structured_forest  # a damaged one refuses the job, and not each of its pictures
 
-            _structured_forest.load(edge_model)
+            structured_forest.load(edge_model)
         self.by_class = PseudoMasker(config)
         self.by_color = PseudoMasker(config, stuff="supply", step_cost=config.step_cost or STEP_COST)
 

@@ -15,7 +15,7 @@ What they share:
 
 from __future__ import annotations
 
-from ..lab import srgb_to_lab
+from ..maps.lab import srgb_to_lab
 from .boundary import boundary_affinity_loss
 from .color import lab_affinity_loss
 from .manifold import manifold_contrastive_loss

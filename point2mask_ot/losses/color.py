@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..arrays import Array, compute_dtype
 from ..checks import check_integer, check_number, fail, fail_type
-from ..lab import srgb_to_lab
+from ..maps.lab import srgb_to_lab
 from ._inputs import check_picture, nan_if_any, picture_like, read_batch
 from ._pair_ops import Offset, disagreement, similar_pairs
 

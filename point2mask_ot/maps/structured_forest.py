@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import cv2
 import numpy as np
 
-from .checks import FileError, fail_type
+from ..checks import FileError, fail_type
 
 SUPPRESSION_RADIUS = 2
 

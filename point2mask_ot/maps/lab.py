@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .arrays import check_floating, compute_dtype
-from .checks import fail, fail_type
+from ..arrays import check_floating, compute_dtype
+from ..checks import fail, fail_type
 
 # sRGB primaries to CIE XYZ, and the D65 white point of the 2-degree observer: scikit-image's constants.
 _XYZ_OF_RGB = (

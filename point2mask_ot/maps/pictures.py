@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arrays import Array, as_tensors, compute_dtype
-from .checks import ArgumentTypeError, check_number, fail
+from ..arrays import Array, as_tensors, compute_dtype
+from ..checks import ArgumentTypeError, check_number, fail
 from .lab import srgb_to_lab
 
 RANGE_TOLERANCE = 1e-3
@@ -116,12 +116,12 @@ def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppre
         FileError: the model is missing, unreadable, or not a structured forest.
         ArgumentError: as in :func:`smooth_lab`, or a tensor on an accelerator.
     """
-    from . import _structured_forest
+    from . import structured_forest
 
     picture, restore, single = _unit_picture("structured_edges", image)
     if picture.device.type != "cpu":
         fail("structured_edges", "image", f"a tensor on {picture.device}", "host data: call .cpu() first")
-    forest = _structured_forest.load(model_path)
+    forest = structured_forest.load(model_path)
     pictures = picture.movedim(1, -1).float().contiguous().numpy()
     edges = torch.from_numpy(np.stack([forest.edges(rgb, suppress=bool(suppress)) for rgb in pictures]))[:, None]
     return restore(edges[0] if single else edges)
