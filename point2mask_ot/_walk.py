@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import checks
-from .geodesic._image import Image
+from .geodesic.image import Image
 
 BLOCKS = 64
 """Blocks of pixels along the typical distance between points, at least, where regions are only counted."""

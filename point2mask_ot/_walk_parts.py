@@ -10,7 +10,7 @@ from scipy.ndimage import find_objects
 from torch import Tensor
 
 from . import checks
-from .geodesic._image import Image
+from .geodesic.image import Image
 
 
 @dataclass(frozen=True)

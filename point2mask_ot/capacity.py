@@ -13,7 +13,7 @@ import torch
 from .arrays import Array, Restore, as_optional_tensors, to_device
 from .checks import check_choice, check_integer, fail, fail_type, require_all
 from .geodesic import nearest_partition
-from .geodesic._distances import as_edges
+from .geodesic.distances import as_edges
 from .graph.regions import areas, look_up, profiles, weights
 from .points import pixel_indices
 from .types import PointTargets

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from .capacity import CapacityRule
 from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
-from .geodesic._operators import BACKENDS
+from .geodesic.operators import BACKENDS
 from .graph.edges import LARGEST_POWER
 from .random_walk import LEAST_SPACING_COST
 

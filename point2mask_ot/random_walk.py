@@ -15,9 +15,9 @@ from ._walk_parts import find_parts
 from .arrays import to_device
 from .checks import check_integer, check_number
 from .geodesic import geodesic_distances, nearest_partition
-from .geodesic._distances import as_call
-from .geodesic._image import Image
-from .geodesic._operators import checked_images
+from .geodesic.distances import as_call
+from .geodesic.image import Image
+from .geodesic.operators import checked_images
 
 LEAST_PROBABILITY = 1e-6
 """What single precision cannot tell from zero; its cost is about 14."""

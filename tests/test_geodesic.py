@@ -26,7 +26,7 @@ from hypothesis.extra import numpy as hnp
 
 from point2mask_ot import PointTargets, geodesic_distances, nearest_partition
 from point2mask_ot.checks import ArgumentError, ArgumentTypeError
-from point2mask_ot.geodesic import _sweeps, _tile_search, _tiles
+from point2mask_ot.geodesic.cpu import sweeps, tile_search, tiles
 
 SHAPES = [(1, 1), (1, 23), (19, 1), (2, 3), (8, 8), (9, 17), (33, 47)]
 BACKENDS = ["numba", "heap", "torch"]
@@ -83,7 +83,7 @@ def test_any_number_of_searches_in_step_gives_the_same_bits(family, slots, rng):
     edges = close_border(family(rng, 41, 67).astype(np.float32))
     points, bounds = random_points(rng, 8, 41, 67), np.array([0, 1, 2, 2, 5, 6, 7, 8])  # the third has no point
     result = np.empty((7, 41, 67), np.float32)
-    _tile_search.search(_tiles.pack_costs(edges), points, bounds, result, slots)
+    tile_search.search(tiles.pack_costs(edges), points, bounds, result, slots)
     single = geodesic_distances(edges, points, backend="heap")
     groups = [single[start:stop] for start, stop in pairwise(bounds)]
     assert same_bits(result, np.stack([group.min(0, initial=np.inf) for group in groups]))
@@ -101,7 +101,7 @@ def test_sweeps_equal_the_heap_to_the_bit_and_may_give_up(family, shape, rng):
         ((10**6, 1), 0),
     ):
         result = np.empty_like(heap)
-        done = _sweeps.sweep(_tiles.pad(edges), points, bounds, result, limits)
+        done = sweeps.sweep(tiles.pad(edges), points, bounds, result, limits)
         assert done >= least
         assert same_bits(result[:done], heap[:done])
     assert same_bits(geodesic_distances(edges, points, [0, 0, 0, *range(1, 26)]), heap)

@@ -16,7 +16,7 @@ from point2mask_ot.checks import ArgumentError
 
 pytest.importorskip("triton", reason="no Triton for this platform")
 
-from point2mask_ot.geodesic import _launch
+from point2mask_ot.geodesic.gpu import launch
 
 SIZES = [(8, 13), (1, 8), (1, 1), (5, 6)]
 COUNTS = [2, 1, 1, 0]
@@ -25,9 +25,9 @@ COUNTS = [2, 1, 1, 0]
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     """Tiles of 6x6 pixels and regions of 2x2 tiles: small images have several, and the interpreter little to do."""
-    if _launch.INTERPRETED:
-        monkeypatch.setattr(_launch, "SIDE", 8)
-        monkeypatch.setattr(_launch, "REGION_SIDE", 2)
+    if launch.INTERPRETED:
+        monkeypatch.setattr(launch, "SIDE", 8)
+        monkeypatch.setattr(launch, "REGION_SIDE", 2)
 
 
 def ragged(family, rng, dtype, device="cpu", sizes=SIZES, counts=COUNTS):
@@ -70,9 +70,9 @@ def test_ragged_partition_equals_the_cpu(family, device, rng):
 
 @pytest.mark.parametrize("rounds", [False, True], ids=["one launch", "regions first"])
 def test_maze_crosses_regions_many_times(rounds, monkeypatch, rng):
-    monkeypatch.setattr(_launch, "ENOUGH_MAPS", 256 if rounds else 0)
-    if rounds and _launch.INTERPRETED:
-        monkeypatch.setattr(_launch, "REGION_SIDE", 1)
+    monkeypatch.setattr(launch, "ENOUGH_MAPS", 256 if rounds else 0)
+    if rounds and launch.INTERPRETED:
+        monkeypatch.setattr(launch, "REGION_SIDE", 1)
     edges = torch.from_numpy(close_border(maze(rng, 13, 8).astype(np.float32)))
     result = geodesic_distances(edges, [(0, 0)], backend="triton")
     assert torch.isfinite(result).sum() > 50
@@ -115,7 +115,7 @@ def test_interpreted_kernel_compiles_into_a_graph(rng):
 
 
 def test_needs_the_interpreter_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(_launch, "INTERPRETED", False)
+    monkeypatch.setattr(launch, "INTERPRETED", False)
     with pytest.raises(ArgumentError, match=r"'triton' for edges on cpu.*TRITON_INTERPRET"):
         geodesic_distances(torch.ones(4, 2, 2), [(0, 0)], backend="triton")
 
@@ -153,8 +153,8 @@ from pathlib import Path
 import torch, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from point2mask_ot.geodesic._launch import constants
-from point2mask_ot.geodesic._triton import settle
+from point2mask_ot.geodesic.gpu.launch import constants
+from point2mask_ot.geodesic.gpu.kernel import settle
 
 tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 for capability, dtype, tight in [(80, torch.float32, False), (90, torch.float32, False), (90, torch.float32, True),

@@ -4,7 +4,7 @@ The cost from a point to a pixel is the smallest sum of edge costs over all path
 of Eq. 2-3), computed as Dijkstra's algorithm defines it: no raster-scan approximation.
 """
 
-from ._distances import Partition, geodesic_distances, nearest_partition
-from ._paths import shortest_path
+from .distances import Partition, geodesic_distances, nearest_partition
+from .paths import shortest_path
 
 __all__ = ["Partition", "geodesic_distances", "nearest_partition", "shortest_path"]

@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 from numba import types
 
-from ..compiled.jit import helper, intrinsic
-from ..compiled.vectors import GROUP, Lanes, VectorCode
-from ._tiles import (
+from ...compiled.jit import helper, intrinsic
+from ...compiled.vectors import GROUP, Lanes, VectorCode
+from .tiles import (
     AREA,
     COLUMNS,
     COSTS,

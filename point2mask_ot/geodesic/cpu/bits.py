@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from ..compiled.jit import intrinsic
+from ...compiled.jit import intrinsic
 
 _ZERO_IS_DEFINED = ir.Constant(ir.IntType(1), 0)
 

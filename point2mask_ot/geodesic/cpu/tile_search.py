@@ -16,10 +16,10 @@ from __future__ import annotations
 import llvmlite.binding
 import numpy as np
 
-from ..compiled.jit import helper, njit
-from ._queue import SPAN, enqueue, pop
-from ._relaxation import fixed_point, places, store_and_offer
-from ._tiles import COSTS, SIDE, STATE
+from ...compiled.jit import helper, njit
+from .queue import SPAN, enqueue, pop
+from .relaxation import fixed_point, places, store_and_offer
+from .tiles import COSTS, SIDE, STATE
 
 SLOTS = (0, 1, 2, 3) if llvmlite.binding.get_host_cpu_features().get("avx512f") else (0, 1)
 """Searches in step: as many as the vector registers hold tiles for."""

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiled.jit import njit
-from ..graph.grid import FORWARD_OFFSETS
-from ._bits import leading_zeros, trailing_zeros
+from ...compiled.jit import njit
+from ...graph.grid import FORWARD_OFFSETS
+from .bits import leading_zeros, trailing_zeros
 
 _DIGIT_BITS = 5
 _DIGITS = 1 << _DIGIT_BITS

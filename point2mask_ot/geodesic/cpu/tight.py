@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiled.jit import njit
-from ..graph.grid import FORWARD_OFFSETS
+from ...compiled.jit import njit
+from ...graph.grid import FORWARD_OFFSETS
 
 
 @njit()

@@ -15,7 +15,7 @@ import torch
 from ..checks import check_choice, fail, require_all
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..points import check_targets, pixel_indices
-from ._image import Image
+from .image import Image
 
 BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 
@@ -115,9 +115,9 @@ class _OneByOne:
     """A backend of the CPU, which takes one image at a time."""
 
     def __init__(self, backend: str) -> None:
-        from . import _numba
+        from .cpu import search
 
-        self._search_for = partial(_numba.search_for, backend)
+        self._search_for = partial(search.search_for, backend)
 
     def distances(self, images: list[Image]) -> list[torch.Tensor]:
         return [self._search_for(image.edges, image.num_targets).distances(*image) for image in images]
@@ -134,9 +134,9 @@ def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
     if backend == "auto":
         backend = {"cpu": "numba", "cuda": "triton" if has_triton() else "torch"}.get(device, "torch")
     if backend == "torch":
-        from . import _torch
+        from . import portable
 
-        return _torch
+        return portable
     if backend == "triton":
         return _triton_search(function, device)
     if device != "cpu":
@@ -147,9 +147,9 @@ def _search(function: str, edges: torch.Tensor, backend: str) -> Any:
 def _triton_search(function: str, device: str) -> Any:
     if not has_triton():
         fail(function, "backend", "'triton', which is not installed", "'auto' or 'torch'")
-    from . import _launch
+    from .gpu import launch
 
-    if device != "cuda" and not (device == "cpu" and _launch.INTERPRETED):
+    if device != "cuda" and not (device == "cpu" and launch.INTERPRETED):
         interpreter = "; on the CPU it needs Triton's interpreter (TRITON_INTERPRET=1 before the first use)"
         fail(function, "backend", f"'triton' for edges on {device}", f"'auto' or 'torch' there{interpreter}")
-    return _launch
+    return launch

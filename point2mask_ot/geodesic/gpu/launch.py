@@ -1,4 +1,4 @@
-"""Drives the kernel of :mod:`._triton`: all maps of all images of a call in one set of launches.
+"""Drives the kernel of :mod:`.kernel`: all maps of all images of a call in one set of launches.
 
 The number of launches follows from the sizes alone and nothing is read back, so the host never waits.
 """
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import triton
 
-from ._image import Image
-from ._triton import settle
+from ..image import Image
+from .kernel import settle
 
 INTERPRETED = not isinstance(settle, triton.JITFunction)
 """The kernel runs in Triton's interpreter, on CPU tensors."""

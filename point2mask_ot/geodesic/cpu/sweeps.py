@@ -15,9 +15,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from ..compiled.jit import helper, intrinsic, njit
-from ..compiled.vectors import GROUP, Lanes, VectorCode
-from . import _tile_search, _tiles
+from ...compiled.jit import helper, intrinsic, njit
+from ...compiled.vectors import GROUP, Lanes, VectorCode
+from . import tile_search, tiles
 
 LANES = 2 * GROUP
 PIXELS, TARGETS = 64 * 64, 8
@@ -41,7 +41,7 @@ def search(padded: np.ndarray, sources: np.ndarray, bounds: np.ndarray, result: 
     """
     done = sweep(padded, sources, bounds, result)
     if done < len(result):
-        _tile_search.search(_tiles.cut(padded), sources, bounds[done:], result[done:])
+        tile_search.search(tiles.cut(padded), sources, bounds[done:], result[done:])
 
 
 def sweep(

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from ..compiled.jit import helper, intrinsic
+from ...compiled.jit import helper, intrinsic
 
 SPAN = 64
 

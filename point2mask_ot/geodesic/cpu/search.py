@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from ..compiled.threads import run_parallel
-from . import _heap, _sweeps, _tile_search, _tiles
-from ._tight import flood
+from ...compiled.threads import run_parallel
+from . import heap, sweeps, tile_search, tiles
+from .tight import flood
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Search:
         return torch.from_numpy(labels), distance
 
 
-HEAP = Search(_heap.pack_weights, _heap.search, 8e-8)
-TILES = Search(_tiles.pack_costs, _tile_search.search, 5e-9)
-SWEEPS = Search(_tiles.pad, _sweeps.search, 5e-9)
+HEAP = Search(heap.pack_weights, heap.search, 8e-8)
+TILES = Search(tiles.pack_costs, tile_search.search, 5e-9)
+SWEEPS = Search(tiles.pad, sweeps.search, 5e-9)
 
 
 def search_for(backend: str, edges: torch.Tensor, targets: int) -> Search:
     """Vectors for ``"numba"``, but they hold float32 only: sweeps over small images, tiles of others; else the heap."""
     if backend == "heap" or edges.dtype != torch.float32:
         return HEAP
-    return SWEEPS if edges[0].numel() <= _sweeps.PIXELS and targets >= _sweeps.TARGETS else TILES
+    return SWEEPS if edges[0].numel() <= sweeps.PIXELS and targets >= sweeps.TARGETS else TILES

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiled.jit import njit
+from ...compiled.jit import njit
 
 SIDE = 8
 AREA = SIDE * SIDE

@@ -11,7 +11,7 @@ from ..arrays import Array, Restore, as_tensors, check_floating, compute_dtype
 from ..checks import fail
 from ..points import check_on_host, host_array, integers
 from ..types import PointTargets
-from ._operators import distances_operator, partition_operator
+from .operators import distances_operator, partition_operator
 
 
 class Partition(NamedTuple):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
-from ._image import Image
+from .image import Image
 
 _ROUNDS = 32  # between two tests of convergence
 _NOBODY = torch.iinfo(torch.int64).max

@@ -10,8 +10,8 @@ import torch
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import fail, fail_type
 from ..points import pixel_indices
-from ._distances import as_edges
-from ._operators import check_costs
+from .distances import as_edges
+from .operators import check_costs
 
 
 def shortest_path(edges: Array, distances_k: Array, end_yx: Any, *, points_yx: Any = None) -> Array:
@@ -61,7 +61,7 @@ def _on_host(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _trace(function: str, edges: np.ndarray, distance: np.ndarray, end_yx: Any, points_yx: Any) -> np.ndarray:
-    from ._tight import trace  # imports numba
+    from .cpu.tight import trace  # imports numba
 
     height, width = distance.shape
     end = pixel_indices(function, [end_yx], height, width, argument="end_yx")[0]

@@ -1,0 +1,1 @@
+"""Shortest paths by compiled code: tiles and sweeps in vectors, a radix heap, walks along tight edges."""
