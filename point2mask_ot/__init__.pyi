@@ -37,12 +37,12 @@ from .panoptic import write_voc as write_voc
 from .picture import label_picture as label_picture
 from .presets import PseudoMaskConfig as PseudoMaskConfig
 from .pseudo_masks import PseudoMasker as PseudoMasker
-from .random_walk import random_walk_costs as random_walk_costs
 from .transport import sinkhorn as sinkhorn
 from .transport import solve as solve
 from .types import Diagnostics as Diagnostics
 from .types import PointTargets as PointTargets
 from .types import PseudoMasks as PseudoMasks
 from .types import TransportResult as TransportResult
+from .walks.costs import random_walk_costs as random_walk_costs
 
 __version__: str

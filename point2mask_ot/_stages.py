@@ -15,9 +15,9 @@ from .capacity import BatchPartition, estimate_capacities
 from .checks import ArgumentError
 from .geodesic import geodesic_distances, nearest_partition
 from .presets import PseudoMaskConfig
-from .random_walk import random_walk_costs, random_walk_partition
 from .transport import sinkhorn, solve
 from .types import Diagnostics, PointTargets, PseudoMasks, TransportResult
+from .walks.costs import random_walk_costs, random_walk_partition
 
 
 def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[PointTargets]) -> list[PseudoMasks]:

@@ -10,7 +10,7 @@ from .capacity import CapacityRule
 from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
 from .geodesic.operators import BACKENDS
 from .graph.edges import LARGEST_POWER
-from .random_walk import LEAST_SPACING_COST
+from .walks.costs import LEAST_SPACING_COST
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import spsolve
 from skimage.segmentation import random_walker
 
 from point2mask_ot import ArgumentError, PointTargets, PseudoMasker, capacities, edge_costs, random_walk_costs
-from point2mask_ot import random_walk as walks
+from point2mask_ot.walks import costs as walks
 
 SPACING = 0.3
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._multigrid import LEAST_CONDUCTANCE, Grid, hierarchy, solve
-from ._walk import Walk
-from .arrays import to_device
+from ..arrays import to_device
+from .multigrid import LEAST_CONDUCTANCE, Grid, hierarchy, solve
+from .walk import Walk
 
 _ITERATIONS = 8
 """Conjugate gradients that do as much as a cycle of the compiled kernels."""

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._multigrid import LEAST_CONDUCTANCE
-from .compiled.jit import helper, njit
-from .graph.grid import FORWARD_OFFSETS
+from ..compiled.jit import helper, njit
+from ..graph.grid import FORWARD_OFFSETS
+from .multigrid import LEAST_CONDUCTANCE
 
 RIGHT, DOWN, DIAGONAL, INVERSE = range(4)
 RIGHT_DOWN, LEFT_DOWN = range(2)

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import checks
-from ._walk import Walk
-from ._walk_parts import find_parts
-from .arrays import to_device
-from .checks import check_integer, check_number
-from .geodesic import geodesic_distances, nearest_partition
-from .geodesic.distances import as_call
-from .geodesic.image import Image
-from .geodesic.operators import checked_images
+from .. import checks
+from ..arrays import to_device
+from ..checks import check_integer, check_number
+from ..geodesic import geodesic_distances, nearest_partition
+from ..geodesic.distances import as_call
+from ..geodesic.image import Image
+from ..geodesic.operators import checked_images
+from .parts import find_parts
+from .walk import Walk
 
 LEAST_PROBABILITY = 1e-6
 """What single precision cannot tell from zero; its cost is about 14."""
@@ -146,12 +146,12 @@ def _walk_labels(walk: Walk) -> Tensor:
 
 def _solver(walk: Walk) -> Any:
     if checks.values_at_hand(walk.edges) and walk.edges.dtype == torch.float32 and not walk.has_walls():
-        from . import _walk_numba
+        from . import cpu
 
-        return _walk_numba
-    from . import _walk_torch
+        return cpu
+    from . import portable
 
-    return _walk_torch
+    return portable
 
 
 def _straight(image: Image) -> Tensor:

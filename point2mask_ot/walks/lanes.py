@@ -7,8 +7,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .compiled.jit import intrinsic
-from .compiled.vectors import Lanes, VectorCode
+from ..compiled.jit import intrinsic
+from ..compiled.vectors import Lanes, VectorCode
 
 LANES = 8
 _VECTOR = Lanes(LANES)

@@ -8,11 +8,10 @@ from threading import Lock
 import numpy as np
 import torch
 
-from . import _walk_grids as grids
-from . import _walk_kernels as kernels
-from ._walk import Walk
-from ._walk_vectors import LANES
-from .compiled.threads import run_parallel
+from ..compiled.threads import run_parallel
+from . import grids, kernels
+from .lanes import LANES
+from .walk import Walk
 
 _SECONDS = 1e-7
 """About what a pixel takes for a group of targets."""

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import checks
-from .geodesic.image import Image
+from .. import checks
+from ..geodesic.image import Image
 
 BLOCKS = 64
 """Blocks of pixels along the typical distance between points, at least, where regions are only counted."""

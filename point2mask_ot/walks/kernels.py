@@ -1,6 +1,6 @@
 """Full multigrid for the linear systems of random walks (compiled): all targets of a group in the lanes of a vector.
 
-The grids are those of :mod:`._walk_grids`. A grid starts from the solution on the coarser one; then come W-cycles with
+The grids are those of :mod:`.grids`. A grid starts from the solution on the coarser one; then come W-cycles with
 two red-black Gauss-Seidel sweeps on the way down and two on the way up. Both sweeps, and what is added before or summed
 up after them, go through memory once: the rows follow each other as a wave. On the coarser grids, whose pixels have 8
 neighbours, those of a colour are not independent; they are relaxed one after the other all the same.
@@ -8,19 +8,9 @@ neighbours, those of a colour are not independent; they are relaxed one after th
 
 from __future__ import annotations
 
-from ._walk_grids import (
-    DIAGONAL,
-    DOWN,
-    INVERSE,
-    LEFT_DOWN,
-    RIGHT,
-    RIGHT_DOWN,
-    TO_BELOW,
-    TO_RIGHT,
-    conductance,
-)
-from ._walk_vectors import LANES, add_scaled, load, scaled, store
-from .compiled.jit import helper, njit
+from ..compiled.jit import helper, njit
+from .grids import DIAGONAL, DOWN, INVERSE, LEFT_DOWN, RIGHT, RIGHT_DOWN, TO_BELOW, TO_RIGHT, conductance
+from .lanes import LANES, add_scaled, load, scaled, store
 
 _SWEEPS = 2
 
@@ -30,7 +20,7 @@ def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycle
     """Probabilities that a walk ends at each target of a group.
 
     Args:
-        shapes, graph, slants, weights, edges, step: as for :func:`._walk_grids.lay_out`, after it.
+        shapes, graph, slants, weights, edges, step: as for :func:`.grids.lay_out`, after it.
         seeds, lane, share: (N, 2) pixels of the group's targets, (N,) their lane, and (N,) their share of the pixel.
         cycles: on each grid.
         x: (pixels of all grids * LANES,) zero, written; the first grid holds the result.

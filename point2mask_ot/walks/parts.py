@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import find_objects
 from torch import Tensor
 
-from . import checks
-from .geodesic.image import Image
+from .. import checks
+from ..geodesic.image import Image
 
 
 @dataclass(frozen=True)
