@@ -17,7 +17,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from point2mask_ot.transport import _launch, _triton, _triton_checks, _triton_newton
+from point2mask_ot.transport.gpu import checks, kernels, launch, newton
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 INTEGERS = {"tables", "tile_problem", "supplier_problem", "labels", "made", "wanted"}
@@ -43,25 +43,25 @@ def stack(kernel, capability, launch, types):
 
 def main(capability):
     single, double = torch.float32, torch.float64
-    tile, M = _launch.Tile.of(50), {"M": "*fp32"}
+    tile, M = launch.Tile.of(50), {"M": "*fp32"}
     faults = {**M, "reached": "*i32", "faults": "*i32"}
     limits = dict.fromkeys(("largest_mismatch", "largest_ratio", "largest_exponent"), "fp32")
     rows = {"ROWS": tile.rows}
-    kernels = [
-        (_triton.weigh, {**tile.launch(single), "STOPS": True}, {**M, "partials": "*fp32"}),
-        (_triton.weigh, {**tile.launch(double), "STOPS": False}, {}),
-        (_triton.update, {**rows, "CHUNK": 256, "SOFT": True, "STOPS": True}, {**M, "partials": "*fp32"}),
-        (_triton.update, {**rows, "CHUNK": 256, "SOFT": False, "STOPS": False}, {}),
-        (_triton.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
-        (_triton.read_out, tile.launch(double), M),
-        (_triton.finish, {**rows, "CHUNK": 32, "SOFT": True, "num_warps": 8}, {}),
-        (_triton_checks.inspect, tile.launch(single), faults),
-        (_triton_checks.balance, {**rows, "CHUNK": 256, "NORMALIZE": False}, {**faults, **limits}),
-        (_triton_newton.links, {"ROWS": 64, "BLOCK": 32, "ROW_TILES": 2, "num_warps": 8}, {**M, "out": "*fp32"}),
-        (_triton_newton.log_masses, {"CHUNK": 256}, M),
+    compiled = [
+        (kernels.weigh, {**tile.launch(single), "STOPS": True}, {**M, "partials": "*fp32"}),
+        (kernels.weigh, {**tile.launch(double), "STOPS": False}, {}),
+        (kernels.update, {**rows, "CHUNK": 256, "SOFT": True, "STOPS": True}, {**M, "partials": "*fp32"}),
+        (kernels.update, {**rows, "CHUNK": 256, "SOFT": False, "STOPS": False}, {}),
+        (kernels.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
+        (kernels.read_out, tile.launch(double), M),
+        (kernels.finish, {**rows, "CHUNK": 32, "SOFT": True, "num_warps": 8}, {}),
+        (checks.inspect, tile.launch(single), faults),
+        (checks.balance, {**rows, "CHUNK": 256, "NORMALIZE": False}, {**faults, **limits}),
+        (newton.links, {"ROWS": 64, "BLOCK": 32, "ROW_TILES": 2, "num_warps": 8}, {**M, "out": "*fp32"}),
+        (newton.log_masses, {"CHUNK": 256}, M),
     ]
-    for kernel, launch, types in kernels:
-        print(kernel.__name__, launch, stack(kernel, capability, launch, types))
+    for kernel, options, types in compiled:
+        print(kernel.__name__, options, stack(kernel, capability, options, types))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import torch
 from transport_problems import problem, rounds
 
 from point2mask_ot import ArgumentError, sinkhorn, solve
-from point2mask_ot.transport._flat import Flat
-from point2mask_ot.transport._solvers import Options
+from point2mask_ot.transport.flat import Flat
+from point2mask_ot.transport.solvers import Options
 
 GPU = torch.cuda.is_available()
 PLACES = [
@@ -53,7 +53,7 @@ def launches(request, place, monkeypatch):
     if place.backend == "torch" and request.param != "one launch":
         pytest.skip("a matter of Triton only")
     if place.backend == "triton" and request.param != "one launch":
-        monkeypatch.setattr("point2mask_ot.transport._launch.SMALL_ENTRIES", 0)
+        monkeypatch.setattr("point2mask_ot.transport.gpu.launch.SMALL_ENTRIES", 0)
 
 
 def equal(result, expected, *, M, rtol=1e-5, atol=1e-6):
@@ -200,7 +200,7 @@ def test_faults_are_found_without_the_host(rng, backend, case):
     """What a GPU asserts: the same kernels on the CPU, where the host's own checks would come first."""
     if backend == "triton" and GPU:
         pytest.skip("kernels are compiled for the GPU, not interpreted")
-    solver = pytest.importorskip(f"point2mask_ot.transport.{'_launch' if backend == 'triton' else '_torch'}")
+    solver = pytest.importorskip(f"point2mask_ot.transport.{'gpu.launch' if backend == 'triton' else 'portable'}")
     argument, text, spoil = FAULTY[case]
     arrays = problem(rng, 4, 30, degenerate=False)
     good = [torch.tensor(x)[None] for x in arrays]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ._entry import sinkhorn, solve
+from .entry import sinkhorn, solve
 
 __all__ = ["sinkhorn", "solve"]

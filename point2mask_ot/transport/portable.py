@@ -16,8 +16,8 @@ import torch
 
 from ..arrays import to_device
 from ..checks import require_all
-from ._data import Options
-from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution
+from .flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution
+from .problem import Options
 
 _CHUNK_ENTRIES = 1 << 24
 """Entries of M that are taken at once."""
@@ -208,7 +208,7 @@ def _read_out(
 
 
 class TorchPasses:
-    """Passes over (K, N) costs with a fixed demand; methods and arguments as in :class:`._passes.CpuPasses`."""
+    """Passes over (K, N) costs with a fixed demand; methods and arguments as in :class:`.cpu.passes.CpuPasses`."""
 
     def __init__(self, M: torch.Tensor, b: np.ndarray, rows: np.ndarray) -> None:
         self.M, self.b, self.rows = M, b, rows

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compiled.jit import helper, njit
-from ._numba_blocks import ANY_ORDER
+from ...compiled.jit import helper, njit
+from .blocks import ANY_ORDER
 
 _DAMPING = 1e-14
 """Smallest pivot, over the diagonal that it started from: far below what a step depends on."""

@@ -12,9 +12,9 @@ import torch
 from ..arrays import Array
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
 from ..types import TransportResult
-from ._data import Options
-from ._operator import transport
-from ._problem import Batch, as_batch, as_batches
+from .checks import Batch, as_batch, as_batches
+from .operator import transport
+from .problem import Options
 
 _BACKENDS = ("auto", "numba", "torch", "triton")
 _METHODS = ("auto", "sinkhorn", "newton", "exact")

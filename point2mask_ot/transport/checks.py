@@ -12,8 +12,8 @@ import torch
 
 from ..arrays import Array, Restore, as_tensors
 from ..checks import ArgumentError, ArgumentTypeError, fail, fail_type
-from ._data import Problem
-from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH
+from .flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH
+from .problem import Problem
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ._triton import (
+from .kernels import (
     FIRST_PIXEL,
     FIRST_SUPPLIER,
     FIRST_TILE,

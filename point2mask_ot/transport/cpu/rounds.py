@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compiled.jit import njit
-from ._numba_blocks import BLOCK, Base, Scratch, add_masses, weigh
+from ...compiled.jit import njit
+from .blocks import BLOCK, Base, Scratch, add_masses, weigh
 
 LN2 = math.log(2.0)
 
@@ -94,7 +94,7 @@ def rounds(
 ) -> tuple[int, float]:  # fmt: skip
     """Up to ``limit`` rounds on one thread; stop early at an error of ``tol`` or at a lost supplier.
 
-    ``parts`` is memory for the masses of each range; the other arguments are those of :func:`._numba.fused_pass`,
+    ``parts`` is memory for the masses of each range; the other arguments are those of :func:`.fused.fused_pass`,
     :func:`exponents` and :func:`update_suppliers`.
 
     Returns the rounds made and the L1 error of the capacities before the last update.

@@ -1,6 +1,6 @@
 """CPU kernels that read the cost matrix: one fused pass, exact log masses, and the final read-out.
 
-Blocks of pixels (see :mod:`._numba_blocks`) come in ranges, ``bounds[r]`` to ``bounds[r + 1]``, whose sums are kept
+Blocks of pixels (see :mod:`.blocks`) come in ranges, ``bounds[r]`` to ``bounds[r + 1]``, whose sums are kept
 apart until the end: a call does the ranges ``first`` to ``last``, and however ranges are spread over threads, the
 totals have the same bits. ``rows`` lists the suppliers that take part; others are never read.
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compiled.jit import helper, njit
-from ._exp2 import VECTOR_MATH, exp2
-from ._numba_blocks import ANY_ORDER, BLOCK, LOWEST, Base, Scratch, add_links, add_masses, take_best, weigh
+from ...compiled.jit import helper, njit
+from .blocks import ANY_ORDER, BLOCK, LOWEST, Base, Scratch, add_links, add_masses, take_best, weigh
+from .exp2 import VECTOR_MATH, exp2
 
 _NEGLIGIBLE = 60.0  # bits behind the best at which a weight is lost to rounding in float64
 

@@ -1,4 +1,4 @@
-"""Drives the kernels of :mod:`._triton`: Sinkhorn for many problems at once, and the passes of Newton's method.
+"""Drives the kernels of :mod:`.kernels`: Sinkhorn for many problems at once, and the passes of Newton's method.
 
 A round is two launches for all problems together: masses of every block of pixels, then one program for each
 supplier that adds them up and moves its potential. Where all problems are small, one program makes all rounds of a
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 import triton
 
-from ..arrays import to_device
-from ..checks import require_all
-from . import _triton, _triton_checks, _triton_newton
-from ._data import Options
-from ._flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts
+from ...arrays import to_device
+from ...checks import require_all
+from ..flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts
+from ..problem import Options
+from . import checks, kernels, newton
 
-INTERPRETED = not isinstance(_triton.weigh, triton.JITFunction)
+INTERPRETED = not isinstance(kernels.weigh, triton.JITFunction)
 """The kernels run in Triton's interpreter, on CPU tensors."""
 MOST_SUPPLIERS = 512
 """More do not fit beside each other in the registers of a program."""
@@ -62,7 +62,7 @@ class Tile:
 
 
 class Plan:
-    """Where the kernels find the parts of each problem: the tables of :mod:`._triton` for one size of block."""
+    """Where the kernels find the parts of each problem: the tables of :mod:`.kernels` for one size of block."""
 
     def __init__(self, flat: Flat, tile: Tile) -> None:
         self.flat, self.tile = flat, tile
@@ -108,7 +108,7 @@ def sinkhorn(function: str, flat: Flat, options: Options) -> FlatSolution:
 
 @dataclass(frozen=True)
 class Start:
-    """What :func:`._triton_checks.balance` makes of the marginals: (sum of K) capacities and potentials, and for
+    """What :func:`.checks.balance` makes of the marginals: (sum of K) capacities and potentials, and for
     each problem the unit of mass of its rounds and its total."""
 
     capacity: torch.Tensor
@@ -124,13 +124,13 @@ def _numbers(device: torch.device, reg: float, tau: float, tol: float, floor: fl
 def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) -> Start:
     flat, P = plan.flat, len(plan.flat.shapes)
     faults, reached = plan.zeros(len(_FAULTS), torch.int32), plan.zeros(plan.suppliers, torch.int32)
-    statistics = plan.empty(_triton_checks.STATISTICS.value * plan.tiles)
-    _triton_checks.inspect[(plan.tiles,)](
+    statistics = plan.empty(checks.STATISTICS.value * plan.tiles)
+    checks.inspect[(plan.tiles,)](
         flat.M, flat.b, statistics, reached, faults, plan.tables, plan.tile_problem,
         **plan.tile.launch(flat.M.dtype),
     )  # fmt: skip
     start = Start(plan.empty(plan.suppliers), plan.empty(plan.suppliers), plan.empty(P), plan.empty(P))
-    _triton_checks.balance[(P,)](
+    checks.balance[(P,)](
         flat.a, statistics, reached, faults, start.capacity, start.f, start.unit, start.total, plan.tables, numbers,
         MASS_MISMATCH, LARGEST_RATIO, LARGEST_EXPONENT,
         ROWS=plan.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize, **_ROUNDED,
@@ -142,16 +142,16 @@ def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) 
 
 
 _FAULTS = {
-    _triton_checks.NOT_A_COST.value: ("M", "NaN or -inf", "costs that are numbers or +inf"),
-    _triton_checks.UNREACHED.value: ("M", "pixels with demand that no supplier reaches (all +inf)",
+    checks.NOT_A_COST.value: ("M", "NaN or -inf", "costs that are numbers or +inf"),
+    checks.UNREACHED.value: ("M", "pixels with demand that no supplier reaches (all +inf)",
                                      "a finite cost in the column of every pixel with b > 0"),
-    _triton_checks.CUT_OFF.value: ("M", "suppliers with capacity that reach no pixel (all +inf)",
+    checks.CUT_OFF.value: ("M", "suppliers with capacity that reach no pixel (all +inf)",
                                    "a finite cost in the row of every supplier with a > 0"),
-    _triton_checks.SCALE.value: ("M", "costs that floating point cannot hold beside each other",
+    checks.SCALE.value: ("M", "costs that floating point cannot hold beside each other",
                                  "costs of a sane scale, and +inf for a forbidden pair"),
-    _triton_checks.NO_DEMAND.value: ("b", "NaN, infinity, negative masses or a total of 0", "finite masses >= 0"),
-    _triton_checks.NO_CAPACITY.value: ("a", "NaN, infinity, negative masses or a total of 0", "finite masses >= 0"),
-    _triton_checks.MISMATCH.value: ("a", "another total than that of b", "the same total (normalize=True rescales a)"),
+    checks.NO_DEMAND.value: ("b", "NaN, infinity, negative masses or a total of 0", "finite masses >= 0"),
+    checks.NO_CAPACITY.value: ("a", "NaN, infinity, negative masses or a total of 0", "finite masses >= 0"),
+    checks.MISMATCH.value: ("a", "another total than that of b", "the same total (normalize=True rescales a)"),
 }  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def _rounds_in_one_launch(
     P = len(plan.flat.shapes)
     made = plan.empty(P, torch.int64)
     before, tops, rests = (plan.empty(plan.suppliers) for _ in range(3))
-    _triton.all_rounds[(P,)](
+    kernels.all_rounds[(P,)](
         plan.flat.M, plan.flat.b, start.capacity, start.f, before, tops, rests, made, start.unit, start.total,
         plan.tables, numbers, options.max_iter,
         **plan.tile.alone(real), SOFT=math.isfinite(options.tau), real=_triton_dtype(real),
@@ -183,11 +183,11 @@ def _rounds(
     made, g = plan.zeros(P, torch.int64), plan.empty(len(flat.b))
     partials = plan.empty(plan.partials, real)
     for done in range(options.max_iter):
-        _triton.weigh[(plan.tiles,)](
+        kernels.weigh[(plan.tiles,)](
             flat.M, flat.b, f, errors, g, partials, start.unit, start.total, plan.tables, plan.tile_problem, numbers,
             **plan.tile.launch(real), STOPS=stops,
         )  # fmt: skip
-        _triton.update[(plan.suppliers,)](
+        kernels.update[(plan.suppliers,)](
             flat.M, g, partials, start.capacity, f, errors, f_next, errors_next, before, made, start.unit, start.total,
             plan.tables, plan.supplier_problem, numbers,
             ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, **_ROUNDED,
@@ -206,12 +206,12 @@ def _read_out(
     flat, P = plan.flat, len(plan.flat.shapes)
     g, labels = plan.empty(len(flat.b)), plan.empty(len(flat.b), torch.int64)
     partials, costs, errors = plan.empty(plan.partials), plan.empty(plan.tiles), plan.empty(plan.tiles)
-    _triton.read_out[(plan.tiles,)](
+    kernels.read_out[(plan.tiles,)](
         flat.M, flat.b, before, f, g, labels, partials, costs, errors, plan.tables, plan.tile_problem, numbers,
         **plan.tile.launch(torch.float64),
     )  # fmt: skip
     masses, cost, pixel_error, error = plan.empty(plan.suppliers), plan.empty(P), plan.empty(P), plan.empty(P)
-    _triton.finish[(P,)](
+    kernels.finish[(P,)](
         partials, costs, errors, capacity, f, total, masses, cost, pixel_error, error, plan.tables, numbers,
         ROWS=plan.tile.rows, CHUNK=min(32, plan.tile.block), SOFT=math.isfinite(tau), num_warps=8, **_ROUNDED,
     )  # fmt: skip
@@ -219,7 +219,7 @@ def _read_out(
 
 
 class TritonPasses:
-    """Passes over one (K, N) matrix for :mod:`._newton`; methods and arguments as in :class:`._passes.CpuPasses`.
+    """Passes over one (K, N) matrix for :mod:`..newton`; methods and arguments as in :class:`..cpu.passes.CpuPasses`.
 
     The host does the K-by-K algebra: every pass sends K potentials and fetches K masses and K x K links.
     """
@@ -256,7 +256,7 @@ class TritonPasses:
             _, g = self._weigh(potentials, numbers, torch.float64)
             plan = self._plan
             index, found = to_device(wanted.astype(np.int64), plan.device), plan.empty(len(wanted))
-            _triton_newton.log_masses[(len(wanted),)](
+            newton.log_masses[(len(wanted),)](
                 plan.flat.M, g, potentials, index, found, plan.tables, numbers, CHUNK=_CHUNK, **_ROUNDED
             )
             return found.cpu().numpy() * math.log(2.0)
@@ -283,7 +283,7 @@ class TritonPasses:
         plan = self._plan
         g, partials = plan.empty(len(self.b)), plan.empty(plan.partials, real)
         one = torch.ones(1, dtype=torch.float64, device=plan.device)
-        _triton.weigh[(plan.tiles,)](
+        kernels.weigh[(plan.tiles,)](
             plan.flat.M, self._demand, f, f, g, partials, one, one, plan.tables, plan.tile_problem, numbers,
             **plan.tile.launch(real), STOPS=False,
         )  # fmt: skip
@@ -296,7 +296,7 @@ class TritonPasses:
         block = min(64, 2048 // rows)
         splits = min(max(1, _SPLITS // across**2), -(-len(self.b) // block))
         squares = plan.empty(splits * (across * rows) ** 2, torch.float32)
-        _triton_newton.links[(splits, across, across)](
+        newton.links[(splits, across, across)](
             plan.flat.M, self._demand, f, g, squares, plan.tables, numbers, splits,
             ROWS=rows, BLOCK=block, ROW_TILES=across, num_warps=8, **_ROUNDED,
         )  # fmt: skip

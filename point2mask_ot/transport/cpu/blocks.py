@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiled.jit import helper
-from ._exp2 import VECTOR_MATH, exp2
+from ...compiled.jit import helper
+from .exp2 import VECTOR_MATH, exp2
 
 BLOCK = np.uint64(128)
 LOWEST = -3e38  # below every exponent, and finite in float32 too: infinity minus infinity never happens

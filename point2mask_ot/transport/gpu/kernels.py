@@ -1,7 +1,7 @@
 """Triton kernels that read the cost matrix, for many problems of any shapes at once.
 
 Costs, capacities and demands of all problems lie behind each other in flat buffers. A row of ``tables`` says where
-those of a problem begin (:class:`._launch.Plan` makes it), and ``tile_problem`` which problem a block of pixels belongs
+those of a problem begin (:class:`.launch.Plan` makes it), and ``tile_problem`` which problem a block of pixels belongs
 to. One program holds all suppliers of one block of pixels in registers, so a pass reads every cost once and takes one
 exponential of it. Sums over the pixels go through one number per block and supplier, added in a fixed order in float64:
 the same input gives the same bits.

@@ -18,11 +18,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ._newton_step import boxed_step, laplacian
+from .newton_step import boxed_step, laplacian
 
 
 class Passes(Protocol):
-    """What the solvers ask of a cost matrix; :class:`._passes.CpuPasses` documents it.
+    """What the solvers ask of a cost matrix; :class:`.cpu.passes.CpuPasses` documents it.
 
     Attributes:
         b: (N,) demand.

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _numba_exact
-from ._newton import Semidual, maximise
-from ._numba_exact import Heaps, Rivals
-from ._passes import CpuPasses
+from ..cpu.passes import CpuPasses
+from ..newton import Semidual, maximise
+from . import kernels
+from .kernels import Heaps, Rivals
 
 _REG_SHARES = (3e-4, 1e-2)
 """Least and largest entropy weight of the first prices, over the range of the costs."""
@@ -85,7 +85,7 @@ def _rivals(
     owner, best, rivals = np.empty(pixels, np.int64), np.empty(pixels), np.empty(pixels, np.int32)
 
     def part(first: int, last: int) -> None:
-        _numba_exact.screen_rivals(
+        kernels.screen_rivals(
             passes.M, f, demanded, passes.rows, width, passes.bounds, first, last, owner, best, rivals
         )
 
@@ -101,11 +101,11 @@ def _repair(
     contested = np.flatnonzero(rivals > 1)
     offsets = np.concatenate([[0], np.cumsum(rivals[contested], dtype=np.int64)])
     suppliers, costs = np.empty(offsets[-1], np.int32), np.empty(offsets[-1])
-    _numba_exact.list_rivals(passes.M, f, passes.rows, width, best, contested, offsets, suppliers, costs)
+    kernels.list_rivals(passes.M, f, passes.rows, width, best, contested, offsets, suppliers, costs)
     listed = Rivals(owner[contested], offsets, suppliers, costs)
     heaps = _empty_heaps(len(f), 4 * len(suppliers) + 2 * len(f) ** 2)
     memory = np.empty(len(f)), np.empty(len(f), np.int64), np.empty(len(f), bool)
-    while not _numba_exact.augment(capacity, counts, f, listed, heaps, *memory):
+    while not kernels.augment(capacity, counts, f, listed, heaps, *memory):
         heaps.root.fill(-1)
     owner[contested] = listed.owner
     return bool((counts <= capacity).all())

@@ -12,10 +12,10 @@ import torch
 from ..checks import ArgumentError, fail
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..compiled.threads import run_parallel
-from ._data import Method, Options, Problem, Solution
-from ._flat import Flat, FlatSolution
-from ._problem import problems
-from ._solvers import SERIAL_ENTRIES, solve_one
+from .checks import problems
+from .flat import Flat, FlatSolution
+from .problem import Method, Options, Problem, Solution
+from .solvers import SERIAL_ENTRIES, solve_one
 
 _POOL_ENTRIES = 1 << 15
 """Problems of fewer entries, all together, are solved on the calling thread."""
@@ -77,7 +77,7 @@ def _resolved(function: str, backend: str, method: Method, M: Sequence[torch.Ten
     """The backend that "auto" stands for; refuses those that cannot take the call."""
     device, suppliers = M[0].device, max(costs.shape[1] for costs in M)
     if backend == "auto" and device.type == "cuda" and has_triton():
-        from ._launch import MOST_SUPPLIERS
+        from .gpu.launch import MOST_SUPPLIERS
 
         backend = "triton" if suppliers <= MOST_SUPPLIERS else "torch"
     elif backend == "auto":
@@ -92,7 +92,7 @@ def _resolved(function: str, backend: str, method: Method, M: Sequence[torch.Ten
 def _check_triton(function: str, device: torch.device, suppliers: int) -> None:
     if not has_triton():
         fail(function, "backend", "'triton' where it is not installed", "'auto' or 'torch'")
-    from ._launch import INTERPRETED, MOST_SUPPLIERS
+    from .gpu.launch import INTERPRETED, MOST_SUPPLIERS
 
     if suppliers > MOST_SUPPLIERS:
         fail(function, "backend", f"'triton' for {suppliers} suppliers", f"'auto', or {MOST_SUPPLIERS} at most")
@@ -134,9 +134,9 @@ def _on_device(
     if M[0].device.type == "cpu":
         _checked(function, a, b, M, options)  # for their messages
     if options.backend == "triton":
-        from ._launch import sinkhorn
+        from .gpu.launch import sinkhorn
     else:
-        from ._torch import sinkhorn
+        from .portable import sinkhorn
     found: FlatSolution = sinkhorn(function, Flat.of(a, b, M), options)
     converged = (found.error <= options.tol) & (options.tol > 0)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..compiled.threads import run_parallel
-from . import _numba, _numba_rounds
-from ._numba_blocks import BLOCK, Base, Scratch
+from ...compiled.threads import run_parallel
+from . import fused, rounds
+from .blocks import BLOCK, Base, Scratch
 
 LN2 = math.log(2.0)
 _BLOCK = int(BLOCK)
@@ -67,13 +67,13 @@ class CpuPasses:
         """
         dtype = np.dtype(np.float64 if precise else self.M.dtype)
         base, slack, k = self._base_for(dtype, reg), _slack(dtype), 1 / (reg * LN2)
-        if _numba_rounds.exponents(f, k, self.rows, slack, self._anchor, self._u):
+        if rounds.exponents(f, k, self.rows, slack, self._anchor, self._u):
             base.live_count.fill(-1)
         masses = np.zeros((self.ranges, len(f)))
         pairs = np.zeros((self.ranges, len(f), len(f)) if links else (self.ranges, 0, 0))
 
         def part(first: int, last: int) -> None:
-            _numba.fused_pass(
+            fused.fused_pass(
                 self.M, self._demand[dtype], self._u, dtype.type(k), self.rows, dtype.type(self.cut + slack), base,
                 self.bounds, first, last, self._scratch(dtype), masses, pairs,
             )  # fmt: skip
@@ -89,7 +89,7 @@ class CpuPasses:
         tops, rests = np.full((self.ranges, len(wanted)), -np.inf), np.zeros((self.ranges, len(wanted)))
 
         def part(first: int, last: int) -> None:
-            _numba.log_masses(
+            fused.log_masses(
                 self.M, self.b, f * k, k, self.rows, wanted, base, self.bounds, first, last,
                 self._scratch(self.b.dtype), tops, rests,
             )  # fmt: skip
@@ -131,10 +131,10 @@ class CpuPasses:
                 done += made
             else:
                 if math.isfinite(tau):
-                    _numba_rounds.center(f, a, tau, self.rows)
+                    rounds.center(f, a, tau, self.rows)
                 masses, _ = self.masses(f, reg, dtype == np.float64)
                 before[:] = f
-                error, _ = _numba_rounds.update_suppliers(f, masses, demand, a, reg, tau, self.rows, lost_below, lost)
+                error, _ = rounds.update_suppliers(f, masses, demand, a, reg, tau, self.rows, lost_below, lost)
                 done += 1
             if lost.any():
                 self._find_lost(f, before, a, reg, tau, lost)
@@ -155,7 +155,7 @@ class CpuPasses:
         dtype: np.dtype, demand: float, lost_below: float, lost: np.ndarray, limit: int,
     ) -> tuple[int, float]:  # fmt: skip
         base, slack = self._base_for(dtype, reg), _slack(dtype)
-        return _numba_rounds.rounds(
+        return rounds.rounds(
             self.M, self._demand[dtype], a, 1 / (reg * LN2), reg, tau, tol, self.rows, base, self._anchor, self._u,
             dtype.type(self.cut + slack), slack, self.bounds, self._scratch(dtype), np.empty((self.ranges, len(f))),
             f, before, demand, lost_below, lost, limit,
@@ -169,7 +169,7 @@ class CpuPasses:
         moved = bool((f != f_before).any())
 
         def part(first: int, last: int) -> None:
-            _numba.read_out(
+            fused.read_out(
                 self.M, self.b, f_before * k, f * k, moved, k, self.rows, f, base, self.bounds, first, last,
                 self._scratch(self.b.dtype), labels, masses, sums,
             )  # fmt: skip

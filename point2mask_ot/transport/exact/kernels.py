@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compiled.jit import helper, njit
-from ._numba_blocks import BLOCK, take_best
+from ...compiled.jit import helper, njit
+from ..cpu.blocks import BLOCK, take_best
 
 
 @njit()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._data import Method, Options, Problem, Solution
-from ._emd import Flow, network_simplex
-from ._newton import Passes, Semidual, ascend, float32_error, maximise
-from ._torch import TorchPasses
+from .exact.simplex import Flow, network_simplex
+from .newton import Passes, Semidual, ascend, float32_error, maximise
+from .portable import TorchPasses
+from .problem import Method, Options, Problem, Solution
 
 if TYPE_CHECKING:
-    from ._exact import Assignment
-    from ._passes import CpuPasses
+    from .cpu.passes import CpuPasses
+    from .exact.assignment import Assignment
 
 SERIAL_ENTRIES = 1 << 19
 """Entries of M below which a pass takes less than the start of a pool of threads."""
@@ -79,7 +79,7 @@ def _nothing(problem: Problem, options: Options) -> Solution:
 
 def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
     if options.backend == "triton":
-        from ._launch import TritonPasses  # imports triton
+        from .gpu.launch import TritonPasses  # imports triton
 
         return TritonPasses(problem.M, b, rows)
     if options.backend == "torch":
@@ -88,7 +88,7 @@ def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options)
 
 
 def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Method) -> CpuPasses:
-    from ._passes import CpuPasses  # imports numba: only where it is used
+    from .cpu.passes import CpuPasses  # imports numba: only where it is used
 
     # Sinkhorn tells suppliers that lost everything from those that were left out of blocks: a wider cut.
     cut = 44.0 if method != "sinkhorn" else 60.0 if problem.M.dtype == torch.float32 else 80.0
@@ -139,7 +139,7 @@ def _exact_prices(problem: Problem, semidual: Semidual, options: Options) -> Ass
     units = _units(semidual.a, b, problem.resolution)
     if units is None or math.isfinite(options.tau) or options.backend != "numba":
         return None
-    from ._exact import assign
+    from .exact.assignment import assign
 
     passes = _cpu_passes(problem, (b > 0).astype(np.float64), np.flatnonzero(units), "exact")
     return assign(passes, units, problem.span, problem.magnitude)
@@ -178,7 +178,7 @@ def _optimal_flow(
     problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options
 ) -> tuple[Flow, int, np.ndarray, np.ndarray]:
     """The entries of an optimal plan, passes made, and argmax and maximum of its f - M for every pixel."""
-    from ._exact import assign, screen
+    from .exact.assignment import assign, screen
 
     units = _units(a, b, problem.resolution)
     if units is not None:

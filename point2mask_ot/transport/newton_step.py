@@ -22,10 +22,10 @@ def boxed_step(
     """Maximise the model ``gradient . s - s . hessian s / 2`` over ``|s| <= cap``: an ascent direction.
 
     Clipping the components of its top instead would not be one. The arguments are those of
-    :func:`._numba_step.boxed_step`.
+    :func:`.cpu.newton_step.boxed_step`.
     """
-    from . import _numba_step  # imports numba: only where it is used
+    from .cpu import newton_step  # imports numba: only where it is used
 
     step = np.empty(len(gradient))
-    _numba_step.boxed_step(np.ascontiguousarray(hessian), gradient, floor, cap, pinned, step)
+    newton_step.boxed_step(np.ascontiguousarray(hessian), gradient, floor, cap, pinned, step)
     return step

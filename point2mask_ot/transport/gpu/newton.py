@@ -7,7 +7,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ._triton import BITS, PIXELS, entry, load_costs, load_rows, log_mass
+from .kernels import BITS, PIXELS, entry, load_costs, load_rows, log_mass
 
 
 @triton.jit(do_not_specialize=["M", "splits"])

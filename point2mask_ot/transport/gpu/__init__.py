@@ -1,0 +1,1 @@
+"""Passes over the costs by Triton kernels."""
