@@ -227,8 +227,8 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
 
 def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: PseudoMasks, name: str) -> list[Path]:
     """COCO panoptic JSON and PNG, and the strip of pictures."""
+    from .files.pictures import encode_png
     from .panoptic import PanopticImage, atomic_write, write_coco_panoptic
-    from .panoptic._pictures import encode_png
     from .viz import stage_strip, stages
 
     targets = points.targets

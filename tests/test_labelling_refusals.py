@@ -13,11 +13,11 @@ from labelling_jobs import CATEGORIES, entry, make_set, write_document
 
 from point2mask_ot import ArgumentError, Category, FileError, PanopticImage, Segment, label_dataset, write_coco_panoptic
 from point2mask_ot.cli import main
+from point2mask_ot.files.io import Origin
+from point2mask_ot.files.json_stream import stream_json
 from point2mask_ot.labelling import JobStopped, LabelSummary, Sampling
-from point2mask_ot.labelling._json_stream import stream_json
 from point2mask_ot.labelling._progress import Progress
 from point2mask_ot.labelling._svg import histogram
-from point2mask_ot.panoptic._files import Origin
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_json_read_in_pieces_is_json(tmp_path, document, chunk, indent):
     except UnicodeDecodeError:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("point2mask_ot.labelling._json_stream._CHUNK", chunk)
+        patch.setattr("point2mask_ot.files.json_stream._CHUNK", chunk)
         pieces = list(stream_json(Origin("test", "path", path)))
     expected = []
     for key, value in document.items():

@@ -252,7 +252,7 @@ def test_results_cannot_be_written_through_a_link(job, tmp_path):
 
 
 def test_an_endless_entry_of_a_points_file(job, monkeypatch):
-    monkeypatch.setattr("point2mask_ot.labelling._json_stream._MAX_ENTRY", 2**17)
+    monkeypatch.setattr("point2mask_ot.files.json_stream._MAX_ENTRY", 2**17)
     path = job.points.with_name("endless.json")
     path.write_text('{"images": [{"file_name": "' + "a" * 2**18)
     with pytest.raises(ArgumentError, match=r"endless\.json"):

@@ -15,9 +15,9 @@ from PIL import Image
 
 from .._colors import target_colors
 from ..checks import ArgumentError, check_integer, check_number, fail
+from ..files.io import Origin, make_folder, parse_json
 from ..maps import lab_gradient, structured_edges
 from ..panoptic import Category, PanopticImage, Segment, read_picture, read_points, write_coco_panoptic, write_points
-from ..panoptic._files import Origin, make_folder, parse_json
 from ..panoptic._images import runs
 from ..panoptic._points import (
     clicked_targets,

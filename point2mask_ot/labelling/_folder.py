@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import ArgumentError, FileError, fail
+from ..files.io import Origin, make_folder, reason_of
 from ..panoptic import atomic_write, read_json, safe_join
-from ..panoptic._files import Origin, make_folder, reason_of
 from ._errors import JobStopped
 from ._settings import differences
 from ._table import open_table, stem_of

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import check_choice, check_integer, fail
+from ..files.io import origin_of
 from ..panoptic import MAX_PIXELS
-from ..panoptic._files import origin_of
 from ..presets import PseudoMaskConfig
 from ..pseudo_masks import PseudoMasker
 from ._errors import JobInterrupted, JobStopped

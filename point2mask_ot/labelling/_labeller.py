@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..checks import ArgumentError, FileError, fail
+from ..files.io import Origin, make_folder, reason_of
+from ..files.pictures import encode_png
 from ..panoptic import PanopticImage, Segment, atomic_write, safe_join, voc_palette
 from ..panoptic._coco import encode_ids, segments_info
-from ..panoptic._files import Origin, make_folder, reason_of
-from ..panoptic._pictures import encode_png
 from ..panoptic._voc import to_voc
 from ..types import PointTargets, PseudoMasks
 from ._errors import JobStopped

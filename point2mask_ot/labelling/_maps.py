@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from ..checks import ArgumentError, FileError, check_number, fail, fail_type, suggestion
+from ..files.io import Origin
 from ..maps import lab_gradient, structured_edges
 from ..panoptic import Category, safe_join
-from ..panoptic._files import Origin
 from ..picture import STEP_COST, picture_terms
 from ..presets import PseudoMaskConfig
 from ..pseudo_masks import PseudoMasker

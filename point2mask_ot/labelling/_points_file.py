@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..files.io import Origin, reason_of
+from ..files.json_stream import stream_json
 from ..panoptic import Category
-from ..panoptic._files import Origin, reason_of
 from ..panoptic._points import (
     Click,
     clicked_targets,
@@ -25,7 +26,6 @@ from ..panoptic._points import (
     only,
 )
 from ..types import PointTargets
-from ._json_stream import stream_json
 from ._table import Table, build_table
 
 CSV_COLUMNS = ("image", "x", "y", "category", "target", "isthing")

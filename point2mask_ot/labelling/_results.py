@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..files.io import atomic_file, make_folder
 from ..panoptic import Category
 from ..panoptic._coco import category_entry, image_entry
-from ..panoptic._files import atomic_file, make_folder
 from ._table import Row, Table, stem_of
 from ._truth import mean_iou
 

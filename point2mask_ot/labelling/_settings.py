@@ -11,8 +11,8 @@ from typing import Any
 
 from .. import __version__
 from ..checks import ArgumentError, check_choice, check_number, fail, fail_type
+from ..files.io import Origin, origin_of
 from ..panoptic import MAX_PIXELS, Category
-from ..panoptic._files import Origin, origin_of
 from ..presets import PseudoMaskConfig
 from ._callables import name_of, state_of
 from ._maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import fail
+from ..files.io import make_folder
 from ..panoptic import atomic_write, safe_join
-from ..panoptic._files import make_folder
 from ._folder import JobFolder
 from ._settings import differences
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from ..panoptic._files import Origin, atomic_file
+from ..files.io import Origin, atomic_file
 
 _FORMAT = 1
 _SCHEMA = """

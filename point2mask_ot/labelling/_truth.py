@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_choice, check_integer, fail
+from ..files.io import Origin, origin_of, reason_of
 from ..panoptic import (
     MAX_PIXELS,
     Category,
@@ -25,7 +26,6 @@ from ..panoptic import (
     read_voc,
     safe_join,
 )
-from ..panoptic._files import Origin, origin_of, reason_of
 from ..panoptic._images import check_segments, runs
 from ..panoptic._points import in_channel_order
 from ..panoptic._quality import PanopticQuality, quality_of_counts, segment_counts

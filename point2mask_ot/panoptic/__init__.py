@@ -6,10 +6,10 @@ Everything here is NumPy.
 
 from __future__ import annotations
 
+from ..files.io import MAX_JSON_BYTES, MAX_JSON_DEPTH, atomic_write, read_json, safe_join
+from ..files.pictures import MAX_PIXELS, read_picture
 from ._coco import CocoPanoptic, read_coco_panoptic, write_coco_panoptic
-from ._files import MAX_JSON_BYTES, MAX_JSON_DEPTH, atomic_write, read_json, safe_join
 from ._images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, category_channels
-from ._pictures import MAX_PIXELS, read_picture
 from ._point_set import PicturePoints, PointSet, read_point_set, write_point_set
 from ._points import LabelledPoints, read_points, write_points
 from ._prepare import check_points, import_psps, prepare_points, prepare_voc

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import fail
-from ._files import (
+from ..files.io import (
     MAX_JSON_BYTES,
     MAX_JSON_DEPTH,
     Origin,
@@ -22,6 +22,7 @@ from ._files import (
     read_json,
     safe_join,
 )
+from ..files.pictures import MAX_PIXELS, encode_png, read_label_png
 from ._images import (
     MAX_SEGMENT_ID,
     Category,
@@ -34,7 +35,6 @@ from ._images import (
     extents,
     ids_at_odds,
 )
-from ._pictures import MAX_PIXELS, encode_png, read_label_png
 
 _READ, _WRITE = "read_coco_panoptic", "write_coco_panoptic"
 

@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from ..checks import fail, fail_type
-from ._files import Origin, safe_join
-from ._pictures import MAX_PIXELS, read_picture
+from ..files.io import Origin, safe_join
+from ..files.pictures import MAX_PIXELS, read_picture
 
 MAX_SEGMENT_ID = 2**24 - 1
 """Segment ids are stored as an RGB colour."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import fail
+from ..files.io import atomic_file, origin_of, read_json
 from ..types import PointTargets
-from ._files import atomic_file, origin_of, read_json
 from ._images import Category
 from ._points import (
     clicked_targets,

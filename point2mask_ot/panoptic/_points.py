@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..checks import fail, suggestion
+from ..files.io import Origin, atomic_write, origin_of, read_bytes, read_json
 from ..types import PointTargets
-from ._files import Origin, atomic_write, origin_of, read_bytes, read_json
 from ._images import Category, category_channels, check_categories
 
 _READ, _WRITE = "read_points", "write_points"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..files.io import Origin, read_bytes, safe_join
+from ..files.pictures import read_label_png
 from ..types import PointTargets
 from ._coco import CocoPanoptic, decode_ids, write_coco_panoptic
-from ._files import Origin, read_bytes, safe_join
 from ._images import PanopticDataset, PanopticImage, Segment, category_channels
-from ._pictures import read_label_png
 from ._point_set import PicturePoints, PointSet, write_point_set
 from ._points import in_channel_order
 from ._sampling import SampledPoints, sample_points

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..checks import fail
-from ._files import Origin, atomic_write, make_folder, origin_of, read_bytes, safe_join
+from ..files.io import Origin, atomic_write, make_folder, origin_of, read_bytes, safe_join
+from ..files.pictures import MAX_PIXELS, encode_png, read_label_png
 from ._images import (
     Category,
     ImageEntry,
@@ -20,7 +21,6 @@ from ._images import (
     check_categories,
     check_segments,
 )
-from ._pictures import MAX_PIXELS, encode_png, read_label_png
 
 _READ, _WRITE = "read_voc", "write_voc"
 _VOID = 255

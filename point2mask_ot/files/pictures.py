@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..checks import check_choice, check_integer
-from ._files import Origin, origin_of, read_bytes
+from .io import Origin, origin_of, read_bytes
 
 MAX_PIXELS = 2**26
 """Default pixel limit: 67 million, about 200 MB decoded."""

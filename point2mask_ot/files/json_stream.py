@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from ..panoptic._files import Origin, finite, reason_of, refuse_constant
+from .io import Origin, finite, reason_of, refuse_constant
 
 _CHUNK = 2**16
 _MAX_ENTRY = 2**26
