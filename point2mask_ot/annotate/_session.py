@@ -18,8 +18,8 @@ from ..checks import ArgumentError, check_integer, check_number, fail
 from ..files.io import Origin, make_folder, parse_json
 from ..maps import lab_gradient, structured_edges
 from ..panoptic import Category, PanopticImage, Segment, read_picture, read_points, write_coco_panoptic, write_points
-from ..panoptic._images import runs
-from ..panoptic._points import (
+from ..panoptic.images import runs
+from ..panoptic.points import (
     clicked_targets,
     in_channel_order,
     json_categories,

@@ -18,8 +18,8 @@ from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
 from ..files.pictures import encode_png
 from ..panoptic import PanopticImage, Segment, atomic_write, safe_join, voc_palette
-from ..panoptic._coco import encode_ids, segments_info
-from ..panoptic._voc import to_voc
+from ..panoptic.coco import encode_ids, segments_info
+from ..panoptic.voc import to_voc
 from ..types import PointTargets, PseudoMasks
 from ._errors import JobStopped
 from ._folder import JobFolder, label_names

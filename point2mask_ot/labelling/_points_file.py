@@ -15,7 +15,7 @@ import numpy as np
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
 from ..panoptic import Category
-from ..panoptic._points import (
+from ..panoptic.points import (
     Click,
     clicked_targets,
     csv_click,

@@ -11,7 +11,7 @@ import numpy as np
 from ..files.io import Origin
 from ..files.pictures import read_label_png
 from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
-from ..panoptic._coco import decode_ids
+from ..panoptic.coco import decode_ids
 from ..types import PointTargets
 from ._points_file import targets_of
 from ._settings import Settings

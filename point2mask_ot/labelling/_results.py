@@ -19,7 +19,7 @@ import numpy as np
 from .. import __version__
 from ..files.io import atomic_file, make_folder
 from ..panoptic import Category
-from ..panoptic._coco import category_entry, image_entry
+from ..panoptic.coco import category_entry, image_entry
 from ._table import Row, Table, stem_of
 from ._truth import mean_iou
 

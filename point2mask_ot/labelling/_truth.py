@@ -26,9 +26,9 @@ from ..panoptic import (
     read_voc,
     safe_join,
 )
-from ..panoptic._images import check_segments, runs
-from ..panoptic._points import in_channel_order
-from ..panoptic._quality import PanopticQuality, quality_of_counts, segment_counts
+from ..panoptic.images import check_segments, runs
+from ..panoptic.points import in_channel_order
+from ..panoptic.quality import PanopticQuality, quality_of_counts, segment_counts
 from ._points_file import category_list
 from ._table import Table, build_table
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from ..files.io import MAX_JSON_BYTES, MAX_JSON_DEPTH, atomic_write, read_json, safe_join
 from ..files.pictures import MAX_PIXELS, read_picture
-from ._coco import CocoPanoptic, read_coco_panoptic, write_coco_panoptic
-from ._images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, category_channels
-from ._point_set import PicturePoints, PointSet, read_point_set, write_point_set
-from ._points import LabelledPoints, read_points, write_points
-from ._prepare import check_points, import_psps, prepare_points, prepare_voc
-from ._quality import ClassQuality, MeanQuality, PanopticQuality, panoptic_quality
-from ._sampling import SampledPoints, sample_points
-from ._voc import VOC_CATEGORIES, VocPanoptic, read_voc, voc_palette, write_voc
+from .coco import CocoPanoptic, read_coco_panoptic, write_coco_panoptic
+from .images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, category_channels
+from .point_set import PicturePoints, PointSet, read_point_set, write_point_set
+from .points import LabelledPoints, read_points, write_points
+from .prepare import check_points, import_psps, prepare_points, prepare_voc
+from .quality import ClassQuality, MeanQuality, PanopticQuality, panoptic_quality
+from .sampling import SampledPoints, sample_points
+from .voc import VOC_CATEGORIES, VocPanoptic, read_voc, voc_palette, write_voc
 
 __all__ = [
     "Category",

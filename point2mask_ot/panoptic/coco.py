@@ -23,7 +23,7 @@ from ..files.io import (
     safe_join,
 )
 from ..files.pictures import MAX_PIXELS, encode_png, read_label_png
-from ._images import (
+from .images import (
     MAX_SEGMENT_ID,
     Category,
     ImageEntry,

@@ -14,12 +14,12 @@ from .. import __version__
 from ..files.io import Origin, read_bytes, safe_join
 from ..files.pictures import read_label_png
 from ..types import PointTargets
-from ._coco import CocoPanoptic, decode_ids, write_coco_panoptic
-from ._images import PanopticDataset, PanopticImage, Segment, category_channels
-from ._point_set import PicturePoints, PointSet, write_point_set
-from ._points import in_channel_order
-from ._sampling import SampledPoints, sample_points
-from ._voc import VOC_CATEGORIES, read_voc
+from .coco import CocoPanoptic, decode_ids, write_coco_panoptic
+from .images import PanopticDataset, PanopticImage, Segment, category_channels
+from .point_set import PicturePoints, PointSet, write_point_set
+from .points import in_channel_order
+from .sampling import SampledPoints, sample_points
+from .voc import VOC_CATEGORIES, read_voc
 
 _VOC, _PSPS = "prepare_voc", "import_psps"
 _BACKGROUND = VOC_CATEGORIES[-1].id
@@ -41,7 +41,7 @@ def prepare_voc(
         Number of pictures written, by file name.
 
     Raises:
-        FileError: a list, mask or ``.mat`` file that is missing, damaged or of another kind.
+        FileError: a list, mask or ``..mat`` file that is missing, damaged or of another kind.
     """
     val, train = read_voc(voc, "val"), read_voc(voc, "train")
     images: dict[str, Any] = {"voc_panoptic_val": val, "voc_panoptic_train": train}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checks import check_choice, check_integer, fail
 from ..types import PointTargets
-from ._images import Category, PanopticImage, category_channels, check_categories, check_segments, extents
+from .images import Category, PanopticImage, category_channels, check_categories, check_segments, extents
 
 _NAME = "sample_points"
 _SAMPLERS = ("uniform", "center", "border")

@@ -12,15 +12,7 @@ import numpy as np
 from ..checks import fail
 from ..files.io import Origin, atomic_write, make_folder, origin_of, read_bytes, safe_join
 from ..files.pictures import MAX_PIXELS, encode_png, read_label_png
-from ._images import (
-    Category,
-    ImageEntry,
-    PanopticDataset,
-    PanopticImage,
-    Segment,
-    check_categories,
-    check_segments,
-)
+from .images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, check_categories, check_segments
 
 _READ, _WRITE = "read_voc", "write_voc"
 _VOID = 255

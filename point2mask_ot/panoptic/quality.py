@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import fail
-from ._images import Category, PanopticImage, check_categories, check_segments, runs
+from .images import Category, PanopticImage, check_categories, check_segments, runs
 
 _NAME = "panoptic_quality"
 _SHIFT = 24  # bits of a segment id

@@ -11,8 +11,8 @@ from typing import Any
 from ..checks import fail
 from ..files.io import atomic_file, origin_of, read_json
 from ..types import PointTargets
-from ._images import Category
-from ._points import (
+from .images import Category
+from .points import (
     clicked_targets,
     in_channel_order,
     json_categories,
