@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .._colors import target_colors
 from ..checks import ArgumentError, check_integer, check_number, fail
 from ..files.io import Origin, make_folder, parse_json
 from ..maps import lab_gradient, structured_edges
@@ -31,6 +30,7 @@ from ..panoptic.points import (
 from ..picture import STEP_COST, picture_terms
 from ..pseudo_masks import PseudoMasker
 from ..types import PointTargets, PseudoMasks
+from ..viz.colors import target_colors
 
 NAME = "annotate"
 PIXELS = 2**19

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .._canvas import enlarge
-from .._colors import target_colors
 from ..checks import ArgumentError
 from ..panoptic import atomic_write
 from ..viz import draw_points, fit, partition_map
+from ..viz.canvas import enlarge
+from ..viz.colors import target_colors
 from ._reader import Reader
 from ._results import RecordOf, Statistics
 from ._summary import percent

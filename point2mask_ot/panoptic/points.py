@@ -52,7 +52,7 @@ class Click:
 def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None = None) -> LabelledPoints:
     """Read the points that someone clicked on one picture.
 
-    JSON (``..json``)::
+    JSON (``.json``)::
 
         {"categories": [{"name": "coin", "isthing": 1}, {"name": "table", "isthing": 0}],
          "points": [{"x": 31, "y": 12, "category": "coin", "target": 0}, ...]}
@@ -273,7 +273,7 @@ def write_points(path: str | os.PathLike[str], targets: PointTargets, categories
     """Write points so that :func:`read_points` gives them back, with the points of a target side by side.
 
     Args:
-        path: a ``..json`` file; with any other name CSV is written, which keeps neither the categories' ids nor
+        path: a ``.json`` file; with any other name CSV is written, which keeps neither the categories' ids nor
             categories without a point.
         targets: the points.
         categories: category c of the targets is ``categories[c]``; as :func:`read_points` numbers them, all things

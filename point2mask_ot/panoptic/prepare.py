@@ -41,7 +41,7 @@ def prepare_voc(
         Number of pictures written, by file name.
 
     Raises:
-        FileError: a list, mask or ``..mat`` file that is missing, damaged or of another kind.
+        FileError: a list, mask or ``.mat`` file that is missing, damaged or of another kind.
     """
     val, train = read_voc(voc, "val"), read_voc(voc, "train")
     images: dict[str, Any] = {"voc_panoptic_val": val, "voc_panoptic_train": train}

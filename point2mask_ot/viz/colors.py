@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .types import PointTargets
+from ..types import PointTargets
 
 # Okabe and Ito's colours, told apart by all common kinds of colour vision; ordered so that neighbours differ in
 # lightness as well as in hue.

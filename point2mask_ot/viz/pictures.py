@@ -12,22 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ._canvas import (
-    INK,
-    WHITE,
-    blend,
-    borders,
-    enlarge,
-    fill_disc,
-    fit_text,
-    hatching,
-    line_coverage,
-    onto,
-    to_bytes,
-)
-from ._colors import UNREACHABLE, heat_colors, target_colors
-from .checks import check_integer, check_number, fail, fail_type
-from .types import PointTargets, PseudoMasks
+from ..checks import check_integer, check_number, fail, fail_type
+from ..types import PointTargets, PseudoMasks
+from .canvas import INK, WHITE, blend, borders, enlarge, fill_disc, fit_text, hatching, line_coverage, onto, to_bytes
+from .colors import UNREACHABLE, heat_colors, target_colors
 
 PATHS_PER_TARGET = 3
 DISPLAY_QUANTILE = 0.99
@@ -342,7 +330,7 @@ def _paths(edges: np.ndarray, distances: np.ndarray) -> list[np.ndarray]:
     """A few shortest paths of each supplier, from well-spread cells of its region back to its points."""
     from scipy.ndimage import distance_transform_edt
 
-    from .geodesic import shortest_path
+    from ..geodesic import shortest_path
 
     if len(distances) == 0:
         return []

@@ -1,0 +1,30 @@
+"""Pictures of every stage: points, boundaries, geodesic costs and paths, partitions, pseudo-masks.
+
+Every function takes and gives (H, W, 3) uint8 pictures, leaves its inputs alone, and draws the same bits each time.
+"""
+
+from __future__ import annotations
+
+from .colors import target_colors
+from .pictures import (
+    draw_paths,
+    draw_points,
+    fit,
+    heat_map,
+    overlay_masks,
+    partition_map,
+    stage_strip,
+    stages,
+)
+
+__all__ = [
+    "draw_paths",
+    "draw_points",
+    "fit",
+    "heat_map",
+    "overlay_masks",
+    "partition_map",
+    "stage_strip",
+    "stages",
+    "target_colors",
+]
