@@ -21,6 +21,9 @@ from .losses import tree_filter as tree_filter
 from .maps import lab_gradient as lab_gradient
 from .maps import smooth_lab as smooth_lab
 from .maps import structured_edges as structured_edges
+from .masks.config import PseudoMaskConfig as PseudoMaskConfig
+from .masks.masker import PseudoMasker as PseudoMasker
+from .masks.picture import label_picture as label_picture
 from .panoptic import VOC_CATEGORIES as VOC_CATEGORIES
 from .panoptic import Category as Category
 from .panoptic import PanopticImage as PanopticImage
@@ -34,9 +37,6 @@ from .panoptic import sample_points as sample_points
 from .panoptic import write_coco_panoptic as write_coco_panoptic
 from .panoptic import write_points as write_points
 from .panoptic import write_voc as write_voc
-from .picture import label_picture as label_picture
-from .presets import PseudoMaskConfig as PseudoMaskConfig
-from .pseudo_masks import PseudoMasker as PseudoMasker
 from .transport import sinkhorn as sinkhorn
 from .transport import solve as solve
 from .types import Diagnostics as Diagnostics

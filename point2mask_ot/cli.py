@@ -193,7 +193,7 @@ def _switches(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run(options: argparse.Namespace, image: np.ndarray, points: LabelledPoints, name: str, *, warm_up: bool) -> None:
     from .maps import structured_edges
-    from .picture import label_picture
+    from .masks.picture import label_picture
 
     edge_map = structured_edges(image, options.edge_model) if options.edge_model else None
     settings = {"sigma": options.sigma, "color_weight": options.color_weight, "edge_map": edge_map}

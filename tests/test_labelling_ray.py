@@ -91,7 +91,7 @@ def test_refusals(tmp_path):
 def test_a_machine_that_does_not_see_the_folder(tmp_path):
     from point2mask_ot.labelling._ray import RemoteLabeller
     from point2mask_ot.labelling._settings import Settings
-    from point2mask_ot.presets import PseudoMaskConfig
+    from point2mask_ot.masks.config import PseudoMaskConfig
 
     settings = Settings(str(tmp_path), str(tmp_path / "elsewhere"), PseudoMaskConfig.preset("best"))
     kind, reason = RemoteLabeller().begin(settings, str(tmp_path))

@@ -79,7 +79,7 @@ def test_public_names():
 def test_no_module_hides_a_function():
     modules = {module.name for module in pkgutil.iter_modules(point2mask_ot.__path__)}
     assert not modules & PUBLIC
-    importlib.import_module("point2mask_ot.pseudo_masks")
+    importlib.import_module("point2mask_ot.masks.masker")
     assert not any(inspect.ismodule(getattr(point2mask_ot, name)) for name in PUBLIC)
 
 

@@ -10,7 +10,8 @@ import torch
 from pseudo_mask_cases import PRESETS, iou, scene
 from scipy import ndimage
 
-from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMasker, _stages, label_picture
+from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMasker, label_picture
+from point2mask_ot.masks import stages
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -226,10 +227,10 @@ def test_a_batch_takes_one_search_a_round(monkeypatch, cost, searches):
             calls.append((name, len(arguments[0])))
             return function(*arguments, **options)
 
-        monkeypatch.setattr(_stages, name, call)
+        monkeypatch.setattr(stages, name, call)
 
     for name in {*searches, "solve"}:
-        counting(name, getattr(_stages, name))
+        counting(name, getattr(stages, name))
     _, semantic, boundary, targets = scene()
     PseudoMasker(centroid_rounds=2, cost=cost)(np.stack([semantic] * 3), np.stack([boundary] * 3), [targets] * 3)
     assert calls == [(name, 3) for name in (*searches, "solve")]

@@ -15,8 +15,8 @@ import torch
 from test_pseudo_masks import PRESETS, scene
 
 from point2mask_ot import MapTerm, PointTargets, PseudoMasker, capacities, checks, edge_costs
-from point2mask_ot._image import Image, Maps, cheapest
 from point2mask_ot.graph import edges
+from point2mask_ot.masks.image import Image, Maps, cheapest
 
 NAMES = ("instance", "masks", "boxes", "semantic", "void", "confidence")
 

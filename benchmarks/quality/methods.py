@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage import segmentation
 
 from point2mask_ot import ConvergenceWarning, MapTerm, PointTargets, PseudoMasker
-from point2mask_ot.picture import STEP_COST
+from point2mask_ot.masks.picture import STEP_COST
 
 BASELINE = "minimum cost"
 

@@ -16,6 +16,8 @@ from PIL import Image
 from ..checks import ArgumentError, check_integer, check_number, fail
 from ..files.io import Origin, make_folder, parse_json
 from ..maps import lab_gradient, structured_edges
+from ..masks.masker import PseudoMasker
+from ..masks.picture import STEP_COST, picture_terms
 from ..panoptic import Category, PanopticImage, Segment, read_picture, read_points, write_coco_panoptic, write_points
 from ..panoptic.images import runs
 from ..panoptic.points import (
@@ -27,8 +29,6 @@ from ..panoptic.points import (
     point_entries,
     writable_categories,
 )
-from ..picture import STEP_COST, picture_terms
-from ..pseudo_masks import PseudoMasker
 from ..types import PointTargets, PseudoMasks
 from ..viz.colors import target_colors
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..checks import check_choice, check_integer, fail
 from ..files.io import origin_of
+from ..masks.config import PseudoMaskConfig
+from ..masks.masker import PseudoMasker
 from ..panoptic import MAX_PIXELS
-from ..presets import PseudoMaskConfig
-from ..pseudo_masks import PseudoMasker
 from ._errors import JobInterrupted, JobStopped
 from ._finish import write_results
 from ._folder import JobFolder

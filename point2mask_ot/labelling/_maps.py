@@ -18,10 +18,10 @@ import torch
 from ..checks import ArgumentError, FileError, check_number, fail, fail_type, suggestion
 from ..files.io import Origin
 from ..maps import lab_gradient, structured_edges
+from ..masks.config import PseudoMaskConfig
+from ..masks.masker import PseudoMasker
+from ..masks.picture import STEP_COST, picture_terms
 from ..panoptic import Category, safe_join
-from ..picture import STEP_COST, picture_terms
-from ..presets import PseudoMaskConfig
-from ..pseudo_masks import PseudoMasker
 from ..types import PointTargets, PseudoMasks
 from ._errors import JobStopped
 from ._table import stem_of

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from . import checks
-from .arrays import compute_dtype
+from .. import checks
+from ..arrays import compute_dtype
 
 _ROUNDING = 1e-5
 """By how much the weights of a bilinear mean may miss a sum of 1."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .arrays import compute_dtype, to_device
-from .graph.regions import first_largest, look_up
-from .presets import PseudoMaskConfig
-from .types import PointTargets
+from ..arrays import compute_dtype, to_device
+from ..graph.regions import first_largest, look_up
+from ..types import PointTargets
+from .config import PseudoMaskConfig
 
 
 @dataclass(frozen=True, eq=False)

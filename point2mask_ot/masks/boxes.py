@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .arrays import to_device
+from ..arrays import to_device
 
 
 def mask_boxes(masks: torch.Tensor) -> torch.Tensor:

@@ -10,14 +10,14 @@ from typing import cast
 import numpy as np
 import torch
 
-from ._image import Image, Maps, cheapest
-from .capacity import BatchPartition, estimate_capacities
-from .checks import ArgumentError
-from .geodesic import geodesic_distances, nearest_partition
-from .presets import PseudoMaskConfig
-from .transport import sinkhorn, solve
-from .types import Diagnostics, PointTargets, PseudoMasks, TransportResult
-from .walks.costs import random_walk_costs, random_walk_partition
+from ..capacity import BatchPartition, estimate_capacities
+from ..checks import ArgumentError
+from ..geodesic import geodesic_distances, nearest_partition
+from ..transport import sinkhorn, solve
+from ..types import Diagnostics, PointTargets, PseudoMasks, TransportResult
+from ..walks.costs import random_walk_costs, random_walk_partition
+from .config import PseudoMaskConfig
+from .image import Image, Maps, cheapest
 
 
 def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[PointTargets]) -> list[PseudoMasks]:

@@ -11,19 +11,19 @@ from typing import cast
 import numpy as np
 import torch
 
-from . import checks
-from ._boxes import components_with_points, mask_boxes, replace_empty
-from ._classes import class_maps, first_targets
-from ._raster import Raster
-from .arrays import to_device
-from .checks import fail
-from .geodesic import nearest_partition
-from .graph.edges import MapTerm, Summand, check_values, sum_costs
-from .graph.grid import FORWARD_OFFSETS, pair_slices
-from .graph.regions import first_largest, first_smallest, look_up, median_where
-from .points import pixel_indices
-from .presets import PseudoMaskConfig
-from .types import PointTargets, TransportResult
+from .. import checks
+from ..arrays import to_device
+from ..checks import fail
+from ..geodesic import nearest_partition
+from ..graph.edges import MapTerm, Summand, check_values, sum_costs
+from ..graph.grid import FORWARD_OFFSETS, pair_slices
+from ..graph.regions import first_largest, first_smallest, look_up, median_where
+from ..points import pixel_indices
+from ..types import PointTargets, TransportResult
+from .boxes import components_with_points, mask_boxes, replace_empty
+from .classes import class_maps, first_targets
+from .config import PseudoMaskConfig
+from .raster import Raster
 
 COARSEST_STRIDE = 64
 """Networks have feature maps this coarse; a larger stride than both the image and this is a mistake."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import Array
-from .checks import fail
-from .graph.edges import MapTerm
-from .maps import lab_gradient, smooth_lab
-from .presets import PseudoMaskConfig
-from .pseudo_masks import PseudoMasker
-from .types import PointTargets, PseudoMasks
+from ..arrays import Array
+from ..checks import fail
+from ..graph.edges import MapTerm
+from ..maps import lab_gradient, smooth_lab
+from ..types import PointTargets, PseudoMasks
+from .config import PseudoMaskConfig
+from .masker import PseudoMasker
 
 STEP_COST = 1e-3
 """Keeps paths short across flat regions, whose colour differences are all zero."""

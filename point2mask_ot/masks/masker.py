@@ -9,14 +9,14 @@ from typing import Any, overload
 
 import torch
 
-from ._image import Maps
-from ._stages import label_images
-from .arrays import Array, Restore, as_optional_tensors
-from .capacity import targets_by_image
-from .checks import check_integer, fail, fail_type
-from .graph.edges import MapTerm, check_maps, check_terms
-from .presets import PseudoMaskConfig
-from .types import PointTargets, PseudoMasks, TransportResult
+from ..arrays import Array, Restore, as_optional_tensors
+from ..capacity import targets_by_image
+from ..checks import check_integer, fail, fail_type
+from ..graph.edges import MapTerm, check_maps, check_terms
+from ..types import PointTargets, PseudoMasks, TransportResult
+from .config import PseudoMaskConfig
+from .image import Maps
+from .stages import label_images
 
 
 class PseudoMasker:

@@ -6,11 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .capacity import CapacityRule
-from .checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
-from .geodesic.operators import BACKENDS
-from .graph.edges import LARGEST_POWER
-from .walks.costs import LEAST_SPACING_COST
+from ..capacity import CapacityRule
+from ..checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
+from ..geodesic.operators import BACKENDS
+from ..graph.edges import LARGEST_POWER
+from ..walks.costs import LEAST_SPACING_COST
 
 
 @dataclass(frozen=True)
