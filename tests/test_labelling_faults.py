@@ -26,7 +26,7 @@ from PIL import Image
 from point2mask_ot import ArgumentError, label_dataset
 from point2mask_ot.cli import main
 from point2mask_ot.labelling import JobInterrupted, JobStopped
-from point2mask_ot.labelling._folder import JobFolder
+from point2mask_ot.labelling.folder import JobFolder
 
 COUNT = 24
 

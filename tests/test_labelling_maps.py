@@ -25,7 +25,7 @@ from point2mask_ot import (
     read_coco_panoptic,
 )
 from point2mask_ot.labelling import JobStopped
-from point2mask_ot.labelling._maps import read_maps
+from point2mask_ot.labelling.maps import read_maps
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -108,7 +108,7 @@ def test_a_job_does_not_go_on_with_another_object(job, tmp_path, monkeypatch):
 def test_what_an_object_holds_is_told_alike_by_another_process(tmp_path):
     (tmp_path / "level_plug.py").write_text(HOLDER)
     code = (
-        "import torch\nfrom level_plug import Level\nfrom point2mask_ot.labelling._callables import state_of\n"
+        "import torch\nfrom level_plug import Level\nfrom point2mask_ot.labelling.callables import state_of\n"
         "print(state_of(Level({'a': 1, 'weights': torch.nn.Parameter(torch.arange(3.0))})))\n"
     )
     told = [
@@ -166,7 +166,7 @@ def test_maps_that_are_too_large(suffix, tmp_path, monkeypatch):
         np.savez_compressed(path, semantic=np.zeros(10_000))
     else:
         path.write_bytes(bytes(10_000))
-    monkeypatch.setattr("point2mask_ot.labelling._maps.MAX_MAP_BYTES", 9000)
+    monkeypatch.setattr("point2mask_ot.labelling.maps.MAX_MAP_BYTES", 9000)
     with pytest.raises(
         FileError, match=r"^label_dataset: argument 'maps': got \S+: \d+ bytes of maps; expected at most"
     ):

@@ -89,8 +89,8 @@ def test_refusals(tmp_path):
 
 
 def test_a_machine_that_does_not_see_the_folder(tmp_path):
-    from point2mask_ot.labelling._ray import RemoteLabeller
-    from point2mask_ot.labelling._settings import Settings
+    from point2mask_ot.labelling.settings import Settings
+    from point2mask_ot.labelling.workers.ray import RemoteLabeller
     from point2mask_ot.masks.config import PseudoMaskConfig
 
     settings = Settings(str(tmp_path), str(tmp_path / "elsewhere"), PseudoMaskConfig.preset("best"))

@@ -16,8 +16,8 @@ from point2mask_ot.cli import main
 from point2mask_ot.files.io import Origin
 from point2mask_ot.files.json_stream import stream_json
 from point2mask_ot.labelling import JobStopped, LabelSummary, Sampling
-from point2mask_ot.labelling._progress import Progress
-from point2mask_ot.labelling._svg import histogram
+from point2mask_ot.labelling.progress import Progress
+from point2mask_ot.labelling.report.svg import histogram
 
 
 @pytest.fixture

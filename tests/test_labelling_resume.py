@@ -14,7 +14,7 @@ from PIL import Image
 
 from point2mask_ot import ArgumentError, label_dataset, read_coco_panoptic, write_coco_panoptic
 from point2mask_ot.labelling import JobStopped
-from point2mask_ot.labelling._folder import JobFolder
+from point2mask_ot.labelling.folder import JobFolder
 
 COUNT = 3
 

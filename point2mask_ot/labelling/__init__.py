@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ._errors import JobInterrupted, JobStopped
-from ._job import label_dataset
-from ._summary import LabelSummary
-from ._truth import Sampling
+from .job import label_dataset
+from .report.summary import LabelSummary
+from .stopping import JobInterrupted, JobStopped
+from .truth import Sampling
 
 __all__ = ["JobInterrupted", "JobStopped", "LabelSummary", "Sampling", "label_dataset"]

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ._errors import JobInterrupted
+from .stopping import JobInterrupted
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from ..masks.masker import PseudoMasker
 from ..masks.picture import STEP_COST, picture_terms
 from ..panoptic import Category, safe_join
 from ..types import PointTargets, PseudoMasks
-from ._errors import JobStopped
-from ._table import stem_of
+from .stopping import JobStopped
+from .table import stem_of
 
 NAMES = ("semantic", "boundary", "features")
 SUFFIXES = (".npy", ".npz", ".safetensors")

@@ -14,9 +14,9 @@ from ..checks import ArgumentError, check_choice, check_number, fail, fail_type
 from ..files.io import Origin, origin_of
 from ..masks.config import PseudoMaskConfig
 from ..panoptic import MAX_PIXELS, Category
-from ._callables import name_of, state_of
-from ._maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source
-from ._truth import Sampling, Truth, file_digest
+from .callables import name_of, state_of
+from .maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source
+from .truth import Sampling, Truth, file_digest
 
 _NAME = "label_dataset"
 OUTPUTS = ("coco", "voc")

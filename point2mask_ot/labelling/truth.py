@@ -29,8 +29,8 @@ from ..panoptic import (
 from ..panoptic.images import check_segments, runs
 from ..panoptic.points import in_channel_order
 from ..panoptic.quality import PanopticQuality, quality_of_counts, segment_counts
-from ._points_file import category_list
-from ._table import Table, build_table
+from .points_file import category_list
+from .table import Table, build_table
 
 _NAME = "label_dataset"
 

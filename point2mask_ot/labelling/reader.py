@@ -13,9 +13,9 @@ from ..files.pictures import read_label_png
 from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
 from ..panoptic.coco import decode_ids
 from ..types import PointTargets
-from ._points_file import targets_of
-from ._settings import Settings
-from ._table import Row
+from .points_file import targets_of
+from .settings import Settings
+from .table import Row
 
 _NAME = "label_dataset"
 

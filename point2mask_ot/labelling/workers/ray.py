@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..checks import ArgumentError, fail
-from ._errors import JobStopped
-from ._folder import JobFolder
-from ._labeller import Labeller, Task
-from ._pool import Message, Worker, WorkerDiedError
-from ._settings import Settings
+from ...checks import ArgumentError, fail
+from ..folder import JobFolder
+from ..labeller import Labeller, Task
+from ..settings import Settings
+from ..stopping import JobStopped
+from .pool import Message, Worker, WorkerDiedError
 
 _OBJECT_STORE = 2**27
 _USAGE = "RAY_USAGE_STATS_ENABLED"

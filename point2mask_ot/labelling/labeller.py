@@ -21,13 +21,13 @@ from ..panoptic import PanopticImage, Segment, atomic_write, safe_join, voc_pale
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
 from ..types import PointTargets, PseudoMasks
-from ._errors import JobStopped
-from ._folder import JobFolder, label_names
-from ._maps import Masker, as_map_tensors, check_channels, is_plug_in, load_plug_in, map_file, read_maps
-from ._reader import Reader
-from ._settings import Settings
-from ._table import Row, stem_of
-from ._truth import file_digest, score
+from .folder import JobFolder, label_names
+from .maps import Masker, as_map_tensors, check_channels, is_plug_in, load_plug_in, map_file, read_maps
+from .reader import Reader
+from .settings import Settings
+from .stopping import JobStopped
+from .table import Row, stem_of
+from .truth import file_digest, score
 
 _NAME = "label_dataset"
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}

@@ -17,9 +17,9 @@ from typing import Any
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
 from ..panoptic import atomic_write, read_json, safe_join
-from ._errors import JobStopped
-from ._settings import differences
-from ._table import open_table, stem_of
+from .settings import differences
+from .stopping import JobStopped
+from .table import open_table, stem_of
 
 _NAME = "label_dataset"
 _FORMAT = 1

@@ -26,7 +26,7 @@ from ..panoptic.points import (
     only,
 )
 from ..types import PointTargets
-from ._table import Table, build_table
+from .table import Table, build_table
 
 CSV_COLUMNS = ("image", "x", "y", "category", "target", "isthing")
 

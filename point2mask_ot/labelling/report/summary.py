@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..panoptic import atomic_write
-from ._results import BINS, Statistics
-from ._settings import Settings
-from ._truth import quality
+from ...panoptic import atomic_write
+from ..results import BINS, Statistics
+from ..settings import Settings
+from ..truth import quality
 
 _NAME = "label_dataset"
 _FIFTHS = 5

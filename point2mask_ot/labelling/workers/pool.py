@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ._errors import JobStopped
-from ._labeller import Outcome, Task
+from ..labeller import Outcome, Task
+from ..stopping import JobStopped
 
 _TICK = 0.25
 _TRIES = 2

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ._folder import JobFolder
-from ._reader import Reader
-from ._report import write_report
-from ._results import write_records
-from ._settings import Settings
-from ._summary import peak_memory, summarize, timing, write_json
-from ._table import Table
+from .folder import JobFolder
+from .reader import Reader
+from .report.report import write_report
+from .report.summary import peak_memory, summarize, timing, write_json
+from .results import write_records
+from .settings import Settings
+from .table import Table
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _LISTED = 100

@@ -15,22 +15,22 @@ from ..files.io import origin_of
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import PseudoMasker
 from ..panoptic import MAX_PIXELS
-from ._errors import JobInterrupted, JobStopped
-from ._finish import write_results
-from ._folder import JobFolder
-from ._labeller import Labeller, Outcome, Task, set_aside, stopping_on_full_disk
-from ._maps import MapFunction, is_plug_in, map_names, plug_in_parts
-from ._points_file import categories_of, index_points
-from ._pool import Crew, Pool
-from ._processes import Processes
-from ._progress import Progress
-from ._ray import Actors, connected, import_ray
-from ._settings import ENGINES, Settings, parse_shard
-from ._shards import adopt_shards, shard_folder
-from ._signals import listening
-from ._summary import LabelSummary
-from ._table import Table, open_table
-from ._truth import Sampling, Truth, check_same_categories, file_digest
+from .finish import write_results
+from .folder import JobFolder
+from .labeller import Labeller, Outcome, Task, set_aside, stopping_on_full_disk
+from .maps import MapFunction, is_plug_in, map_names, plug_in_parts
+from .points_file import categories_of, index_points
+from .progress import Progress
+from .report.summary import LabelSummary
+from .settings import ENGINES, Settings, parse_shard
+from .shards import adopt_shards, shard_folder
+from .signals import listening
+from .stopping import JobInterrupted, JobStopped
+from .table import Table, open_table
+from .truth import Sampling, Truth, check_same_categories, file_digest
+from .workers.pool import Crew, Pool
+from .workers.processes import Processes
+from .workers.ray import Actors, connected, import_ray
 
 _NAME = "label_dataset"
 NamesOf = Callable[[str], list[str]]

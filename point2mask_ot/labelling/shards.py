@@ -11,8 +11,8 @@ from typing import Any
 from ..checks import fail
 from ..files.io import make_folder
 from ..panoptic import atomic_write, safe_join
-from ._folder import JobFolder
-from ._settings import differences
+from .folder import JobFolder
+from .settings import differences
 
 _NAME = "label_dataset"
 _FOLDER = re.compile(r"shard-\d+-of-\d+")

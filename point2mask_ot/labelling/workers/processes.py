@@ -12,12 +12,12 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ..checks import ArgumentError
-from ._errors import JobStopped
-from ._folder import JobFolder
-from ._labeller import Labeller, Task
-from ._pool import Message, Worker, WorkerDiedError
-from ._settings import Settings
+from ...checks import ArgumentError
+from ..folder import JobFolder
+from ..labeller import Labeller, Task
+from ..settings import Settings
+from ..stopping import JobStopped
+from .pool import Message, Worker, WorkerDiedError
 
 _OUT_OF_MEMORY = 75
 _PATIENCE = 10.0

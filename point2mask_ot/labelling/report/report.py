@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checks import ArgumentError
-from ..panoptic import atomic_write
-from ..viz import draw_points, fit, partition_map
-from ..viz.canvas import enlarge
-from ..viz.colors import target_colors
-from ._reader import Reader
-from ._results import RecordOf, Statistics
-from ._summary import percent
-from ._svg import histogram
-from ._table import Row, Table
-from ._truth import mean_iou
+from ...checks import ArgumentError
+from ...panoptic import atomic_write
+from ...viz import draw_points, fit, partition_map
+from ...viz.canvas import enlarge
+from ...viz.colors import target_colors
+from ..reader import Reader
+from ..results import RecordOf, Statistics
+from ..table import Row, Table
+from ..truth import mean_iou
+from .summary import percent
+from .svg import histogram
 
 _NAME = "label_dataset"
 _SHOWN = 3
