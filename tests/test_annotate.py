@@ -18,11 +18,11 @@ from annotate_cases import serving
 from PIL import Image
 
 from point2mask_ot import Category, FileError, label_picture, read_coco_panoptic, read_points
-from point2mask_ot._annotate_command import parse_categories
 from point2mask_ot.annotate._server import MAX_BODY, AnnotationServer, Superseded, Turns, policy
 from point2mask_ot.annotate._session import Session
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.cli import main
+from point2mask_ot.cli.annotate import parse_categories
 
 CATEGORIES = [{"id": 1, "name": "cup", "isthing": 1}, {"id": 2, "name": "table", "isthing": 0}]
 CLICKS = [(75, 30, "cup", 7), (10, 8, "table", 2), (140, 90, "table", 2), (60, 80, "cup", 5)]

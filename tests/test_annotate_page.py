@@ -13,8 +13,8 @@ from PIL import Image
 from webdriver import browser, missing
 
 from point2mask_ot import read_coco_panoptic, read_points
-from point2mask_ot._annotate_command import parse_categories
 from point2mask_ot.annotate._session import Session
+from point2mask_ot.cli.annotate import parse_categories
 
 SIZE = (600, 400)
 PLACE = """const box = document.getElementById('photo').getBoundingClientRect();

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checks import fail
+from ..checks import fail
 
 if TYPE_CHECKING:
-    from .panoptic import Category
+    from ..panoptic import Category
 
 
 def add_annotate(commands: Any) -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def add_annotate(commands: Any) -> argparse.ArgumentParser:
 
 
 def _annotate(options: argparse.Namespace) -> None:
-    from .annotate import serve
+    from ..annotate import serve
 
     names = ("points", "out", "port", "exif", "pixels", "preset", "sigma", "color_weight", "edge_model")
     settings = {name: getattr(options, name) for name in names}
@@ -51,7 +51,7 @@ def parse_categories(text: str) -> list[Category]:
         >>> [(c.id, c.name, c.is_thing) for c in parse_categories("cat, grass:stuff")]
         [(1, 'cat', True), (2, 'grass', False)]
     """
-    from .panoptic import Category
+    from ..panoptic import Category
 
     categories: list[Category] = []
     for part in filter(None, (part.strip() for part in text.split(","))):

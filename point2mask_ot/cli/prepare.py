@@ -49,20 +49,20 @@ def _add_masks(command: argparse.ArgumentParser, *, png_required: bool = False) 
 
 
 def _masks(options: argparse.Namespace) -> Any:
-    from .panoptic import read_coco_panoptic
+    from ..panoptic import read_coco_panoptic
 
     return read_coco_panoptic(options.panoptic, options.png or options.panoptic.with_suffix(""))
 
 
 def _voc(options: argparse.Namespace) -> None:
-    from .panoptic import prepare_voc
+    from ..panoptic import prepare_voc
 
     for name, count in prepare_voc(options.voc, options.out, sbd=options.sbd).items():
         print(f"wrote {options.out / name}: {count} pictures")
 
 
 def _points(options: argparse.Namespace) -> None:
-    from .panoptic import prepare_points
+    from ..panoptic import prepare_points
 
     settings = {"n": options.n, "seed": options.seed, "sampler": options.sampler, "stuff": not options.no_stuff}
     count = prepare_points(_masks(options), options.out, **settings, write_png=options.write_png)
@@ -70,14 +70,14 @@ def _points(options: argparse.Namespace) -> None:
 
 
 def _psps(options: argparse.Namespace) -> None:
-    from .panoptic import import_psps
+    from ..panoptic import import_psps
 
     count, lost = import_psps(_masks(options), options.png, options.out)
     print(f"wrote {options.out}: points of {count} pictures; {lost} segments have no point")
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .panoptic import check_points, read_point_set
+    from ..panoptic import check_points, read_point_set
 
     counts, problems = check_points(read_point_set(options.points), _masks(options), options.images)
     print(", ".join(f"{count} {name}" for name, count in counts.items()))

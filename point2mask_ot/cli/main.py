@@ -11,16 +11,16 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from ._annotate_command import add_annotate
-from ._prepare_command import add_prepare
-from .checks import ArgumentError
+from .. import __version__
+from ..checks import ArgumentError
+from .annotate import add_annotate
+from .prepare import add_prepare
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .panoptic import LabelledPoints
-    from .types import PseudoMasks
+    from ..panoptic import LabelledPoints
+    from ..types import PseudoMasks
 
 DEMO_PICTURES = ("coins", "coffee")
 _DATASET = """Label all pictures of a folder. OUT gets the labels (panoptic.json and panoptic/*.png, or VOC's folders),
@@ -145,18 +145,18 @@ def _add_dataset_options(command: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> None:
     import skimage.data
 
-    from .panoptic import read_points
+    from ..panoptic import read_points
 
     image = getattr(skimage.data, options.picture)()
     if image.ndim == 2:
         image = image[:, :, None].repeat(3, axis=2)
-    with resources.as_file(resources.files(__package__) / "assets" / f"{options.picture}_points.json") as path:
+    with resources.as_file(resources.files("point2mask_ot.cli") / "assets" / f"{options.picture}_points.json") as path:
         points = read_points(path, shape=image.shape[:2])
     _run(options, image, points, f"{options.picture}.png", warm_up=True)
 
 
 def _label(options: argparse.Namespace) -> None:
-    from .panoptic import read_picture, read_points
+    from ..panoptic import read_picture, read_points
 
     image = read_picture(options.photo, function="point2mask label", argument="photo")
     points = read_points(options.points, shape=(image.shape[0], image.shape[1]))
@@ -164,7 +164,7 @@ def _label(options: argparse.Namespace) -> None:
 
 
 def _label_dataset(options: argparse.Namespace) -> int:
-    from .labelling import JobInterrupted, JobStopped, Sampling, label_dataset
+    from ..labelling import JobInterrupted, JobStopped, Sampling, label_dataset
 
     points = options.points
     if options.sample:
@@ -192,8 +192,8 @@ def _switches(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace, image: np.ndarray, points: LabelledPoints, name: str, *, warm_up: bool) -> None:
-    from .maps import structured_edges
-    from .masks.picture import label_picture
+    from ..maps import structured_edges
+    from ..masks.picture import label_picture
 
     edge_map = structured_edges(image, options.edge_model) if options.edge_model else None
     settings = {"sigma": options.sigma, "color_weight": options.color_weight, "edge_map": edge_map}
@@ -227,9 +227,9 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
 
 def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: PseudoMasks, name: str) -> list[Path]:
     """COCO panoptic JSON and PNG, and the strip of pictures."""
-    from .files.pictures import encode_png
-    from .panoptic import PanopticImage, atomic_write, write_coco_panoptic
-    from .viz import stage_strip, stages
+    from ..files.pictures import encode_png
+    from ..panoptic import PanopticImage, atomic_write, write_coco_panoptic
+    from ..viz import stage_strip, stages
 
     targets = points.targets
     ids = [points.categories[category].id for category in targets.category]
