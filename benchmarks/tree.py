@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree as scipy_spanning_tree
 from scipy.sparse.linalg import spsolve_triangular
 from skimage import data, transform
 
-from point2mask_ot.losses._tree_numba import colour_distances, spanning_edges
+from point2mask_ot.losses._tree_cpu import colour_distances, spanning_edges
 from point2mask_ot.losses.tree import SpanningTree, minimum_spanning_tree, tree_affinity_loss, tree_filter
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import fail
-from . import _tree_torch
+from . import _tree_portable
 
 # Work below about a millisecond stays on the calling thread.
 _SERIAL_PIXELS = 20_000
@@ -22,13 +22,13 @@ def minimum_spanning_tree(image: Tensor, valid: Tensor | None, backend: str) -> 
     if valid is None:
         valid = image.new_ones((image.shape[0], *image.shape[2:]), dtype=torch.bool)
     if backend == "torch":
-        return _tree_torch.spanning_tree(_tree_torch.colour_distances(image, valid, dtype))
+        return _tree_portable.spanning_tree(_tree_portable.colour_distances(image, valid, dtype))
     return _spanning_tree_on_cpu(image, valid, dtype)
 
 
 def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     from ..compiled.threads import run_parallel
-    from ._tree_numba import colour_distances, preorder, spanning_edges
+    from ._tree_cpu import colour_distances, preorder, spanning_edges
 
     if image.is_floating_point() and not bool((image.isfinite().all(1) | ~valid).all()):
         fail("minimum_spanning_tree", "image", "NaN or infinity at a valid pixel", "finite colours")
@@ -61,9 +61,9 @@ def _(image: Tensor, valid: Tensor | None, backend: str) -> tuple[Tensor, Tensor
 def tree_filter(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
     """Unnormalised filter of (B, C, N) values: the symmetric matrix of path affinities times the values."""
     if backend == "torch":
-        return _tree_torch.tree_filter(values, affinity, order, parent)
+        return _tree_portable.tree_filter(values, affinity, order, parent)
     from ..compiled.threads import run_parallel
-    from ._tree_numba import LANES, filter_channels
+    from ._tree_cpu import LANES, filter_channels
 
     filtered = torch.empty_like(values, memory_format=torch.contiguous_format)
     x, w, nodes, above, out = _arrays(values, affinity, order, parent, filtered)
@@ -87,18 +87,18 @@ def affinity_gradient(
 ) -> Tensor:
     """(B, N): derivative of <left, tree_filter(right)> by the affinities."""
     if backend == "torch":
-        return _tree_torch.affinity_gradient(left, right, affinity, order, parent)
+        return _tree_portable.affinity_gradient(left, right, affinity, order, parent)
     from ..compiled.threads import run_parallel
-    from . import _tree_numba
+    from . import _tree_cpu
 
     batch, channels, size = left.shape
-    firsts = range(0, channels, _tree_numba.LANES)
+    firsts = range(0, channels, _tree_cpu.LANES)
     parts = torch.empty(batch, len(firsts), size, dtype=left.dtype)
     u, v, w, nodes, above, out = _arrays(left, right, affinity, order, parent, parts)
 
     def differentiate(task: tuple[int, int]) -> None:
         b, group = task
-        _tree_numba.affinity_gradient(u[b], v[b], firsts[group], w[b], nodes[b], above[b], out[b, group])
+        _tree_cpu.affinity_gradient(u[b], v[b], firsts[group], w[b], nodes[b], above[b], out[b, group])
 
     tasks = [(b, group) for b in range(batch) for group in range(len(firsts))]
     run_parallel(differentiate, tasks, serial=left.numel() < _SERIAL_VALUES)
