@@ -10,7 +10,7 @@ import pytest
 
 from point2mask_ot import read_picture
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str) -> str:

@@ -25,7 +25,7 @@ from safetensors.torch import save_model
 
 from point2mask_ot.panoptic import PicturePoints, write_point_set
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALL = (
     "tiny --optimiser.batch-size 4 --data.scored 2 --data.synthetic-val 2 --data.synthetic-train 8 --data.min-side 64 "
     "--data.max-side 64"

@@ -13,7 +13,7 @@ import pytest
 
 from point2mask_ot import read_coco_panoptic, read_picture
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 INTEGRATIONS = sorted(path.stem for path in (EXAMPLES / "integrations").glob("*.py") if path.stem != "scenes")
 GALLERY = sorted(path.stem for path in (EXAMPLES / "gallery").glob("plot_*.py"))
 NEEDS = {

@@ -27,7 +27,7 @@ from point2mask_ot import (
 from point2mask_ot.labelling import JobStopped
 from point2mask_ot.labelling.maps import read_maps
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
