@@ -24,8 +24,7 @@ from .progress import Progress
 from .report.summary import LabelSummary
 from .settings import ENGINES, Settings, parse_shard
 from .shards import adopt_shards, shard_folder
-from .signals import listening
-from .stopping import JobInterrupted, JobStopped
+from .stopping import JobInterrupted, JobStopped, listening
 from .table import Table, open_table
 from .truth import Sampling, Truth, check_same_categories, file_digest
 from .workers.pool import Crew, Pool

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class JobStopped(RuntimeError):  # noqa: N818  # not an error of the caller
     """A job that stopped before its end, with a reason; called again, it goes on where it stopped."""
@@ -17,3 +21,24 @@ class JobInterrupted(KeyboardInterrupt):
     def __init__(self, signal: int) -> None:
         super().__init__(f"stopped by signal {signal}; the same call goes on")
         self.signal = signal
+
+
+@contextmanager
+def listening() -> Iterator[list[int]]:
+    """The numbers of the signals (SIGINT, SIGTERM) heard inside the block; the second one ends it at once."""
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+        if len(heard) > 1:
+            raise JobInterrupted(number)
+
+    try:
+        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, which alone may listen
+        before = {}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

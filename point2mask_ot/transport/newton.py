@@ -18,8 +18,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .newton_step import boxed_step, laplacian
-
 
 class Passes(Protocol):
     """What the solvers ask of a cost matrix; :class:`.cpu.passes.CpuPasses` documents it.
@@ -153,8 +151,34 @@ class Model:
         """Towards the top, no price farther than its cap."""
         step = np.clip(self.leap, -cap, cap)
         if self.active.size:
-            step[self.active] = boxed_step(self.hessian, self.gradient, self.floor, cap[self.active], self.pinned)
+            step[self.active] = _boxed_step(self.hessian, self.gradient, self.floor, cap[self.active], self.pinned)
         return step
+
+
+def _laplacian(links: np.ndarray, reg: float) -> np.ndarray:
+    """Negative Hessian of the semi-dual from ``links[i, k] = sum_j b_j p_ij p_kj``.
+
+    The diagonal is the sum of the off-diagonal entries: as ``r - sum_j b_j p_ij^2`` it would cancel.
+    """
+    hessian = -links / reg
+    np.fill_diagonal(hessian, 0.0)
+    np.fill_diagonal(hessian, -hessian.sum(axis=1))
+    return hessian
+
+
+def _boxed_step(
+    hessian: np.ndarray, gradient: np.ndarray, floor: np.ndarray, cap: np.ndarray, pinned: int
+) -> np.ndarray:
+    """Maximise the model ``gradient . s - s . hessian s / 2`` over ``|s| <= cap``: an ascent direction.
+
+    Clipping the components of its top instead would not be one. The arguments are those of
+    :func:`.cpu.newton_step.boxed_step`.
+    """
+    from .cpu import newton_step  # imports numba: only where it is used
+
+    step = np.empty(len(gradient))
+    newton_step.boxed_step(np.ascontiguousarray(hessian), gradient, floor, cap, pinned, step)
+    return step
 
 
 def _model(problem: Semidual, here: Point) -> Model:
@@ -165,7 +189,7 @@ def _model(problem: Semidual, here: Point) -> Model:
     if behind.any():
         leap[rows[behind]] = _sinkhorn_step(problem, here, rows[behind])
         active = rows[~behind]
-    hessian = laplacian(here.links, problem.reg)
+    hessian = _laplacian(here.links, problem.reg)
     soft = math.isfinite(problem.tau)
     if soft:
         hessian += np.diag(here.capacities / problem.tau)

@@ -12,16 +12,40 @@ than sources and edges: that is the size of the pool.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from ...compiled.jit import njit
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from ...compiled.jit import intrinsic, njit
 from ...graph.grid import FORWARD_OFFSETS
-from .bits import leading_zeros, trailing_zeros
 
 _DIGIT_BITS = 5
 _DIGITS = 1 << _DIGIT_BITS
 _LEVELS = -(-64 // _DIGIT_BITS)
 _END = -1  # of a list
+_ZERO_IS_DEFINED = ir.Constant(ir.IntType(1), 0)
+
+
+@intrinsic
+def leading_zeros(typing_context: Any, word: Any) -> Any:
+    """Number of zero bits above the highest one of a uint64 (64 for zero), as a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], _ZERO_IS_DEFINED)
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def trailing_zeros(typing_context: Any, word: Any) -> Any:
+    """Number of zero bits below the lowest one of a uint64 (64 for zero), as a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], _ZERO_IS_DEFINED)
+
+    return types.uint64(types.uint64), generate
 
 
 @njit()
