@@ -13,6 +13,7 @@ test: lint types unit wheel
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: .venv/installed
 	$(BIN)/mypy

@@ -1,0 +1,168 @@
+"""The plan on the wall, made from the code: the drawing of the rooms, and where each equation of the paper stands.
+
+``python docs/architecture.py`` writes docs/rooms.svg and the table of equations in ARCHITECTURE.md; ``--check`` changes
+nothing and exits with 1 where they are not what the code gives. Fails where an equation has no plain form or several.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "point2mask_ot"
+EQUATIONS = range(1, 16)
+MARKER = re.compile(r"Plain form of Eq\. (\d+): (.+)")
+
+BOX, ROW, COLUMN, MARGIN, WIDTH = (186, 62), 102, 232, 24, 980
+COLUMNS = {
+    "cli": 1.5, "labelling": 1, "annotate": 2, "masks": 0.5, "walks": 0, "capacity": 1, "viz": 2,
+    "geodesic": 0, "transport": 1, "losses": 2, "panoptic": 3, "graph": 0.5, "maps": 2, "files": 3,
+    "types": 1.5, "compiled": 0.5, "arrays": 1.5, "points": 2.5, "checks": 2,
+}  # fmt: skip
+"""Where a room stands on its floor: by hand, so that few arrows pass behind others' boxes."""
+
+
+def floors() -> list[list[str]]:
+    """The rooms floor by floor, from the top: the contract that ``lint-imports`` keeps."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return [[room.strip() for room in layer.split("|")] for layer in layers]
+
+
+def sources(room: str) -> list[Path]:
+    folder = PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+
+
+def purpose(room: str) -> str:
+    """The first sentence of a room's docstring."""
+    folder = PACKAGE / room
+    face = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(face.read_text())) or ""
+    return " ".join(text.partition("\n\n")[0].split()).rstrip(".").replace("``", "")
+
+
+def imported_rooms(path: Path, rooms: set[str]) -> Iterator[str]:
+    """The rooms that a file imports from, at its head or within a function."""
+    inside = ("point2mask_ot", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            above = inside[: len(inside) - node.level + 1] if node.level else ()
+            module = [*above, *(node.module or "").split(".")]
+            names = [[*module, alias.name] for alias in node.names] if not node.module else [module]
+            yield from (parts[1] for parts in names if parts[0] == "point2mask_ot" and parts[1:] and parts[1] in rooms)
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which rooms each room imports from; those that another arrow leads to all the same are left out."""
+    rooms = {room for floor in floors() for room in floor}
+    direct = {room: {r for path in sources(room) for r in imported_rooms(path, rooms)} - {room} for room in rooms}
+    below: dict[str, set[str]] = {}
+    for floor in reversed(floors()):
+        for room in floor:
+            below[room] = direct[room].union(*(below[other] for other in direct[room]))
+    return {room: {r for r in direct[room] if not any(r in below[o] for o in direct[room])} for room in rooms}
+
+
+def places() -> dict[str, tuple[float, float]]:
+    """Upper left corner of each room's box."""
+    return {
+        room: (MARGIN + COLUMNS[room] * COLUMN, MARGIN + level * ROW)
+        for level, floor in enumerate(floors())
+        for room in floor
+    }
+
+
+def drawing() -> str:
+    at, parts = places(), []
+    for room, (x, y) in sorted(at.items()):
+        for other in sorted(arrows()[room]):
+            start, end = (x + BOX[0] / 2, y + BOX[1]), (at[other][0] + BOX[0] / 2, at[other][1] - 5)
+            middle = (start[1] + end[1]) / 2
+            curve = f"M{start[0]:g},{start[1]:g} C{start[0]:g},{middle:g} {end[0]:g},{middle:g} {end[0]:g},{end[1]:g}"
+            parts.append(f'<path d="{curve}" marker-end="url(#tip)"/>')
+    for room, (x, y) in sorted(at.items()):
+        name = f"{room}/" if (PACKAGE / room).is_dir() else f"{room}.py"
+        parts.append(f'<rect x="{x:g}" y="{y:g}" width="{BOX[0]}" height="{BOX[1]}" rx="5"/>')
+        parts.append(f'<text class="name" x="{x + 9:g}" y="{y + 18:g}">{escape(name)}</text>')
+        for line, words in enumerate(textwrap.wrap(purpose(room), 34, max_lines=3, placeholder=" ...")):
+            parts.append(f'<text x="{x + 9:g}" y="{y + 32 + 12 * line:g}">{escape(words)}</text>')
+    height = 2 * MARGIN + (len(floors()) - 1) * ROW + BOX[1]
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">\n'
+        "<style>rect{fill:#f4f1ea;stroke:#555}path{fill:none;stroke:#888}text{font-size:10px;fill:#444}"
+        ".name{font-size:13px;font-weight:bold;fill:#111}</style>\n"
+        '<defs><marker id="tip" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" markerHeight="6" orient="auto">'
+        '<path d="M0,0 L6,3 L0,6" style="fill:#888;stroke:none"/></marker></defs>\n'
+        f'<rect width="{WIDTH}" height="{height}" style="fill:#fff;stroke:none"/>\n{body}\n</svg>\n'
+    )
+
+
+def plain_forms() -> dict[int, tuple[str, str]]:
+    """Each equation's place, ``file: function``, and what the marker there says of it.
+
+    Raises:
+        SystemExit: an equation without a plain form, or with several.
+    """
+    found: dict[int, list[tuple[str, str]]] = {number: [] for number in EQUATIONS}
+    for folder in (PACKAGE, ROOT / "examples" / "panoptic_segformer"):
+        for path in sorted(folder.rglob("*.py")):
+            text = path.read_text()
+            for match in MARKER.finditer(text):
+                place = f"{path.relative_to(ROOT).as_posix()}: {_around(text, match.start())}"
+                found.setdefault(int(match[1]), []).append((place, match[2].strip().removesuffix('"""')))
+    wrong = {number: [place for place, _ in forms] for number, forms in found.items() if len(forms) != 1}
+    if wrong:
+        sys.exit(f"plain forms of equations, wanted one each of {EQUATIONS.start}-{EQUATIONS.stop - 1}: {wrong}")
+    return {number: forms[0] for number, forms in found.items()}
+
+
+def _around(text: str, offset: int) -> str:
+    """The innermost function or class around a place in a file, with the comment lines right above it."""
+    line = text.count("\n", 0, offset) + 1
+    best, smallest = "the module", len(text)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            lines = text.split("\n")
+            while first > 1 and lines[first - 2].lstrip().startswith("#"):
+                first -= 1
+            size = (node.end_lineno or node.lineno) - first
+            if first <= line <= (node.end_lineno or node.lineno) and size < smallest:
+                best, smallest = node.name, size
+    return best
+
+
+def page(text: str) -> str:
+    """ARCHITECTURE.md with the table of equations as it is now."""
+    rows = ["| equation | what it says | plain form |", "|---|---|---|"]
+    for number, (place, words) in plain_forms().items():
+        path, _, name = place.partition(": ")
+        rows.append(f"| {number} | {words} | `{name}` in [{path}]({path}) |".replace("|a", "|a"))
+    head, tail = "<!-- equations -->\n", "\n<!-- /equations -->"
+    before, after = text.split(head)[0], text.split(tail)[1]
+    return before + head + "\n".join(rows) + tail + after
+
+
+def main() -> None:
+    plan = ROOT / "ARCHITECTURE.md"
+    wanted = {ROOT / "docs" / "rooms.svg": drawing(), plan: page(plan.read_text())}
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    if "--check" in sys.argv[1:]:
+        names = [path.relative_to(ROOT).as_posix() for path in stale]
+        sys.exit(f"not what the code gives: {names}; run python docs/architecture.py" if stale else 0)
+    for path in stale:
+        path.write_text(wanted[path])
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
