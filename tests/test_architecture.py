@@ -1,4 +1,4 @@
-"""The plan of the house: what lies at the top of the package, the public names in their places, the pages made from code.
+"""The plan of the house: what lies at the top of the package, public names in their places, pages made from the code.
 
 That imports keep to the layers is checked by ``lint-imports`` in ``make lint``.
 """
@@ -26,9 +26,9 @@ PLACES = {
     "maps": "lab_gradient smooth_lab structured_edges",
     "panoptic": "Category ClassQuality CocoPanoptic ImageEntry LabelledPoints MAX_JSON_BYTES MAX_JSON_DEPTH MAX_PIXELS "
     "MeanQuality PanopticDataset PanopticImage PanopticQuality PicturePoints PointSet SampledPoints Segment "
-    "VOC_CATEGORIES VocPanoptic atomic_write category_channels check_points import_psps panoptic_quality prepare_points "
-    "prepare_voc read_coco_panoptic read_json read_picture read_point_set read_points read_voc safe_join sample_points "
-    "voc_palette write_coco_panoptic write_point_set write_points write_voc",
+    "VOC_CATEGORIES VocPanoptic atomic_write category_channels check_points import_psps panoptic_quality "
+    "prepare_points prepare_voc read_coco_panoptic read_json read_picture read_point_set read_points read_voc "
+    "safe_join sample_points voc_palette write_coco_panoptic write_point_set write_points write_voc",
     "transport": "sinkhorn solve",
     "types": "Diagnostics PointTargets PseudoMasks TransportResult",
     "viz": "draw_paths draw_points fit heat_map overlay_masks partition_map stage_strip stages target_colors",

@@ -22,6 +22,8 @@ _RESNET_DEPTHS = {"resnet50": [3, 4, 6, 3], "resnet101": [3, 4, 23, 3]}
 _LITE_CHANNELS = [24, 40, 112, 320]
 _FROZEN = re.compile(r"embedder\.|encoder\.stages\.0\.|body\._conv_stem|body\._blocks\.[0-2]\.")
 """What is not trained of a ResNet and of EfficientNet-Lite: the layers of stride 4 and finer."""
+_UNUSED = re.compile(r"swin\.layernorm\.")
+"""What no map comes through: processes that share a batch would wait for its gradient."""
 
 
 def backbone_config(settings: Network) -> PretrainedConfig:
@@ -51,7 +53,8 @@ def make_backbone(detr: DeformableDetrModel, settings: Network) -> None:
         replace_batch_norm(detr.backbone.model)
     # transformers looks for names that its own ResNet does not have and freezes all of it.
     for name, parameter in detr.backbone.model.named_parameters():
-        parameter.requires_grad_(not _FROZEN.match(name) or settings.backbone in ("swin_large", "tiny"))
+        frozen = _FROZEN.match(name) and settings.backbone not in ("swin_large", "tiny")
+        parameter.requires_grad_(not frozen and not _UNUSED.match(name))
 
 
 def load_imagenet(model: nn.Module, settings: Network) -> None:

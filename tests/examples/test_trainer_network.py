@@ -8,12 +8,24 @@ import numpy as np
 import pytest
 import torch
 from panoptic_segformer import config as settings
-from panoptic_segformer.backbone import load_weights
+from panoptic_segformer.backbone import backbone_config, load_weights
 from panoptic_segformer.network import MaskAttention, Memory, PanopticSegformer
 from panoptic_segformer.targets import Labeller
 from torch.nn import functional
 from trainer_cases import STUFF, THINGS, TINY, criterion_for
 from transformers import SwinBackbone, SwinConfig
+
+
+def shrunken(network):
+    """The configuration of a backbone with one layer in a stage and few channels."""
+    config = backbone_config(network).to_dict()
+    few = {"depths": [1, 1, 1, 1]}
+    if config["model_type"] == "swin":
+        few |= {"embed_dim": 8, "num_heads": [1, 1, 2, 2], "drop_path_rate": 0.0}
+    elif network.backbone == "resnet50":
+        few |= {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 24]}
+    config.pop("out_indices", None)
+    return type(backbone_config(network))(**{**config, **few})
 
 
 class TestNetwork:
@@ -75,6 +87,17 @@ class TestNetwork:
         without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
         assert without == []
         network.zero_grad()
+
+    @pytest.mark.parametrize("backbone", ["resnet50", "swin_large", "efficientnet_lite0"])
+    def test_fault_b7_every_parameter_of_each_backbone_learns(self, backbone, batch, monkeypatch):
+        """Under torchrun one without a gradient ends the run at its second step."""
+        monkeypatch.setattr("panoptic_segformer.network.backbone_config", shrunken)
+        network = PanopticSegformer(replace(TINY.network, backbone=backbone), THINGS, STUFF).train()
+        found = network.detr.backbone.model(batch.pictures)
+        maps = found if isinstance(found, list) else found.feature_maps
+        sum(level.square().mean() for level in maps).backward()
+        body = network.detr.backbone.model.named_parameters()
+        assert [name for name, p in body if p.requires_grad and p.grad is None] == []
 
     def test_mask_attention_is_attention(self):
         torch.manual_seed(1)
