@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast, overload
 
 import numpy as np
@@ -14,18 +13,18 @@ from .arrays import Array, Restore, as_optional_tensors, to_device
 from .checks import check_choice, check_integer, fail, fail_type, require_all
 from .geodesic import nearest_partition
 from .geodesic.distances import as_edges
-from .graph.regions import areas, look_up, profiles, weights
+from .graph.regions import areas, centroids, look_up, weights
 from .points import pixel_indices
-from .types import PointTargets
+from .types import PointTargets, targets_by_image
 
-Partition: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
+Partitioner: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
 """``partition(points_yx, target)`` -> (H, W) int64: the target that each pixel falls to, -1 where none can."""
 
-CapacityRule: TypeAlias = Callable[[Partition, PointTargets, torch.Tensor], Array]
+CapacityRule: TypeAlias = Callable[[Partitioner, PointTargets, torch.Tensor], Array]
 """``rule(partition, targets, demand)`` -> (K,): an estimate of one's own; ``demand`` is (H, W) bool, or float64 where
 weights were given, 0 = takes no part."""
 
-BatchPartition: TypeAlias = Callable[[Sequence[int], Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
+BatchPartitioner: TypeAlias = Callable[[Sequence[int], Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
 """``partition(images, points_yx, target)``: the same for some images of a batch at once, by their indices."""
 
 _METHODS = ("centroid", "nearest", "equal")
@@ -98,11 +97,20 @@ def capacities(
         >>> capacities(edges, targets).tolist()
         [16.0, 20.0]
     """
-    images, demands, is_single, restore = _as_images("capacities", edges, demand)
+    images, demands, is_single, restore = _as_images(edges, demand)
     if not images:
         return []
+    iterations = check_integer("capacities", "iterations", iterations, minimum=1)
+    if not callable(method):
+        check_choice("capacities", "method", method, _METHODS)
+        check_choice("capacities", "centroid_of", centroid_of, ("cell", "target"))
+
+    def cheapest_paths(chosen: Sequence[int], points_yx: Any, target: Any) -> list[torch.Tensor]:
+        parts = nearest_partition([images[b] for b in chosen], list(points_yx), list(target), backend=backend)
+        return [cast(torch.Tensor, part.labels) for part in parts]
+
     results = estimate_capacities(
-        partial(_cheapest_paths, images, backend),
+        cheapest_paths,
         targets_by_image("capacities", targets, None if is_single else len(images)),
         [_check_demand(wanted, image) for wanted, image in zip(demands, images, strict=True)],
         method=method,
@@ -113,175 +121,50 @@ def capacities(
     return restore(results[0]) if is_single else [restore(counts) for counts in results]
 
 
-def _as_images(
-    function: str, edges: Any, demand: Any
-) -> tuple[list[torch.Tensor], list[torch.Tensor | None], bool, Restore]:
-    """The edges and the demand of each image, whether there is but one without a batch axis, and their family."""
-    if not isinstance(edges, (list, tuple)):
-        (_, wanted), restore = as_optional_tensors(function, edges=edges, demand=demand)
-        maps, _ = as_edges(function, edges)
-        if maps.ndim == 3:
-            return [maps], [wanted], True, restore
-        return list(maps), _one_each(function, None if wanted is None else list(wanted), len(maps)), False, restore
-    if demand is not None and not isinstance(demand, (list, tuple)):
-        fail_type(function, "demand", demand, "a list, as edges is")
-    wishes = _one_each(function, demand, len(edges))
-    given = {f"edges[{b}]": image for b, image in enumerate(edges)}
-    given |= {f"demand[{b}]": wish for b, wish in enumerate(wishes)}
-    tensors, restore = as_optional_tensors(function, **given)
-    images = []
-    for name, image in zip(given, tensors[: len(edges)], strict=False):
-        if image is None or image.ndim != 3:
-            fail(function, name, "None" if image is None else f"shape {tuple(image.shape)}", "(4, H, W)")
-        images.append(as_edges(function, image)[0])
-    return images, tensors[len(edges) :], False, restore
-
-
-def _one_each(function: str, demand: Any, count: int) -> list[Any]:
-    if demand is not None and len(demand) != count:
-        fail(function, "demand", f"{len(demand)} images", f"{count}, as in edges")
-    return [None] * count if demand is None else list(demand)
-
-
-def _cheapest_paths(
-    edges: list[torch.Tensor], backend: str, images: Sequence[int], points_yx: Any, target: Any
-) -> list[torch.Tensor]:
-    parts = nearest_partition([edges[b] for b in images], list(points_yx), list(target), backend=backend)
-    return [cast(torch.Tensor, part.labels) for part in parts]
-
-
 def estimate_capacities(
-    partition: BatchPartition,
+    partition: BatchPartitioner,
     targets: Sequence[PointTargets],
     demand: Sequence[torch.Tensor],
     *,
+    first: Sequence[torch.Tensor] | None = None,
     method: str | CapacityRule,
-    iterations: int = 1,
-    centroid_of: str = "cell",
-    keep_points: bool = False,
+    iterations: int,
+    centroid_of: str,
+    keep_points: bool,
 ) -> list[torch.Tensor]:
-    """Capacities from any way to cut images, not only the cheapest path; see :func:`capacities`.
+    """Capacities from any way to cut images, not only the cheapest path.
 
     Args:
         partition: cuts images among given points; all images of a round in one call.
         targets: K targets of each image.
         demand: (H, W) of each, booleans or float64 weights >= 0.
-        method, iterations, centroid_of, keep_points: as in :func:`capacities`.
+        first: (H, W) of each, its partition by the targets' own points where that is known: it is not asked for again.
+        method, iterations, centroid_of, keep_points: as in :func:`capacities`, checked.
 
     Returns:
         (K,) float64 for each image, on the device of ``demand``.
 
     Raises:
-        ArgumentError: an unknown method, ``iterations < 1``, a rule whose result is not (K,), finite and >= 0.
+        ArgumentError: a rule whose result is not (K,), finite and >= 0.
     """
-    rounds = check_integer("capacities", "iterations", iterations, minimum=1)
+    known = [None] * len(targets) if first is None else list(first)
+    images = list(zip(targets, demand, known, strict=True))
     if callable(method):
-        return [
-            _check_rule(method(partial(_cut_one, partition, b), own, demand[b]), own.num_targets, demand[b])
-            for b, own in enumerate(targets)
-        ]
-    check_choice("capacities", "method", method, _METHODS)
-    check_choice("capacities", "centroid_of", centroid_of, ("cell", "target"))
-
-    def regions(points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        # Pixels that ask for nothing would pull the centroids out of the objects.
-        parts = partition(range(len(targets)), points_yx, target)
-        return [torch.where(wanted > 0, labels, -1) for wanted, labels in zip(demand, parts, strict=True)]
-
+        return [_by_rule(method, partition, b, *image) for b, image in enumerate(images)]
+    by_cell = method == "centroid" and centroid_of == "cell"
+    sources = [_Sources.of(*image, by_cell=by_cell, keep=keep_points) for image in images]
+    labels = _regions(partition, sources, [s.unit for s in sources])
     if method == "centroid":
-        labels = _nearest_centroid(regions, targets, rounds, by_cell=centroid_of == "cell", keep=keep_points)
-    else:
-        labels = regions([own.points_yx for own in targets], [own.target for own in targets])
+        labels = _recounted(partition, sources, labels, iterations)
     share = _equal_shares if method == "equal" else _count
     return [share(part, wanted, own.num_targets) for part, wanted, own in zip(labels, demand, targets, strict=True)]
 
 
-def _cut_one(partition: BatchPartition, image: int, points_yx: np.ndarray, target: np.ndarray) -> torch.Tensor:
-    return partition([image], [points_yx], [target])[0]
-
-
-_Regions: TypeAlias = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
-
-
-@dataclass
-class _Sources:
-    """The points from which the regions of one image grow, while the centroid rule moves them."""
-
-    points_yx: np.ndarray
-    unit: np.ndarray
-    """(N,) what each point belongs to: units move as one."""
-    owner: np.ndarray
-    """(U,) target of each unit."""
-    movable: np.ndarray
-    """(U,) bool: of a thing."""
-    kept: tuple[np.ndarray, np.ndarray] | None
-    """Points, and their units, that stay beside the centroids."""
-
-    @classmethod
-    def of(cls, targets: PointTargets, by_cell: bool, keep: bool) -> _Sources:
-        """Units are single points, or the points of a target together."""
-        points, unit, owner = targets.points_yx, targets.target, np.arange(targets.num_targets)
-        if by_cell and len(points) > len(owner):
-            order = np.argsort(unit, kind="stable")  # so that ties still go to the first target
-            points, unit, owner = points[order], np.arange(len(points)), unit[order]
-        return cls(points, unit, owner, targets.is_thing[owner], (points, unit) if keep else None)
-
-
-def _nearest_centroid(
-    regions: _Regions, targets: Sequence[PointTargets], rounds: int, *, by_cell: bool, keep: bool
-) -> list[torch.Tensor]:
-    """(H, W) targets by the nearest centroid for each image, after ``rounds`` of moving the points there."""
-    sources = [_Sources.of(own, by_cell, keep) for own in targets]
-    labels = regions([s.points_yx for s in sources], [s.unit for s in sources])
-    for remaining in reversed(range(rounds)):
-        _move_to_centroids(labels, sources)
-        if remaining:
-            moved = regions([s.points_yx for s in sources], [s.unit for s in sources])
-            labels = [torch.where(new >= 0, new, old) for new, old in zip(moved, labels, strict=True)]
-    counted = regions([s.points_yx for s in sources], [s.owner[s.unit] for s in sources])
-    # One centroid may sit in one component of a target whose points covered several: the rest stays its own.
-    before = [look_up(s.owner, own, nobody=-1) for s, own in zip(sources, labels, strict=True)]
-    return [torch.where(new >= 0, new, old) for new, old in zip(counted, before, strict=True)]
-
-
-def _move_to_centroids(labels: Sequence[torch.Tensor], sources: Sequence[_Sources]) -> None:
-    """Put each movable unit at the centroid of its region, or leave it where it was if that refuses it."""
-    pixels = [pixel_indices("capacities", s.points_yx, *own.shape) for s, own in zip(sources, labels, strict=True)]
-    reports = [_report(own, at, s) for own, at, s in zip(labels, pixels, sources, strict=True)]
-    host = torch.cat(reports).cpu().split([len(report) for report in reports])  # the one wait for all images
-    for source, at, report in zip(sources, pixels, host, strict=True):
-        count = len(source.owner)
-        centres, holds_centre, at_home = np.split(report.numpy(), [2 * count, 3 * count])
-        holds_source = np.zeros(count, bool)
-        holds_source[source.unit[at_home > 0]] = True
-        moves = source.movable & (holds_centre > 0) & holds_source
-        stays = ~moves[source.unit]
-        rest = (at[stays], source.unit[stays]) if source.kept is None else source.kept
-        source.points_yx = np.concatenate([centres.reshape(count, 2)[moves], rest[0]])
-        source.unit = np.concatenate([np.flatnonzero(moves), rest[1]])
-
-
-def _report(labels: torch.Tensor, pixels: np.ndarray, source: _Sources) -> torch.Tensor:
-    """What a move depends on, in one int64 row: each unit's rounded centroid (2U), whether that lies in the unit's
-    region (U), and whether each point lies in its unit's region (N)."""
-    height, width = labels.shape
-    count, device = len(source.owner), labels.device
-    rows, columns = profiles(labels, count)
-    area = rows.sum(1).clamp(min=1)
-    means = [
-        (profile * torch.arange(side, device=device)).sum(1).double() / area
-        for profile, side in ((rows, height), (columns, width))
-    ]
-    centres = torch.stack(means, 1).add(0.5).floor().long()
-    flat = labels.flatten()
-    holds_centre = flat[centres[:, 0] * width + centres[:, 1]] == torch.arange(count, device=device)
-    here = to_device(np.stack([pixels[:, 0] * width + pixels[:, 1], source.unit]), device)
-    at_home = flat[here[0]] == here[1]
-    return torch.cat([centres.flatten(), holds_centre.long(), at_home.long()])
-
-
 def _count(labels: torch.Tensor, demand: torch.Tensor, count: int) -> torch.Tensor:
-    """x_i of Eq. 4: the demand that falls to each target (whose labels are -1 where nothing is demanded)."""
+    """(count,) float64 demand that falls to each target; ``labels`` are -1 where nothing is demanded.
+
+    Plain form of Eq. 4: a_i = sum of demand(p) over the pixels p whose nearest centroid, by geodesic cost, is i's.
+    """
     return areas(labels, count).double() if demand.dtype == torch.bool else weights(labels, demand, count)
 
 
@@ -293,20 +176,155 @@ def _equal_shares(labels: torch.Tensor, demand: torch.Tensor, count: int) -> tor
     return torch.where(total == total.floor(), fair.floor() + more, fair)
 
 
-def targets_by_image(function: str, targets: object, batch: int | None) -> list[PointTargets]:
-    """``targets`` as a list: one for a single image (``batch=None``), else one for each image of the batch."""
-    if batch is None:
-        if not isinstance(targets, PointTargets):
-            fail_type(function, "targets", targets, "PointTargets, since the maps hold a single image")
-        return [targets]
-    if isinstance(targets, PointTargets) or not isinstance(targets, Sequence):
-        fail_type(function, "targets", targets, f"a sequence of {batch} PointTargets, one for each image")
-    for entry in targets:
-        if not isinstance(entry, PointTargets):
-            fail_type(function, "targets", entry, "PointTargets")
-    if len(targets) != batch:
-        fail(function, "targets", f"{len(targets)} entries", f"{batch}, one for each image")
-    return list(targets)
+def _by_rule(
+    rule: CapacityRule,
+    partition: BatchPartitioner,
+    image: int,
+    targets: PointTargets,
+    demand: torch.Tensor,
+    known: torch.Tensor | None,
+) -> torch.Tensor:
+    """(K,) float64 estimate of the user's own for one image, or a refusal of what it returned."""
+
+    def cut(points_yx: np.ndarray, target: np.ndarray) -> torch.Tensor:
+        own = np.array_equal(points_yx, targets.points_yx) and np.array_equal(target, targets.target)
+        return known if own and known is not None else partition([image], [points_yx], [target])[0]
+
+    result: object = rule(cut, targets, demand)
+    if isinstance(result, np.ndarray):
+        result = torch.from_numpy(result.copy())
+    shape = (targets.num_targets,)
+    if not isinstance(result, torch.Tensor) or result.shape != shape:
+        got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+        fail("capacities", "method", f"a rule that returned {got}", f"an array of shape {shape}")
+    values = result.to(demand.device, torch.float64)
+    got, expected = "a rule that returned negative or non-finite values", "finite values >= 0"
+    require_all("capacities", "method", (values >= 0) & (values < torch.inf), got, expected)
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class _Sources:
+    """The points from which the regions of one image grow, at some round of the centroid rule."""
+
+    points_yx: np.ndarray
+    unit: np.ndarray
+    """(N,) what each point belongs to: units move as one."""
+    owner: np.ndarray
+    """(U,) target of each unit."""
+    movable: np.ndarray
+    """(U,) bool: of a thing."""
+    kept: tuple[np.ndarray, np.ndarray] | None
+    """Points, and their units, that stay beside the centroids."""
+    demand: torch.Tensor
+    """(H, W)."""
+    known: torch.Tensor | None
+    """(H, W) the unit that each pixel falls to, where no search is needed for that."""
+
+    @classmethod
+    def of(
+        cls, targets: PointTargets, demand: torch.Tensor, known: torch.Tensor | None, *, by_cell: bool, keep: bool
+    ) -> _Sources:
+        """Units are single points, or the points of a target together, whose regions may be ``known``."""
+        points, unit, owner = targets.points_yx, targets.target, np.arange(targets.num_targets)
+        if by_cell and len(points) > len(owner):
+            order = np.argsort(unit, kind="stable")  # so that ties still go to the first target
+            points, unit, owner, known = points[order], np.arange(len(points)), unit[order], None
+        return cls(points, unit, owner, targets.is_thing[owner], (points, unit) if keep else None, demand, known)
+
+
+def _regions(
+    partition: BatchPartitioner, sources: Sequence[_Sources], names: Sequence[np.ndarray]
+) -> list[torch.Tensor]:
+    """(H, W) the name of the points that each pixel of each image falls to, -1 for nobody's.
+
+    Pixels that ask for nothing are nobody's: they would pull the centroids out of the objects.
+    """
+    search = [b for b, own in enumerate(sources) if own.known is None]
+    points_yx, target = [sources[b].points_yx for b in search], [names[b] for b in search]
+    found = iter(partition(search, points_yx, target) if search else ())
+    labels = [next(found) if own.known is None else own.known for own in sources]
+    return [torch.where(own.demand > 0, label, -1) for own, label in zip(sources, labels, strict=True)]
+
+
+def _recounted(
+    partition: BatchPartitioner, sources: list[_Sources], labels: list[torch.Tensor], rounds: int
+) -> list[torch.Tensor]:
+    """(H, W) targets by the nearest centroid for each image, after ``rounds`` of moving the points there.
+
+    Args:
+        labels: the regions of the units before that.
+    """
+    sources = _moved(sources, labels)
+    for _ in range(rounds - 1):
+        labels = _where_reached(_regions(partition, sources, [s.unit for s in sources]), labels)
+        sources = _moved(sources, labels)
+    # One centroid may sit in one component of a target whose points covered several: the rest stays its own.
+    before = [look_up(s.owner, own, nobody=-1) for s, own in zip(sources, labels, strict=True)]
+    return _where_reached(_regions(partition, sources, [s.owner[s.unit] for s in sources]), before)
+
+
+def _where_reached(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [torch.where(here >= 0, here, before) for here, before in zip(new, old, strict=True)]
+
+
+def _moved(sources: Sequence[_Sources], labels: Sequence[torch.Tensor]) -> list[_Sources]:
+    """Each movable unit at the centroid of its region, or where it was if that refuses it."""
+    pixels = [pixel_indices("capacities", s.points_yx, *own.shape) for s, own in zip(sources, labels, strict=True)]
+    reports = [_report(own, at, s) for own, at, s in zip(labels, pixels, sources, strict=True)]
+    host = torch.cat(reports).cpu().split([len(report) for report in reports])  # the one wait for all images
+    moved = []
+    for source, at, report in zip(sources, pixels, host, strict=True):
+        count = len(source.owner)
+        centres, holds_centre, at_home = np.split(report.numpy(), [2 * count, 3 * count])
+        holds_source = np.zeros(count, bool)
+        holds_source[source.unit[at_home > 0]] = True
+        moves = source.movable & (holds_centre > 0) & holds_source
+        stays = ~moves[source.unit]
+        rest = (at[stays], source.unit[stays]) if source.kept is None else source.kept
+        points_yx = np.concatenate([centres.reshape(count, 2)[moves], rest[0]])
+        unit = np.concatenate([np.flatnonzero(moves), rest[1]])
+        moved.append(replace(source, points_yx=points_yx, unit=unit, known=None))
+    return moved
+
+
+def _report(labels: torch.Tensor, pixels: np.ndarray, source: _Sources) -> torch.Tensor:
+    """What a move depends on, in one int64 row: each unit's rounded centroid (2U), whether that lies in the unit's
+    region (U), and whether each point lies in its unit's region (N)."""
+    count, width, device = len(source.owner), labels.shape[1], labels.device
+    centres = centroids(labels, count)
+    flat = labels.flatten()
+    holds_centre = flat[centres[:, 0] * width + centres[:, 1]] == torch.arange(count, device=device)
+    here = to_device(np.stack([pixels[:, 0] * width + pixels[:, 1], source.unit]), device)
+    at_home = flat[here[0]] == here[1]
+    return torch.cat([centres.flatten(), holds_centre.long(), at_home.long()])
+
+
+def _as_images(edges: Any, demand: Any) -> tuple[list[torch.Tensor], list[torch.Tensor | None], bool, Restore]:
+    """The edges and the demand of each image, whether there is but one without a batch axis, and their family."""
+    if not isinstance(edges, (list, tuple)):
+        (_, wanted), restore = as_optional_tensors("capacities", edges=edges, demand=demand)
+        maps, _ = as_edges("capacities", edges)
+        if maps.ndim == 3:
+            return [maps], [wanted], True, restore
+        return list(maps), _one_each(None if wanted is None else list(wanted), len(maps)), False, restore
+    if demand is not None and not isinstance(demand, (list, tuple)):
+        fail_type("capacities", "demand", demand, "a list, as edges is")
+    given = {f"edges[{b}]": image for b, image in enumerate(edges)}
+    given |= {f"demand[{b}]": wish for b, wish in enumerate(_one_each(demand, len(edges)))}
+    tensors, restore = as_optional_tensors("capacities", **given)
+    images = []
+    for name, image in zip(given, tensors[: len(edges)], strict=False):
+        if image is None or image.ndim != 3:
+            fail("capacities", name, "None" if image is None else f"shape {tuple(image.shape)}", "(4, H, W)")
+        images.append(as_edges("capacities", image)[0])
+    return images, tensors[len(edges) :], False, restore
+
+
+def _one_each(demand: Any, count: int) -> list[Any]:
+    if demand is not None and len(demand) != count:
+        fail("capacities", "demand", f"{len(demand)} images", f"{count}, as in edges")
+    return [None] * count if demand is None else list(demand)
 
 
 def _check_demand(demand: torch.Tensor | None, edges: torch.Tensor) -> torch.Tensor:
@@ -322,15 +340,3 @@ def _check_demand(demand: torch.Tensor | None, edges: torch.Tensor) -> torch.Ten
     good = (weight >= 0) & (weight < torch.inf)
     require_all("capacities", "demand", good, "negative or non-finite values", "finite weights >= 0")
     return weight
-
-
-def _check_rule(result: object, count: int, demand: torch.Tensor) -> torch.Tensor:
-    if isinstance(result, np.ndarray):
-        result = torch.from_numpy(result.copy())
-    if not isinstance(result, torch.Tensor) or result.shape != (count,):
-        got = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
-        fail("capacities", "method", f"a rule that returned {got}", f"an array of shape ({count},)")
-    values = result.to(demand.device, torch.float64)
-    got, expected = "a rule that returned negative or non-finite values", "finite values >= 0"
-    require_all("capacities", "method", (values >= 0) & (values < torch.inf), got, expected)
-    return values

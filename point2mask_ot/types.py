@@ -109,6 +109,22 @@ def _booleans(values: Any) -> np.ndarray:
     return array.astype(bool)
 
 
+def targets_by_image(function: str, targets: object, batch: int | None) -> list[PointTargets]:
+    """``targets`` as a list: one for a single image (``batch=None``), else one for each image of the batch."""
+    if batch is None:
+        if not isinstance(targets, PointTargets):
+            fail_type(function, "targets", targets, "PointTargets, since the maps hold a single image")
+        return [targets]
+    if isinstance(targets, PointTargets) or not isinstance(targets, Sequence):
+        fail_type(function, "targets", targets, f"a sequence of {batch} PointTargets, one for each image")
+    for entry in targets:
+        if not isinstance(entry, PointTargets):
+            fail_type(function, "targets", entry, "PointTargets")
+    if len(targets) != batch:
+        fail(function, "targets", f"{len(targets)} entries", f"{batch}, one for each image")
+    return list(targets)
+
+
 @dataclass(frozen=True, eq=False)
 class TransportResult:
     """A transport plan between K suppliers and N pixels, in the form of its potentials.

@@ -78,3 +78,14 @@ def median_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     ordered = torch.where(mask, values, torch.inf).flatten().sort().values
     middle = (mask.sum() - 1).clamp(min=0) // 2
     return ordered.gather(0, middle[None])[0]
+
+
+def centroids(labels: torch.Tensor, count: int) -> torch.Tensor:
+    """(count, 2) int64 pixel at the centroid of each label's pixels, row and column; (0, 0) for a label of none."""
+    rows, columns = profiles(labels, count)
+    area = rows.sum(1).clamp(min=1)
+    means = [
+        (profile * torch.arange(side, device=labels.device)).sum(1).double() / area
+        for profile, side in ((rows, labels.shape[0]), (columns, labels.shape[1]))
+    ]
+    return torch.stack(means, 1).add(0.5).floor().long()

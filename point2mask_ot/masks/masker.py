@@ -10,10 +10,9 @@ from typing import Any, overload
 import torch
 
 from ..arrays import Array, Restore, as_optional_tensors
-from ..capacity import targets_by_image
 from ..checks import check_integer, fail, fail_type
 from ..graph.edges import MapTerm, check_maps, check_terms
-from ..types import PointTargets, PseudoMasks, TransportResult
+from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
 from .image import Maps
 from .stages import label_images

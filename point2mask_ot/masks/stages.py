@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from ..capacity import BatchPartition, estimate_capacities
+from ..capacity import estimate_capacities
 from ..checks import ArgumentError
 from ..geodesic import geodesic_distances, nearest_partition
 from ..transport import sinkhorn, solve
@@ -49,10 +49,14 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
         nearest = [cheapest(cost) for cost in costs]
     with _clock(seconds, "capacities", share):
         demand = [image.demand(label) for image, label in zip(images, nearest, strict=True)]
+        first = nearest
+        if config.assign == "likelihood":
+            first = [image.partition(cost) for image, cost in zip(images, costs, strict=True)]
         counts = estimate_capacities(
-            _partition(images, costs, nearest),
+            lambda chosen, points_yx, target: _regions([images[b] for b in chosen], points_yx, target),
             [image.suppliers for image in images],
             demand,
+            first=first,
             method=config.capacity,
             iterations=config.centroid_rounds,
             centroid_of=config.centroid_of,
@@ -96,70 +100,47 @@ def _distances(
     images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
     """(S, h, w) cost for each image, from points given in pixels of the picture."""
-
-    def costs(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
-        cells = [image.raster.cells(points) for image, points in zip(chosen, points_yx, strict=True)]
-        edges, config = [image.edges for image in chosen], chosen[0].config
-        if chosen[0].walks:
-            return cast(list[torch.Tensor], random_walk_costs(edges, cells, target, spacing_cost=config.spacing_cost))
-        return cast(list[torch.Tensor], geodesic_distances(edges, cells, target, backend=config.backend))
-
-    return _by_cost(costs, images, points_yx, target)
+    config = images[0].config
+    cells = [image.raster.cells(points) for image, points in zip(images, points_yx, strict=True)]
+    return _by_cost(
+        lambda *graphs: random_walk_costs(*graphs, spacing_cost=config.spacing_cost),
+        lambda *graphs: geodesic_distances(*graphs, backend=config.backend),
+        images, cells, target,
+    )  # fmt: skip
 
 
-_Search = Callable[[list[Image], list[np.ndarray], list[np.ndarray]], list[torch.Tensor]]
+def _regions(
+    images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+) -> list[torch.Tensor]:
+    """(H, W) the target that each pixel of each image falls to, -1 where none can."""
+    config = images[0].config
+    if config.assign == "likelihood" or config.stride > 1:
+        costs = _distances(images, points_yx, target)
+        return [image.partition(image.raster.enlarge(cost)) for image, cost in zip(images, costs, strict=True)]
+    return _by_cost(  # labels alone, without a cost for each target
+        lambda *graphs: random_walk_partition(*graphs, spacing_cost=config.spacing_cost),
+        lambda *graphs: [part.labels for part in nearest_partition(*graphs, backend=config.backend)],
+        images, points_yx, target,
+    )  # fmt: skip
 
 
 def _by_cost(
-    search: _Search, images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+    walk: Callable[..., list[torch.Tensor]],
+    path: Callable[..., list[torch.Tensor]],
+    images: Sequence[Image],
+    points_yx: Sequence[np.ndarray],
+    target: Sequence[np.ndarray],
 ) -> list[torch.Tensor]:
-    """One call for all images with walks and one for all with paths."""
+    """One search for all images with walks and one for all with paths."""
     found: dict[int, torch.Tensor] = {}
-    for walks in (False, True):
-        index = [b for b, image in enumerate(images) if image.walks == walks]
-        if index:
-            jobs = [[each[b] for b in index] for each in (images, points_yx, target)]
-            found.update(zip(index, search(*jobs), strict=True))  # type: ignore[arg-type]
+    for search, walks in ((path, False), (walk, True)):
+        chosen = [b for b, image in enumerate(images) if image.walks == walks]
+        if chosen:
+            results = search(
+                [images[b].edges for b in chosen], [points_yx[b] for b in chosen], [target[b] for b in chosen]
+            )
+            found.update(zip(chosen, results, strict=True))
     return [found[b] for b in range(len(images))]
-
-
-def _partition(
-    images: Sequence[Image], costs: Sequence[torch.Tensor], nearest: Sequence[torch.Tensor]
-) -> BatchPartition:
-    """How regions are counted; what the suppliers' own points give is known already."""
-    config = images[0].config
-
-    def regions(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
-        edges = [image.edges for image in chosen]
-        if chosen[0].walks:
-            return random_walk_partition(edges, points_yx, target, spacing_cost=config.spacing_cost)
-        parts = nearest_partition(edges, points_yx, target, backend=config.backend)
-        return [cast(torch.Tensor, part.labels) for part in parts]
-
-    def search(chosen: list[Image], points_yx: list[np.ndarray], target: list[np.ndarray]) -> list[torch.Tensor]:
-        if config.assign == "cost" and config.stride == 1:
-            return _by_cost(regions, chosen, points_yx, target)  # labels alone, without a cost for each target
-        moved = _distances(chosen, points_yx, target)
-        return [image.partition(image.raster.enlarge(cost)) for image, cost in zip(chosen, moved, strict=True)]
-
-    def is_own(index: int, points_yx: np.ndarray, target: np.ndarray) -> bool:
-        own = images[index].suppliers
-        return points_yx is own.points_yx and target is own.target
-
-    def known(index: int) -> torch.Tensor:
-        return nearest[index] if config.assign == "cost" else images[index].partition(costs[index])
-
-    def partition(
-        indices: Sequence[int], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
-    ) -> list[torch.Tensor]:
-        jobs = list(zip(indices, points_yx, target, strict=True))
-        new = [job for job in jobs if not is_own(*job)]
-        found = iter(
-            search([images[b] for b, _, _ in new], [job[1] for job in new], [job[2] for job in new]) if new else ()
-        )
-        return [known(job[0]) if is_own(*job) else next(found) for job in jobs]
-
-    return partition
 
 
 def _transport(

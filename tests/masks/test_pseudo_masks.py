@@ -236,6 +236,18 @@ def test_a_batch_takes_one_search_a_round(monkeypatch, cost, searches):
     assert calls == [(name, 3) for name in (*searches, "solve")]
 
 
+def test_a_rule_learns_what_is_known_already_also_by_a_copy_of_the_points(monkeypatch):
+    def rule(partition, targets, demand):
+        labels = partition(targets.points_yx.copy(), targets.target.tolist())
+        return torch.bincount(labels[demand], minlength=targets.num_targets)
+
+    _, semantic, boundary, targets = scene()
+    expected = PseudoMasker(capacity="nearest")(semantic, boundary, targets)
+    monkeypatch.setattr(stages, "random_walk_partition", None)
+    found = PseudoMasker(capacity=rule)(semantic, boundary, targets)
+    assert found.diagnostics.capacities.tolist() == expected.diagnostics.capacities.tolist()
+
+
 def test_things_alone_walk_and_stuff_sends_paths():
     """Both in one batch, each as alone."""
     _, _, boundary, targets = scene()
