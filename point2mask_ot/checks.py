@@ -81,6 +81,11 @@ def values_at_hand(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def surely_all(condition: torch.Tensor) -> bool:
+    """Whether every entry is True, where looking makes nobody wait; elsewhere nothing is sure."""
+    return values_at_hand(condition) and bool(condition.all())
+
+
 def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:
     """Refuse a value outside ``choices`` and suggest the nearest one."""
     names = list(choices)

@@ -14,7 +14,7 @@ from ..checks import check_integer, fail, fail_type
 from ..graph.edges import MapTerm, check_maps, check_terms
 from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
-from .image import Maps
+from .inputs import Maps
 from .stages import label_images
 
 

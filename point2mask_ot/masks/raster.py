@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .. import checks
 from ..arrays import compute_dtype
+from ..checks import surely_all
 
 _ROUNDING = 1e-5
 """By how much the weights of a bilinear mean may miss a sum of 1."""
@@ -57,7 +57,7 @@ class Raster:
             return distances.new_zeros((0, self.height, self.width)) if not len(distances) else distances
         size = (self.height, self.width)
         reachable = torch.isfinite(distances)
-        if checks.values_at_hand(distances) and bool(reachable.all()):
+        if surely_all(reachable):
             return functional.interpolate(distances[None], size, mode="bilinear", align_corners=False)[0]
         # inf would turn to NaN under a zero weight: interpolate the reachable values only.
         parts = torch.stack([torch.where(reachable, distances, 0), reachable.to(distances.dtype)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +16,9 @@ from ..transport import sinkhorn, solve
 from ..types import Diagnostics, PointTargets, PseudoMasks, TransportResult
 from ..walks.costs import random_walk_costs, random_walk_partition
 from .config import PseudoMaskConfig
-from .image import Image, Maps, cheapest
+from .inputs import Maps
+from .ownership import pseudo_masks
+from .scene import Scene, cheapest
 
 
 def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[PointTargets]) -> list[PseudoMasks]:
@@ -40,21 +41,18 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
     seconds: dict[str, float] = {}
     share = 1 / len(maps)
     with _clock(seconds, "edges", share):
-        images = _images(config, maps, targets)
+        scenes = _scenes(config, maps, targets)
     with _clock(seconds, "geodesic", share):
-        distances = _distances(
-            images, [image.suppliers.points_yx for image in images], [image.suppliers.target for image in images]
-        )
-        costs = [image.raster.enlarge(own) for image, own in zip(images, distances, strict=True)]
+        suppliers = [scene.suppliers for scene in scenes]
+        distances = _distances(scenes, [own.points_yx for own in suppliers], [own.target for own in suppliers])
+        costs = [scene.raster.enlarge(own) for scene, own in zip(scenes, distances, strict=True)]
         nearest = [cheapest(cost) for cost in costs]
     with _clock(seconds, "capacities", share):
-        demand = [image.demand(label) for image, label in zip(images, nearest, strict=True)]
-        first = nearest
-        if config.assign == "likelihood":
-            first = [image.partition(cost) for image, cost in zip(images, costs, strict=True)]
+        demand = [scene.demand(label) for scene, label in zip(scenes, nearest, strict=True)]
+        first = nearest if config.assign == "cost" else list(map(Scene.assigned, scenes, costs))
         counts = estimate_capacities(
-            lambda chosen, points_yx, target: _regions([images[b] for b in chosen], points_yx, target),
-            [image.suppliers for image in images],
+            lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
+            suppliers,
             demand,
             first=first,
             method=config.capacity,
@@ -63,17 +61,25 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
             keep_points=config.keep_points,
         )
     with _clock(seconds, "transport", share):
-        costs = [image.scaled(cost, own) for image, cost, own in zip(images, costs, demand, strict=True)]
+        costs = [scene.scaled(cost, own) for scene, cost, own in zip(scenes, costs, demand, strict=True)]
         plans = _transport(config, counts, demand, costs)
     with _clock(seconds, "masks", share):
-        masks = [_masks(*each) for each in zip(images, costs, nearest, demand, plans, strict=True)]
-    notes = [
-        Diagnostics(image.chosen, image.edges, near, cost, label, wanted, count, plan, seconds)
-        for image, near, cost, label, wanted, count, plan in zip(
-            images, distances, costs, nearest, demand, counts, plans, strict=True
-        )
-    ]
-    return [PseudoMasks(*each, note) for each, note in zip(masks, notes, strict=True)]  # type: ignore[arg-type, call-arg]
+        found = [
+            Diagnostics(
+                suppliers=scene.chosen,
+                edges=scene.edges,
+                distances=distances[b],
+                cost=costs[b],
+                nearest=nearest[b],
+                demand=demand[b],
+                capacities=counts[b],
+                transport=plans[b],
+                seconds=seconds,
+            )
+            for b, scene in enumerate(scenes)
+        ]
+        masks = [pseudo_masks(scene, notes) for scene, notes in zip(scenes, found, strict=True)]
+    return masks
 
 
 @contextmanager
@@ -84,63 +90,66 @@ def _clock(seconds: dict[str, float], stage: str, share: float) -> Iterator[None
     seconds[stage] = share * (time.perf_counter() - start)
 
 
-def _images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[PointTargets]) -> list[Image]:
-    images = []
-    for index, (own, labelled) in enumerate(zip(maps, targets, strict=True)):
+def _scenes(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[PointTargets]) -> list[Scene]:
+    scenes = []
+    for index, image in enumerate(zip(maps, targets, strict=True)):
         try:
-            images.append(Image(config, own, labelled))
+            scenes.append(Scene.of(config, *image))
         except ArgumentError as error:
             if len(maps) > 1:
                 error.args = (f"{error} (image {index} of the batch)",)
             raise
-    return images
+    return scenes
 
 
 def _distances(
-    images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+    scenes: Sequence[Scene], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
     """(S, h, w) cost for each image, from points given in pixels of the picture."""
-    config = images[0].config
-    cells = [image.raster.cells(points) for image, points in zip(images, points_yx, strict=True)]
-    return _by_cost(
-        lambda *graphs: random_walk_costs(*graphs, spacing_cost=config.spacing_cost),
-        lambda *graphs: geodesic_distances(*graphs, backend=config.backend),
-        images, cells, target,
-    )  # fmt: skip
+    config = scenes[0].config
+    cells = [scene.raster.cells(points) for scene, points in zip(scenes, points_yx, strict=True)]
+    return _search(
+        scenes,
+        cells,
+        target,
+        walk=lambda *images: random_walk_costs(*images, spacing_cost=config.spacing_cost),
+        path=lambda *images: geodesic_distances(*images, backend=config.backend),
+    )
 
 
 def _regions(
-    images: Sequence[Image], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+    scenes: Sequence[Scene], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
-    """(H, W) the target that each pixel of each image falls to, -1 where none can."""
-    config = images[0].config
+    """(H, W) target that each pixel falls to for each image, -1 where none can."""
+    config = scenes[0].config
     if config.assign == "likelihood" or config.stride > 1:
-        costs = _distances(images, points_yx, target)
-        return [image.partition(image.raster.enlarge(cost)) for image, cost in zip(images, costs, strict=True)]
-    return _by_cost(  # labels alone, without a cost for each target
-        lambda *graphs: random_walk_partition(*graphs, spacing_cost=config.spacing_cost),
-        lambda *graphs: [part.labels for part in nearest_partition(*graphs, backend=config.backend)],
-        images, points_yx, target,
-    )  # fmt: skip
+        costs = _distances(scenes, points_yx, target)
+        return [scene.assigned(scene.raster.enlarge(cost)) for scene, cost in zip(scenes, costs, strict=True)]
+    return _search(  # labels alone, without a cost for each target
+        scenes,
+        points_yx,
+        target,
+        walk=lambda *images: random_walk_partition(*images, spacing_cost=config.spacing_cost),
+        path=lambda *images: [part.labels for part in nearest_partition(*images, backend=config.backend)],
+    )
 
 
-def _by_cost(
+def _search(
+    scenes: Sequence[Scene],
+    points: Sequence[np.ndarray],
+    target: Sequence[np.ndarray],
+    *,
     walk: Callable[..., list[torch.Tensor]],
     path: Callable[..., list[torch.Tensor]],
-    images: Sequence[Image],
-    points_yx: Sequence[np.ndarray],
-    target: Sequence[np.ndarray],
 ) -> list[torch.Tensor]:
-    """One search for all images with walks and one for all with paths."""
+    """One call of ``walk`` for all images whose costs are those of walks, and one of ``path`` for the others."""
     found: dict[int, torch.Tensor] = {}
     for search, walks in ((path, False), (walk, True)):
-        chosen = [b for b, image in enumerate(images) if image.walks == walks]
+        chosen = [b for b, scene in enumerate(scenes) if scene.walks == walks]
         if chosen:
-            results = search(
-                [images[b].edges for b in chosen], [points_yx[b] for b in chosen], [target[b] for b in chosen]
-            )
-            found.update(zip(chosen, results, strict=True))
-    return [found[b] for b in range(len(images))]
+            images = zip(*((scenes[b].edges, points[b], target[b]) for b in chosen), strict=True)
+            found.update(zip(chosen, search(*images), strict=True))
+    return [found[b] for b in range(len(scenes))]
 
 
 def _transport(
@@ -191,22 +200,3 @@ def _solve(
         max_iter=config.max_iter,
         normalize=normalize,
     )
-
-
-def _masks(
-    image: Image,
-    cost: torch.Tensor,
-    nearest: torch.Tensor,
-    demand: torch.Tensor,
-    plan: TransportResult | None,
-) -> tuple[torch.Tensor, ...]:
-    """(instance, masks, boxes, semantic, void, confidence) of one image."""
-    supplier = nearest if plan is None else cast(torch.Tensor, plan.labels).view(nearest.shape)
-    owner, share = image.owners(supplier, cost, demand, plan)
-    if image.config.within_class:
-        near, chance = image.islands()
-        cut_off = owner < 0
-        owner, share = torch.where(cut_off, near, owner), torch.where(cut_off, chance, share)
-    instance, semantic, void, confidence = image.panoptic(owner, share)
-    masks = instance == torch.arange(image.targets.num_targets, device=instance.device)[:, None, None]
-    return instance, masks, image.boxes(masks), semantic, void, confidence

@@ -14,9 +14,11 @@ import pytest
 import torch
 from test_pseudo_masks import PRESETS, scene
 
-from point2mask_ot import MapTerm, PointTargets, PseudoMasker, capacities, checks, edge_costs
+from point2mask_ot import Diagnostics, MapTerm, PointTargets, PseudoMasker, capacities, checks, edge_costs
 from point2mask_ot.graph import edges
-from point2mask_ot.masks.image import Image, Maps, cheapest
+from point2mask_ot.masks.inputs import Maps
+from point2mask_ot.masks.ownership import pseudo_masks
+from point2mask_ot.masks.scene import Scene, cheapest
 
 NAMES = ("instance", "masks", "boxes", "semantic", "void", "confidence")
 
@@ -46,25 +48,23 @@ def test_no_step_of_an_image_looks_at_a_value(name):
     semantic, boundary, features, terms, targets = given("meta")
     settings = dict(SETTINGS[name])
     config = PseudoMasker(settings.pop("preset"), **settings).config
-    image = Image(config, Maps(semantic, boundary, features, terms), targets)
-    walk(image)
+    walk(Scene.of(config, Maps(semantic, boundary, features, terms), targets))
 
 
 def walk(image):
     """All steps of one image; the searches and the transport, which have tests of their own, are stood in for."""
     device = image.edges.device
     suppliers, size = len(image.chosen), (image.raster.height, image.raster.width)
-    cost = image.raster.enlarge(torch.ones(suppliers, *image.raster.shape, device=device))
+    distances = torch.ones(suppliers, *image.raster.shape, device=device)
+    cost = image.raster.enlarge(distances)
     nearest = cheapest(cost)
     demand = image.demand(nearest)
-    image.partition(cost)
+    image.assigned(cost)
     cost = image.scaled(cost, demand)
     zeros = torch.zeros(size[0] * size[1], dtype=torch.float64, device=device)
-    plan = SimpleNamespace(f=zeros[:suppliers], g=zeros)
-    owner, share = image.owners(nearest, cost, demand, plan)
-    instance, *_ = image.panoptic(owner, share)
-    masks = instance == torch.arange(image.targets.num_targets, device=device)[:, None, None]
-    assert image.boxes(masks).shape == (image.targets.num_targets, 4)
+    plan = SimpleNamespace(f=zeros[:suppliers], g=zeros, labels=nearest.flatten())
+    found = Diagnostics(image.chosen, image.edges, distances, cost, nearest, demand, zeros[:suppliers], plan, {})
+    assert pseudo_masks(image, found).boxes.shape == (image.targets.num_targets, 4)
 
 
 @pytest.mark.parametrize("kind", ["l1", "max", "cosine"])
@@ -163,7 +163,7 @@ def test_the_steps_of_an_image_never_wait_for_a_gpu(name, cuda):
     config = PseudoMasker(settings.pop("preset"), **settings).config
     semantic, boundary, features, terms, targets = given(cuda)
     torch.cuda.set_sync_debug_mode("error")
-    walk(Image(config, Maps(semantic, boundary, features, terms), targets))
+    walk(Scene.of(config, Maps(semantic, boundary, features, terms), targets))
     edge_costs(semantic, boundary, features=features, terms=terms)
 
 
