@@ -27,7 +27,7 @@ weights were given, 0 = takes no part."""
 BatchPartitioner: TypeAlias = Callable[[Sequence[int], Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
 """``partition(images, points_yx, target)``: the same for some images of a batch at once, by their indices."""
 
-_METHODS = ("centroid", "nearest", "equal")
+METHODS = ("centroid", "nearest", "equal")
 
 
 @overload
@@ -102,7 +102,7 @@ def capacities(
         return []
     iterations = check_integer("capacities", "iterations", iterations, minimum=1)
     if not callable(method):
-        check_choice("capacities", "method", method, _METHODS)
+        check_choice("capacities", "method", method, METHODS)
         check_choice("capacities", "centroid_of", centroid_of, ("cell", "target"))
 
     def cheapest_paths(chosen: Sequence[int], points_yx: Any, target: Any) -> list[torch.Tensor]:

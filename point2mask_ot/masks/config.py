@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..capacity import CapacityRule
+from ..capacity import METHODS, CapacityRule
 from ..checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
 from ..geodesic.operators import BACKENDS
 from ..graph.edges import LARGEST_POWER
@@ -103,24 +103,8 @@ class PseudoMaskConfig:
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            check_choice("PseudoMaskConfig", name, getattr(self, name), choices)
-        if not callable(self.capacity):
-            check_choice("PseudoMaskConfig", "capacity", self.capacity, ("centroid", "nearest", "equal"))
-        for name, least in {"stride": 1, "point_radius": 0, "centroid_rounds": 1, "max_iter": 1}.items():
-            if name != "max_iter" or self.max_iter is not None:
-                check_integer("PseudoMaskConfig", name, getattr(self, name), minimum=least)
-        for name in ("beta", "feature_weight", "step_cost", "reg", "marginal_floor"):
-            check_number("PseudoMaskConfig", name, getattr(self, name), minimum=0)
-        check_number("PseudoMaskConfig", "edge_power", self.edge_power, minimum=1, maximum=LARGEST_POWER)
-        check_number("PseudoMaskConfig", "min_probability", self.min_probability, minimum=0, maximum=1)
-        check_number("PseudoMaskConfig", "spacing_cost", self.spacing_cost, minimum=LEAST_SPACING_COST)
-        for name in ("tol", "tau", "typical_cost"):
-            if getattr(self, name) is not None:
-                check_number("PseudoMaskConfig", name, getattr(self, name), above=0)
-        for name in ("within_class", "presence", "claim_points", "floor_points", "keep_points"):
-            if not isinstance(getattr(self, name), bool):
-                fail_type("PseudoMaskConfig", name, getattr(self, name), "a bool")
+        for name, kind in _KINDS.items():
+            _check(name, getattr(self, name), kind)
         if self.within_class and self.stride != 1:
             fail("PseudoMaskConfig", "within_class", "True", f"False, since stride={self.stride}")
         if self.assign == "likelihood" and self.centroid_of == "cell":
@@ -150,34 +134,55 @@ class PseudoMaskConfig:
             ArgumentError: an unknown preset or field; the message suggests the nearest.
         """
         check_choice("PseudoMaskConfig", "name", name, _PRESETS)
-        return cls(**_PRESETS[name]).changed(**overrides)
+        _refuse_unknown(overrides)
+        return cls(**{**_PRESETS[name], **overrides})
 
     def changed(self, **overrides: Any) -> PseudoMaskConfig:
-        """A copy with some settings changed.
+        """These settings with some changed.
 
         Raises:
             ArgumentError: an unknown setting; the message suggests the nearest.
         """
-        fields = [field.name for field in dataclasses.fields(self)]
-        for key in overrides:
-            if key not in fields:
-                fail("PseudoMaskConfig", key, "an unknown setting", "a field of the class" + suggestion(key, fields))
-        return dataclasses.replace(self, **overrides)
+        _refuse_unknown(overrides)
+        return dataclasses.replace(self, **overrides) if overrides else self
 
 
-_CHOICES = {
-    "stuff": ("exclude", "supply"),
-    "centroid_of": ("cell", "target"),
-    "demand": ("things", "all"),
-    "assign": ("cost", "likelihood"),
-    "cost": ("auto", "path", "walk"),
-    "method": ("newton", "sinkhorn", "exact", "minimum"),
-    "on_conflict": ("error", "first"),
-    "box_from": ("mask", "component"),
-    "empty_box": ("skip", "point", "centre"),
-    "backend": BACKENDS,
-    "point_overlap": ("nearest", "all"),
+_KINDS: dict[str, Any] = get_type_hints(PseudoMaskConfig)
+_CHOICES = {name: get_args(kind) for name, kind in _KINDS.items() if get_origin(kind) is Literal}
+_CHOICES |= {"capacity": METHODS, "backend": BACKENDS}
+_RANGES: dict[str, dict[str, Any]] = {
+    "stride": {"minimum": 1},
+    "edge_power": {"minimum": 1, "maximum": LARGEST_POWER},
+    "spacing_cost": {"minimum": LEAST_SPACING_COST},
+    "min_probability": {"minimum": 0, "maximum": 1},
+    "centroid_rounds": {"minimum": 1},
+    "typical_cost": {"above": 0},
+    "max_iter": {"minimum": 1},
+    "tol": {"above": 0},
+    "tau": {"above": 0},
 }
+"""Of the numbers that need not only be >= 0."""
+
+
+def _refuse_unknown(overrides: dict[str, Any]) -> None:
+    for name in overrides:
+        if name not in _KINDS:
+            fail("PseudoMaskConfig", name, "an unknown setting", "a field of the class" + suggestion(name, _KINDS))
+
+
+def _check(name: str, value: object, kind: Any) -> None:
+    """Refuse a value that is not of its field's annotated kind, or out of its range."""
+    either = get_args(kind)
+    if name in _CHOICES:
+        if not (name == "capacity" and callable(value)):
+            check_choice("PseudoMaskConfig", name, value, _CHOICES[name])
+    elif kind is bool:
+        if not isinstance(value, bool):
+            fail_type("PseudoMaskConfig", name, value, "a bool")
+    elif value is not None or type(None) not in either:
+        check = check_integer if int in (kind, *either) else check_number
+        check("PseudoMaskConfig", name, value, **_RANGES.get(name, {"minimum": 0}))
+
 
 _PAPER: dict[str, Any] = {
     "stride": 16,
