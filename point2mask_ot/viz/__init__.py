@@ -6,16 +6,8 @@ Every function takes and gives (H, W, 3) uint8 pictures, leaves its inputs alone
 from __future__ import annotations
 
 from .colors import target_colors
-from .pictures import (
-    draw_paths,
-    draw_points,
-    fit,
-    heat_map,
-    overlay_masks,
-    partition_map,
-    stage_strip,
-    stages,
-)
+from .panels import stage_strip, stages
+from .pictures import draw_paths, draw_points, fit, heat_map, overlay_masks, partition_map
 
 __all__ = [
     "draw_paths",
