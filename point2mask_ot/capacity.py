@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast, overload
 
 import numpy as np
 import torch
 
-from .arrays import Array, Restore, as_optional_tensors, to_device
+from .arrays import Array, Restore, as_optional_tensors
 from .checks import check_choice, check_integer, fail, fail_type, require_all
 from .geodesic import nearest_partition
 from .geodesic.distances import as_edges
-from .graph.regions import areas, centroids, look_up, weights
-from .points import pixel_indices
+from .graph.centroids import Points, Sources, moved
+from .graph.regions import areas, look_up, weights
 from .types import PointTargets, targets_by_image
 
 Partitioner: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
@@ -147,15 +146,17 @@ def estimate_capacities(
     Raises:
         ArgumentError: a rule whose result is not (K,), finite and >= 0.
     """
-    known = [None] * len(targets) if first is None else list(first)
-    images = list(zip(targets, demand, known, strict=True))
+    known: list[torch.Tensor | None] = [None] * len(targets) if first is None else list(first)
     if callable(method):
-        return [_by_rule(method, partition, b, *image) for b, image in enumerate(images)]
+        images = enumerate(zip(targets, demand, known, strict=True))
+        return [_by_rule(method, partition, b, *image) for b, image in images]
     by_cell = method == "centroid" and centroid_of == "cell"
-    sources = [_Sources.of(*image, by_cell=by_cell, keep=keep_points) for image in images]
-    labels = _regions(partition, sources, [s.unit for s in sources])
+    sources = [Sources.of(own, by_cell=by_cell, keep=keep_points) for own in targets]
+    # What is known is known of the targets, not of single points.
+    known = [None if s.are_split else labels for s, labels in zip(sources, known, strict=True)]
+    labels = _regions(partition, demand, [s.by_unit for s in sources], known)
     if method == "centroid":
-        labels = _recounted(partition, sources, labels, iterations)
+        labels = _recounted(partition, demand, sources, labels, iterations)
     share = _equal_shares if method == "equal" else _count
     return [share(part, wanted, own.num_targets) for part, wanted, own in zip(labels, demand, targets, strict=True)]
 
@@ -203,101 +204,43 @@ def _by_rule(
     return values
 
 
-@dataclass(frozen=True, eq=False)
-class _Sources:
-    """The points from which the regions of one image grow, at some round of the centroid rule."""
-
-    points_yx: np.ndarray
-    unit: np.ndarray
-    """(N,) what each point belongs to: units move as one."""
-    owner: np.ndarray
-    """(U,) target of each unit."""
-    movable: np.ndarray
-    """(U,) bool: of a thing."""
-    kept: tuple[np.ndarray, np.ndarray] | None
-    """Points, and their units, that stay beside the centroids."""
-    demand: torch.Tensor
-    """(H, W)."""
-    known: torch.Tensor | None
-    """(H, W) the unit that each pixel falls to, where no search is needed for that."""
-
-    @classmethod
-    def of(
-        cls, targets: PointTargets, demand: torch.Tensor, known: torch.Tensor | None, *, by_cell: bool, keep: bool
-    ) -> _Sources:
-        """Units are single points, or the points of a target together, whose regions may be ``known``."""
-        points, unit, owner = targets.points_yx, targets.target, np.arange(targets.num_targets)
-        if by_cell and len(points) > len(owner):
-            order = np.argsort(unit, kind="stable")  # so that ties still go to the first target
-            points, unit, owner, known = points[order], np.arange(len(points)), unit[order], None
-        return cls(points, unit, owner, targets.is_thing[owner], (points, unit) if keep else None, demand, known)
-
-
 def _regions(
-    partition: BatchPartitioner, sources: Sequence[_Sources], names: Sequence[np.ndarray]
+    partition: BatchPartitioner,
+    demand: Sequence[torch.Tensor],
+    points: Sequence[Points],
+    known: Sequence[torch.Tensor | None] | None = None,
 ) -> list[torch.Tensor]:
-    """(H, W) the name of the points that each pixel of each image falls to, -1 for nobody's.
+    """(H, W) owner of the points that each pixel of each image falls to; one search for all that are not ``known``.
 
-    Pixels that ask for nothing are nobody's: they would pull the centroids out of the objects.
+    Pixels that ask for nothing are nobody's, -1: they would pull the centroids out of the objects.
     """
-    search = [b for b, own in enumerate(sources) if own.known is None]
-    points_yx, target = [sources[b].points_yx for b in search], [names[b] for b in search]
-    found = iter(partition(search, points_yx, target) if search else ())
-    labels = [next(found) if own.known is None else own.known for own in sources]
-    return [torch.where(own.demand > 0, label, -1) for own, label in zip(sources, labels, strict=True)]
+    known = [None] * len(points) if known is None else known
+    asked = [b for b, labels in enumerate(known) if labels is None]
+    found = iter(partition(asked, [points[b][0] for b in asked], [points[b][1] for b in asked]) if asked else ())
+    labels = [next(found) if own is None else own for own in known]
+    return [torch.where(wanted > 0, own, -1) for wanted, own in zip(demand, labels, strict=True)]
 
 
 def _recounted(
-    partition: BatchPartitioner, sources: list[_Sources], labels: list[torch.Tensor], rounds: int
+    partition: BatchPartitioner,
+    demand: Sequence[torch.Tensor],
+    sources: Sequence[Sources],
+    labels: Sequence[torch.Tensor],
+    rounds: int,
 ) -> list[torch.Tensor]:
-    """(H, W) targets by the nearest centroid for each image, after ``rounds`` of moving the points there.
-
-    Args:
-        labels: the regions of the units before that.
-    """
-    sources = _moved(sources, labels)
+    """(H, W) target that each pixel of each image falls to, after ``rounds`` of moving the sources, whose regions are
+    ``labels``, to their centroids."""
+    sources = moved(sources, labels)
     for _ in range(rounds - 1):
-        labels = _where_reached(_regions(partition, sources, [s.unit for s in sources]), labels)
-        sources = _moved(sources, labels)
+        labels = _where_reached(_regions(partition, demand, [s.by_unit for s in sources]), labels)
+        sources = moved(sources, labels)
     # One centroid may sit in one component of a target whose points covered several: the rest stays its own.
     before = [look_up(s.owner, own, nobody=-1) for s, own in zip(sources, labels, strict=True)]
-    return _where_reached(_regions(partition, sources, [s.owner[s.unit] for s in sources]), before)
+    return _where_reached(_regions(partition, demand, [s.by_target for s in sources]), before)
 
 
 def _where_reached(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [torch.where(here >= 0, here, before) for here, before in zip(new, old, strict=True)]
-
-
-def _moved(sources: Sequence[_Sources], labels: Sequence[torch.Tensor]) -> list[_Sources]:
-    """Each movable unit at the centroid of its region, or where it was if that refuses it."""
-    pixels = [pixel_indices("capacities", s.points_yx, *own.shape) for s, own in zip(sources, labels, strict=True)]
-    reports = [_report(own, at, s) for own, at, s in zip(labels, pixels, sources, strict=True)]
-    host = torch.cat(reports).cpu().split([len(report) for report in reports])  # the one wait for all images
-    moved = []
-    for source, at, report in zip(sources, pixels, host, strict=True):
-        count = len(source.owner)
-        centres, holds_centre, at_home = np.split(report.numpy(), [2 * count, 3 * count])
-        holds_source = np.zeros(count, bool)
-        holds_source[source.unit[at_home > 0]] = True
-        moves = source.movable & (holds_centre > 0) & holds_source
-        stays = ~moves[source.unit]
-        rest = (at[stays], source.unit[stays]) if source.kept is None else source.kept
-        points_yx = np.concatenate([centres.reshape(count, 2)[moves], rest[0]])
-        unit = np.concatenate([np.flatnonzero(moves), rest[1]])
-        moved.append(replace(source, points_yx=points_yx, unit=unit, known=None))
-    return moved
-
-
-def _report(labels: torch.Tensor, pixels: np.ndarray, source: _Sources) -> torch.Tensor:
-    """What a move depends on, in one int64 row: each unit's rounded centroid (2U), whether that lies in the unit's
-    region (U), and whether each point lies in its unit's region (N)."""
-    count, width, device = len(source.owner), labels.shape[1], labels.device
-    centres = centroids(labels, count)
-    flat = labels.flatten()
-    holds_centre = flat[centres[:, 0] * width + centres[:, 1]] == torch.arange(count, device=device)
-    here = to_device(np.stack([pixels[:, 0] * width + pixels[:, 1], source.unit]), device)
-    at_home = flat[here[0]] == here[1]
-    return torch.cat([centres.flatten(), holds_centre.long(), at_home.long()])
 
 
 def _as_images(edges: Any, demand: Any) -> tuple[list[torch.Tensor], list[torch.Tensor | None], bool, Restore]:
