@@ -58,11 +58,11 @@ def class_maps(
     if config.presence and len(absent):
         told[int(np.searchsorted(channels, absent[0]))] = 0
 
-    square, point = squares(pixels, config.point_radius, (height, width))
+    square, point = _squares(pixels, config.point_radius, (height, width))
     target = targets.target
     if config.point_overlap == "nearest":
         square, first = np.unique(square, return_index=True)  # they come nearest first
-        point, target = point[first], first_targets(pixels, target)
+        point, target = point[first], _first_targets(pixels, target)
     own = np.searchsorted(channels, targets.category[target[point]])
     told.view(-1).index_fill_(0, to_device(own * height * width + square, device), 1)
 
@@ -78,7 +78,7 @@ def class_maps(
     return ClassMaps(channels, told, look_up(channels, label), certainty, look_up(things, label))
 
 
-def first_targets(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _first_targets(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(N,) the first of the targets that have a point on each point's pixel."""
     _, place = np.unique(pixels, axis=0, return_inverse=True)
     first = np.full_like(target, np.iinfo(target.dtype).max)
@@ -86,7 +86,7 @@ def first_targets(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
     return first[place.ravel()]
 
 
-def squares(pixels: np.ndarray, radius: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _squares(pixels: np.ndarray, radius: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(M,) raster indices of the pixels within Chebyshev distance ``radius`` of a point, and (M,) that point.
 
     Sorted by pixel, then by Euclidean distance, then by point: a point's own pixel is always its own.

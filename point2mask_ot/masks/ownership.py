@@ -15,7 +15,6 @@ from ..geodesic import nearest_partition
 from ..graph.regions import look_up
 from ..types import Diagnostics, PseudoMasks, TransportResult
 from .boxes import components_with_points, mask_boxes, replace_empty
-from .classes import first_targets
 from .scene import Scene
 
 
@@ -63,9 +62,10 @@ def _owners(
 
 def _claims(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Flat indices of the pixels where the first target with a point is a supplier's, and that supplier."""
-    rows, columns = scene.pixels.T
-    pixels, point = np.unique(rows * scene.raster.width + columns, return_index=True)
-    claimants = first_targets(scene.pixels, scene.targets.target)[point]
+    places, target = scene.pixels @ (scene.raster.width, 1), scene.targets.target
+    order = np.lexsort((target, places))
+    pixels, first = np.unique(places[order], return_index=True)
+    claimants = target[order[first]]
     owns = np.isin(claimants, scene.chosen) & scene.config.claim_points
     return pixels[owns], np.searchsorted(scene.chosen, claimants[owns])
 

@@ -49,17 +49,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
         nearest = [cheapest(cost) for cost in costs]
     with _clock(seconds, "capacities", share):
         demand = [scene.demand(label) for scene, label in zip(scenes, nearest, strict=True)]
-        first = nearest if config.assign == "cost" else list(map(Scene.assigned, scenes, costs))
-        counts = estimate_capacities(
-            lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
-            suppliers,
-            demand,
-            first=first,
-            method=config.capacity,
-            iterations=config.centroid_rounds,
-            centroid_of=config.centroid_of,
-            keep_points=config.keep_points,
-        )
+        counts = _capacities(config, scenes, costs, nearest, demand)
     with _clock(seconds, "transport", share):
         costs = [scene.scaled(cost, own) for scene, cost, own in zip(scenes, costs, demand, strict=True)]
         plans = _transport(config, counts, demand, costs)
@@ -114,6 +104,26 @@ def _distances(
         target,
         walk=lambda *images: random_walk_costs(*images, spacing_cost=config.spacing_cost),
         path=lambda *images: geodesic_distances(*images, backend=config.backend),
+    )
+
+
+def _capacities(
+    config: PseudoMaskConfig,
+    scenes: Sequence[Scene],
+    costs: Sequence[torch.Tensor],
+    nearest: Sequence[torch.Tensor],
+    demand: Sequence[torch.Tensor],
+) -> list[torch.Tensor]:
+    """(S,) pixels that each supplier of each image should own (Eq. 4)."""
+    return estimate_capacities(
+        lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
+        [scene.suppliers for scene in scenes],
+        demand,
+        first=nearest if config.assign == "cost" else list(map(Scene.assigned, scenes, costs)),
+        method=config.capacity,
+        iterations=config.centroid_rounds,
+        centroid_of=config.centroid_of,
+        keep_points=config.keep_points,
     )
 
 
