@@ -115,3 +115,11 @@ def test_every_operator_has_its_check_here():
     }  # fmt: skip
     registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("point2mask::")}
     assert {name.removeprefix("point2mask::") for name in registered} == checked
+
+
+def test_a_gradient_of_a_gradient_is_refused(uniform):
+    logits = uniform(1, CLASSES, HEIGHT, WIDTH).requires_grad_()
+    loss = p2m.lab_affinity_loss(logits, uniform(1, 3, HEIGHT, WIDTH), threshold=0.0)
+    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated once more"):
+        gradient.sum().backward()

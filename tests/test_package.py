@@ -111,6 +111,16 @@ def test_a_picture_is_labelled_without_what_it_does_not_need():
     assert run_python(code) == "False"
 
 
+def test_a_loss_and_its_gradient_do_without_the_compiler_of_torch():
+    code = (
+        "import sys, torch, point2mask_ot as p\n"
+        "z, image = torch.zeros(1, 2, 6, 6, requires_grad=True), torch.rand(1, 3, 6, 6)\n"
+        "p.semantic_loss(z, torch.zeros(1, 6, 6, dtype=torch.int64), image).backward()\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert run_python(code) == "False"
+
+
 def test_version_is_the_same_everywhere():
     declared = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert declared

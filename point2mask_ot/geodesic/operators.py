@@ -6,7 +6,6 @@ kernels take them one by one, the others all at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,19 +13,23 @@ import torch
 
 from ..checks import check_choice, fail, require_all
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
+from ..compiled.operators import operator
 from ..points import check_targets, pixel_indices
 from .image import Image
 
 BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 
-# Not custom_op: its first call imports torch._dynamo, which takes more than a second.
 _ARGUMENTS = "(Tensor[] edges, Tensor[] points_yx, Tensor[] target, SymInt[] num_targets, str backend)"
-torch.library.define("point2mask::geodesic_distances", f"{_ARGUMENTS} -> Tensor[]", tags=OUTSIDE_CUDA_GRAPHS)
-torch.library.define("point2mask::nearest_partition", f"{_ARGUMENTS} -> (Tensor[], Tensor[])", tags=OUTSIDE_CUDA_GRAPHS)
 
 
-@torch.library.impl("point2mask::geodesic_distances", "CompositeExplicitAutograd")
-def _distances(
+def _distances_shapes(
+    edges: list[torch.Tensor], points_yx: object, target: object, num_targets: list[int], backend: str
+) -> list[torch.Tensor]:
+    return [image.new_empty((count, *image.shape[1:])) for image, count in zip(edges, num_targets, strict=True)]
+
+
+@operator(f"geodesic_distances{_ARGUMENTS} -> Tensor[]", _distances_shapes, tags=OUTSIDE_CUDA_GRAPHS)
+def distances_operator(
     edges: list[torch.Tensor],
     points_yx: list[torch.Tensor],
     target: list[torch.Tensor],
@@ -50,8 +53,13 @@ def _distances(
     return search.distances(checked_images(function, edges, points_yx, target, num_targets))
 
 
-@torch.library.impl("point2mask::nearest_partition", "CompositeExplicitAutograd")
-def _partition(
+def _partition_shapes(edges: list[torch.Tensor], *rest: object) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    labels = [image.new_empty(image.shape[1:], dtype=torch.int64) for image in edges]
+    return labels, [image.new_empty(image.shape[1:]) for image in edges]
+
+
+@operator(f"nearest_partition{_ARGUMENTS} -> (Tensor[], Tensor[])", _partition_shapes, tags=OUTSIDE_CUDA_GRAPHS)
+def partition_operator(
     edges: list[torch.Tensor],
     points_yx: list[torch.Tensor],
     target: list[torch.Tensor],
@@ -62,24 +70,6 @@ def _partition(
     function = "nearest_partition"
     search = _search(function, edges[0], backend)
     return search.partition(checked_images(function, edges, points_yx, target, num_targets))
-
-
-@torch.library.register_fake("point2mask::geodesic_distances")
-def _(
-    edges: list[torch.Tensor], points_yx: object, target: object, num_targets: list[int], backend: str
-) -> list[torch.Tensor]:
-    return [image.new_empty((count, *image.shape[1:])) for image, count in zip(edges, num_targets, strict=True)]
-
-
-@torch.library.register_fake("point2mask::nearest_partition")
-def _(edges: list[torch.Tensor], *rest: object) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    labels = [image.new_empty(image.shape[1:], dtype=torch.int64) for image in edges]
-    return labels, [image.new_empty(image.shape[1:]) for image in edges]
-
-
-distances_operator: Callable[..., list[torch.Tensor]] = torch.ops.point2mask.geodesic_distances.default
-partition_operator: Callable[..., tuple[list[torch.Tensor], list[torch.Tensor]]]
-partition_operator = torch.ops.point2mask.nearest_partition.default
 
 
 def check_costs(function: str, edges: torch.Tensor) -> None:

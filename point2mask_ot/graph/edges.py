@@ -10,6 +10,7 @@ import torch
 
 from ..arrays import Array, as_optional_tensors, check_floating, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type, require_all
+from ..compiled.operators import operator
 from .grid import FORWARD_OFFSETS, pair_slices
 
 _KINDS = ("l1", "max", "cosine")
@@ -225,24 +226,14 @@ def _shape(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
 
 
-# Not custom_op: its first call imports torch._dynamo, which takes more than a second.
-torch.library.define("point2mask::pair_cost", "(Tensor image, str kind, str name) -> Tensor")
-
-
-def _check_and_compare(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
-    check_values("edge_costs", name, image, kind)
-    return _pair_costs(image, kind)
-
-
-torch.library.impl("point2mask::pair_cost", "CompositeExplicitAutograd", _check_and_compare)
-
-
-@torch.library.register_fake("point2mask::pair_cost")
-def _(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
+def _pair_costs_shape(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
     return image.new_empty((image.shape[0], 4, *image.shape[-2:]))
 
 
-_checked_pair_costs: Callable[[torch.Tensor, str, str], torch.Tensor] = torch.ops.point2mask.pair_cost
+@operator("pair_cost(Tensor image, str kind, str name) -> Tensor", _pair_costs_shape)
+def _checked_pair_costs(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
+    check_values("edge_costs", name, image, kind)
+    return _pair_costs(image, kind)
 
 
 def _pair_costs(image: torch.Tensor, kind: str) -> torch.Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import compute_dtype
+from ..compiled.operators import operator, refuse_gradient
 from ..graph.grid import pair_slices
 
 Offset: TypeAlias = tuple[int, int]
@@ -49,7 +50,12 @@ def disagreement(logits: Tensor, weights: Tensor, valid: Tensor | None, offsets:
     return _disagreement(logits, weights, valid, [dy for dy, _ in offsets], [dx for _, dx in offsets])[0]
 
 
-@torch.library.custom_op("point2mask::similar_pairs", mutates_args=())
+def _pairs_shape(colour: Tensor, valid: Tensor | None, dy: list[int], dx: list[int], reach: float) -> Tensor:
+    batch, _, height, width = colour.shape
+    return colour.new_empty(len(dy), batch, height, width)
+
+
+@operator("similar_pairs(Tensor colour, Tensor? valid, SymInt[] dy, SymInt[] dx, float reach) -> Tensor", _pairs_shape)
 def _similar_pairs(colour: Tensor, valid: Tensor | None, dy: list[int], dx: list[int], reach: float) -> Tensor:
     batch, _, height, width = colour.shape
     similar = colour.new_zeros(len(dy), batch, height, width)
@@ -62,13 +68,26 @@ def _similar_pairs(colour: Tensor, valid: Tensor | None, dy: list[int], dx: list
     return similar
 
 
-@_similar_pairs.register_fake
-def _(colour: Tensor, valid: Tensor | None, dy: list[int], dx: list[int], reach: float) -> Tensor:
-    batch, _, height, width = colour.shape
-    return colour.new_empty(len(dy), batch, height, width)
+def _disagreement_shapes(logits: Tensor, weights: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    return weights.new_empty(()), torch.empty_like(weights), torch.empty_like(weights[0])
 
 
-@torch.library.custom_op("point2mask::disagreement", mutates_args=())
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    logits, _, valid, ctx.dy, ctx.dx = inputs
+    ctx.save_for_backward(logits, output[1], output[2], valid)
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None, None]:
+    logits, ratios, total, valid = ctx.saved_tensors
+    return _gradient(grad, logits, ratios, total, valid, ctx.dy, ctx.dx), None, None, None, None
+
+
+@operator(
+    "disagreement(Tensor logits, Tensor weights, Tensor? valid, SymInt[] dy, SymInt[] dx) -> (Tensor, Tensor, Tensor)",
+    _disagreement_shapes,
+    backward=_backward,
+    remember=_remember,
+)
 def _disagreement(
     logits: Tensor, weights: Tensor, valid: Tensor | None, dy: list[int], dx: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,14 +105,16 @@ def _disagreement(
     return -(weights * agreement.log()).sum(), weights / agreement, total
 
 
-@_disagreement.register_fake
-def _(
-    logits: Tensor, weights: Tensor, valid: Tensor | None, dy: list[int], dx: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    return weights.new_empty(()), torch.empty_like(weights), torch.empty_like(weights[0])
+def _gradient_shape(grad: Tensor, logits: Tensor, *rest: object) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("point2mask::disagreement_gradient", mutates_args=())
+@operator(
+    "disagreement_gradient(Tensor grad, Tensor logits, Tensor ratios, Tensor total, Tensor? valid, SymInt[] dy, "
+    "SymInt[] dx) -> Tensor",
+    _gradient_shape,
+    backward=refuse_gradient,
+)
 def _gradient(
     grad: Tensor, logits: Tensor, ratios: Tensor, total: Tensor, valid: Tensor | None, dy: list[int], dx: list[int]
 ) -> Tensor:
@@ -109,25 +130,6 @@ def _gradient(
             pull[..., *there].addcmul_(ratio, block[..., *here], value=-1)
         block.mul_(pull)  # p is ours, and these channels are not read again: they become the gradient
     return p.to(logits.dtype)
-
-
-@_gradient.register_fake
-def _(
-    grad: Tensor, logits: Tensor, ratios: Tensor, total: Tensor, valid: Tensor | None, dy: list[int], dx: list[int]
-) -> Tensor:
-    return torch.empty_like(logits, memory_format=torch.contiguous_format)
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    logits, _, valid, ctx.dy, ctx.dx = inputs
-    ctx.save_for_backward(logits, output[1], output[2], valid)
-
-
-def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None, None]:
-    return _gradient(grad, *ctx.saved_tensors, ctx.dy, ctx.dx), None, None, None, None
-
-
-_disagreement.register_autograd(_backward, setup_context=_remember)
 
 
 def _probabilities(logits: Tensor, valid: Tensor | None) -> Tensor:

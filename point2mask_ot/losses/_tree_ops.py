@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import fail
+from ..compiled.operators import operator, refuse_gradient
 from . import _tree_portable
 
 # Work below about a millisecond stays on the calling thread.
@@ -15,7 +16,14 @@ _SERIAL_PIXELS = 20_000
 _SERIAL_VALUES = 300_000
 
 
-@torch.library.custom_op("point2mask::minimum_spanning_tree", mutates_args=())
+def _tree_shapes(image: Tensor, valid: Tensor | None, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (image.shape[0], image.shape[2] * image.shape[3])
+    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
+    order, parent = (image.new_empty(shape, dtype=torch.int32) for _ in range(2))
+    return order, parent, image.new_empty(shape, dtype=dtype)
+
+
+@operator("minimum_spanning_tree(Tensor image, Tensor? valid, str backend) -> (Tensor, Tensor, Tensor)", _tree_shapes)
 def minimum_spanning_tree(image: Tensor, valid: Tensor | None, backend: str) -> tuple[Tensor, Tensor, Tensor]:
     """(B, D, H, W) picture, (B, H, W) mask -> (B, N) order, parent (int32 pixels) and squared distance."""
     dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
@@ -49,15 +57,31 @@ def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> t
     return order, parent, distance
 
 
-@minimum_spanning_tree.register_fake
-def _(image: Tensor, valid: Tensor | None, backend: str) -> tuple[Tensor, Tensor, Tensor]:
-    shape = (image.shape[0], image.shape[2] * image.shape[3])
-    dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
-    order, parent = (image.new_empty(shape, dtype=torch.int32) for _ in range(2))
-    return order, parent, image.new_empty(shape, dtype=dtype)
+def _filtered_shape(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
+    return torch.empty_like(values, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("point2mask::tree_filter", mutates_args=())
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    values, affinity, order, parent, ctx.backend = inputs
+    ctx.save_for_backward(values if ctx.needs_input_grad[1] else None, affinity, order, parent)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    values, affinity, order, parent = ctx.saved_tensors
+    to_values = to_affinity = None
+    if ctx.needs_input_grad[0]:  # the matrix is symmetric
+        to_values = tree_filter(grad, affinity, order, parent, ctx.backend)
+    if ctx.needs_input_grad[1]:
+        to_affinity = affinity_gradient(grad, values, affinity, order, parent, ctx.backend)
+    return to_values, to_affinity, None, None, None
+
+
+@operator(
+    "tree_filter(Tensor values, Tensor affinity, Tensor order, Tensor parent, str backend) -> Tensor",
+    _filtered_shape,
+    backward=_backward,
+    remember=_remember,
+)
 def tree_filter(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
     """Unnormalised filter of (B, C, N) values: the symmetric matrix of path affinities times the values."""
     if backend == "torch":
@@ -76,12 +100,16 @@ def tree_filter(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor,
     return filtered
 
 
-@tree_filter.register_fake
-def _(values: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
-    return torch.empty_like(values, memory_format=torch.contiguous_format)
+def _gradient_shape(left: Tensor, right: Tensor, affinity: Tensor, *rest: object) -> Tensor:
+    return affinity.new_empty(affinity.shape)
 
 
-@torch.library.custom_op("point2mask::tree_affinity_gradient", mutates_args=())
+@operator(
+    "tree_affinity_gradient(Tensor left, Tensor right, Tensor affinity, Tensor order, Tensor parent, str backend) "
+    "-> Tensor",
+    _gradient_shape,
+    backward=refuse_gradient,
+)
 def affinity_gradient(
     left: Tensor, right: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str
 ) -> Tensor:
@@ -105,28 +133,5 @@ def affinity_gradient(
     return parts.sum(1)
 
 
-@affinity_gradient.register_fake
-def _(left: Tensor, right: Tensor, affinity: Tensor, order: Tensor, parent: Tensor, backend: str) -> Tensor:
-    return affinity.new_empty(affinity.shape)
-
-
 def _arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    values, affinity, order, parent, ctx.backend = inputs
-    ctx.save_for_backward(values if ctx.needs_input_grad[1] else None, affinity, order, parent)
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-    values, affinity, order, parent = ctx.saved_tensors
-    to_values = to_affinity = None
-    if ctx.needs_input_grad[0]:  # the matrix is symmetric
-        to_values = tree_filter(grad, affinity, order, parent, ctx.backend)
-    if ctx.needs_input_grad[1]:
-        to_affinity = affinity_gradient(grad, values, affinity, order, parent, ctx.backend)
-    return to_values, to_affinity, None, None, None
-
-
-tree_filter.register_autograd(_differentiate, setup_context=_remember)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import ArgumentTypeError, check_number, fail
+from ..compiled.operators import operator
 from .lab import srgb_to_lab
 
 RANGE_TOLERANCE = 1e-3
@@ -147,13 +147,12 @@ def _unit_picture(function: str, image: Array) -> tuple[Tensor, Any, bool]:
     return _to_unit_range(batch.detach(), function), restore, single
 
 
-# An operator, because the value check depends on data and must stay opaque to torch.compile. Not custom_op: its first
-# call imports torch._dynamo, which takes more than a second.
-torch.library.define("point2mask::unit_range", "(Tensor picture, str function) -> Tensor")
+def _unit_range_shape(picture: Tensor, function: str) -> Tensor:
+    return torch.empty(picture.shape, dtype=compute_dtype(picture), device=picture.device)
 
 
-@torch.library.impl("point2mask::unit_range", "CompositeExplicitAutograd")
-def _check_and_scale(picture: Tensor, function: str) -> Tensor:
+@operator("unit_range(Tensor picture, str function) -> Tensor", _unit_range_shape)
+def _to_unit_range(picture: Tensor, function: str) -> Tensor:
     if picture.dtype == torch.uint8:
         return picture.contiguous() / 255.0
     values = picture.to(compute_dtype(picture), memory_format=torch.contiguous_format, copy=True)
@@ -164,14 +163,6 @@ def _check_and_scale(picture: Tensor, function: str) -> Tensor:
         hint = "; divide 0..255 pictures by 255" if high > 2 else ""
         fail(function, "image", f"values in [{low:.4g}, {high:.4g}]", f"floats in [0, 1]{hint}")
     return values.clamp_(0, 1)
-
-
-@torch.library.register_fake("point2mask::unit_range")
-def _(picture: Tensor, function: str) -> Tensor:
-    return torch.empty(picture.shape, dtype=compute_dtype(picture), device=picture.device)
-
-
-_to_unit_range: Callable[[Tensor, str], Tensor] = torch.ops.point2mask.unit_range
 
 
 def _smooth_lab(picture: Tensor, sigma: float) -> Tensor:
