@@ -159,10 +159,10 @@ from point2mask_ot.geodesic.gpu.kernel import settle
 tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 for capability, dtype, tight in [(80, torch.float32, False), (90, torch.float32, False), (90, torch.float32, True),
                                  (80, torch.float64, True), (90, torch.float64, False)]:
-    options = constants(dtype, tight)
+    options = constants(tight)
     flags = {name: options.pop(name) for name in ("num_warps", "enable_fp_fusion")}
     real, bits = ("*fp32", "*i32") if dtype == torch.float32 else ("*fp64", "*i64")
-    types = [real, real, real, bits, bits, real, "*i64", "*i64", "i32"] + ["constexpr"] * len(options)
+    types = [real, real, real, bits, bits, real, "*i64", "*i64"] + ["constexpr"] * len(options)
     source = ASTSource(settle, dict(zip(settle.arg_names, types, strict=True)), options)
     kernel = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=flags)
     assert ".ftz" not in kernel.asm["ptx"], "flushes small numbers to zero"

@@ -33,10 +33,12 @@ import triton.language as tl
 
 _STEPS = tl.constexpr(4)
 """Relaxations of a window between two tests for rest, each of which costs about as much as one."""
+_LANES = tl.constexpr(128)
+"""Tiles that are looked at together, a power of two."""
 
 
 # Slices of one buffer lie at any address: compile once, not once for each alignment.
-@triton.jit(do_not_specialize=["pending", "pending_later", "maps", "regions", "region_side"])
+@triton.jit(do_not_specialize=["pending", "pending_later", "maps", "regions"])
 def settle(
     values,
     edges,
@@ -46,11 +48,8 @@ def settle(
     scratch,
     maps,
     regions,
-    region_side,
     TIGHT: tl.constexpr,
-    NOTHING: tl.constexpr,
     SIDE: tl.constexpr,
-    LANES: tl.constexpr,
 ):
     """Relax one region for each program until none of its tiles is pending.
 
@@ -58,22 +57,21 @@ def settle(
         values: all maps behind one another; lowered in place.
         edges: the (4, H, W) edges of all images behind one another.
         distance: settled maps, read where TIGHT.
-        pending: for each tile of all maps the bits of the smallest value that makes it pending, NOTHING if it is not:
-            bits of non-negative floats are ordered as they are. All of it is NOTHING after a launch.
+        pending: for each tile of all maps the bits of the smallest value that makes it pending, those of +inf if it is
+            not: bits of non-negative floats are ordered as they are. All of it is +inf after a launch.
         pending_later: the same, for tiles of other regions: the next launch's ``pending``.
         scratch: (programs, SIDE + 2, SIDE + 2) of +inf, a window with a rim.
         maps: (maps, 6) int64: H, W, tiles across, and where the map begins in ``values``, ``edges`` and ``pending``.
-        regions: (programs, 3) int64: map, first row and first column of tiles.
-        region_side: tiles along a side of a region, cut off at the border of the map.
+        regions: (programs, 5) int64: map, first row and column of tiles, and those behind the last.
         TIGHT: edges are free if tight in ``distance``, else closed.
-        NOTHING: the bits of +inf.
         SIDE: pixels along a side of a window, a power of two; two more than along a side of a tile.
-        LANES: tiles that are looked at together, a power of two.
     """
     INNER: tl.constexpr = SIDE - 2
-    region = regions + 3 * tl.program_id(0)
+    nothing = tl.full((), float("inf"), values.dtype.element_ty).to(pending.dtype.element_ty, bitcast=True)
+    region = regions + 5 * tl.program_id(0)
     place = maps + 6 * tl.load(region)
     top, left = tl.load(region + 1).to(tl.int32), tl.load(region + 2).to(tl.int32)
+    bottom, right = tl.load(region + 3).to(tl.int32), tl.load(region + 4).to(tl.int32)
     height, width = tl.load(place).to(tl.int32), tl.load(place + 1).to(tl.int32)
     across = tl.load(place + 2).to(tl.int32)
     start, first_edge, first_tile = tl.load(place + 3), tl.load(place + 4), tl.load(place + 5)
@@ -83,12 +81,10 @@ def settle(
     pending += first_tile
     pending_later += first_tile
     scratch += tl.program_id(0).to(tl.int64) * ((SIDE + 2) * (SIDE + 2))
-    bottom = tl.minimum(top + region_side, (height + INNER - 1) // INNER)
-    right = tl.minimum(left + region_side, across)
 
-    smallest, tile = _next_tile(pending, top, left, bottom, right, across, NOTHING, LANES)
-    while smallest < NOTHING:
-        tl.store(pending + tile, NOTHING)
+    smallest, tile = _next_tile(pending, top, left, bottom, right, across, nothing)
+    while smallest < nothing:
+        tl.store(pending + tile, nothing)
         y = (tile // across) * INNER - 1 + tl.arange(0, SIDE)[:, None]
         x = (tile % across) * INNER - 1 + tl.arange(0, SIDE)[None, :]
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
@@ -104,20 +100,20 @@ def settle(
         bits = after.to(pending.dtype.element_ty, bitcast=True)
         tl.atomic_min(marks, bits, mask=lower & (owner != tile), sem="relaxed")
         tl.debug_barrier()
-        smallest, tile = _next_tile(pending, top, left, bottom, right, across, NOTHING, LANES)
+        smallest, tile = _next_tile(pending, top, left, bottom, right, across, nothing)
 
 
 @triton.jit
-def _next_tile(pending, top, left, bottom, right, across, NOTHING: tl.constexpr, LANES: tl.constexpr):
+def _next_tile(pending, top, left, bottom, right, across, nothing):
     """The smallest value that makes a tile of the region pending, and the first such tile."""
     smallest = tl.load(pending + top * across + left, cache_modifier=".cg")
     found = top * across + left
     columns = right - left
-    for first in range(0, (bottom - top) * columns, LANES):
-        index = first + tl.arange(0, LANES)
+    for first in range(0, (bottom - top) * columns, _LANES):
+        index = first + tl.arange(0, _LANES)
         tile = (top + index // columns) * across + left + index % columns
         # Past the first-level cache, which does not see atomics.
-        marks = tl.load(pending + tile, mask=index < (bottom - top) * columns, other=NOTHING, cache_modifier=".cg")
+        marks = tl.load(pending + tile, mask=index < (bottom - top) * columns, other=nothing, cache_modifier=".cg")
         least = tl.min(marks, axis=0)
         candidate = tl.min(tl.where(marks == least, tile, 2147483647), axis=0)
         found = tl.where(least < smallest, candidate, found)

@@ -45,10 +45,9 @@ def partition(images: Sequence[Image]) -> tuple[list[torch.Tensor], list[torch.T
     return _cut(field.labels(distance), shapes), _cut(distance, shapes)
 
 
-def constants(dtype: torch.dtype, tight: bool) -> dict[str, Any]:
+def constants(tight: bool) -> dict[str, Any]:
     """What the kernel is compiled for, and the warps of a program: as many as keep all costs in registers."""
-    fixed = {"TIGHT": tight, "NOTHING": _BITS[dtype][1], "SIDE": SIDE, "LANES": 128}
-    return {**fixed, "num_warps": 8 if tight else 16, "enable_fp_fusion": False}
+    return {"TIGHT": tight, "SIDE": SIDE, "num_warps": 8 if tight else 16, "enable_fp_fusion": False}
 
 
 class Field:
@@ -77,7 +76,7 @@ class Field:
         self.rounds = 2 * int((-(-down // REGION_SIDE) - (-across // REGION_SIDE)).max()) if spread else 0
         tables = [
             np.stack([height, width, across, pixel[:-1], edge, tile[:-1]], axis=1),
-            _regions(down, across, REGION_SIDE) if spread else np.zeros((0, 3), np.int64),
+            _regions(down, across, REGION_SIDE) if spread else np.zeros((0, 5), np.int64),
             _regions(down, across, _WHOLE),
             pixel[which] + y * width[which] + x,
             tile[which] + y // inner * across[which] + x // inner,
@@ -103,27 +102,26 @@ class Field:
     def _settle(self, values: torch.Tensor, distance: torch.Tensor, tight: bool) -> torch.Tensor:
         if self.num_pixels == 0:
             return values
-        options = constants(values.dtype, tight)
+        options = constants(tight)
         bits, nothing = _BITS[values.dtype]
         pending = torch.full((2, self.num_tiles), nothing, dtype=bits, device=values.device)
         pending[0].index_fill_(0, self.source_tile, 0)
         programs = max(len(self.regions), len(self.wholes))
         scratch = values.new_full((programs, SIDE + 2, SIDE + 2), torch.inf)
-        launches = [(self.regions, REGION_SIDE)] * self.rounds + [(self.wholes, _WHOLE)]
-        for number, (regions, side) in enumerate(launches):
+        for number, regions in enumerate([self.regions] * self.rounds + [self.wholes]):
             now, later = pending[number % 2], pending[1 - number % 2]
-            settle[(len(regions),)](
-                values, self.edges, distance, now, later, scratch, self.maps, regions, side, **options
-            )
+            settle[(len(regions),)](values, self.edges, distance, now, later, scratch, self.maps, regions, **options)
         return values
 
 
 def _regions(down: np.ndarray, across: np.ndarray, side: int) -> np.ndarray:
-    """(programs, 3) int64: map, first row and first column of tiles of the regions of all maps."""
+    """(programs, 5) int64: map, first row and column of tiles, and those behind the last, of all maps' regions."""
     rows, columns = -(-down // side), -(-across // side)
     which = np.repeat(np.arange(len(down)), rows * columns)
     place = np.arange(len(which)) - _offsets(rows * columns)[which]
-    return np.stack([which, place // columns[which] * side, place % columns[which] * side], axis=1)
+    top, left = place // columns[which] * side, place % columns[which] * side
+    bottom, right = np.minimum(top + side, down[which]), np.minimum(left + side, across[which])
+    return np.stack([which, top, left, bottom, right], axis=1)
 
 
 def _cut(values: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
