@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ..compiled.threads import run_parallel
-from . import grids, kernels
+from . import kernels
+from .grids import lay_out
 from .lanes import LANES
 from .walk import Walk
 
@@ -45,18 +46,15 @@ def most_probable(walk: Walk) -> torch.Tensor:
 def _solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, int], None]) -> None:
     """Hand over the solution of each group of targets and the first of the targets."""
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
-    seeds = np.ascontiguousarray(walk.seeds)
-    shapes = grids.grid_shapes(*walk.reached.shape)
-    pixels = int(shapes[-1, 0])
-    graph, slants, weights = (np.zeros((pixels, n)) for n in (4, 2, 4))
-    grids.lay_out(edges, walk.reached.numpy(), step, seeds, shapes, graph, slants, weights)
-    single = [array.astype(np.float32) for array in (graph, slants, weights)]
+    pixels = np.ascontiguousarray(walk.seeds)
+    grids = lay_out(edges, step, walk.reached.numpy(), pixels)
+    size = len(grids.graph)
 
     def solve(first: int) -> None:
-        x, b = np.zeros((2, pixels * LANES), np.float32)
+        x, b = np.zeros((2, size * LANES), np.float32)
         own = (walk.target >= first) & (walk.target < first + LANES)
-        lane, share = walk.target[own] - first, walk.share[own].astype(np.float32)
-        kernels.solve(shapes, single[0], single[1], single[2], edges, step, seeds[own], lane, share, cycles, x, b)
+        seeds = kernels.Seeds(pixels[own], walk.target[own] - first, walk.share[own].astype(np.float32))
+        kernels.solve(grids, edges, step, seeds, cycles, x, b)
         keep(x, first)
 
-    run_parallel(solve, range(0, walk.count, LANES), serial=pixels * _SECONDS < 1e-3)
+    run_parallel(solve, range(0, walk.count, LANES), serial=size * _SECONDS < 1e-3)

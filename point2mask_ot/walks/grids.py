@@ -12,6 +12,8 @@ The grids lie one after the other in flat arrays, each with a border of one pixe
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..compiled.jit import helper, njit
@@ -37,37 +39,56 @@ def grid_shapes(height: int, width: int) -> np.ndarray:
         height, width = (n // 2 + 1 if n > 2 else 1 for n in (height, width))
 
 
-@njit()
-def lay_out(edges, reached, step, seeds, shapes, graph, slants, weights):  # type: ignore[no-untyped-def]
-    """The matrices of all grids.
+class Grids(NamedTuple):
+    """The matrices of all grids, and what leads from each to the next, in double or in single precision.
 
-    They are made in double precision, whose rounding is no conductance to anywhere.
+    Attributes:
+        shapes: (G + 1, 3) int64, as :func:`grid_shapes` says.
+        graph: (pixels of all grids, 4): conductance to the right and downwards, diagonal and its inverse, which is 0
+            at pixels that are seeds or joined to nothing.
+        slants: (pixels of all grids, 2): conductance to the lower right and to the lower left.
+        weights: (pixels of all grids, 4): of the pixels of the coarser grid at the upper left, upper right, lower left
+            and lower right of a pixel, or where it is.
+    """
+
+    shapes: np.ndarray
+    graph: np.ndarray
+    slants: np.ndarray
+    weights: np.ndarray
+
+
+def lay_out(edges: np.ndarray, step: np.float32, reached: np.ndarray, seeds: np.ndarray) -> Grids:
+    """The grids of a picture, in single precision; made in double precision, whose rounding leads nowhere.
 
     Args:
         edges: (4, H, W) costs; the two diagonals are not used.
-        reached: (H, W) bool; no finite edge leads out of it.
         step: what is added to the costs.
+        reached: (H, W) bool; no finite edge leads out of it.
         seeds: (N, 2) rows and columns where the solution is known.
-        shapes: of the grids.
-        graph: (pixels of all grids, 4), zero, written: conductance to the right and downwards, diagonal and its
-            inverse, which is 0 at pixels that are seeds or joined to nothing.
-        slants: (pixels of all grids, 2), zero, written: conductance to the lower right and to the lower left.
-        weights: (pixels of all grids, 4), zero, written: of the pixels of the coarser grid at the upper left, upper
-            right, lower left and lower right of a pixel, or where it is.
     """
-    _lay_out_picture(edges, reached, step, graph)
-    for level in range(len(shapes) - 2):
-        _interpolate(level, shapes, graph, slants, weights)
+    shapes = grid_shapes(*reached.shape)
+    double = Grids(shapes, *(np.zeros((shapes[-1, 0], n)) for n in (4, 2, 4)))
+    _lay_out(edges, step, reached, seeds, double)
+    return Grids(shapes, *(array.astype(np.float32) for array in double[1:]))
+
+
+@njit()
+def _lay_out(edges, step, reached, seeds, grids):  # type: ignore[no-untyped-def]
+    """Write the matrices, which are zero."""
+    graph = grids.graph
+    _lay_out_picture(edges, step, reached, graph)
+    for level in range(len(grids.shapes) - 2):
+        _interpolate(level, grids)
         if level == 0:
-            _take_out(seeds, shapes[0, 2] + 2, graph)
-        _coarsen(level, shapes, graph, slants, weights)
+            _take_out(seeds, grids.shapes[0, 2] + 2, graph)
+        _coarsen(level, grids)
     for p in range(len(graph)):
         if graph[p, DIAGONAL] > _LEAST_DIAGONAL:
             graph[p, INVERSE] = 1 / graph[p, DIAGONAL]
 
 
 @helper()
-def _lay_out_picture(edges, reached, step, graph):  # type: ignore[no-untyped-def]
+def _lay_out_picture(edges, step, reached, graph):  # type: ignore[no-untyped-def]
     """Seeds are pixels like others, so that a pixel beside one still takes part in the interpolation."""
     height, width = reached.shape
     line = width + 2
@@ -109,9 +130,10 @@ def _edges_of(p, line):  # type: ignore[no-untyped-def]
 
 
 @helper()
-def _interpolate(level, shapes, graph, slants, weights):  # type: ignore[no-untyped-def]
+def _interpolate(level, grids):  # type: ignore[no-untyped-def]
     """The weights: of pixels that the coarser grid keeps, of those between two such, and of those between four."""
-    start, height, width = shapes[level]
+    graph, slants, weights = grids.graph, grids.slants, grids.weights
+    start, height, width = grids.shapes[level]
     line = width + 2
     for i in range(height):
         for j in range(width):
@@ -130,13 +152,14 @@ def _interpolate(level, shapes, graph, slants, weights):  # type: ignore[no-unty
                 after = graph[p, DOWN] + slants[p, LEFT_DOWN] + slants[p, RIGHT_DOWN]
                 ends = graph[p - line, DIAGONAL], graph[p + line, DIAGONAL]
                 weights[p, left], weights[p, 2 + left] = _shares(before, after, ends, _ground(p, line, graph, slants))
-    _interpolate_centres(level, shapes, graph, slants, weights)
+    _interpolate_centres(level, grids)
 
 
 @helper()
-def _interpolate_centres(level, shapes, graph, slants, weights):  # type: ignore[no-untyped-def]
+def _interpolate_centres(level, grids):  # type: ignore[no-untyped-def]
     """The weights of pixels between four, which take the mean of all their neighbours, of whom four lie between two."""
-    start, height, width = shapes[level]
+    graph, slants, weights = grids.graph, grids.slants, grids.weights
+    start, height, width = grids.shapes[level]
     line = width + 2
     for i in range(1, height, 2):
         if _is_kept(i, height):
@@ -177,16 +200,17 @@ def _shares(before, after, ends, ground):  # type: ignore[no-untyped-def]
 
 
 @helper()
-def _coarsen(level, shapes, graph, slants, weights):  # type: ignore[no-untyped-def]
+def _coarsen(level, grids):  # type: ignore[no-untyped-def]
     """Add up the energies of the edges for each cell, which is 3 x 3 pixels between 4 of the coarser grid."""
-    start, height, width = shapes[level]
-    line, coarse_line = width + 2, shapes[level + 1, 2] + 2
+    graph, slants = grids.graph, grids.slants
+    start, height, width = grids.shapes[level]
+    line, coarse_start, coarse_line = width + 2, grids.shapes[level + 1, 0], grids.shapes[level + 1, 2] + 2
     corner = np.zeros((3, 3, 4))
     matrix = np.zeros((4, 4))
     for i in range(0, height, 2):
         for j in range(0, width, 2):
             p = start + (i + 1) * line + j + 1
-            _weights_in_cell(p, line, i + 2 < height, j + 2 < width, weights, corner)
+            _weights_in_cell(p, line, i + 2 < height, j + 2 < width, grids.weights, corner)
             matrix[:] = 0
             for a in range(2):
                 for b in range(2):
@@ -196,7 +220,7 @@ def _coarsen(level, shapes, graph, slants, weights):  # type: ignore[no-untyped-
                     _add_energy(matrix, slants[q, RIGHT_DOWN], corner[a, b], corner[a + 1, b + 1])
                     _add_energy(matrix, slants[q + 1, LEFT_DOWN], corner[a, b + 1], corner[a + 1, b])
                     _add_ground(matrix, _ground(q, line, graph, slants), corner[a, b])
-            first = shapes[level + 1, 0] + (i // 2 + 1) * coarse_line + j // 2 + 1
+            first = coarse_start + (i // 2 + 1) * coarse_line + j // 2 + 1
             _add_cell(matrix, first, coarse_line, graph, slants)
 
 

@@ -8,6 +8,10 @@ neighbours, those of a colour are not independent; they are relaxed one after th
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from ..compiled.jit import helper, njit
 from .grids import DIAGONAL, DOWN, INVERSE, LEFT_DOWN, RIGHT, RIGHT_DOWN, TO_BELOW, TO_RIGHT, conductance
 from .lanes import LANES, add_scaled, load, scaled, store
@@ -15,90 +19,109 @@ from .lanes import LANES, add_scaled, load, scaled, store
 _SWEEPS = 2
 
 
+class Seeds(NamedTuple):
+    """Points of a group of targets, where the solution is known.
+
+    Attributes:
+        pixels: (N, 2) int64 rows and columns.
+        lane: (N,) int64, which of the targets each is of.
+        share: (N,) float32, its share of the pixel.
+    """
+
+    pixels: np.ndarray
+    lane: np.ndarray
+    share: np.ndarray
+
+
 @njit()
-def solve(shapes, graph, slants, weights, edges, step, seeds, lane, share, cycles, x, b):  # type: ignore[no-untyped-def]
+def solve(grids, edges, step, seeds, cycles, x, b):  # type: ignore[no-untyped-def]
     """Probabilities that a walk ends at each target of a group.
 
     Args:
-        shapes, graph, slants, weights, edges, step: as for :func:`.grids.lay_out`, after it.
-        seeds, lane, share: (N, 2) pixels of the group's targets, (N,) their lane, and (N,) their share of the pixel.
+        grids, edges, step: as of :func:`.grids.lay_out`.
+        seeds: of the group's targets.
         cycles: on each grid.
         x: (pixels of all grids * LANES,) zero, written; the first grid holds the result.
         b: as large, zero, overwritten.
     """
-    height, width = shapes[0, 1:]
-    for n in range(len(seeds)):
-        i, j = seeds[n]
+    height, width = grids.shapes[0, 1:]
+    for n in range(len(seeds.pixels)):
+        i, j = seeds.pixels[n]
         if j + 1 < width:
-            _flow_in(i, j + 1, edges[TO_RIGHT, i, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
+            _flow_in(i, j + 1, conductance(edges[TO_RIGHT, i, j], step), n, seeds, grids, b)
         if j > 0:
-            _flow_in(i, j - 1, edges[TO_RIGHT, i, j - 1], step, share[n], lane[n], shapes, graph, slants, weights, b)
+            _flow_in(i, j - 1, conductance(edges[TO_RIGHT, i, j - 1], step), n, seeds, grids, b)
         if i + 1 < height:
-            _flow_in(i + 1, j, edges[TO_BELOW, i, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
+            _flow_in(i + 1, j, conductance(edges[TO_BELOW, i, j], step), n, seeds, grids, b)
         if i > 0:
-            _flow_in(i - 1, j, edges[TO_BELOW, i - 1, j], step, share[n], lane[n], shapes, graph, slants, weights, b)
-    coarsest = len(shapes) - 2
+            _flow_in(i - 1, j, conductance(edges[TO_BELOW, i - 1, j], step), n, seeds, grids, b)
+    coarsest = len(grids.shapes) - 2
     for level in range(coarsest):
-        _reduce_inflow(level, shapes, weights, b)
-    _cycle(coarsest, shapes, graph, slants, weights, x, b)
+        _reduce_inflow(level, grids, b)
+    _cycle(coarsest, grids, x, b)
     for level in range(coarsest - 1, -1, -1):
         for _ in range(cycles):
-            _visit(level, True, True, shapes, graph, slants, weights, x, b)
-            _cycle(level + 1, shapes, graph, slants, weights, x, b)
-        _visit(level, True, False, shapes, graph, slants, weights, x, b)
-    for n in range(len(seeds)):
-        x[((seeds[n, 0] + 1) * (width + 2) + seeds[n, 1] + 1) * LANES + lane[n]] = share[n]
+            _visit(level, True, True, grids, x, b)
+            _cycle(level + 1, grids, x, b)
+        _visit(level, True, False, grids, x, b)
+    for n in range(len(seeds.pixels)):
+        i, j = seeds.pixels[n]
+        x[((i + 1) * (width + 2) + j + 1) * LANES + seeds.lane[n]] = seeds.share[n]
 
 
 @helper()
-def _flow_in(i, j, cost, step, share, lane, shapes, graph, slants, weights, b):  # type: ignore[no-untyped-def]
-    """From a seed over an edge to its neighbour."""
-    p = (i + 1) * (shapes[0, 2] + 2) + j + 1
-    if graph[p, INVERSE] > 0:
-        b[p * LANES + lane] += share * conductance(cost, step)
+def _flow_in(i, j, conductance, n, seeds, grids, b):  # type: ignore[no-untyped-def]
+    """From seed n over an edge to its neighbour."""
+    p = (i + 1) * (grids.shapes[0, 2] + 2) + j + 1
+    if grids.graph[p, INVERSE] > 0:
+        b[p * LANES + seeds.lane[n]] += seeds.share[n] * conductance
 
 
 @helper()
-def _reduce_inflow(level, shapes, weights, b):  # type: ignore[no-untyped-def]
-    for i in range(1, shapes[level, 1] + 1):
-        for j in range(1, shapes[level, 2] + 1):
-            p = shapes[level, 0] + i * (shapes[level, 2] + 2) + j
-            _reduce(level, i, j, load(b, p * LANES), shapes, weights, b)
+def _reduce_inflow(level, grids, b):  # type: ignore[no-untyped-def]
+    start, height, width = grids.shapes[level]
+    for i in range(1, height + 1):
+        for j in range(1, width + 1):
+            p = start + i * (width + 2) + j
+            _reduce(level, i, j, load(b, p * LANES), grids, b)
 
 
 @helper()
-def _cycle(level, shapes, graph, slants, weights, x, b):  # type: ignore[no-untyped-def]
+def _cycle(level, grids, x, b):  # type: ignore[no-untyped-def]
     """From zero; the last grid is a single pixel."""
-    x[shapes[level, 0] * LANES : shapes[level + 1, 0] * LANES] = 0
-    if level == len(shapes) - 2:
-        _visit(level, False, False, shapes, graph, slants, weights, x, b)
+    x[grids.shapes[level, 0] * LANES : grids.shapes[level + 1, 0] * LANES] = 0
+    if level == len(grids.shapes) - 2:
+        _visit(level, False, False, grids, x, b)
         return
-    _visit(level, False, True, shapes, graph, slants, weights, x, b)
-    _cycle(level + 1, shapes, graph, slants, weights, x, b)
-    _visit(level, True, True, shapes, graph, slants, weights, x, b)
-    _cycle(level + 1, shapes, graph, slants, weights, x, b)
-    _visit(level, True, False, shapes, graph, slants, weights, x, b)
+    _visit(level, False, True, grids, x, b)
+    _cycle(level + 1, grids, x, b)
+    _visit(level, True, True, grids, x, b)
+    _cycle(level + 1, grids, x, b)
+    _visit(level, True, False, grids, x, b)
 
 
 @helper()
-def _visit(level, enlarge, reduce, shapes, graph, slants, weights, x, b):  # type: ignore[no-untyped-def]
+def _visit(level, enlarge, reduce, grids, x, b):  # type: ignore[no-untyped-def]
     """Add the coarser grid's solution if ``enlarge``, sweep, take the residuals there if ``reduce``."""
-    height = shapes[level, 1]
+    start, height, width = grids.shapes[level]
+    line = width + 2
     if reduce:
-        b[shapes[level + 1, 0] * LANES : shapes[level + 2, 0] * LANES] = 0
+        b[grids.shapes[level + 1, 0] * LANES : grids.shapes[level + 2, 0] * LANES] = 0
     for row in range(1, height + 2 * _SWEEPS + 2):
         if enlarge and row <= height:
-            _add_interpolated(level, row, shapes, graph, weights, x)
+            _add_interpolated(level, row, grids, x)
         for lag in range(1, 2 * _SWEEPS + 1):  # red, black, red, black
             if 1 <= row - lag <= height:
-                _relax(level, row - lag, lag % 2, shapes, graph, slants, x, b)
+                first = start + (row - lag) * line + 1
+                _relax(first + row % 2, first + width, line, level > 0, grids.graph, grids.slants, x, b)
         if reduce and row > 2 * _SWEEPS + 1:
-            _reduce_residuals(level, row - 2 * _SWEEPS - 1, shapes, graph, slants, weights, x, b)
+            _reduce_residuals(level, row - 2 * _SWEEPS - 1, grids, x, b)
 
 
 @helper()
-def _add_interpolated(level, i, shapes, graph, weights, x):  # type: ignore[no-untyped-def]
+def _add_interpolated(level, i, grids, x):  # type: ignore[no-untyped-def]
     """The coarser grid's solution to a row."""
+    shapes, graph, weights = grids.shapes, grids.graph, grids.weights
     start, width, coarse_line = shapes[level, 0], shapes[level, 2], shapes[level + 1, 2] + 2
     above = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line
     for j in range(1, width + 1):
@@ -116,18 +139,15 @@ def _add_interpolated(level, i, shapes, graph, weights, x):  # type: ignore[no-u
 
 
 @helper()
-def _relax(level, i, odd, shapes, graph, slants, x, b):  # type: ignore[no-untyped-def]
-    """Gauss-Seidel at every other pixel of a row."""
-    start, width = shapes[level, 0], shapes[level, 2]
-    line = width + 2
-    first, end = start + i * line + 1, start + i * line + width + 1
-    if level == 0:
-        for p in range(first + (i + odd) % 2, end, 2):
-            store(x, p * LANES, scaled(graph[p, INVERSE], _inflow(p, line, graph, x, b)))
-    else:
-        for p in range(first + (i + odd) % 2, end, 2):
+def _relax(first, end, line, is_slanted, graph, slants, x, b):  # type: ignore[no-untyped-def]
+    """Gauss-Seidel at every other pixel of a row. Takes arrays, not their record: to pass that would take longer."""
+    if is_slanted:
+        for p in range(first, end, 2):
             inflow = _slanted_inflow(_inflow(p, line, graph, x, b), p, line, slants, x)
             store(x, p * LANES, scaled(graph[p, INVERSE], inflow))
+    else:
+        for p in range(first, end, 2):
+            store(x, p * LANES, scaled(graph[p, INVERSE], _inflow(p, line, graph, x, b)))
 
 
 @helper()
@@ -150,9 +170,10 @@ def _slanted_inflow(total, p, line, slants, x):  # type: ignore[no-untyped-def]
 
 
 @helper()
-def _reduce_residuals(level, i, shapes, graph, slants, weights, x, b):  # type: ignore[no-untyped-def]
+def _reduce_residuals(level, i, grids, x, b):  # type: ignore[no-untyped-def]
     """Of a row, to the coarser grid. The picture's black pixels, just relaxed, have none."""
-    start, width = shapes[level, 0], shapes[level, 2]
+    graph = grids.graph
+    start, width = grids.shapes[level, 0], grids.shapes[level, 2]
     line = width + 2
     first = start + i * line
     for j in range(1 + (i + 1) % 2 if level == 0 else 1, width + 1, 2 if level == 0 else 1):
@@ -160,13 +181,14 @@ def _reduce_residuals(level, i, shapes, graph, slants, weights, x, b):  # type: 
         if graph[p, INVERSE] > 0:
             total = _inflow(p, line, graph, x, b)
             if level > 0:
-                total = _slanted_inflow(total, p, line, slants, x)
-            _reduce(level, i, j, add_scaled(total, -graph[p, DIAGONAL], load(x, p * LANES)), shapes, weights, b)
+                total = _slanted_inflow(total, p, line, grids.slants, x)
+            _reduce(level, i, j, add_scaled(total, -graph[p, DIAGONAL], load(x, p * LANES)), grids, b)
 
 
 @helper(inline="always")
-def _reduce(level, i, j, value, shapes, weights, b):  # type: ignore[no-untyped-def]
+def _reduce(level, i, j, value, grids, b):  # type: ignore[no-untyped-def]
     """Add to the coarser grid, where the interpolation would take a pixel's value from."""
+    shapes, weights = grids.shapes, grids.weights
     p, coarse_line = shapes[level, 0] + i * (shapes[level, 2] + 2) + j, shapes[level + 1, 2] + 2
     corner = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line + (j + 1) // 2
     _add(b, corner, weights[p, 0], value)
