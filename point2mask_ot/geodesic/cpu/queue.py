@@ -1,12 +1,11 @@
 """Tiles in the order of the costs that wait at them: minima of 64 tiles each, searched by vector instructions.
 
-A queue is two arrays: ``pending``, the smallest cost that waits at each tile, and ``minima``, that of each group of 64
-tiles; +inf is none. Each of the searches that share them owns a multiple of 64 groups and all tiles of these.
+Searches that share a queue own a multiple of 64 groups each and all tiles of these.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -90,26 +89,38 @@ def _take(typing_context: Any, values: Any, start: Any, value: Any) -> Any:
     return types.Tuple([types.int64, types.float32])(values, types.int64, types.float32), generate
 
 
+class Queue(NamedTuple):
+    """Costs that wait; +inf is none.
+
+    Attributes:
+        pending: (groups * 64,) float32, the smallest cost that waits at each tile.
+        minima: (groups,) float32, that of each group of 64 tiles.
+    """
+
+    pending: np.ndarray
+    minima: np.ndarray
+
+
 @helper(forceinline=True)
-def enqueue(pending: np.ndarray, minima: np.ndarray, tile: int, cost: Any) -> None:
+def enqueue(queue: Queue, tile: int, cost: Any) -> None:
     """Let a cost wait at a tile; +inf is none."""
-    pending[tile] = min(pending[tile], cost)
-    minima[tile // SPAN] = min(minima[tile // SPAN], cost)
+    queue.pending[tile] = min(queue.pending[tile], cost)
+    queue.minima[tile // SPAN] = min(queue.minima[tile // SPAN], cost)
 
 
 @helper(forceinline=True)
-def pop(pending: np.ndarray, minima: np.ndarray, first: int, end: int) -> int:
+def pop(queue: Queue, first: int, end: int) -> int:
     """Take the tile with the smallest cost pending among the groups ``first`` to ``end``; -1 if there is none."""
     cost, span = np.float32(np.inf), first
     for start in range(first, end, SPAN):
-        least = _minimum(minima, start)
+        least = _minimum(queue.minima, start)
         if least < cost:
             cost, span = least, start
     if cost == np.inf:
         return -1
-    group = span + _find(minima, span, cost)
-    place, rest = _take(pending, group * SPAN, cost)
+    group = span + _find(queue.minima, span, cost)
+    place, rest = _take(queue.pending, group * SPAN, cost)
     tile = group * SPAN + place
-    pending[tile] = np.inf
-    minima[group] = rest
+    queue.pending[tile] = np.inf
+    queue.minima[group] = rest
     return tile

@@ -13,11 +13,13 @@ Several searches run in step, each in a slot: in each round every one of them vi
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import llvmlite.binding
 import numpy as np
 
 from ...compiled.jit import helper, njit
-from .queue import SPAN, enqueue, pop
+from .queue import SPAN, Queue, enqueue, pop
 from .relaxation import fixed_point, places, store_and_offer
 from .tiles import COSTS, SIDE, STATE
 
@@ -28,13 +30,29 @@ _DIRECTIONS = 8
 _IDLE = -1
 
 
+class _Slots(NamedTuple):
+    """Memory of the searches in step.
+
+    Attributes:
+        state: equal parts of flat records of tiles, all +inf.
+        running: the target that each searches, all idle.
+        tiles: the tile that each visits.
+        offers: what comes out of a visit, 8 values for each.
+    """
+
+    state: np.ndarray
+    running: np.ndarray
+    tiles: np.ndarray
+    offers: np.ndarray
+
+
 def search(
     costs: np.ndarray, sources: np.ndarray, bounds: np.ndarray, result: np.ndarray, slots: tuple[int, ...] = SLOTS
 ) -> None:
     """Distances of several targets into ``result`` (K, H, W).
 
     Args:
-        costs: what :func:`_tiles.pack_costs` made.
+        costs: what :func:`.tiles.pack_costs` made.
         sources: (n, 2) int64 pixels; those of target k are ``sources[bounds[k]:bounds[k + 1]]``.
         bounds: (K + 1,) int64.
         result: float32, overwritten.
@@ -43,36 +61,32 @@ def search(
     across = costs.shape[1]
     tiles = costs.shape[0] * across
     groups = -(-tiles // SPAN**2) * SPAN
-    state = np.full(len(slots) * tiles * STATE, np.inf, np.float32)
-    pending = np.full(len(slots) * groups * SPAN, np.inf, np.float32)
-    minima = np.full(len(slots) * groups, np.inf, np.float32)
-    running, visited = np.full(len(slots), _IDLE), np.empty(len(slots), np.int64)
-    offers = np.empty(len(slots) * _DIRECTIONS, np.float32)
-    _search(costs.reshape(-1), sources, bounds, result, slots, across, state, pending, minima, running, visited, offers)
+    # To make these arrays in compiled code would take a quarter of a second more to compile.
+    queue = Queue(*(np.full(len(slots) * size, np.inf, np.float32) for size in (groups * SPAN, groups)))
+    memory = _Slots(
+        np.full(len(slots) * tiles * STATE, np.inf, np.float32),
+        np.full(len(slots), _IDLE),
+        np.empty(len(slots), np.int64),
+        np.empty(len(slots) * _DIRECTIONS, np.float32),
+    )
+    _search(costs.reshape(-1), across, sources, bounds, result, slots, memory, queue)
 
 
 @njit()
 def _search(
     costs: np.ndarray,
+    across: int,
     sources: np.ndarray,
     bounds: np.ndarray,
     result: np.ndarray,
     slots: tuple[int, ...],
-    across: int,
-    state: np.ndarray,
-    pending: np.ndarray,
-    minima: np.ndarray,
-    running: np.ndarray,
-    tiles: np.ndarray,
-    offers: np.ndarray,
+    memory: _Slots,
+    queue: Queue,
 ) -> None:
-    """Each slot owns equal parts of ``state``, ``pending`` and ``minima``, all +inf.
-
-    Of ``running``, all idle, and ``tiles``, what it searches and visits; ``offers`` is memory. To make these arrays
-    in compiled code would take a quarter of a second more to compile.
-    """
+    """Each slot owns an equal part of the memory and of the queue."""
+    state, running, tiles = memory.state, memory.running, memory.tiles
     count = len(slots)
-    size, groups = len(state) // count, len(minima) // count
+    size, groups = len(state) // count, len(queue.minima) // count
     steps = (-across, across, -1, 1, -across - 1, -across + 1, across - 1, across + 1)
     following = 0
     while True:
@@ -80,7 +94,7 @@ def _search(
         for slot in range(count):
             first_tile = slot * groups * SPAN
             while True:
-                tile = pop(pending, minima, slot * groups, (slot + 1) * groups)
+                tile = pop(queue, slot * groups, (slot + 1) * groups)
                 if tile >= 0:
                     break
                 if running[slot] != _IDLE:
@@ -94,7 +108,7 @@ def _search(
                     y, x = sources[index, 0], sources[index, 1]
                     tile = (y // SIDE + 1) * across + x // SIDE + 1
                     state[slot * size + tile * STATE + y % SIDE * SIDE + x % SIDE] = 0
-                    enqueue(pending, minima, first_tile + tile, np.float32(0))
+                    enqueue(queue, first_tile + tile, np.float32(0))
                 following += 1
             busy = busy or running[slot] != _IDLE
             tiles[slot] = tile - first_tile
@@ -102,11 +116,11 @@ def _search(
             return
         at, priced = places(slots, tiles, STATE, size), places(slots, tiles, COSTS, 0)
         rows, columns = fixed_point(state, costs, at, priced)
-        store_and_offer(rows, columns, state, costs, at, priced, across, offers)
+        store_and_offer(rows, columns, state, costs, at, priced, across, memory.offers)
         for slot in range(count):
             tile = slot * groups * SPAN + tiles[slot]
             for direction in range(_DIRECTIONS):
-                enqueue(pending, minima, tile + steps[direction], offers[slot * _DIRECTIONS + direction])
+                enqueue(queue, tile + steps[direction], memory.offers[slot * _DIRECTIONS + direction])
 
 
 @helper()
