@@ -11,7 +11,7 @@ import torch
 from .arrays import Array, Restore, as_optional_tensors
 from .checks import check_choice, check_integer, fail, fail_type, require_all
 from .geodesic import nearest_partition
-from .geodesic.distances import as_edges
+from .geodesic.arguments import as_edges
 from .graph.centroids import Points, Sources, moved
 from .graph.regions import areas, look_up, weights
 from .types import PointTargets, targets_by_image

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple, overload
 
 import torch
 
-from ..arrays import Array, Restore, as_tensors, check_floating, compute_dtype
-from ..checks import fail
-from ..points import check_on_host, host_array, integers
-from ..types import PointTargets
+from ..arrays import Array
+from .arguments import as_call
 from .operators import distances_operator, partition_operator
 
 
@@ -123,93 +121,3 @@ def nearest_partition(edges: Any, points_yx: Any, target: Any = None, *, backend
         torch.cat([none, *(costs[None] for costs in distance)]),
     )
     return Partition(*map(call.restore, stacked))
-
-
-class _Call(NamedTuple):
-    """The arguments of a public function, ready for an operator but with their values unchecked."""
-
-    images: list[torch.Tensor]
-    points: list[torch.Tensor]
-    target: list[torch.Tensor]
-    num_targets: list[int]
-    batch: torch.Tensor | None
-    """The images in one tensor, if they came so."""
-    is_single: bool
-    """The image came without a batch axis."""
-    restore: Restore
-
-    @property
-    def operands(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[int]]:
-        return self[:4]
-
-
-def as_call(function: str, edges: Any, points_yx: Any, target: Any) -> _Call:
-    if isinstance(edges, (list, tuple)):
-        images, restore = _as_ragged(function, edges)
-        return _Call(images, *_batch(function, len(images), points_yx, target), None, False, restore)
-    maps, restore = as_edges(function, edges)
-    if maps.ndim == 4:
-        return _Call(list(maps), *_batch(function, len(maps), points_yx, target), maps, False, restore)
-    points, ids, count = _as_points(function, points_yx, target)
-    return _Call([maps], [points], [ids], [count], None, True, restore)
-
-
-def as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Restore]:
-    """Edges as a tensor that a search can run on, and the way back to their family."""
-    (maps,), restore = as_tensors(function, edges=edges)
-    if maps.ndim not in (3, 4) or maps.shape[-3] != 4 or 0 in maps.shape[-2:]:
-        fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W) or (B, 4, H, W), H and W at least 1")
-    check_floating(function, "edges", maps)
-    return maps.detach().to(compute_dtype(maps)), restore
-
-
-def _as_ragged(function: str, edges: Sequence[Array]) -> tuple[list[torch.Tensor], Restore]:
-    """Images of different sizes, of one family, dtype and device."""
-    named = {f"edges[{index}]": image for index, image in enumerate(edges)}
-    images, restore = as_tensors(function, **named)
-    for name, image in zip(named, images, strict=True):
-        if image.ndim != 3 or image.shape[0] != 4 or 0 in image.shape:
-            fail(function, name, f"shape {tuple(image.shape)}", "(4, H, W), H and W at least 1")
-        check_floating(function, name, image)
-    dtypes = {compute_dtype(image) for image in images}
-    if len(dtypes) > 1:
-        fail(function, "edges", "float64 beside other dtypes", "one precision for all images")
-    return [image.detach().to(compute_dtype(image)) for image in images], restore
-
-
-def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Points, their targets and the number of targets, with values still unchecked, for an operator."""
-    count = None
-    if isinstance(points_yx, PointTargets):
-        if target is not None:
-            fail(function, "target", "targets beside a PointTargets", "None: the PointTargets brings its own")
-        points_yx, target, count = points_yx.points_yx, points_yx.target, points_yx.num_targets
-    if torch.compiler.is_compiling():  # NumPy's dtypes cannot be traced; the operator checks values all the same
-        points = torch.as_tensor(points_yx).double()
-        if target is None:
-            return points, torch.arange(len(points), device="cpu"), len(points)
-        return points, torch.as_tensor(target), max(target, default=-1) + 1 if count is None else count
-    if isinstance(points_yx, torch.Tensor):
-        check_on_host(function, "points_yx", points_yx)
-        points = points_yx
-    else:
-        points = torch.from_numpy(host_array(function, "points_yx", points_yx))
-    if target is None:
-        count = len(points) if points.ndim else 0
-        return points, torch.arange(count, device="cpu"), count
-    ids = integers(function, "target", target)
-    return points, torch.from_numpy(ids), int(ids.max(initial=-1)) + 1
-
-
-def _batch(
-    function: str, size: int, points_yx: Any, target: Any
-) -> tuple[list[torch.Tensor], list[torch.Tensor], list[int]]:
-    """The points, their targets and the number of targets of each image of a batch."""
-    if isinstance(points_yx, PointTargets) or not hasattr(points_yx, "__len__") or len(points_yx) != size:
-        got = f"{len(points_yx)} items" if hasattr(points_yx, "__len__") else type(points_yx).__name__
-        fail(function, "points_yx", got, f"a list with the points of each of the {size} images")
-    targets = [None] * size if target is None else target
-    if not isinstance(targets, Sequence) or len(targets) != size:
-        fail(function, "target", f"{target!r:.80}", f"None or a list with an entry for each of the {size} images")
-    items = [_as_points(function, *item) for item in zip(points_yx, targets, strict=True)]
-    return [item[0] for item in items], [item[1] for item in items], [item[2] for item in items]

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
-from ..checks import check_choice, fail, require_all
+from ..checks import check_choice, fail
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..compiled.operators import operator
-from ..points import check_targets, pixel_indices
-from .image import Image
+from .arguments import PointedGraph, checked_images
 
 BACKENDS = ("auto", "numba", "heap", "torch", "triton")
 
@@ -72,35 +71,6 @@ def partition_operator(
     return search.partition(checked_images(function, edges, points_yx, target, num_targets))
 
 
-def check_costs(function: str, edges: torch.Tensor) -> None:
-    """Refuse NaN, which drops edges silently, and negative costs, on which a search never ends."""
-    # On the CPU by NumPy, in this thread: waking torch's threads costs more than a small map takes.
-    lowest = float(edges.numpy().min() if edges.device.type == "cpu" else edges.min())
-    if not lowest >= 0:
-        fail(function, "edges", "NaN" if lowest != lowest else f"a cost of {lowest:g}", "costs >= 0 (+inf: a wall)")
-
-
-def checked_images(
-    function: str,
-    edges: list[torch.Tensor],
-    points_yx: list[torch.Tensor],
-    target: list[torch.Tensor],
-    num_targets: list[int],
-) -> list[Image]:
-    if edges[0].device.type != "cpu":  # one assertion for all images, which the host does not wait for
-        costs = torch.cat([image.reshape(-1) for image in edges])
-        require_all(function, "edges", costs >= 0, "", "costs >= 0 (+inf: a wall)")
-    images = []
-    for costs, points, ids, count in zip(edges, points_yx, target, num_targets, strict=True):
-        if costs.device.type == "cpu":
-            check_costs(function, costs)
-        pixels = pixel_indices(function, points.numpy(), *costs.shape[1:])
-        names = ids.numpy()
-        check_targets(function, names, count, len(pixels))
-        images.append(Image(costs, pixels, names, count))
-    return images
-
-
 class _OneByOne:
     """A backend of the CPU, which takes one image at a time."""
 
@@ -109,10 +79,10 @@ class _OneByOne:
 
         self._search_for = partial(search.search_for, backend)
 
-    def distances(self, images: list[Image]) -> list[torch.Tensor]:
+    def distances(self, images: list[PointedGraph]) -> list[torch.Tensor]:
         return [self._search_for(image.edges, image.num_targets).distances(*image) for image in images]
 
-    def partition(self, images: list[Image]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def partition(self, images: list[PointedGraph]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         results = [self._search_for(image.edges, 1).partition(*image) for image in images]
         return [labels for labels, _ in results], [distance for _, distance in results]
 

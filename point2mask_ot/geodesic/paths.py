@@ -10,8 +10,7 @@ import torch
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import fail, fail_type
 from ..points import pixel_indices
-from .distances import as_edges
-from .operators import check_costs
+from .arguments import as_edges, check_costs
 
 
 def shortest_path(edges: Array, distances_k: Array, end_yx: Any, *, points_yx: Any = None) -> Array:

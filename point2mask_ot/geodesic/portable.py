@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
-from .image import Image
+from .arguments import PointedGraph
 
 _ROUNDS = 32  # between two tests of convergence
 _NOBODY = torch.iinfo(torch.int64).max
 
 
-def distances(images: Sequence[Image]) -> list[torch.Tensor]:
+def distances(images: Sequence[PointedGraph]) -> list[torch.Tensor]:
     """(K, H, W) shortest-path costs from each target of each image; all values are already checked."""
     counts = [image.num_targets for image in images]
     edges = _padded(images)
@@ -31,7 +31,7 @@ def distances(images: Sequence[Image]) -> list[torch.Tensor]:
     return _cut(_distances(images, edges[owner], maps).split(counts), images)
 
 
-def partition(images: Sequence[Image]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def partition(images: Sequence[PointedGraph]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """(H, W) int64 nearest target of each image, -1 where there is none, and (H, W) the cost from it."""
     edges = _padded(images)
     maps = np.repeat(np.arange(len(images)), [len(image.pixels) for image in images])
@@ -43,7 +43,7 @@ def partition(images: Sequence[Image]) -> tuple[list[torch.Tensor], list[torch.T
     return _cut(labels.masked_fill_(labels == _NOBODY, -1), images), _cut(distance, images)
 
 
-def _distances(images: Sequence[Image], edges: torch.Tensor, maps: np.ndarray) -> torch.Tensor:
+def _distances(images: Sequence[PointedGraph], edges: torch.Tensor, maps: np.ndarray) -> torch.Tensor:
     """(M, H, W) settled maps on edges (M, 4, H, W), from all points, each on the map of its index."""
     distance = edges.new_full((len(edges), *edges.shape[2:]), torch.inf)
     distance.view(-1).index_fill_(0, _sources(images, maps, distance), 0.0)
@@ -51,14 +51,14 @@ def _distances(images: Sequence[Image], edges: torch.Tensor, maps: np.ndarray) -
     return distance
 
 
-def _sources(images: Sequence[Image], maps: np.ndarray, values: torch.Tensor) -> torch.Tensor:
+def _sources(images: Sequence[PointedGraph], maps: np.ndarray, values: torch.Tensor) -> torch.Tensor:
     """Where all points lie in the flat values of (M, H, W) maps."""
     pixels = np.concatenate([image.pixels for image in images])
     _, height, width = values.shape
     return _on(values.device, (maps * height + pixels[:, 0]) * width + pixels[:, 1])
 
 
-def _padded(images: Sequence[Image]) -> torch.Tensor:
+def _padded(images: Sequence[PointedGraph]) -> torch.Tensor:
     """(B, 4, H, W) edges of all images on a grid that holds each; +inf between pixels that are not both in one."""
     height, width = np.max([image.edges.shape[1:] for image in images], axis=0).tolist()
     padded = images[0].edges.new_full((len(images), 4, height, width), torch.inf)
@@ -69,7 +69,7 @@ def _padded(images: Sequence[Image]) -> torch.Tensor:
     return padded
 
 
-def _cut(values: Sequence[torch.Tensor] | torch.Tensor, images: Sequence[Image]) -> list[torch.Tensor]:
+def _cut(values: Sequence[torch.Tensor] | torch.Tensor, images: Sequence[PointedGraph]) -> list[torch.Tensor]:
     """The part of each image on the padded grid, in memory of its own."""
     sizes = [image.edges.shape[1:] for image in images]
     return [
@@ -87,6 +87,7 @@ def _on(device: torch.device, array: np.ndarray) -> torch.Tensor:
 
 
 def _relax_distances(distance: torch.Tensor, edges: torch.Tensor) -> None:
+    """Plain form of Eq. 3: the least sum of d_s + beta d_b, the cost of an edge, over the steps of any path."""
     pairs = [(edges[:, channel][:, *here], here, there) for channel, (here, there) in _pairs()]
 
     def relax() -> None:

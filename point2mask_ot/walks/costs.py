@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,9 +13,8 @@ from .. import checks
 from ..arrays import to_device
 from ..checks import check_integer, check_number
 from ..geodesic import geodesic_distances, nearest_partition
-from ..geodesic.distances import as_call
-from ..geodesic.image import Image
-from ..geodesic.operators import checked_images
+from ..geodesic.arguments import PointedGraph, as_call, checked_images
+from . import portable
 from .parts import find_parts
 from .walk import Walk
 
@@ -81,80 +80,93 @@ def random_walk_partition(
     return [_labels(image, spacing_cost) for image in images]
 
 
-def _costs(image: Image, spacing_cost: float, cycles: int) -> Tensor:
-    parts = find_parts(image)
-    if parts is None:
+def _costs(image: PointedGraph, spacing_cost: float, cycles: int) -> Tensor:
+    """(K, H, W) costs, part by part where a look at the edges makes nobody wait."""
+    if not checks.values_at_hand(image.edges):
         reached = cast(Tensor, geodesic_distances(_straight(image), image.pixels, image.target)) < torch.inf
         step = _step(image, reached.any(0).sum(), spacing_cost)
-        return _walk_costs(Walk(image, reached.any(0), step), cycles).masked_fill_(~reached, torch.inf)
+        walk = Walk(image, reached.any(0), step)
+        return _walk_costs(walk, cycles, portable.probabilities).masked_fill_(~reached, torch.inf)
+    parts = find_parts(image)
     step = _step(image, sum(part.pixels.sum() for part in parts), spacing_cost)
     if len(parts) == 1 and parts[0].is_as_large_as(image):
-        return _walk_costs(Walk(image, parts[0].pixels, step), cycles)
+        return _walk_costs(Walk(image, parts[0].pixels, step), cycles, _probabilities)
     cost = image.edges.new_full((image.num_targets, *image.edges.shape[1:]), torch.inf)
     for part in parts:
-        own = _walk_costs(Walk(part.cut(image), part.pixels, step), cycles)
+        own = _walk_costs(Walk(part.cut(image), part.pixels, step), cycles, _probabilities)
         for k, values in zip(part.targets.tolist(), own, strict=True):  # boxes may overlap, parts do not
             there = cost[k, *part.box]
             torch.minimum(there, values.to(there.dtype), out=there)
     return cost
 
 
-def _labels(image: Image, spacing_cost: float) -> Tensor:
-    parts = find_parts(image)
-    if parts is None:
+def _labels(image: PointedGraph, spacing_cost: float) -> Tensor:
+    """(H, W) most probable targets, likewise."""
+    if not checks.values_at_hand(image.edges):
         reached = cast(Tensor, nearest_partition(_straight(image), image.pixels, image.target).labels) >= 0
-        return _walk_labels(Walk(image, reached, _step(image, reached.sum(), spacing_cost)))
+        walk = Walk(image, reached, _step(image, reached.sum(), spacing_cost))
+        return _walk_labels(walk, portable.most_probable)
+    parts = find_parts(image)
     step = _step(image, sum(part.pixels.sum() for part in parts), spacing_cost)
     label = torch.full(image.edges.shape[1:], -1)
     for part in parts:
-        own = _walk_labels(Walk(part.cut(image), part.pixels, step))
+        own = _walk_labels(Walk(part.cut(image), part.pixels, step), _most_probable_of_blocks)
         label[part.box] = torch.where(part.pixels, torch.from_numpy(part.targets)[own.clamp(min=0)], label[part.box])
     return label
 
 
-def _step(image: Image, reached: Tensor | int, spacing_cost: float) -> Tensor:
+def _step(image: PointedGraph, reached: Tensor | int, spacing_cost: float) -> Tensor:
     """0-d, what is added to the edges where so many pixels are reached."""
     pixels = torch.as_tensor(reached, device=image.edges.device).clamp(min=1)
     return spacing_cost * (image.num_targets / pixels.to(image.edges.dtype)).sqrt()
 
 
-def _walk_costs(walk: Walk, cycles: int) -> Tensor:
+def _walk_costs(walk: Walk, cycles: int, probabilities: Callable[[Walk, int], Tensor]) -> Tensor:
     """(K, H, W) minus the logarithm of the probability, +inf where no walk arrives."""
     if walk.count == 1:  # whom else could a walk meet
         return walk.edges.new_zeros(1, *walk.reached.shape).masked_fill_(~walk.reached, torch.inf)
-    cost = _solver(walk).probabilities(walk, cycles).clamp_(LEAST_PROBABILITY, 1).reciprocal_().log_()
+    cost = probabilities(walk, cycles).clamp_(LEAST_PROBABILITY, 1).reciprocal_().log_()
     return cost.masked_fill_(~walk.reached, torch.inf)
 
 
-def _walk_labels(walk: Walk) -> Tensor:
-    """(H, W) most probable target, the first of equals, on a grid that is as fine as regions need."""
+def _walk_labels(walk: Walk, most_probable: Callable[[Walk], Tensor]) -> Tensor:
+    """(H, W) most probable target, the first of equals."""
     if walk.count == 1:
         return walk.reached.long() - 1
-    height, width = walk.reached.shape
-    coarse, side, limit = walk, 1, walk.largest_block()
-    while 2 * side <= limit:
-        coarse, side = coarse.halved(), 2 * side
-    labels = _solver(coarse).most_probable(coarse)
-    if side > 1:
-        labels = labels.repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
-    labels = torch.where(walk.reached, labels, -1)
+    labels = torch.where(walk.reached, most_probable(walk), -1)
     seeds, first = np.unique(walk.seeds[:, 0] * labels.shape[1] + walk.seeds[:, 1], return_index=True)
     own = (to_device(each, labels.device) for each in (seeds, walk.target[first]))
     labels.view(-1).index_copy_(0, *own)  # blocks may hold several points, or nothing else
     return labels
 
 
-def _solver(walk: Walk) -> Any:
-    if checks.values_at_hand(walk.edges) and walk.edges.dtype == torch.float32 and not walk.has_walls():
-        from . import cpu
-
-        return cpu
-    from . import portable
-
-    return portable
+def _probabilities(walk: Walk, cycles: int) -> Tensor:
+    """(K, H, W) probabilities by whatever solves this walk best on the host."""
+    return _host_solver(walk).probabilities(walk, cycles)  # type: ignore[no-any-return]
 
 
-def _straight(image: Image) -> Tensor:
+def _most_probable_of_blocks(walk: Walk) -> Tensor:
+    """(H, W) most probable target on a grid that is as fine as regions need."""
+    height, width = walk.reached.shape
+    coarse, side, limit = walk, 1, walk.largest_block()
+    while 2 * side <= limit:
+        coarse, side = coarse.halved(), 2 * side
+    labels: Tensor = _host_solver(coarse).most_probable(coarse)
+    if side > 1:
+        labels = labels.repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
+    return labels
+
+
+def _host_solver(walk: Walk) -> Any:
+    """Compiled kernels where they may: they hold single precision, and mend no walls."""
+    if walk.edges.dtype != torch.float32 or walk.has_walls():
+        return portable
+    from . import cpu
+
+    return cpu
+
+
+def _straight(image: PointedGraph) -> Tensor:
     """Edges without the diagonals, which walks do not use."""
     straight = image.edges.clone()
     straight[1] = straight[3] = torch.inf

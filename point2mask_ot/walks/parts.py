@@ -9,8 +9,7 @@ import torch
 from scipy.ndimage import find_objects
 from torch import Tensor
 
-from .. import checks
-from ..geodesic.image import Image
+from ..geodesic.arguments import PointedGraph
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,21 @@ class Part:
     points: np.ndarray
     targets: np.ndarray
 
-    def is_as_large_as(self, image: Image) -> bool:
+    def is_as_large_as(self, image: PointedGraph) -> bool:
         """Whether there is nothing to cut off, neither rows and columns nor targets."""
         return self.pixels.shape == image.edges.shape[1:] and len(self.targets) == image.num_targets
 
-    def cut(self, image: Image) -> Image:
+    def cut(self, image: PointedGraph) -> PointedGraph:
         """The image around this part, with the targets that have points in it."""
         rows, columns = self.box
         target = np.searchsorted(self.targets, image.target[self.points])
         pixels = image.pixels[self.points] - (rows.start, columns.start)
-        return Image(image.edges[:, rows, columns], pixels, target, len(self.targets))
+        return PointedGraph(image.edges[:, rows, columns], pixels, target, len(self.targets))
 
 
-def find_parts(image: Image) -> list[Part] | None:
-    """The parts that hold points, by the index of their first pixel; None where finding them would make us wait."""
+def find_parts(image: PointedGraph) -> list[Part]:
+    """The parts that hold points, by the index of their first pixel, of an image on the host."""
     right, down = image.edges[0, :, :-1], image.edges[2, :-1]
-    if not checks.values_at_hand(right):
-        return None
     if not len(image.pixels):
         return []
     height, width = image.edges.shape[1:]

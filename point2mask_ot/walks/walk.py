@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import checks
-from ..geodesic.image import Image
+from ..geodesic.arguments import PointedGraph
 
 BLOCKS = 64
 """Blocks of pixels along the typical distance between points, at least, where regions are only counted."""
@@ -25,7 +24,7 @@ class Walk:
         count: K.
     """
 
-    def __init__(self, image: Image, reached: Tensor, step: Tensor) -> None:
+    def __init__(self, image: PointedGraph, reached: Tensor, step: Tensor) -> None:
         self.image, self.reached, self.step = image, reached, step
         self.edges, self.count = image.edges, image.num_targets
         pairs = np.unique(np.column_stack([image.pixels, image.target]), axis=0)
@@ -33,9 +32,7 @@ class Walk:
         self.seeds, self.target, self.share = pairs[:, :2], pairs[:, 2], 1 / sharers[place.ravel()]
 
     def largest_block(self) -> float:
-        """Side of the largest blocks that leave enough of them for regions; 1 where counting would make us wait."""
-        if not checks.values_at_hand(self.reached):
-            return 1
+        """Side of the largest blocks that leave enough of them for regions. The host waits for it."""
         spacing = (int(self.reached.sum()) / max(self.count, 1)) ** 0.5
         return spacing / BLOCKS
 
@@ -49,7 +46,7 @@ class Walk:
         edges[0], edges[2] = (right - self.step).clamp_(min=0), (down - self.step).clamp_(min=0)
         padded = torch.nn.functional.pad(self.reached, (0, width % 2, 0, height % 2))
         reached = padded.view(right.shape[0], 2, right.shape[1], 2).any(3).any(1)
-        image = Image(edges, self.image.pixels // 2, self.image.target, self.count)
+        image = PointedGraph(edges, self.image.pixels // 2, self.image.target, self.count)
         return Walk(image, reached, self.step)
 
     def has_walls(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import triton
 
-from ..image import Image
+from ..arguments import PointedGraph
 from .kernel import settle
 
 INTERPRETED = not isinstance(settle, triton.JITFunction)
@@ -30,14 +30,14 @@ _BITS = {torch.float32: (torch.int32, 0x7F800000), torch.float64: (torch.int64, 
 """Integers as wide as the values, and the bits of +inf."""
 
 
-def distances(images: Sequence[Image]) -> list[torch.Tensor]:
+def distances(images: Sequence[PointedGraph]) -> list[torch.Tensor]:
     """(K, H, W) shortest-path costs from each target of each image; all values are already checked."""
     field = Field(images, [image.num_targets for image in images], [image.target for image in images])
     shapes = [(image.num_targets, *image.edges.shape[1:]) for image in images]
     return _cut(field.distances(), shapes)
 
 
-def partition(images: Sequence[Image]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def partition(images: Sequence[PointedGraph]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """(H, W) int64 nearest target of each image, -1 where there is none, and (H, W) the cost from it."""
     field = Field(images, [1] * len(images), [np.zeros_like(image.target) for image in images])
     distance = field.distances()
@@ -59,7 +59,7 @@ class Field:
         index: (N,) for each image the map that each of its points belongs to.
     """
 
-    def __init__(self, images: Sequence[Image], counts: Sequence[int], index: Sequence[np.ndarray]) -> None:
+    def __init__(self, images: Sequence[PointedGraph], counts: Sequence[int], index: Sequence[np.ndarray]) -> None:
         inner = SIDE - 2
         sizes = np.array([image.edges.shape[1:] for image in images])
         height, width = np.repeat(sizes, counts, axis=0).T
