@@ -247,8 +247,13 @@ def _pair_costs(image: torch.Tensor, kind: str) -> torch.Tensor:
     elif kind == "cosine":
         pairs = _compare_by_shifts(image, lambda here, there: (here * there).sum(1))
     else:
-        pairs = _compare_by_shifts(image, lambda here, there: (here - there).abs().sum(1))
+        pairs = _compare_by_shifts(image, _l1)
     return (1 - pairs).clamp_(min=0) if kind == "cosine" else pairs
+
+
+def _l1(here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Plain form of Eq. 2: d_s(k, l) = sum_c |P_c(k) - P_c(l)|."""
+    return (here - there).abs().sum(1)
 
 
 def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..arrays import Array, Restore, as_optional_tensors, check_floating, compute_dtype
-from ..checks import fail, fail_type
+from ..checks import fail, fail_type, values_at_hand
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -89,7 +89,7 @@ def refuse(function: str, argument: str, wrong: Tensor, got: str, expected: str)
     On the CPU, outside a compiled graph, looking at the data is free: any True in ``wrong`` raises. Elsewhere the
     scalar that is returned, to be added to the loss, is NaN instead of 0: wrong data never passes as a loss.
     """
-    if wrong.device.type == "cpu" and not torch.compiler.is_compiling() and bool(wrong.any()):
+    if values_at_hand(wrong) and bool(wrong.any()):
         fail(function, argument, got, expected)
     return torch.where(wrong.any(), torch.nan, 0.0)
 

@@ -102,7 +102,9 @@ def _disagreement(
         total[..., *here] += weights[s][..., *here]
         total[..., *there] += weights[s][..., *here]
     agreement = torch.where(weights > 0, agreement.clamp(max=1), 1.0)  # rounding may exceed 1
-    return -(weights * agreement.log()).sum(), weights / agreement, total
+    # Plain form of Eq. 13: the sum over pairs of -w_ij log <p_i, p_j>, p = softmax(z).
+    loss = -(weights * agreement.log()).sum()
+    return loss, weights / agreement, total
 
 
 def _gradient_shape(grad: Tensor, logits: Tensor, *rest: object) -> Tensor:

@@ -136,7 +136,10 @@ def _pixels(
 
 
 def _loss(pixels: _Pixels, eps: float, half_outside: float) -> Tensor:
-    """(B,): Eq. 7 per image. A pair with one end outside counts ``half_outside``: it is met from one side only."""
+    """Plain form of Eq. 7: the means of -log A over P_t and P_s, half each, and that of -log(1 - A) over N; (B,).
+
+    A pair with one end outside counts ``half_outside``: it is met from one side only.
+    """
     zero = pixels.score.new_zeros(len(pixels.score))
     sums, counts = [zero, zero, zero], [zero, zero, zero]
     for offset in FORWARD_OFFSETS:
@@ -146,8 +149,7 @@ def _loss(pixels: _Pixels, eps: float, half_outside: float) -> Tensor:
         same_thing = (k.thing == l.thing) & (k.thing >= 0)
         same_stuff = k.stuff & l.stuff & (k.label == l.label)
         apart = (k.thing != l.thing) | ((k.label != l.label) & (k.label >= 0) & (l.label >= 0))
-        strongest = torch.maximum(k.score, l.score)
-        affine, cut = _minus_log_sigmoid(-strongest, eps), _minus_log_sigmoid(strongest, eps)
+        affine, cut = _minus_log_affinity(k.score, l.score, eps)
         for i, (members, cost) in enumerate(((same_thing, affine), (same_stuff, affine), (apart, cut))):
             share = members * weight
             sums[i] = sums[i] + (share * cost).sum((1, 2))
@@ -155,6 +157,12 @@ def _loss(pixels: _Pixels, eps: float, half_outside: float) -> Tensor:
     # The smallest number of pairs above none is a half.
     means = [total / count.clamp_min(0.5) for total, count in zip(sums, counts, strict=True)]
     return means[0] / 2 + means[1] / 2 + means[2]
+
+
+def _minus_log_affinity(k: Tensor, l: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Plain form of Eq. 6: A_kl = 1 - max(b_k, b_l), b = sigmoid(score); returns -log A and -log(1 - A)."""
+    strongest = torch.maximum(k, l)
+    return _minus_log_sigmoid(-strongest, eps), _minus_log_sigmoid(strongest, eps)
 
 
 def _minus_log_sigmoid(score: Tensor, eps: float) -> Tensor:

@@ -72,8 +72,7 @@ def lab_affinity_loss(
     scores, inside = maps["logits"], others["valid"]
     offsets, shares = _offsets(kernels)
     threshold = check_number(name, "threshold", threshold, minimum=0, maximum=1)
-    # Eq. 12 against its threshold, solved for the distance.
-    reach = -check_number(name, "theta", theta, above=0) * math.log(threshold) if threshold else math.inf
+    reach = _reach(threshold, check_number(name, "theta", theta, above=0))
     picture = picture_like(name, "image", others["image"], scores)
     verdict = check_picture(name, "image", picture, inside)
 
@@ -81,6 +80,14 @@ def lab_affinity_loss(
     weights = _pair_weights(similar_pairs(lab, inside, offsets, reach), offsets, shares)
     loss = disagreement(scores, weights, inside, offsets)
     return restore(loss + (verdict + nan_if_any(scores, inside)).to(loss.dtype))
+
+
+def _reach(threshold: float, theta: float) -> float:
+    """Plain form of Eq. 12: A_ij = exp(-|LAB_i - LAB_j| / theta), solved for the distance at which it is the threshold.
+
+    A pair is alike up to there; its affinity itself enters nothing.
+    """
+    return -theta * math.log(threshold) if threshold else math.inf
 
 
 def _offsets(kernels: Sequence[Neighbourhood]) -> tuple[list[Offset], list[dict[Offset, float]]]:

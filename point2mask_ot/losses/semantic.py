@@ -72,6 +72,7 @@ def semantic_loss(
     if isinstance(logits, torch.Tensor) and logits.is_floating_point():
         logits = logits.to(compute_dtype(logits))  # so that the three gradients add up in float32
     known: dict[str, Any] = {"labels": labels, "ignore_index": ignore_index, "valid": valid}
+    # Plain form of Eq. 5: L_partial + alpha1 L_LAB + alpha2 L_tree.
     loss = partial_cross_entropy(logits, **known, **partial)
     if lab_weight:
         loss = loss + lab_weight * lab_affinity_loss(logits, image, valid=valid, **lab)

@@ -266,6 +266,7 @@ def tree_affinity_loss(
     if mask is not None:
         scores = scores.masked_fill(~mask[:, None], 0)
     P = scores.softmax(1, dtype=compute_dtype(scores))
+    # Plain form of Eq. 15: 1/n sum over pixels and classes of |P - T(P)|.
     difference = _filter(P, nodes, theta, True, backend).sub_(P).abs().sum(1)
     per_image = torch.where(areas[region], difference, 0).sum((1, 2)) / areas[norm].sum((1, 2)).clamp_min(1)
     return restore(per_image.mean() + verdict.to(P.dtype))
@@ -288,7 +289,7 @@ def _build_tree(picture: Tensor, valid: Tensor | None, backend: str) -> _Nodes:
 
 
 def _filter(values: Tensor, nodes: _Nodes, theta: float, normalize: bool, backend: str) -> Tensor:
-    """(B, C, H, W) values through Eq. 14."""
+    """Plain form of Eq. 14: T(x)_i = sum_j A_ij x_j / sum_j A_ij, A_ij = product of exp(-d_e / theta) on the way."""
     affinity = torch.exp(-nodes.distance.to(values.dtype) / theta)
     flat = values.flatten(2)
     total: Tensor = _tree_ops.tree_filter(flat, affinity, nodes.order, nodes.parent, backend)
