@@ -194,6 +194,10 @@ class Diagnostics:
     transport: TransportResult | None
     seconds: Mapping[str, float]
 
+    def reached(self, tol: float | None) -> bool:
+        """Whether the transport is as exact as the configuration's ``tol`` asks for; None asks for rounds alone."""
+        return self.transport is None or tol is None or bool(self.transport.converged)
+
 
 @dataclass(frozen=True, eq=False)
 class PseudoMasks:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checks import ArgumentError, check_integer, check_number, fail
+from ..checks import ArgumentError, check_integer, fail
 from ..files.io import Origin, make_folder, parse_json
-from ..maps import lab_gradient, structured_edges
-from ..masks.masker import PseudoMasker
-from ..masks.picture import STEP_COST, picture_terms
-from ..panoptic import Category, PanopticImage, Segment, read_picture, read_points, write_coco_panoptic, write_points
+from ..masks.picture import ColorMasker, refuse_likelihood
+from ..masks.settings import ColorSettings
+from ..panoptic import Category, PanopticImage, read_picture, read_points, write_coco_panoptic, write_points
 from ..panoptic.images import runs
 from ..panoptic.points import (
     clicked_targets,
@@ -41,39 +40,28 @@ DEFAULT_CATEGORIES = (Category(1, "object", True), Category(2, "background", Fal
 _PAGE = Origin(NAME, "points", Path("this page"))
 
 
-class Labeller:
-    """Labels one picture from any points; its maps are found once.
+class Preview:
+    """Labels one picture from any points, in blocks of pixels where that is quicker.
 
     Args:
         picture: (H, W, 3) uint8.
         factor: blocks of factor x factor pixels are averaged before.
         masker: the settings.
-        sigma, color_weight: see :func:`~point2mask_ot.label_picture`.
-        edge_model: see :func:`~point2mask_ot.structured_edges`.
     """
 
-    def __init__(
-        self,
-        picture: np.ndarray,
-        factor: int,
-        masker: PseudoMasker,
-        sigma: float,
-        color_weight: float,
-        edge_model: str | os.PathLike[str] | None,
-    ) -> None:
+    def __init__(self, picture: np.ndarray, factor: int, masker: ColorMasker) -> None:
         self.factor = factor
         if factor > 1:
             picture = np.asarray(Image.fromarray(picture).reduce(factor)).copy()
         self.size = picture.shape[:2]
         self.masker = masker
-        boundary = structured_edges(picture, edge_model) if edge_model else lab_gradient(picture, sigma)
-        self.terms = picture_terms(picture, boundary, beta=masker.config.beta, sigma=sigma, color_weight=color_weight)
+        self.terms = masker.terms(picture)
 
     def __call__(self, targets: PointTargets) -> PseudoMasks:
         """The masks at ``size``, of points in pixels of the whole picture."""
         points_yx = (targets.points_yx + 0.5) / self.factor - 0.5
         moved = PointTargets(points_yx, targets.target, targets.category, targets.is_thing)
-        return self.masker(None, None, moved, terms=self.terms)
+        return self.masker(self.terms, moved)
 
     def enlarge(self, owner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """A label map at the size of the picture."""
@@ -119,16 +107,10 @@ class Session:
         self.resumed = Path(points) if points else self.points_path if self.points_path.is_file() else None
         self.opened = self._open(categories)
 
-        config = PseudoMasker(preset, **overrides).config
-        if config.assign == "likelihood":
-            fail(NAME, "preset", f"{preset!r}, which assigns by class likelihood", "a preset that colours suffice for")
-        self.labeller = Labeller(
-            self.picture,
-            _factor(self.size, check_integer(NAME, "pixels", pixels, minimum=1)),
-            PseudoMasker(config, stuff="supply", step_cost=config.step_cost or STEP_COST),
-            check_number(NAME, "sigma", sigma, minimum=0),
-            check_number(NAME, "color_weight", color_weight, minimum=0),
-            edge_model,
+        masker = ColorMasker(preset, ColorSettings(sigma, color_weight, edge_model), function=NAME, **overrides)
+        refuse_likelihood(NAME, masker.config, argument="preset", instead="a preset that colours suffice for")
+        self.preview = Preview(
+            self.picture, _factor(self.size, check_integer(NAME, "pixels", pixels, minimum=1)), masker
         )
 
     def _open(self, more: Sequence[Category]) -> dict[str, Any]:
@@ -165,7 +147,7 @@ class Session:
     def warm_up(self) -> None:
         """Have the kernels compiled before the first click."""
         corners = np.array([(0, 0), (self.size[0] - 1, self.size[1] - 1)])
-        self.labeller(PointTargets(np.unique(corners, axis=0)))
+        self.preview(PointTargets(np.unique(corners, axis=0)))
 
     def label(self, body: bytes) -> dict[str, Any]:
         """The labels of the page's points.
@@ -202,11 +184,8 @@ class Session:
         saved: dict[str, Any] = {"out": str(self.out), "wrote": [self.points_path.name]}
         try:
             labels, owner = self._labels(names, targets)
-            found = np.unique(owner[owner >= 0]).tolist()
-            kinds = [categories[c] for c in targets.category]
-            segments = tuple(Segment(k + 1, kinds[k].id, kinds[k].is_thing) for k in found)
-            id_map = self.labeller.enlarge(owner, self.size) + 1
-            image = PanopticImage(id_map, segments, 1, self.photo.name)
+            whole = self.preview.enlarge(owner, self.size)
+            image = PanopticImage.from_targets(whole, targets, categories, 1, self.photo.name)
             write_coco_panoptic([image], self.json_path, self.png_dir, categories)
         except ArgumentError as error:  # the clicks are the person's work, and safe
             return {**saved, "masks_error": words(error)}
@@ -229,30 +208,29 @@ class Session:
 
     def _labels(self, names: Sequence[str], targets: PointTargets) -> tuple[dict[str, Any], np.ndarray]:
         """What the page is told, and the label map."""
-        labeller = self.labeller
+        preview = self.preview
         start = time.perf_counter()
-        masks = labeller(targets)
+        masks = preview(targets)
         seconds = time.perf_counter() - start
         owner = np.where(masks.void, -1, masks.instance)
-        thin = _factor(labeller.size, SENT_PIXELS)
+        thin = _factor(preview.size, SENT_PIXELS)
         sent = owner[::thin, ::thin]
         values, _, lengths = runs(sent.ravel())
-        plan = masks.diagnostics.transport
         measured = []
         for k, name in enumerate(names):
             mask = owner == k
             confidence = float(masks.confidence[mask].mean()) if mask.any() else 0.0
-            pixels = int(mask.sum()) * labeller.factor**2
+            pixels = int(mask.sum()) * preview.factor**2
             measured.append({"target": name, "pixels": pixels, "confidence": round(confidence, 3)})
         return {
             "values": values.tolist(),
             "lengths": lengths.tolist(),
             "height": sent.shape[0],
             "width": sent.shape[1],
-            "factor": labeller.factor * thin,
+            "factor": preview.factor * thin,
             "targets": measured,
             "seconds": round(seconds, 4),
-            "converged": plan is None or bool(plan.converged) or labeller.masker.config.tol is None,
+            "converged": masks.diagnostics.reached(preview.masker.config.tol),
         }, owner
 
 

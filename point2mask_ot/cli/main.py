@@ -232,8 +232,8 @@ def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: Pseu
     from ..viz import stage_strip, stages
 
     targets = points.targets
-    ids = [points.categories[category].id for category in targets.category]
-    panoptic = PanopticImage.from_masks(result.masks, ids, targets.is_thing, image_id=1, file_name=name)  # type: ignore[arg-type]
+    instance: Any = result.instance
+    panoptic = PanopticImage.from_targets(instance, targets, points.categories, image_id=1, file_name=name)
     stem = Path(name).stem  # one folder may take the results of many pictures
     json_path, png_dir, strip_path = folder / f"{stem}.json", folder / "panoptic", folder / f"{stem}_stages.png"
     write_coco_panoptic([panoptic], json_path, png_dir, points.categories)

@@ -17,10 +17,9 @@ import numpy as np
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
 from ..files.pictures import encode_png
-from ..panoptic import PanopticImage, Segment, atomic_write, safe_join, voc_palette
+from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
-from ..types import PointTargets, PseudoMasks
 from .folder import JobFolder, label_names
 from .maps import Masker, as_map_tensors, check_channels, is_plug_in, load_plug_in, map_file, read_maps
 from .reader import Reader
@@ -76,7 +75,7 @@ class Labeller:
         self.settings = settings
         self.folder = JobFolder(settings.out)
         self.reader = Reader(settings, self.folder.root)
-        self.masker = Masker(settings.config, settings.sigma, settings.color_weight, settings.edge_model)
+        self.masker = Masker(settings.config, settings.colors)
         self.maps = settings.maps
         if isinstance(self.maps, str) and is_plug_in(self.maps):
             self.maps = load_plug_in(self.maps)
@@ -124,9 +123,9 @@ class Labeller:
             masks = self.masker(picture, maps, targets)
         clock.seconds |= masks.diagnostics.seconds
         with clock("write"):
-            image, confidence = to_panoptic(masks, targets, self.settings.categories, row)
+            instance, confidence = np.asarray(masks.instance), np.asarray(masks.confidence)
+            image = PanopticImage.from_targets(instance, targets, self.settings.categories, row.image_id, row.name)
             files = self._write_labels(image)
-        plan = masks.diagnostics.transport
         solid = ~np.asarray(masks.void)
         return {
             "name": row.name,
@@ -134,11 +133,11 @@ class Labeller:
             "size": list(image.size),
             "targets": targets.num_targets,
             "segments": segments_info(image),
-            "confidences": confidence,
-            "confidence": round(float(np.asarray(masks.confidence)[solid].mean()), DIGITS) if solid.any() else 0.0,
+            "confidences": confidence_of_segments(image, confidence),
+            "confidence": round(float(confidence[solid].mean()), DIGITS) if solid.any() else 0.0,
             "lost": int(targets.is_thing.sum()) - sum(segment.is_thing for segment in image.segments),
             "void": round(1 - float(solid.mean()), DIGITS),
-            "converged": plan is None or bool(plan.converged) or self.settings.config.tol is None,
+            "converged": masks.diagnostics.reached(self.settings.config.tol),
             "files": files,
             "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},
         }
@@ -241,26 +240,11 @@ def write_record(folder: JobFolder, row: Row, record: Mapping[str, Any]) -> None
         folder.write_record(row.position, record)
 
 
-def to_panoptic(
-    masks: PseudoMasks, targets: PointTargets, categories: Any, row: Row
-) -> tuple[PanopticImage, list[float]]:
-    """The masks as segments, one for each thing and each kind of stuff, with the mean confidence of each.
-
-    Each mask is looked at once, and the rest goes by the number of a pixel's segment: masks may be many and large.
-    """
-    number = np.arange(targets.num_targets + 1)  # of the segment that target k becomes, at k + 1; 0 for void
-    first: dict[int, int] = {}
-    for k in np.flatnonzero(~targets.is_thing).tolist():
-        number[k + 1] = first.setdefault(int(targets.category[k]), k) + 1
-    id_map = np.zeros(np.shape(masks.void), np.int64)
-    for k, mask in enumerate(np.asarray(masks.masks)):
-        id_map[mask] = number[k + 1]
-    pixels = np.bincount(id_map.ravel(), minlength=len(number))
-    total = np.bincount(id_map.ravel(), np.asarray(masks.confidence).ravel(), len(number))
-    found = [k for k in range(targets.num_targets) if pixels[k + 1]]
-    segments = tuple(Segment(k + 1, categories[int(targets.category[k])].id, bool(targets.is_thing[k])) for k in found)
-    confidence = [round(float(total[k + 1] / pixels[k + 1]), DIGITS) for k in found]
-    return PanopticImage(id_map, segments, row.image_id, row.name), confidence
+def confidence_of_segments(image: PanopticImage, confidence: np.ndarray) -> list[float]:
+    """The mean of (H, W) confidences over each segment; all are counted at once, since segments may be many."""
+    ids = image.id_map.ravel()
+    pixels, total = np.bincount(ids), np.bincount(ids, confidence.ravel())
+    return [round(float(total[segment.id] / pixels[segment.id]), DIGITS) for segment in image.segments]
 
 
 def label_files(image: PanopticImage, output: str) -> dict[str, bytes]:

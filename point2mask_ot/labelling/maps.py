@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checks import ArgumentError, FileError, check_number, fail, fail_type, suggestion
+from ..checks import ArgumentError, FileError, fail, fail_type, suggestion
 from ..files.io import Origin
-from ..maps import lab_gradient, structured_edges
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import PseudoMasker
-from ..masks.picture import STEP_COST, picture_terms
+from ..masks.picture import ColorMasker
+from ..masks.settings import ColorSettings
 from ..panoptic import Category, safe_join
 from ..types import PointTargets, PseudoMasks
 from .stopping import JobStopped
@@ -213,33 +213,24 @@ class Masker:
 
     Args:
         config: settings of Algorithm 1.
-        sigma: smoothing of the colours in pixels.
-        color_weight: weight of the colour difference.
-        edge_model: OpenCV structured-edge model.
+        colors: how colours become maps.
+
+    Raises:
+        FileError: a damaged edge model, which refuses the job, and not each of its pictures.
     """
 
-    def __init__(self, config: PseudoMaskConfig, sigma: float, color_weight: float, edge_model: str | None) -> None:
-        self.sigma = check_number(_NAME, "sigma", sigma, minimum=0)
-        self.color_weight = check_number(_NAME, "color_weight", color_weight, minimum=0)
-        self.edge_model = edge_model
-        if edge_model is not None:
-            from ..maps import structured_forest  # a damaged one refuses the job, and not each of its pictures
-
-            structured_forest.load(edge_model)
+    def __init__(self, config: PseudoMaskConfig, colors: ColorSettings) -> None:
         self.by_class = PseudoMasker(config)
-        self.by_color = PseudoMasker(config, stuff="supply", step_cost=config.step_cost or STEP_COST)
+        self.by_color = ColorMasker(config, colors, function=_NAME)
 
     def boundary(self, picture: np.ndarray) -> torch.Tensor:
         """(1, H, W) in [0, 1], from the picture."""
-        found = structured_edges(picture, self.edge_model) if self.edge_model else lab_gradient(picture, self.sigma)
-        return torch.as_tensor(found)
+        return torch.as_tensor(self.by_color.boundary(picture))
 
     def __call__(self, picture: np.ndarray, maps: Mapping[str, torch.Tensor], targets: PointTargets) -> PseudoMasks:
         """Label one picture; ``maps`` must have a boundary."""
         semantic, boundary, features = (maps.get(name) for name in NAMES)
         if semantic is not None:
             return self.by_class(semantic, boundary, targets, features)
-        assert boundary is not None
-        image, beta = torch.from_numpy(picture).permute(2, 0, 1), self.by_color.config.beta
-        terms = picture_terms(image, boundary, beta=beta, sigma=self.sigma, color_weight=self.color_weight)
-        return self.by_color(None, None, targets, features, terms=terms)
+        image = torch.from_numpy(picture).permute(2, 0, 1)
+        return self.by_color(self.by_color.terms(image, boundary), targets, features)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..checks import ArgumentError, check_choice, check_number, fail, fail_type
+from ..checks import ArgumentError, check_choice, fail, fail_type
 from ..files.io import Origin, origin_of
 from ..masks.config import PseudoMaskConfig
+from ..masks.picture import refuse_likelihood
+from ..masks.settings import ColorSettings
 from ..panoptic import MAX_PIXELS, Category
 from .callables import name_of, state_of
 from .maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source
@@ -63,6 +65,11 @@ class Settings:
     truth_categories: tuple[Category, ...] = ()
 
     @property
+    def colors(self) -> ColorSettings:
+        """How colours become maps."""
+        return ColorSettings(self.sigma, self.color_weight, self.edge_model)
+
+    @property
     def sampled_from(self) -> Truth | None:
         """Where points are drawn from."""
         return None if self.sampling is None else Truth(Path(self.sampling.truth), self.sampling.split, "points")
@@ -78,16 +85,15 @@ class Settings:
         """
         check_choice(_NAME, "output", self.output, OUTPUTS)
         check_choice(_NAME, "exif", self.exif, ("refuse", "apply"))
-        check_number(_NAME, "sigma", self.sigma, minimum=0)
-        check_number(_NAME, "color_weight", self.color_weight, minimum=0)
+        self.colors.check(_NAME)
         if not Path(self.images).is_dir():
             fail(_NAME, "images", repr(self.images), "a folder of pictures")
         if isinstance(self.maps, str) and not is_plug_in(self.maps) and not Path(self.maps).is_dir():
             fail(_NAME, "maps", repr(self.maps), "a folder of map files, or module:function")
         if self.maps is not None and not isinstance(self.maps, str) and not callable(self.maps):
             fail_type(_NAME, "maps", self.maps, "a folder, 'module:function' or a callable")
-        if self.config.assign == "likelihood" and self.maps is None:
-            fail(_NAME, "config", "assign='likelihood' (preset 'official')", "semantic maps: colours name no class")
+        if self.maps is None:
+            refuse_likelihood(_NAME, self.config, instead="semantic maps")
         if travels:
             try:
                 pickle.dumps(self)

@@ -2,18 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..arrays import Array
 from ..checks import fail
 from ..graph.edges import MapTerm
-from ..maps import lab_gradient, smooth_lab
+from ..maps import lab_gradient, smooth_lab, structured_edges
 from ..types import PointTargets, PseudoMasks
 from .config import PseudoMaskConfig
 from .masker import PseudoMasker
+from .settings import ColorSettings
 
 STEP_COST = 1e-3
 """Keeps paths short across flat regions, whose colour differences are all zero."""
+
+
+class ColorMasker:
+    """Cuts pictures among their targets by colour, see :func:`label_picture`.
+
+    What edges cost is found once for each picture (:meth:`terms`), and serves any points on it.
+
+    Args:
+        config: settings or the name of a preset; ``stuff`` is set to ``"supply"``, and a ``step_cost`` of 0 to 0.001.
+        colors: how colours become maps. An edge model is read at once.
+        function: public function named in errors.
+        overrides: fields of the configuration to change.
+
+    Raises:
+        ArgumentError: what :class:`~point2mask_ot.PseudoMasker` refuses; a number of ``colors`` out of range.
+        FileError: a damaged edge model.
+    """
+
+    def __init__(
+        self,
+        config: PseudoMaskConfig | str = "best",
+        colors: ColorSettings | None = None,
+        *,
+        function: str = "label_picture",
+        **overrides: Any,
+    ) -> None:
+        self.config = PseudoMasker(config, **overrides).config
+        self.colors = colors or ColorSettings()
+        self.function = function
+        self.colors.check(function)
+        if self.colors.edge_model is not None:
+            from ..maps import structured_forest  # imports OpenCV, which others do without
+
+            structured_forest.load(self.colors.edge_model)
+        self._masker = PseudoMasker(self.config, stuff="supply", step_cost=self.config.step_cost or STEP_COST)
+
+    def boundary(self, image: Array) -> Array:
+        """(1, H, W) in [0, 1], from the picture."""
+        model = self.colors.edge_model
+        return lab_gradient(image, self.colors.sigma) if model is None else structured_edges(image, model)
+
+    def terms(self, image: Array, boundary: Array | None = None) -> list[MapTerm]:
+        """What edges cost by the picture's colours and a boundary map of its size, by default its own.
+
+        Raises:
+            ArgumentError: what :func:`~point2mask_ot.smooth_lab` refuses; a boundary of another size;
+                ``assign="likelihood"``.
+        """
+        refuse_likelihood(self.function, self.config)
+        boundary = self.boundary(image) if boundary is None else boundary
+        lab = smooth_lab(image, self.colors.sigma)
+        if getattr(boundary, "shape", None) != (1, *lab.shape[1:]):
+            got = f"shape {tuple(boundary.shape)}" if hasattr(boundary, "shape") else type(boundary).__name__
+            fail("label_picture", "edge_map", got, f"{(1, *lab.shape[1:])}, as the picture")
+        # As a term of kind "max" the boundary keeps its thin ridges on a coarse grid.
+        return [MapTerm(lab, self.colors.color_weight), MapTerm(boundary, self.config.beta, "max")]
+
+    def __call__(self, terms: Sequence[MapTerm], targets: PointTargets, features: Array | None = None) -> PseudoMasks:
+        """Label the picture that the terms belong to."""
+        return self._masker(None, None, targets, features, terms=terms)
+
+
+def refuse_likelihood(
+    function: str, config: PseudoMaskConfig, *, argument: str = "config", instead: str = "assign='cost'"
+) -> None:
+    """Refuse settings that only a network's maps can meet.
+
+    Raises:
+        ArgumentError: ``assign="likelihood"``.
+    """
+    if config.assign == "likelihood":
+        fail(function, argument, "assign='likelihood' (preset 'official')", f"{instead}: colours name no class")
 
 
 def label_picture(
@@ -58,22 +132,5 @@ def label_picture(
         >>> masks.sum((1, 2)).tolist()
         [120, 80]
     """
-    settings = PseudoMasker(config, **overrides).config
-    if settings.assign == "likelihood":
-        fail(
-            "label_picture", "config", "assign='likelihood' (preset 'official')", "assign='cost': colours name no class"
-        )
-    settings = settings.changed(stuff="supply", step_cost=settings.step_cost or STEP_COST)
-    boundary = lab_gradient(image, sigma) if edge_map is None else edge_map
-    terms = picture_terms(image, boundary, beta=settings.beta, sigma=sigma, color_weight=color_weight)
-    return PseudoMasker(settings)(None, None, targets, terms=terms)
-
-
-def picture_terms(image: Array, boundary: Array, *, beta: float, sigma: float, color_weight: float) -> list[MapTerm]:
-    """What edges cost by the picture's colours and a boundary map of its size."""
-    lab = smooth_lab(image, sigma)
-    if getattr(boundary, "shape", None) != (1, *lab.shape[1:]):
-        got = f"shape {tuple(boundary.shape)}" if hasattr(boundary, "shape") else type(boundary).__name__
-        fail("label_picture", "edge_map", got, f"{(1, *lab.shape[1:])}, as the picture")
-    # As a term of kind "max" the boundary keeps its thin ridges on a coarse grid.
-    return [MapTerm(lab, color_weight), MapTerm(boundary, beta, "max")]
+    masker = ColorMasker(config, ColorSettings(sigma, color_weight), **overrides)
+    return masker(masker.terms(image, edge_map), targets)

@@ -14,6 +14,7 @@ import numpy as np
 from ..checks import fail, fail_type
 from ..files.io import Origin, safe_join
 from ..files.pictures import MAX_PIXELS, read_picture
+from ..types import PointTargets
 
 MAX_SEGMENT_ID = 2**24 - 1
 """Segment ids are stored as an RGB colour."""
@@ -142,6 +143,42 @@ class PanopticImage:
         segments = tuple(
             Segment(k + 1, int(category_ids[k]), bool(is_thing[k])) for k in range(len(masks)) if masks[k].any()
         )
+        return cls(id_map, segments, image_id, file_name)
+
+    @classmethod
+    def from_targets(
+        cls,
+        instance: np.ndarray,
+        targets: PointTargets,
+        categories: Sequence[Category],
+        image_id: int | str = 0,
+        file_name: str = "",
+    ) -> PanopticImage:
+        """Pseudo-labels as segments: one for each thing and each kind of stuff that has a pixel.
+
+        Args:
+            instance: (H, W) integers, index of the target that owns the pixel, -1 for void, see
+                :class:`~point2mask_ot.PseudoMasks`.
+            targets: the targets. Target k becomes segment k + 1; of several stuff targets of one category, which is
+                one segment, the first.
+            categories: what the targets' categories are indices into.
+            image_id: as in the constructor.
+            file_name: as in the constructor.
+
+        Example:
+            >>> targets = PointTargets([(0, 0), (0, 1), (0, 2)], category=[0, 1, 1], is_thing=[True, False, False])
+            >>> kinds = [Category(7, "cat", True), Category(9, "sky", False)]
+            >>> PanopticImage.from_targets(np.array([[0, 1, 2, -1]]), targets, kinds).id_map.tolist()
+            [[1, 2, 2, 0]]
+        """
+        number = np.arange(targets.num_targets + 1)  # of the segment that target k becomes, at k + 1; 0 for void
+        first: dict[int, int] = {}
+        for k in np.flatnonzero(~targets.is_thing).tolist():
+            number[k + 1] = first.setdefault(int(targets.category[k]), k) + 1
+        id_map = number[np.asarray(instance) + 1]
+        pixels = np.bincount(id_map.ravel(), minlength=len(number))
+        kinds = [categories[category] for category in targets.category.tolist()]
+        segments = tuple(Segment(k + 1, kind.id, kind.is_thing) for k, kind in enumerate(kinds) if pixels[k + 1])
         return cls(id_map, segments, image_id, file_name)
 
 
