@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..checks import check_choice, check_integer
 from .io import Origin, origin_of, read_bytes
 
+Exif = Literal["refuse", "apply"]
 MAX_PIXELS = 2**26
 """Default pixel limit: 67 million, about 200 MB decoded."""
 
@@ -55,7 +57,7 @@ def read_picture(
         >>> picture.shape, picture[0, 0].tolist()
         ((3, 4, 3), [7, 7, 7])
     """
-    check_choice(function, "exif", exif, ("refuse", "apply"))
+    check_choice(function, "exif", exif, get_args(Exif))
     origin = origin_of(function, argument, path)
     image, orientation = _decode(origin, _PICTURE_FORMATS, _PICTURE_MODES, max_pixels)
     if orientation in range(2, 9):

@@ -1,10 +1,8 @@
-"""Pseudo-masks for a whole data set: a job that goes on where it stopped, with the same bytes in the end."""
+"""Pseudo-masks for a whole data set: a job that goes on where it stopped, with the same bytes in the end.
 
-from __future__ import annotations
+Each name is imported on its first use: the command line reads settings here without torch.
+"""
 
-from .job import label_dataset
-from .report.summary import LabelSummary
-from .stopping import JobInterrupted, JobStopped
-from .truth import Sampling
+import lazy_loader
 
-__all__ = ["JobInterrupted", "JobStopped", "LabelSummary", "Sampling", "label_dataset"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from .folder import JobFolder
+from .job_settings import JobSettings
 from .reader import Reader
 from .report.report import write_report
 from .report.summary import peak_memory, summarize, timing, write_json
 from .results import write_records
-from .settings import Settings
 from .table import Table
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -21,7 +21,7 @@ _LISTED = 100
 
 
 def write_results(
-    settings: Settings, folder: JobFolder, table: Table, fingerprint: Mapping[str, Any], run: Mapping[str, Any]
+    settings: JobSettings, folder: JobFolder, table: Table, fingerprint: Mapping[str, Any], run: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The annotations, the summary and the report. Gives the scores, where there is a truth.
 
@@ -40,7 +40,7 @@ def write_results(
     return None if scores is None else {name: value for name, value in scores.items() if not isinstance(value, list)}
 
 
-def _unnamed(settings: Settings, root: Path, table: Table) -> tuple[int, list[str]]:
+def _unnamed(settings: JobSettings, root: Path, table: Table) -> tuple[int, list[str]]:
     """How many pictures the folder has that the points do not name, and the first of them."""
     if settings.sampling is not None:
         return 0, []

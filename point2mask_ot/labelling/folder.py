@@ -17,7 +17,7 @@ from typing import Any
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
 from ..panoptic import atomic_write, read_json, safe_join
-from .settings import differences
+from .job_settings import differences
 from .stopping import JobStopped
 from .table import open_table, stem_of
 
@@ -138,7 +138,7 @@ class JobFolder:
             if changed and not self._has_labels():  # its plug-in failed, say: there is nothing to protect
                 self._start_over()
             elif changed:
-                expected = "the settings that the job began with, or fresh=True (--fresh) to start over"
+                expected = "the settings that the job began with, or fresh=True to start over"
                 fail(_NAME, "out", f"{self.root}, a job with other settings: {'; '.join(changed)}", expected)
 
     def _has_labels(self) -> bool:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import errno
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 import numpy as np
 
 from ..checks import ArgumentError, FileError, fail
-from ..files.io import Origin, make_folder, reason_of
+from ..files.io import make_folder
 from ..files.pictures import encode_png
 from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
 from .folder import JobFolder, label_names
-from .maps import Masker, as_map_tensors, check_channels, is_plug_in, load_plug_in, map_file, read_maps
+from .job_settings import JobSettings
+from .maps import Masker, as_map_tensors, map_file, read_maps
+from .plug_ins import check_channels, is_plug_in, load_plug_in
 from .reader import Reader
-from .settings import Settings
+from .stamps import stamps_of, unchanged
 from .stopping import JobStopped
 from .table import Row, stem_of
-from .truth import file_digest, score
+from .truth import score
 
 _NAME = "label_dataset"
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
@@ -71,11 +72,11 @@ class Labeller:
         ArgumentError: a plug-in or an edge model that cannot be loaded; a plug-in for other categories.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
         self.folder = JobFolder(settings.out)
         self.reader = Reader(settings, self.folder.root)
-        self.masker = Masker(settings.config, settings.colors)
+        self.masker = Masker(settings.config, settings)
         self.maps = settings.maps
         if isinstance(self.maps, str) and is_plug_in(self.maps):
             self.maps = load_plug_in(self.maps)
@@ -193,36 +194,7 @@ class Labeller:
         return True
 
 
-def stamps_of(paths: Sequence[Path]) -> list[list[Any]]:
-    """What tells files from changed ones: size, time, content."""
-    return [[*_size_and_time(path), _digest(path)] for path in paths]
-
-
-def unchanged(stamps: Sequence[Sequence[Any]], paths: Sequence[Path]) -> bool:
-    """Whether files are what they were: of the same size, and of the same time or else (a copy) content."""
-    if len(stamps) != len(paths):
-        return False
-    found = [(stamp, path, _size_and_time(path)) for stamp, path in zip(stamps, paths, strict=True)]
-    return all(
-        list(stamp[:2]) == now or (stamp[0] == now[0] and stamp[-1] == _digest(path)) for stamp, path, now in found
-    )
-
-
-def _size_and_time(path: Path) -> list[int]:
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        raise FileError(_NAME, "images", f"{path}: {reason_of(error)}", "a file") from error
-    if not S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        raise FileError(_NAME, "images", f"{path}: not a regular file", "a file")
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _digest(path: Path) -> str:
-    return file_digest(Origin(_NAME, "images", path))
-
-
-def set_aside(settings: Settings, row: Row, reason: str) -> Outcome:
+def set_aside(settings: JobSettings, row: Row, reason: str) -> Outcome:
     """Record why a picture has no labels, and delete those that it had before, or that a kill left without a record."""
     folder = JobFolder(settings.out)
     folder.delete(label_names(row.name, settings.output))

@@ -13,8 +13,8 @@ from ..files.pictures import read_label_png
 from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
 from ..panoptic.coco import decode_ids
 from ..types import PointTargets
+from .job_settings import JobSettings
 from .points_file import targets_of
-from .settings import Settings
 from .table import Row
 
 _NAME = "label_dataset"
@@ -28,7 +28,7 @@ class Reader:
         root: folder of the results.
     """
 
-    def __init__(self, settings: Settings, root: Path) -> None:
+    def __init__(self, settings: JobSettings, root: Path) -> None:
         self.settings, self.root = settings, root
 
     def picture(self, row: Row) -> np.ndarray:

@@ -1,198 +1,136 @@
-"""What decides the labels of a job, and whether a job that goes on still means the same."""
+"""The settings of ``label_dataset``. The command line is made from them, so that they need no torch to be read."""
 
 from __future__ import annotations
 
-import dataclasses
-import pickle
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from .. import __version__
-from ..checks import ArgumentError, check_choice, fail, fail_type
-from ..files.io import Origin, origin_of
-from ..masks.config import PseudoMaskConfig
-from ..masks.picture import refuse_likelihood
+import numpy as np
+
+from ..checks import ArgumentError, check_choice, check_integer, fail
+from ..files.io import origin_of
+from ..files.pictures import MAX_PIXELS, Exif
 from ..masks.settings import ColorSettings
-from ..panoptic import MAX_PIXELS, Category
-from .callables import name_of, state_of
-from .maps import MapFunction, is_plug_in, plug_in_parts, plug_in_source
-from .truth import Sampling, Truth, file_digest
+from ..panoptic.sampling import Sampler
 
 _NAME = "label_dataset"
-OUTPUTS = ("coco", "voc")
-ENGINES = ("local", "ray")
-_CONFIG = "config.json"
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx")
+
+MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
+"""A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``."""
+Output = Literal["coco", "voc"]
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that a worker needs to know, beside the picture.
+class LabelSettings(ColorSettings):
+    """What the labels depend on: a job goes on only as it began."""
 
-    Attributes:
-        images: folder of pictures.
-        out: folder of results.
-        config: switches of Algorithm 1.
-        categories: all things, then all stuff: channel c is categories[c].
-        maps: folder, ``module:function``, ``module:Class:argument`` or a callable; None for the pictures alone.
-        edge_model: structured-edge model, where wanted.
-        sigma, color_weight: of the colours.
-        output: ``"coco"`` or ``"voc"``.
-        max_pixels: limit for pictures.
-        exif: what to do with turned pictures.
-        sampling: where points are drawn from, if not from a file.
-        truth: what to score against.
-        truth_digest: of its list of pictures.
-        truth_categories: its categories.
+    maps: str | os.PathLike[str] | MapFunction | None = None
+    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument.
+
+    What the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz`` or
+    ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for every picture;
+    ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name;
+    ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
+    argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
+    is a change of the job; so is a change of what a callable object holds). Maps of another size are resized. The
+    channels of ``semantic`` are the categories, things first. Without ``semantic``, colours stand in for it and every
+    target supplies; without ``boundary``, the CIELAB gradient or the edge model.
     """
-
-    images: str
-    out: str
-    config: PseudoMaskConfig
-    categories: tuple[Category, ...] = ()
-    maps: str | MapFunction | None = None
-    edge_model: str | None = None
-    sigma: float = 1.0
-    color_weight: float = 1.0
-    output: str = "coco"
+    output: Output = "coco"
+    """Layout of the labels; in VOC's, category ids are indices into its palette."""
     max_pixels: int = MAX_PIXELS
-    exif: str = "refuse"
-    sampling: Sampling | None = None
-    truth: Truth | None = None
-    truth_digest: str = ""
-    truth_categories: tuple[Category, ...] = ()
-
-    @property
-    def colors(self) -> ColorSettings:
-        """How colours become maps."""
-        return ColorSettings(self.sigma, self.color_weight, self.edge_model)
-
-    @property
-    def sampled_from(self) -> Truth | None:
-        """Where points are drawn from."""
-        return None if self.sampling is None else Truth(Path(self.sampling.truth), self.sampling.split, "points")
-
-    def check(self, *, travels: bool) -> None:
-        """Refuse what no picture could be labelled with, before any is.
-
-        Args:
-            travels: to other processes.
-
-        Raises:
-            ArgumentError: naming the argument.
-        """
-        check_choice(_NAME, "output", self.output, OUTPUTS)
-        check_choice(_NAME, "exif", self.exif, ("refuse", "apply"))
-        self.colors.check(_NAME)
-        if not Path(self.images).is_dir():
-            fail(_NAME, "images", repr(self.images), "a folder of pictures")
-        if isinstance(self.maps, str) and not is_plug_in(self.maps) and not Path(self.maps).is_dir():
-            fail(_NAME, "maps", repr(self.maps), "a folder of map files, or module:function")
-        if self.maps is not None and not isinstance(self.maps, str) and not callable(self.maps):
-            fail_type(_NAME, "maps", self.maps, "a folder, 'module:function' or a callable")
-        if self.maps is None:
-            refuse_likelihood(_NAME, self.config, instead="semantic maps")
-        if travels:
-            try:
-                pickle.dumps(self)
-            except Exception as error:  # whatever an object says that does not want to travel
-                fail(_NAME, "maps or config", error, "functions that another process can import (or workers=0)")
-
-    def check_categories(self) -> None:
-        """Refuse what the output cannot express: VOC's palette ends at 254."""
-        largest = max(category.id for category in self.categories)
-        if self.output == "voc" and largest > 254:
-            fail(_NAME, "output", f"'voc' with category id {largest}", "ids within 0..254, or output='coco'")
-
-    def fingerprint(self, points: str, shard: tuple[int, int]) -> dict[str, Any]:
-        """What the labels depend on, as JSON values by name.
-
-        Args:
-            points: digest of where the points come from.
-            shard: which part of how many.
-        """
-        config: dict[str, Any] = {}
-        for field in dataclasses.fields(self.config):
-            value = getattr(self.config, field.name)
-            name = f"config.{field.name}"
-            config |= {name: name_of(value), **_state(name, value)} if callable(value) else {name: value}
-        drawn = dataclasses.asdict(self.sampling) if self.sampling else {}
-        drawn.pop("truth", None)
-        return {
-            "library": __version__,
-            "points": points,
-            **{f"sampling.{name}": value for name, value in drawn.items()},
-            **self._maps(),
-            "edge_model": file_digest(origin_of(_NAME, "edge_model", self.edge_model)) if self.edge_model else None,
-            "sigma": self.sigma,
-            "color_weight": self.color_weight,
-            "output": self.output,
-            "max_pixels": self.max_pixels,
-            "exif": self.exif,
-            "shard": f"{shard[0]}/{shard[1]}",
-            **config,
-        }
-
-    def _maps(self) -> dict[str, Any]:
-        """A folder may move, and its files are looked at one by one; a plug-in is known by its source and its argument;
-        an object also by what it holds.
-        """
-        if self.maps is None or (isinstance(self.maps, str) and not is_plug_in(self.maps)):
-            return {"maps": "picture" if self.maps is None else "files"}
-        module, attribute, argument = plug_in_parts(self.maps if isinstance(self.maps, str) else name_of(self.maps))
-        known = {"maps": f"{module}:{attribute}", "maps.source": _digest(plug_in_source(module))}
-        if argument is not None:
-            known |= _argument(argument)
-        return known if isinstance(self.maps, str) else known | _state("maps", self.maps)
+    """Largest picture."""
+    exif: Exif = "refuse"
+    """What to do with pictures that a camera's tag turns."""
 
 
-def _argument(argument: str) -> dict[str, Any]:
-    """What a plug-in is given: words, or a checkpoint, which may move: a file of weights, or a folder of them, and the
-    ``config.json`` there, which says what network they belong to.
+@dataclass(frozen=True)
+class RunSettings:
+    """How a job runs: no label depends on it."""
+
+    truth: str | os.PathLike[str] | None = None
+    """True masks to score against: COCO panoptic NAME.json beside the folder NAME, or a folder like VOC2012."""
+    split: str = "train"
+    """List of pictures where true masks come in VOC's layout."""
+    engine: Engine = "local"
+    """Processes of this machine, or actors of a Ray cluster.
+
+    The machines of the cluster must see the same folders under the same names. It is the Ray that the caller has
+    initialised, or the one that runs on this machine, or one begun for this call; needs
+    ``pip install point2mask-ot[ray]``. A job that one engine began the other may end. Actors ask Ray for one CPU and no
+    GPU: where maps come from a network on a GPU, give as many ``workers`` as there are GPUs.
     """
-    path = Path(argument)
-    config = (path if path.is_dir() else path.parent) / _CONFIG
-    known: dict[str, Any] = {"maps.config": _digest(config)} if config.is_file() else {}
-    if path.is_file():
-        return {"maps.argument": _digest(path), **known}
-    if not path.is_dir() or not known:
-        return {"maps.argument": argument}
-    weights = sorted(file for file in path.iterdir() if file.suffix in _WEIGHTS and file.is_file())
-    return known | {f"maps.argument.{file.name}": _digest(file) for file in weights}
+    workers: int | None = None
+    """How many pictures at a time, each with one thread (default: one for each core); 0: in this process."""
+    shard: str | tuple[int, int] | None = None
+    """i/n: only the i-th of n parts, into OUT/shard-i-of-n, so that n machines share the work."""
+    merge: bool = False
+    """Take over what the parts in OUT have finished, and do what they have not."""
+    max_errors: int | None = None
+    """Stop when more pictures than this are set aside (default: never)."""
+    fresh: bool = False
+    """Forget the job in OUT and its results."""
+    progress: bool = True
+    """Tell on standard error how far the job is."""
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Part i of n, from 1; (1, 1) for all."""
+        shard = self.shard
+        parts = shard.split("/") if isinstance(shard, str) else (1, 1) if shard is None else shard
+        try:
+            i, n = (int(part) for part in parts)
+        except (TypeError, ValueError):
+            raise ArgumentError(_NAME, "shard", repr(shard), "'i/n', for example '1/4'") from None
+        if not 1 <= i <= n:
+            fail(_NAME, "shard", repr(shard), "1 <= i <= n")
+        return i, n
 
 
-def _digest(path: Path | None) -> str | None:
-    return None if path is None else file_digest(Origin(_NAME, "maps", path))
+@dataclass(frozen=True)
+class DatasetSettings(RunSettings, LabelSettings):
+    """Settings of :func:`~point2mask_ot.label_dataset`, beside those of Algorithm 1.
+
+    Raises:
+        ArgumentError: an unknown choice, a number out of range, no part ``"i/n"``.
+    """
+
+    def __post_init__(self) -> None:
+        for name, choices in {"output": Output, "exif": Exif, "engine": Engine}.items():
+            check_choice(_NAME, name, getattr(self, name), get_args(choices))
+        self.check_colors(_NAME)
+        for name, least in {"workers": int(self.engine == "ray"), "max_errors": 0, "max_pixels": 1}.items():
+            value = getattr(self, name)
+            if value is not None or name == "max_pixels":
+                object.__setattr__(self, name, check_integer(_NAME, name, value, minimum=least))
+        _ = self.part
 
 
-def _state(name: str, value: Any) -> dict[str, str]:
-    try:
-        state = state_of(value)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever an object says that pickle cannot take
-        got = f"{value!r:.80}, which a job that goes on could not compare ({error})"
-        expected = "a function of a module, 'module:Class:argument', or an object that pickle takes"
-        fail(_NAME, name.removeprefix("config."), got, expected)
-    return {} if state is None else {f"{name}.state": state}
+@dataclass(frozen=True)
+class Sampling:
+    """Draw the points from true masks instead of reading them, see :func:`~point2mask_ot.sample_points`.
 
+    Raises:
+        ArgumentError: n < 1, a negative seed, an unknown sampler.
+    """
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What changed between two fingerprints, readable."""
-    absent = "(absent)"
-    names = [name for name in {**before, **now} if before.get(name, absent) != now.get(name, absent)]
-    return [f"{name}: {before.get(name, absent)!s:.40} -> {now.get(name, absent)!s:.40}" for name in names]
+    truth: str
+    """Draw the points from true masks: COCO panoptic NAME.json beside the folder NAME, or a folder like VOC2012."""
+    split: str = "train"
+    """List of pictures where true masks come in VOC's layout."""
+    n: int = 1
+    """Points drawn for each segment, things and stuff."""
+    seed: int = 0
+    """Of the draw; any integer >= 0."""
+    sampler: Sampler = "uniform"
+    """Where in a mask points are drawn."""
 
-
-def parse_shard(shard: str | tuple[int, int] | None) -> tuple[int, int]:
-    """Part i of n, from 1; (1, 1) for all."""
-    parts = shard.split("/") if isinstance(shard, str) else (1, 1) if shard is None else shard
-    try:
-        i, n = (int(part) for part in parts)
-    except (TypeError, ValueError):
-        raise ArgumentError(_NAME, "shard", repr(shard), "'i/n', for example '1/4'") from None
-    if not 1 <= i <= n:
-        fail(_NAME, "shard", repr(shard), "1 <= i <= n")
-    return i, n
+    def __post_init__(self) -> None:
+        path = os.path.abspath(origin_of("Sampling", "truth", self.truth).path)
+        object.__setattr__(self, "truth", path)  # workers may have another working folder
+        check_integer("Sampling", "n", self.n, minimum=1)
+        check_integer("Sampling", "seed", self.seed, minimum=0)
+        check_choice("Sampling", "sampler", self.sampler, get_args(Sampler))

@@ -12,7 +12,7 @@ from ..checks import fail
 from ..files.io import make_folder
 from ..panoptic import atomic_write, safe_join
 from .folder import JobFolder
-from .settings import differences
+from .job_settings import differences
 
 _NAME = "label_dataset"
 _FOLDER = re.compile(r"shard-\d+-of-\d+")

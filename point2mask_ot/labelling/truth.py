@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_choice, check_integer, fail
-from ..files.io import Origin, origin_of, reason_of
+from ..checks import fail
+from ..files.io import Origin, reason_of
 from ..panoptic import (
     MAX_PIXELS,
     Category,
@@ -33,36 +32,6 @@ from .points_file import category_list
 from .table import Table, build_table
 
 _NAME = "label_dataset"
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Draw the points from true masks instead of reading them, see :func:`~point2mask_ot.sample_points`.
-
-    Args:
-        truth: a COCO panoptic ``NAME.json`` whose PNGs lie in the folder ``NAME`` beside it, or a folder in VOC's
-            layout (``VOC2012``).
-        split: of a folder in VOC's layout, the list of pictures.
-        n: points for each segment, things and stuff.
-        seed: any integer >= 0.
-        sampler: ``"uniform"``, ``"center"`` or ``"border"``.
-
-    Raises:
-        ArgumentError: n < 1, a negative seed, an unknown sampler.
-    """
-
-    truth: str
-    split: str = "train"
-    n: int = 1
-    seed: int = 0
-    sampler: str = "uniform"
-
-    def __post_init__(self) -> None:
-        path = os.path.abspath(origin_of("Sampling", "truth", self.truth).path)
-        object.__setattr__(self, "truth", path)  # workers may have another working folder
-        check_integer("Sampling", "n", self.n, minimum=1)
-        check_integer("Sampling", "seed", self.seed, minimum=0)
-        check_choice("Sampling", "sampler", self.sampler, ("uniform", "center", "border"))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Algorithm 1: maps and points in, panoptic pseudo-masks out."""
+"""Algorithm 1: maps and points in, panoptic pseudo-masks out.
 
-from __future__ import annotations
+Each name is imported on its first use: the command line reads settings here without torch.
+"""
 
-from .config import PseudoMaskConfig
-from .masker import PseudoMasker
-from .picture import label_picture
+import lazy_loader
 
-__all__ = ["PseudoMaskConfig", "PseudoMasker", "label_picture"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

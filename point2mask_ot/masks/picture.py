@@ -45,7 +45,7 @@ class ColorMasker:
         self.config = PseudoMasker(config, **overrides).config
         self.colors = colors or ColorSettings()
         self.function = function
-        self.colors.check(function)
+        self.colors.check_colors(function)
         if self.colors.edge_model is not None:
             from ..maps import structured_forest  # imports OpenCV, which others do without
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import chain
+from typing import Any, Literal
 
-from ..checks import check_number
+from ..checks import check_number, fail, suggestion
+
+Preset = Literal["best", "paper", "official"]
 
 
 @dataclass(frozen=True)
 class ColorSettings:
-    """How a picture's colours stand in for a network's maps."""
+    """How colours stand in for a network's maps"""
 
     sigma: float = 1.0
     """Smoothing of the colours, in pixels."""
     color_weight: float = 1.0
     """Weight of the colour difference."""
-    edge_model: str | os.PathLike[str] | None = None
+    edge_model: str | os.PathLike[str] | None = field(default=None, metadata={"says": ("structured_edges",)})
     """OpenCV structured-edge model that finds boundaries, in place of the colours' gradient."""
 
-    def check(self, function: str) -> None:
+    def check_colors(self, function: str) -> None:
         """Refuse numbers out of range in the name of a public function.
 
         Raises:
@@ -27,3 +32,22 @@ class ColorSettings:
         """
         check_number(function, "sigma", self.sigma, minimum=0)
         check_number(function, "color_weight", self.color_weight, minimum=0)
+
+
+def sort_changes(function: str, changes: Mapping[str, Any], *records: type) -> list[dict[str, Any]]:
+    """Give every change to the record that has a field of its name.
+
+    Args:
+        function: public function named in errors.
+        changes: values by name.
+        records: dataclasses without a name in common.
+
+    Raises:
+        ArgumentError: a name that no record has; the message suggests the nearest.
+    """
+    names = [[own.name for own in fields(record)] for record in records]
+    for name in changes:
+        if not any(name in own for own in names):
+            kinds = " or ".join(record.__name__ for record in records)
+            fail(function, name, "an unknown setting", f"a field of {kinds}" + suggestion(name, chain(*names)))
+    return [{name: changes[name] for name in own if name in changes} for own in names]

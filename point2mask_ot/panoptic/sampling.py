@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..types import PointTargets
 from .images import Category, PanopticImage, category_channels, check_categories, check_segments, extents
 
 _NAME = "sample_points"
-_SAMPLERS = ("uniform", "center", "border")
+Sampler = Literal["uniform", "center", "border"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def sample_points(
     """
     n = check_integer(_NAME, "n", n, minimum=1)
     seed = check_integer(_NAME, "seed", seed, minimum=0)
-    check_choice(_NAME, "sampler", sampler, _SAMPLERS)
+    check_choice(_NAME, "sampler", sampler, get_args(Sampler))
     by_id = check_categories(_NAME, categories)
     check_segments(_NAME, "image", image, by_id)
     channels = category_channels(by_id.values()) if channels is None else channels

@@ -89,11 +89,12 @@ def test_refusals(tmp_path):
 
 
 def test_a_machine_that_does_not_see_the_folder(tmp_path):
-    from point2mask_ot.labelling.settings import Settings
+    from point2mask_ot.labelling.job_settings import JobSettings
     from point2mask_ot.labelling.workers.ray import RemoteLabeller
     from point2mask_ot.masks.config import PseudoMaskConfig
 
-    settings = Settings(str(tmp_path), str(tmp_path / "elsewhere"), PseudoMaskConfig.preset("best"))
+    config = PseudoMaskConfig.preset("best")
+    settings = JobSettings(images=str(tmp_path), out=str(tmp_path / "elsewhere"), config=config)
     kind, reason = RemoteLabeller().begin(settings, str(tmp_path))
     assert kind == "stopped"
     assert "not to be seen" in reason

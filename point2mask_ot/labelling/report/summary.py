@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...panoptic import atomic_write
+from ..job_settings import JobSettings
 from ..results import BINS, Statistics
-from ..settings import Settings
 from ..truth import quality
 
 _NAME = "label_dataset"
@@ -44,7 +44,7 @@ class LabelSummary:
     seconds: float
 
 
-def scores_of(settings: Settings, statistics: Statistics) -> dict[str, Any] | None:
+def scores_of(settings: JobSettings, statistics: Statistics) -> dict[str, Any] | None:
     """The scores, overall and by category."""
     if settings.truth is None:
         return None
@@ -79,7 +79,7 @@ def _iou_by_confidence(statistics: Statistics) -> list[float]:
 
 
 def summarize(
-    settings: Settings,
+    settings: JobSettings,
     fingerprint: Mapping[str, Any],
     pictures: int,
     statistics: Statistics,

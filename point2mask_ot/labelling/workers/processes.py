@@ -14,8 +14,8 @@ from typing import Any
 
 from ...checks import ArgumentError
 from ..folder import JobFolder
+from ..job_settings import JobSettings
 from ..labeller import Labeller, Task
-from ..settings import Settings
 from ..stopping import JobStopped
 from .pool import Message, Worker, WorkerDiedError
 
@@ -28,7 +28,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Process(Worker):
     """A spawned process, and this end of its pipe, which closes when it dies."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: JobSettings) -> None:
         super().__init__()
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -65,7 +65,7 @@ class Process(Worker):
 class Processes:
     """How the pool deals with processes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: JobSettings) -> None:
         self.settings = settings
 
     def start(self) -> Process:
@@ -93,7 +93,7 @@ def _single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def work(pipe: Connection, settings: Settings) -> None:
+def work(pipe: Connection, settings: JobSettings) -> None:
     """A worker's life: tasks in, outcomes out, until the pipe closes."""
     import torch
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from ...checks import ArgumentError, fail
 from ..folder import JobFolder
+from ..job_settings import JobSettings
 from ..labeller import Labeller, Task
-from ..settings import Settings
 from ..stopping import JobStopped
 from .pool import Message, Worker, WorkerDiedError
 
@@ -25,7 +25,7 @@ _USAGE = "RAY_USAGE_STATS_ENABLED"
 class RemoteLabeller:
     """What runs in the process of an actor: the same labeller as in any other worker."""
 
-    def begin(self, settings: Settings, folder: str) -> Message:
+    def begin(self, settings: JobSettings, folder: str) -> Message:
         """Get ready; the job's working folder is where plug-ins may lie."""
         import torch
 
@@ -80,7 +80,7 @@ class Actor(Worker):
 class Actors:
     """How the pool deals with actors."""
 
-    def __init__(self, ray: Any, settings: Settings) -> None:
+    def __init__(self, ray: Any, settings: JobSettings) -> None:
         self.ray, self.settings = ray, ray.put(settings)
         self.kind = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RemoteLabeller)
 

@@ -1,0 +1,178 @@
+"""One run of a job: who labels what, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..checks import fail
+from ..files.io import origin_of
+from .finish import write_results
+from .folder import JobFolder
+from .job_settings import JobSettings
+from .labeller import Labeller, Outcome, Task, set_aside
+from .maps import map_names
+from .plug_ins import is_plug_in
+from .points_file import categories_of, index_points
+from .progress import Progress
+from .report.summary import LabelSummary
+from .settings import RunSettings
+from .stopping import JobInterrupted, JobStopped, listening
+from .table import Table, open_table
+from .truth import Truth, check_same_categories
+from .workers.pool import Crew, Pool
+from .workers.processes import Processes
+from .workers.ray import Actors, connected, import_ray
+
+_NAME = "label_dataset"
+NamesOf = Callable[[str], list[str]]
+
+
+@dataclass
+class Run:
+    """One run of a job, in a folder that is locked.
+
+    Attributes:
+        settings: of the labels.
+        how: the job runs.
+        source: digest of where the points come from.
+        workers: how many; 0 for this process, None until Ray has said it.
+        folder: of the results.
+        table: the pictures and their points.
+        truth: what is known of their true masks, if anything.
+    """
+
+    settings: JobSettings
+    how: RunSettings
+    source: str
+    workers: int | None = field(init=False)
+    folder: JobFolder = field(init=False)
+    table: Table = field(init=False)
+    truth: Table | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.folder = JobFolder(self.settings.out)
+        self.workers = self.how.workers
+        if self.workers is None and self.how.engine == "local":
+            self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def index(self, place: Truth | None, points: Any) -> None:
+        """Check the points and the truth and keep them in tables, unless that was done before."""
+        path = self.folder.job / "points.sqlite"
+        table = open_table(path, self.source)
+        if table is None and place is not None:
+            table = place.index(path, self.source)
+        elif table is None:
+            table = index_points(origin_of(_NAME, "points", points), path, self.source)
+        self.table = table
+        self._check_names()
+        self.settings = replace(self.settings, categories=categories_of(table))
+        self.settings.check_categories()
+        truth = self.settings.truth
+        if truth is None:
+            return
+        digest = truth.digest()
+        path = self.folder.job / "truth.sqlite"
+        self.truth = open_table(path, digest) or truth.index(path, digest)
+        known = categories_of(self.truth)
+        check_same_categories(self.settings.categories, known)
+        self.settings = replace(self.settings, truth_digest=digest, truth_categories=known)
+
+    def _check_names(self) -> None:
+        """Refuse a folder that has nothing of what the points name, and names that the disk takes for one.
+
+        The first would set every picture aside, and delete the labels that earlier runs made: a disk that is not
+        mounted is such a folder.
+        """
+        folders: dict[str, tuple[str, NamesOf]] = {"images": (self.settings.images, lambda name: [name])}
+        if isinstance(self.settings.maps, str) and not is_plug_in(self.settings.maps):
+            folders["maps"] = (self.settings.maps, map_names)
+        for argument, (folder, names) in folders.items():
+            if not any(_is_file(Path(folder, name)) for row in self.table for name in names(row.name)):
+                got = f"{folder}, with a file for none of the {self.table.size} pictures that the points name"
+                fail(_NAME, argument, got, "the folder that their names are relative to")
+        twins = None if self.folder.tells_case() else self.table.twins()
+        if twins:
+            got = f"the pictures {twins[0]!r} and {twins[1]!r}"
+            fail(_NAME, "points", got, "names that differ in more than case, which the disk of `out` does not tell")
+
+    def finish(self, fingerprint: dict[str, Any]) -> LabelSummary:
+        """Label what is not labelled, then write what holds for all pictures."""
+        begun = time.monotonic()
+        i, n = self.how.part
+        shown = Progress(len(range(i - 1, self.table.size, n)), sys.stderr if self.how.progress else None)
+        with listening() as heard:
+            for outcome in self._outcomes(heard):
+                if outcome is not None:
+                    shown.add(outcome.kind)
+                    self._check_errors(shown.counts["set aside"], outcome)
+                shown.show()
+            shown.show(final=True)
+            if heard and shown.done < shown.total:
+                raise JobInterrupted(heard[0])
+            run = {
+                "seconds": round(time.monotonic() - begun, 3),
+                "engine": self.how.engine,
+                "workers": self.workers,
+                **shown.counts,
+            }
+            scores = write_results(self.settings, self.folder, self.table, fingerprint, run) if n == 1 else None
+        counts = shown.counts
+        done, seconds = counts["labelled"] + counts["kept"], time.monotonic() - begun
+        return LabelSummary(self.folder.root, shown.total, done, counts["set aside"], scores, seconds)
+
+    def _check_errors(self, count: int, last: Outcome) -> None:
+        if self.how.max_errors is not None and count > self.how.max_errors and last.kind == "set aside":
+            message = f"{count} pictures set aside, more than max_errors={self.how.max_errors}; the last: {last.reason}"
+            raise JobStopped(message)
+
+    def _tasks(self) -> Iterator[Task]:
+        i, n = self.how.part
+        for row in self.table.rows(i - 1, n):
+            yield Task(row, self.truth.find(row.name) if self.truth else None)
+
+    def _outcomes(self, heard: list[int]) -> Iterator[Outcome | None]:
+        if self.how.engine == "ray":
+            ray = import_ray()
+            with connected(ray) as cores:
+                self.workers = self.workers or cores
+                yield from self._by(Actors(ray, self.settings), self.workers, heard)
+            return
+        if self.workers:
+            yield from self._by(Processes(self.settings), self.workers, heard)
+            return
+        labeller = Labeller(self.settings)
+        for task in self._tasks():
+            if heard:
+                return
+            yield _twice(labeller, task)
+
+    def _by(self, crew: Crew, workers: int, heard: list[int]) -> Iterator[Outcome | None]:
+        return Pool(crew, workers, lambda: bool(heard), self._set_aside).run(self._tasks())
+
+    def _set_aside(self, task: Task, reason: str) -> Outcome:
+        return set_aside(self.settings, task.row, reason)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _twice(labeller: Labeller, task: Task) -> Outcome:
+    """In the job's own process, running out of memory is the one kind of death to come back from."""
+    try:
+        return labeller(task)
+    except MemoryError:
+        pass
+    try:
+        return labeller(task)
+    except MemoryError as error:
+        return set_aside(labeller.settings, task.row, f"out of memory: {error}")
