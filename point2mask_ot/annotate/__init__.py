@@ -1,7 +1,8 @@
-"""A page on this machine where a person clicks points on a picture and sees its pseudo-masks."""
+"""A page on this machine where a person clicks points on a picture and sees its pseudo-masks.
 
-from __future__ import annotations
+The name is imported on its first use: the command line reads settings here without torch.
+"""
 
-from ._server import serve
+import lazy_loader
 
-__all__ = ["serve"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,7 +20,8 @@ from importlib import resources
 from typing import Any
 
 from ..checks import ArgumentError, fail
-from ._session import NAME, Session, check_port, words
+from ._session import Session, check_port, words
+from ._settings import NAME
 
 HOST = "127.0.0.1"
 MAX_BODY = 2**20
@@ -41,12 +42,9 @@ def serve(photo: Any, *, port: int = 0, open_browser: bool = True, **settings: A
         photo: a PNG, JPEG, WebP or BMP picture.
         port: to listen on; 0 takes a free one.
         open_browser: show the page in the default browser.
-        settings: ``points``, the point file to begin with (default: the one that the page saved before);
-            ``categories``, a sequence of :class:`~point2mask_ot.Category` to begin with; ``out``, the folder to write
-            to (default ``"annotations"``); ``preset``, ``sigma``, ``color_weight`` and fields of the configuration as
-            for :func:`~point2mask_ot.label_picture`; ``edge_model`` as for :func:`~point2mask_ot.structured_edges`;
-            ``exif`` as for :func:`~point2mask_ot.read_picture`; ``pixels``, how many are labelled at most (default
-            524,288).
+        settings: ``categories``, a sequence of :class:`~point2mask_ot.Category` to begin with; ``preset`` and fields of
+            the configuration as for :func:`~point2mask_ot.label_picture`; fields of ``AnnotateSettings``: ``points``,
+            ``out``, ``exif``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
 
     Raises:
         ArgumentError: a picture, point file or setting that is refused, or a port that is taken.

@@ -15,8 +15,9 @@ from PIL import Image
 
 from ..checks import ArgumentError, check_integer, fail
 from ..files.io import Origin, make_folder, parse_json
+from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_likelihood
-from ..masks.settings import ColorSettings
+from ..masks.settings import sort_changes
 from ..panoptic import Category, PanopticImage, read_picture, read_points, write_coco_panoptic, write_points
 from ..panoptic.images import runs
 from ..panoptic.points import (
@@ -30,10 +31,8 @@ from ..panoptic.points import (
 )
 from ..types import PointTargets, PseudoMasks
 from ..viz.colors import target_colors
+from ._settings import NAME, AnnotateSettings
 
-NAME = "annotate"
-PIXELS = 2**19
-"""So many are labelled in well under a second."""
 SENT_PIXELS = 2**22
 MAX_TARGETS = 400
 DEFAULT_CATEGORIES = (Category(1, "object", True), Category(2, "background", False))
@@ -75,8 +74,7 @@ class Session:
     The page sends its whole state each time, as the document of a point file in which every point names its target.
 
     Args:
-        photo, points, categories, out, preset, sigma, color_weight, edge_model, exif, pixels, overrides: see
-            :func:`serve`.
+        photo, categories, preset, changes: see :func:`serve`.
 
     Raises:
         ArgumentError: what :func:`serve` refuses.
@@ -86,32 +84,27 @@ class Session:
         self,
         photo: str | os.PathLike[str],
         *,
-        points: str | os.PathLike[str] | None = None,
         categories: Sequence[Category] = (),
-        out: str | os.PathLike[str] = "annotations",
-        preset: str = "best",
-        sigma: float = 1.0,
-        color_weight: float = 1.0,
-        edge_model: str | os.PathLike[str] | None = None,
-        exif: str = "refuse",
-        pixels: int = PIXELS,
-        **overrides: Any,
+        preset: PseudoMaskConfig | str = "best",
+        **changes: Any,
     ) -> None:
-        self.photo, self.out = Path(photo), Path(out)
-        self.picture = read_picture(photo, exif=exif, function=NAME, argument="photo")
+        ours, theirs = sort_changes(NAME, changes, AnnotateSettings, PseudoMaskConfig)
+        settings = AnnotateSettings(**ours)
+        settings.check()
+        self.photo, self.out = Path(photo), Path(settings.out)
+        self.picture = read_picture(photo, exif=settings.exif, function=NAME, argument="photo")
         self.photo_bytes = self.photo.read_bytes()
         self.photo_type = Image.MIME[Image.open(io.BytesIO(self.photo_bytes)).format or "PNG"]
         self.size = (self.picture.shape[0], self.picture.shape[1])
         self.points_path = self.out / f"{self.photo.stem}_points.json"
         self.json_path, self.png_dir = self.out / f"{self.photo.stem}.json", self.out / "panoptic"
-        self.resumed = Path(points) if points else self.points_path if self.points_path.is_file() else None
+        saved = self.points_path if self.points_path.is_file() else None
+        self.resumed = saved if settings.points is None else Path(settings.points)
         self.opened = self._open(categories)
 
-        masker = ColorMasker(preset, ColorSettings(sigma, color_weight, edge_model), function=NAME, **overrides)
+        masker = ColorMasker(preset, settings, function=NAME, **theirs)
         refuse_likelihood(NAME, masker.config, argument="preset", instead="a preset that colours suffice for")
-        self.preview = Preview(
-            self.picture, _factor(self.size, check_integer(NAME, "pixels", pixels, minimum=1)), masker
-        )
+        self.preview = Preview(self.picture, _factor(self.size, settings.pixels), masker)
 
     def _open(self, more: Sequence[Category]) -> dict[str, Any]:
         """The categories and points to begin with, as a point file has them."""

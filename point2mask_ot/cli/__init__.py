@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .main import main, summary
+from .label import summary
+from .main import main
 
 __all__ = ["main", "summary"]

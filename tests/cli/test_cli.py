@@ -118,7 +118,7 @@ def test_refuses(case, photo, tmp_path, capsys):
     status = main(["label", *picture, *words, "--points", str(points), "--out", str(tmp_path / "out")])
     error = capsys.readouterr().err
     assert status == 2
-    assert error.startswith("point2mask: ")
+    assert error.startswith("point2mask label: ")
     assert expected in error
     assert not (tmp_path / "out").exists()
 

@@ -1,0 +1,1 @@
+from ._server import serve as serve

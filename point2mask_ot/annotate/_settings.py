@@ -1,0 +1,35 @@
+"""The settings of the page. The command line is made from them, so that they need no torch to be read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..checks import check_integer
+from ..files.pictures import Exif
+from ..masks.settings import ColorSettings
+
+NAME = "annotate"
+
+
+@dataclass(frozen=True)
+class AnnotateSettings(ColorSettings):
+    """What the page begins with, and how the picture is labelled."""
+
+    points: str | os.PathLike[str] | None = None
+    """JSON or CSV to begin with (default: what was saved in OUT)."""
+    out: str | os.PathLike[str] = "annotations"
+    """Folder for the results."""
+    exif: Exif = "refuse"
+    """What to do with pictures that a camera's tag turns."""
+    pixels: int = 2**19
+    """Larger pictures are labelled in blocks; so many take well under a second."""
+
+    def check(self) -> None:
+        """Refuse numbers out of range.
+
+        Raises:
+            ArgumentError: naming the field.
+        """
+        self.check_colors(NAME)
+        check_integer(NAME, "pixels", self.pixels, minimum=1)

@@ -1,0 +1,83 @@
+"""``point2mask label``: one picture from one's own points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ..masks.settings import ColorSettings
+from .masks import MaskOptions
+from .options import Option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..panoptic import LabelledPoints
+    from ..types import PseudoMasks
+
+
+@dataclass(frozen=True)
+class Label:
+    """Label your own picture from your own points"""
+
+    photo: Annotated[Path, Option(positional=True)]
+    """A PNG, JPEG, WebP or BMP picture."""
+    points: Annotated[Path, Option(says=("read_points", "PseudoMasker.targets"))]
+    """JSON, or CSV with the columns x, y, category[, target]."""
+    out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
+    """Folder for the results."""
+    mask: MaskOptions
+    color: ColorSettings
+
+    def run(self, prog: str) -> None:
+        """Label the picture, say what the masks are like, and write them."""
+        from ..masks.picture import ColorMasker
+        from ..panoptic import read_picture, read_points
+
+        image = read_picture(self.photo, function=prog, argument="photo")
+        points = read_points(self.points, shape=(image.shape[0], image.shape[1]))
+        masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
+        show(image, points, masker(masker.terms(image), points.targets), self.out, self.photo.name)
+
+
+def show(image: np.ndarray, points: LabelledPoints, result: PseudoMasks, folder: Path, name: str) -> None:
+    """Print what the masks are like, and write them and the strip of pictures."""
+    print(summary(points, result))
+    for path in _write(folder, image, points, result, name):
+        print(f"wrote {path}")
+
+
+def summary(points: LabelledPoints, result: PseudoMasks) -> str:
+    """What the masks are like, as a table: a line for each target, then the transport and the time per stage."""
+    notes = result.diagnostics
+    lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
+    for k, category in enumerate(points.targets.category):
+        mask: Any = result.masks[k]
+        confidence = float(result.confidence[mask].mean()) if mask.any() else 0.0
+        name = points.categories[category].name
+        lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{float(notes.capacities[k]):>10.0f}{confidence:>12.2f}")
+    if notes.transport is not None:
+        plan = notes.transport
+        state = "converged" if plan.converged else "stopped"
+        lines.append(
+            f"transport {state} after {plan.iterations} passes, marginal error {float(plan.marginal_error):.1e}"
+        )
+    lines.append("seconds: " + ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in notes.seconds.items()))
+    return "\n".join(lines)
+
+
+def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: PseudoMasks, name: str) -> list[Path]:
+    """COCO panoptic JSON and PNG, and the strip of pictures."""
+    from ..files.pictures import encode_png
+    from ..panoptic import PanopticImage, atomic_write, write_coco_panoptic
+    from ..viz import stage_strip, stages
+
+    targets = points.targets
+    instance: Any = result.instance
+    panoptic = PanopticImage.from_targets(instance, targets, points.categories, image_id=1, file_name=name)
+    stem = Path(name).stem  # one folder may take the results of many pictures
+    json_path, png_dir, strip_path = folder / f"{stem}.json", folder / "panoptic", folder / f"{stem}_stages.png"
+    write_coco_panoptic([panoptic], json_path, png_dir, points.categories)
+    atomic_write(strip_path, encode_png(stage_strip(stages(image, targets, result))))
+    return [strip_path, json_path, png_dir / f"{stem}.png"]

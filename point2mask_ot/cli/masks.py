@@ -1,0 +1,27 @@
+"""Options that several commands share: how masks are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from ..masks.settings import Preset
+from .options import Option
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """Algorithm 1"""
+
+    config: Annotated[Preset, Option("preset", says=("annotate.preset", "PseudoMaskConfig.name"))] = "best"
+    """Named settings; official needs maps that name classes."""
+    stride: int | None = None
+    """Pixels per cell of the graph (default: the preset's)."""
+    beta: float | None = None
+    """Weight of the boundary map (default: the preset's)."""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The settings of the preset that the command line changes."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+        return {name: value for name, value in given.items() if value is not None}
