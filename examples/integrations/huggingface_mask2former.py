@@ -26,9 +26,8 @@ def pseudo_labels(count: int) -> Iterator[PanopticImage]:
     """Pseudo-masks of made pictures, one picture after the other."""
     for seed in range(count):
         scene = make_scene(seed)
-        masks = label_picture(scene.picture, scene.targets).masks
-        ids = [CATEGORIES[c].id for c in scene.targets.category]
-        yield PanopticImage.from_masks(masks, ids, scene.targets.is_thing, seed, scene.truth.file_name)
+        instance = label_picture(scene.picture, scene.targets).instance
+        yield PanopticImage.from_targets(instance, scene.targets, CATEGORIES, seed, scene.truth.file_name)
 
 
 def training_labels(labels: PanopticImage) -> dict[str, Tensor]:

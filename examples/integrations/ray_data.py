@@ -35,8 +35,7 @@ def label(row: Row) -> Row:
     """One picture's segments, by the same call as anywhere else."""
     targets = PointTargets(*(np.array(row[name]) for name in ("points_yx", "target", "category", "is_thing")))
     result = label_picture(np.array(row["picture"]), targets)
-    ids = [CATEGORIES[c].id for c in targets.category]
-    image = PanopticImage.from_masks(result.masks, ids, targets.is_thing)
+    image = PanopticImage.from_targets(result.instance, targets, CATEGORIES)
     return {
         "image_id": row["image_id"],
         "file_name": row["file_name"],

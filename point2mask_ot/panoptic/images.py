@@ -165,17 +165,28 @@ class PanopticImage:
             image_id: as in the constructor.
             file_name: as in the constructor.
 
+        Raises:
+            ArgumentError: no (H, W) integers, an index of no target, or too few categories.
+
         Example:
             >>> targets = PointTargets([(0, 0), (0, 1), (0, 2)], category=[0, 1, 1], is_thing=[True, False, False])
             >>> kinds = [Category(7, "cat", True), Category(9, "sky", False)]
             >>> PanopticImage.from_targets(np.array([[0, 1, 2, -1]]), targets, kinds).id_map.tolist()
             [[1, 2, 2, 0]]
         """
-        number = np.arange(targets.num_targets + 1)  # of the segment that target k becomes, at k + 1; 0 for void
+        count = targets.num_targets
+        owner = np.asarray(instance)
+        if owner.ndim != 2 or owner.dtype.kind not in "iu":
+            fail("from_targets", "instance", f"shape {owner.shape} of {owner.dtype}", "(H, W) integers")
+        if owner.min(initial=-1) < -1 or owner.max(initial=-1) >= count:
+            fail("from_targets", "instance", f"{owner.min()}..{owner.max()}", f"-1..{count - 1}, one of the targets")
+        if targets.category.max(initial=-1) >= len(categories):
+            fail("from_targets", "categories", f"{len(categories)} of them", f"category {targets.category.max()}, too")
+        number = np.arange(count + 1)  # of the segment that target k becomes, at k + 1; 0 for void
         first: dict[int, int] = {}
         for k in np.flatnonzero(~targets.is_thing).tolist():
             number[k + 1] = first.setdefault(int(targets.category[k]), k) + 1
-        id_map = number[np.asarray(instance) + 1]
+        id_map = number[owner.astype(np.int64, copy=False) + 1]
         pixels = np.bincount(id_map.ravel(), minlength=len(number))
         kinds = [categories[category] for category in targets.category.tolist()]
         segments = tuple(Segment(k + 1, kind.id, kind.is_thing) for k, kind in enumerate(kinds) if pixels[k + 1])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from panoptic_cases import CATEGORIES, COIN
 
+from point2mask_ot import PointTargets
 from point2mask_ot.checks import ArgumentError
-from point2mask_ot.panoptic import VOC_CATEGORIES, PanopticImage, Segment, category_channels
+from point2mask_ot.panoptic import VOC_CATEGORIES, Category, PanopticImage, Segment, category_channels
 
 
 class TestPanopticImage:
@@ -64,6 +65,32 @@ class TestPanopticImage:
         with pytest.raises(ArgumentError, match=f"^from_masks: argument '{argument}': got") as refusal:
             PanopticImage.from_masks(masks, category_ids, [True] * len(category_ids))
         assert reason in str(refusal.value)
+
+    def test_from_targets(self):
+        category, is_thing = [1, 0, 2, 2, 1], [True, True, False, False, True]
+        targets = PointTargets(np.eye(5, 2), category=category, is_thing=is_thing)
+        kinds = [Category(7, "cat", True), Category(3, "dog", True), Category(12, "sky", False)]
+        image = PanopticImage.from_targets(np.array([[0, 3, 2], [-1, 3, 4]], np.int32), targets, kinds, "id", "a.jpg")
+        assert image.id_map.tolist() == [[1, 3, 3], [0, 3, 5]], "stuff is one segment"
+        assert image.segments == (Segment(1, 3, True), Segment(3, 12, False), Segment(5, 3, True))
+        assert (image.image_id, image.file_name) == ("id", "a.jpg")
+        nobody = PanopticImage.from_targets(np.full((2, 3), -1), PointTargets(np.zeros((0, 2))), [])
+        assert nobody.id_map.tolist() == [[0] * 3] * 2
+
+    @pytest.mark.parametrize(
+        ("instance", "kinds", "argument"),
+        [
+            ([0, 1], 1, "instance"),
+            ([[0.0, 1.0]], 1, "instance"),
+            ([[0, 2]], 1, "instance"),
+            ([[0, -2]], 1, "instance"),
+            ([[0, 1]], 0, "categories"),
+        ],
+    )
+    def test_from_targets_refuses(self, instance, kinds, argument):
+        targets = PointTargets([(0, 0), (0, 1)])
+        with pytest.raises(ArgumentError, match=f"^from_targets: argument '{argument}': got"):
+            PanopticImage.from_targets(np.array(instance), targets, [Category(1, "cat", True)] * kinds)
 
 
 def test_channels_put_things_first():
