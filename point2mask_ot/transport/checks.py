@@ -1,38 +1,27 @@
-"""What a transport problem may look like: shapes and dtypes before the operator, values inside it."""
+"""What a transport problem may look like: shapes and dtypes before the operator, values inside it.
+
+Values are described by :class:`Statistics`, which whoever has the data gathers, and judged here: by :data:`RULES`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..arrays import Array, Restore, as_tensors
-from ..checks import ArgumentError, ArgumentTypeError, fail, fail_type
-from .flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH
-from .problem import Problem
+from ..arrays import Array, as_tensors
+from ..checks import ArgumentError, ArgumentTypeError, fail, fail_type, require_all, values_at_hand
+from .problem import Batch, Options, Problem
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Tensors of one call, with a batch axis.
-
-    Attributes:
-        a: (B, K).
-        b: (B, N).
-        M: (B, K, N) float32 or float64.
-        batched: the caller gave the batch axis.
-        restore: turns a tensor into the family of the inputs.
-    """
-
-    a: torch.Tensor
-    b: torch.Tensor
-    M: torch.Tensor
-    batched: bool
-    restore: Restore
+MASS_MISMATCH = 1e-4
+"""Relative difference of the totals beyond which marginals are refused rather than rescaled."""
+LARGEST_RATIO = 1e14
+"""A cost that is so much larger than those of the cheapest plan stands for "never", and rounds all others away."""
+LARGEST_EXPONENT = 1e30
+"""Largest cost over reg: beyond, exponents leave float32."""
 
 
 def as_batch(function: str, a: Array, b: Array, M: Array) -> Batch:
@@ -63,88 +52,6 @@ def cost_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype.is_floating_point and dtype != torch.float64 else torch.float64
 
 
-def problems(
-    function: str, a: torch.Tensor, b: torch.Tensor, M: torch.Tensor, reg: float, normalize: bool
-) -> Iterator[Problem]:
-    """Check the values of every problem of a batch, and scale capacities to the total of the demand."""
-    resolutions = [torch.finfo(t.dtype).eps if t.is_floating_point() else 0.0 for t in (a, b)]
-    resolution = max(float(np.finfo(np.float64).eps), *resolutions)
-    for index in range(len(M)):
-        where = f" in problem {index} of the batch" if len(M) > 1 else ""
-        capacity = _marginal(function, "a", a[index], where)
-        demand = _marginal(function, "b", b[index], where)
-        capacity = _balanced(function, capacity, demand, normalize, where)
-        low, high, dearest, masked = _check_costs(function, M[index], capacity, demand, where)
-        _check_scale(function, low, high, dearest, reg, where)
-        yield Problem(capacity, demand, M[index], high - low, max(abs(low), abs(high)), masked, resolution)
-
-
-def _marginal(function: str, name: str, values: torch.Tensor, where: str) -> np.ndarray:
-    marginal: np.ndarray = values.to(torch.float64).cpu().numpy()
-    lowest, total = marginal.min(), marginal.sum()
-    if not math.isfinite(total):  # or finite masses of an infinite total
-        fail(function, name, "NaN or infinity" + where, "finite masses")
-    if lowest < 0:
-        fail(function, name, f"{lowest:g}" + where, "masses >= 0")
-    if total == 0:
-        fail(function, name, "a total of 0" + where, "some mass")
-    return marginal
-
-
-def _balanced(function: str, a: np.ndarray, b: np.ndarray, normalize: bool, where: str) -> np.ndarray:
-    supply, demand = a.sum(), b.sum()
-    if not normalize and abs(supply - demand) > MASS_MISMATCH * max(supply, demand):
-        got = f"a total of {supply:.8g} against {demand:.8g} in b{where}"
-        fail(function, "a", got, "the same total (normalize=True rescales a)")
-    return a * (demand / supply) if supply != demand else a
-
-
-def _check_costs(
-    function: str, M: torch.Tensor, a: np.ndarray, b: np.ndarray, where: str
-) -> tuple[float, float, float, bool]:
-    """Refuse what no plan can be made of.
-
-    Returns:
-        Smallest and largest finite cost, the largest that a pixel with demand cannot avoid, and whether any is +inf.
-    """
-    cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
-    lowest, largest = float(cheapest.min()), float(M.amax())
-    if math.isnan(lowest):
-        fail(function, "M", "NaN" + where, "costs that are numbers or +inf")
-    if lowest == -math.inf:
-        fail(function, "M", "-inf" + where, "finite costs, or +inf for a forbidden pair")
-    masked = largest == math.inf
-    if masked:
-        _check_reach(function, M, cheapest, a, b, where)
-        largest = float(torch.stack([torch.where(row < math.inf, row, -math.inf).amax() for row in M]).amax())
-    return lowest, largest, float(np.abs(cheapest[b > 0]).max()), masked
-
-
-def _check_reach(
-    function: str, M: torch.Tensor, cheapest: np.ndarray, a: np.ndarray, b: np.ndarray, where: str
-) -> None:
-    """Refuse pixels with demand, and suppliers with capacity, whose costs are all +inf."""
-    unreachable = int(((cheapest == math.inf) & (b > 0)).sum())
-    if unreachable:
-        got = f"{unreachable} pixels with demand that no supplier reaches (all +inf){where}"
-        fail(function, "M", got, "a finite cost in the column of every pixel with b > 0")
-    cut_off = np.flatnonzero((M.amin(dim=1).cpu().numpy() == math.inf) & (a > 0))
-    if cut_off.size:
-        got = f"suppliers {cut_off.tolist()} with capacity that reach no pixel (all +inf){where}"
-        fail(function, "M", got, "a finite cost in the row of every supplier with a > 0")
-
-
-def _check_scale(function: str, low: float, high: float, dearest: float, reg: float, where: str) -> None:
-    """Refuse costs that floating point cannot hold beside each other; ``dearest`` pixel's cheapest supplier."""
-    magnitude = max(abs(low), abs(high))
-    if not math.isfinite(high - low) or (reg > 0 and magnitude > LARGEST_EXPONENT * reg):
-        got = f"costs from {low:.3g} to {high:.3g}" + (f" with reg {reg:g}" if reg > 0 else "") + where
-        fail(function, "M", got, "costs of a sane scale")
-    if magnitude > LARGEST_RATIO * abs(dearest) > 0:
-        got = f"a cost of {magnitude:.3g}, where no pixel needs more than {dearest:.3g}{where}"
-        fail(function, "M", got, "+inf for a forbidden pair")
-
-
 def as_batches(function: str, a: Any, b: Any, M: Any) -> list[Batch]:
     """Lists of equal length, each problem (or batch of problems) as by :func:`as_batch`, all on one device."""
     for name, values in (("a", a), ("b", b)):
@@ -163,3 +70,156 @@ def as_batches(function: str, a: Any, b: Any, M: Any) -> list[Batch]:
     if len(devices) > 1:
         fail(function, "M", f"devices {devices}", "all problems on one device")
     return batches
+
+
+class Statistics(NamedTuple):
+    """What the rules want to know of the values: numbers of one problem, or (P,) tensors of as many.
+
+    Attributes:
+        supply, demand: totals of a and b; NaN and infinity come through.
+        least_capacity, least_demand: their smallest entries.
+        lowest: smallest cost; NaN and -inf come through.
+        highest: largest cost but for +inf.
+        dearest: the largest cost, by magnitude, that a pixel with demand cannot avoid.
+        unreached: number of pixels with demand whose costs are all +inf.
+        cut_off: (K,) or (P, K): suppliers with capacity whose costs are all +inf; empty where no cost is.
+    """
+
+    supply: Any
+    demand: Any
+    least_capacity: Any
+    least_demand: Any
+    lowest: Any
+    highest: Any
+    dearest: Any
+    unreached: Any
+    cut_off: Any
+
+
+class Rule(NamedTuple):
+    """What must hold of an argument, for numbers and for tensors; how to say of numbers that it does not."""
+
+    argument: str
+    holds: Callable[[Statistics, Options], Any]
+    got: Callable[[Statistics, Options], str]
+    expected: str
+
+
+def _mass_rules(argument: str, total: str, least: str) -> list[Rule]:
+    return [
+        # Finite masses of an infinite total are refused, too. NaN fails every comparison.
+        Rule(argument, lambda s, _: abs(getattr(s, total)) < math.inf, lambda *_: "NaN or infinity", "finite masses"),
+        Rule(argument, lambda s, _: getattr(s, least) >= 0, lambda s, _: f"{getattr(s, least):g}", "masses >= 0"),
+        Rule(argument, lambda s, _: getattr(s, total) > 0, lambda *_: "a total of 0", "some mass"),
+    ]
+
+
+def _same_total(s: Statistics, options: Options) -> Any:
+    gap = abs(s.supply - s.demand)
+    return (gap <= MASS_MISMATCH * s.supply) | (gap <= MASS_MISMATCH * s.demand) | options.normalize
+
+
+def _range_fits(s: Statistics, options: Options) -> Any:
+    largest = LARGEST_EXPONENT * options.reg if options.reg > 0 else math.inf
+    return (s.highest - s.lowest < math.inf) & (abs(s.lowest) <= largest) & (abs(s.highest) <= largest)
+
+
+def _no_stand_in(s: Statistics, _: Options) -> Any:
+    largest = LARGEST_RATIO * s.dearest
+    return ((abs(s.lowest) <= largest) & (abs(s.highest) <= largest)) | (s.dearest == 0)
+
+
+RULES = (
+    *_mass_rules("a", "supply", "least_capacity"),
+    *_mass_rules("b", "demand", "least_demand"),
+    Rule("a", _same_total, lambda s, _: f"a total of {s.supply:.8g} against {s.demand:.8g} in b",
+         "the same total (normalize=True rescales a)"),
+    Rule("M", lambda s, _: s.lowest == s.lowest, lambda *_: "NaN", "costs that are numbers or +inf"),
+    Rule("M", lambda s, _: s.lowest != -math.inf, lambda *_: "-inf", "finite costs, or +inf for a forbidden pair"),
+    Rule("M", lambda s, _: s.unreached == 0,
+         lambda s, _: f"{s.unreached} pixels with demand that no supplier reaches (all +inf)",
+         "a finite cost in the column of every pixel with b > 0"),
+    Rule("M", lambda s, _: ~s.cut_off.any(-1),
+         lambda s, _: f"suppliers {np.flatnonzero(s.cut_off).tolist()} with capacity that reach no pixel (all +inf)",
+         "a finite cost in the row of every supplier with a > 0"),
+    Rule("M", _range_fits, lambda s, options: f"costs from {s.lowest:.3g} to {s.highest:.3g}"
+         + (f" with reg {options.reg:g}" if options.reg > 0 else ""), "costs of a sane scale"),
+    Rule("M", _no_stand_in, lambda s, _: f"a cost of {max(abs(s.lowest), abs(s.highest)):.3g}, "
+         f"where no pixel needs more than {s.dearest:.3g}", "+inf for a forbidden pair"),
+)  # fmt: skip
+"""In the order in which a problem is judged; floating point cannot hold what the last two refuse beside each other."""
+
+
+class Place(NamedTuple):
+    """Where a problem stands: its index within a batch of some size, and the batch's in a list."""
+
+    within: int
+    size: int
+    batch: int
+    batches: int
+
+
+def places(sizes: Sequence[int]) -> Iterator[Place]:
+    """Of all problems of batches of these sizes."""
+    return (Place(index, size, batch, len(sizes)) for batch, size in enumerate(sizes) for index in range(size))
+
+
+def judge(function: str, found: Statistics, options: Options, place: Place) -> None:
+    """Refuse a problem that breaks a rule."""
+    for rule in RULES:
+        if not rule.holds(found, options):
+            where = f" in problem {place.within} of the batch" if place.size > 1 else ""
+            error = ArgumentError(function, rule.argument, rule.got(found, options) + where, rule.expected)
+            if place.batches > 1:
+                error.args = (f"{error} (problem {place.batch} of the list)",)
+            raise error
+
+
+def judge_all(function: str, found: Statistics, options: Options, sizes: Sequence[int]) -> None:
+    """The same for all problems at once; no device waits, see :func:`..checks.require_all`."""
+    if values_at_hand(found.supply):
+        each = zip(*(part.numpy() if part.ndim > 1 else part.tolist() for part in found), strict=True)
+        for place, numbers in zip(places(sizes), each, strict=True):
+            judge(function, Statistics(*numbers), options, place)
+        return
+    for rule in RULES:
+        require_all(function, rule.argument, rule.holds(found, options), "", rule.expected)
+
+
+def checked(
+    function: str, a: Sequence[torch.Tensor], b: Sequence[torch.Tensor], M: Sequence[torch.Tensor], options: Options
+) -> list[Problem]:
+    """Judge all problems of batches on the host, and scale their capacities to the total of the demand."""
+    found = []
+    for place in places([len(costs) for costs in M]):
+        own_a, own_b, costs = (given[place.batch][place.within] for given in (a, b, M))
+        capacity, demand = (marginal.to(torch.float64).cpu().numpy() for marginal in (own_a, own_b))
+        values = _statistics(capacity, demand, costs)
+        judge(function, values, options, place)
+        if values.supply != values.demand:
+            capacity = capacity * (values.demand / values.supply)
+        span, magnitude = values.highest - values.lowest, max(abs(values.lowest), abs(values.highest))
+        found.append(
+            Problem(capacity, demand, costs, span, magnitude, values.cut_off.size > 0, _resolution(own_a, own_b))
+        )
+    return found
+
+
+def _statistics(a: np.ndarray, b: np.ndarray, M: torch.Tensor) -> Statistics:
+    cheapest = M.amin(dim=0).cpu().numpy()  # NaN and -inf come through a minimum
+    highest, unreached, cut_off = float(M.amax()), 0, np.zeros(0, bool)
+    if highest == math.inf:
+        unreached = int(((cheapest == math.inf) & (b > 0)).sum())
+        cut_off = (M.amin(dim=1).cpu().numpy() == math.inf) & (a > 0)
+        # Row by row: all at once would be a copy of M.
+        highest = float(torch.stack([torch.where(row < math.inf, row, -math.inf).amax() for row in M]).amax())
+    return Statistics(
+        supply=a.sum(), demand=b.sum(), least_capacity=a.min(), least_demand=b.min(), lowest=float(cheapest.min()),
+        highest=highest, dearest=float(np.abs(cheapest[b > 0]).max(initial=0.0)), unreached=unreached, cut_off=cut_off,
+    )  # fmt: skip
+
+
+def _resolution(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Relative rounding error of marginals in the dtypes in which they were given."""
+    given = [torch.finfo(t.dtype).eps for t in (a, b) if t.is_floating_point()]
+    return max([float(np.finfo(np.float64).eps), *given])

@@ -12,15 +12,14 @@ import torch
 from ..arrays import Array
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
 from ..types import TransportResult
-from .checks import Batch, as_batch, as_batches
+from .checks import as_batch, as_batches
 from .operator import transport
-from .problem import Options
+from .problem import Batch, Options, Solution
+from .sinkhorn import entropic_plan
 
 _BACKENDS = ("auto", "numba", "torch", "triton")
 _METHODS = ("auto", "sinkhorn", "newton", "exact")
 _MAX_ITER = {"sinkhorn": 10_000, "newton": 500, "exact": 10_000_000}
-_PLAN_ENTRIES = 1 << 22
-"""Entries of a plan that are computed in float64 at once."""
 
 
 @overload
@@ -216,11 +215,9 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     listed = isinstance(M, (list, tuple))
     batches = as_batches(name, a, b, M) if listed else [as_batch(name, a, b, M)]
     outputs = transport(
-        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches],
-        name, options.method, options.reg, options.tau, options.tol, options.max_iter,
-        options.marginal_floor, options.normalize, options.backend,
+        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches], name, *options
     ) if batches else ()  # fmt: skip
-    results = [_result(batch, options, parts) for batch, *parts in zip(batches, *outputs, strict=True)]
+    results = [_result(batch, options, Solution(*parts)) for batch, *parts in zip(batches, *outputs, strict=True)]
     if options.tol > 0 and not torch.compiler.is_compiling():
         for result in results:
             if not result.converged:
@@ -238,45 +235,35 @@ def _warn(name: str, options: Options, result: TransportResult) -> None:
     )
 
 
-def _result(batch: Batch, options: Options, outputs: list[torch.Tensor]) -> TransportResult:
+def _result(batch: Batch, options: Options, found: Solution) -> TransportResult:
     def shaped(tensor: torch.Tensor) -> Any:
         return batch.restore(tensor if batch.batched else tensor[0])
 
-    f, g, labels, cost, error, iterations, converged, entries, masses = outputs
     M, reg = batch.M, options.reg
 
     def make_plan() -> Any:
-        return shaped(_entropic_plan(f, g, M, reg) if reg > 0 else _listed_plan(entries, masses, M))
+        if reg > 0:
+            return shaped(entropic_plan(found.f, found.g, M, reg))
+        return shaped(_listed_plan(found.entries, found.moved, M))
 
     made: Any
     reached: Any
     if torch.compiler.is_compiling():  # a number that depends on data would end the graph
-        made, reached = iterations.amax(), converged.all()
+        made, reached = found.iterations.amax(), found.converged.all()
     elif options.tol < 0:  # known without asking a device
         made, reached = options.max_iter, False
     else:
-        made, reached = max(iterations.tolist()), all(converged.tolist())
+        made, reached = max(found.iterations.tolist()), all(found.converged.tolist())
     return TransportResult(
-        f=shaped(f),
-        g=shaped(g),
-        labels=shaped(labels),
-        cost=shaped(cost),
-        marginal_error=shaped(error),
+        f=shaped(found.f),
+        g=shaped(found.g),
+        labels=shaped(found.labels),
+        cost=shaped(found.cost),
+        marginal_error=shaped(found.error),
         iterations=made,
         converged=reached,
         make_plan=make_plan,
     )
-
-
-def _entropic_plan(f: torch.Tensor, g: torch.Tensor, M: torch.Tensor, reg: float) -> torch.Tensor:
-    """exp((f + g - M) / reg), computed in float64 a few rows at a time and kept in the dtype of M."""
-    plan = torch.empty_like(M)
-    step = max(1, _PLAN_ENTRIES // M.shape[-1])
-    for image in range(M.shape[0]):
-        for i in range(0, M.shape[1], step):
-            rows = slice(i, i + step)
-            plan[image, rows] = torch.exp((f[image, rows, None] - M[image, rows] + g[image]) / reg)
-    return plan
 
 
 def _listed_plan(entries: torch.Tensor, masses: torch.Tensor, M: torch.Tensor) -> torch.Tensor:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+
+from .problem import ReadOut
 
 
 class Passes(Protocol):
@@ -40,12 +42,12 @@ class Passes(Protocol):
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray: ...
 
-    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]: ...
+    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut: ...
 
 
 @dataclass(frozen=True)
 class Semidual:
-    """The problem that is climbed.
+    """The function that is climbed.
 
     Attributes:
         passes: the costs and the demand.
@@ -104,24 +106,24 @@ def float32_error(magnitude: float, reg: float) -> float:
     return max(5e-6, 1e-7 * magnitude / reg) if 1e-30 < reg < 1e30 else math.inf
 
 
-def ascend(problem: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, int]:
+def ascend(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, int]:
     """Climb from f until the L1 error of the capacities over the mass is at most tol.
 
     Returns:
         The potentials and the number of passes made, which is at most ``limit`` and a few.
     """
-    rough = float32_error(problem.magnitude, problem.reg)
-    precise = not problem.passes.single or math.isinf(rough)
-    here = problem.at(f, precise)
-    cap, used = np.full(len(f), 6 * problem.reg), 1
+    rough = float32_error(dual.magnitude, dual.reg)
+    precise = not dual.passes.single or math.isinf(rough)
+    here = dual.at(f, precise)
+    cap, used = np.full(len(f), 6 * dual.reg), 1
     while used < limit:
         if not precise and tol < rough and here.error <= rough:
             precise = True
-            here = problem.at(here.f, precise)
+            here = dual.at(here.f, precise)
             used += 1
         if here.error <= tol:
             break
-        here, tries = _search(problem, here, cap, precise)
+        here, tries = _search(dual, here, cap, precise)
         used += tries
     return here.f, used
 
@@ -181,46 +183,46 @@ def _boxed_step(
     return step
 
 
-def _model(problem: Semidual, here: Point) -> Model:
+def _model(dual: Semidual, here: Point) -> Model:
     """Newton for the suppliers that hold a good part of their capacity, a Sinkhorn update for the others."""
-    rows = problem.passes.rows
+    rows = dual.passes.rows
     behind = here.masses[rows] < 0.2 * here.capacities[rows]
     leap, active = np.zeros(len(here.f)), rows
     if behind.any():
-        leap[rows[behind]] = _sinkhorn_step(problem, here, rows[behind])
+        leap[rows[behind]] = _sinkhorn_step(dual, here, rows[behind])
         active = rows[~behind]
-    hessian = _laplacian(here.links, problem.reg)
-    soft = math.isfinite(problem.tau)
+    hessian = _laplacian(here.links, dual.reg)
+    soft = math.isfinite(dual.tau)
     if soft:
-        hessian += np.diag(here.capacities / problem.tau)
+        hessian += np.diag(here.capacities / dual.tau)
     if len(active) < len(leap):
         hessian = hessian[active][:, active]
-    floor = 1e-9 * np.maximum(here.masses, here.capacities)[active] / problem.reg
+    floor = 1e-9 * np.maximum(here.masses, here.capacities)[active] / dual.reg
     pinned = -1 if soft or not active.size else int(here.masses[active].argmax())
     return Model(leap, active, hessian, here.gradient[active], floor, pinned)
 
 
-def _sinkhorn_step(problem: Semidual, here: Point, rows: np.ndarray) -> np.ndarray:
+def _sinkhorn_step(dual: Semidual, here: Point, rows: np.ndarray) -> np.ndarray:
     """Eq. 11 for some suppliers; those whose mass underflows are measured in logarithms."""
     with np.errstate(divide="ignore"):
         logs = np.log(here.masses[rows])
     vanished = here.masses[rows] < 1e-9 * here.capacities[rows]
     if vanished.any():
-        logs[vanished] = problem.passes.log_masses(here.f, problem.reg, rows[vanished])
+        logs[vanished] = dual.passes.log_masses(here.f, dual.reg, rows[vanished])
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        step = problem.reg * (np.log(here.capacities[rows]) - logs)
+        step = dual.reg * (np.log(here.capacities[rows]) - logs)
     step = np.where(np.isfinite(step), step, 0.0)  # nothing within reach: no price helps
-    return step * (problem.tau / (problem.tau + problem.reg)) if math.isfinite(problem.tau) else step
+    return step * (dual.tau / (dual.tau + dual.reg)) if math.isfinite(dual.tau) else step
 
 
-def _search(problem: Semidual, here: Point, cap: np.ndarray, precise: bool) -> tuple[Point, int]:
+def _search(dual: Semidual, here: Point, cap: np.ndarray, precise: bool) -> tuple[Point, int]:
     """One step, tried with smaller caps until the slope at its end shows that the top was not passed by far.
 
     Each supplier has a cap of its own: among hundreds, one waits on a plateau for a pixel that is a hundred ``reg``
     away while others stand before a kink. Only those that overshot are held back.
 
     Args:
-        problem: what is climbed.
+        dual: what is climbed.
         here: where to start.
         cap: (K,) largest move of each price; adapted in place.
         precise: passes are in float64.
@@ -228,25 +230,25 @@ def _search(problem: Semidual, here: Point, cap: np.ndarray, precise: bool) -> t
     Returns:
         The point reached and the number of passes made.
     """
-    model = _model(problem, here)
+    model = _model(dual, here)
     np.maximum(cap, np.abs(model.leap), out=cap)
     for tries in range(1, 7):
         step = model.step(cap)
-        there = problem.at(here.f + step, precise)
+        there = dual.at(here.f + step, precise)
         before, after = step * here.gradient, step * there.gradient
         overshot = (after < -0.3 * np.abs(before)) & (np.abs(there.gradient) > np.abs(here.gradient).mean())
-        _shrink(cap, overshot, step, here, there, problem.reg)
+        _shrink(cap, overshot, step, here, there, dual.reg)
         if after.sum() >= -0.5 * abs(before.sum()) or there.error < 0.7 * here.error:
             if tries == 1:
                 cap[(np.abs(step) >= 0.9 * cap) & (after > 0) & ~overshot] *= 3.0
-                np.minimum(cap, max(problem.span, 6 * problem.reg), out=cap)
+                np.minimum(cap, max(dual.span, 6 * dual.reg), out=cap)
             return there, tries
         if not overshot.any():
             np.minimum(cap, 0.5 * np.abs(step).max(), out=cap)
-    cap[:] = problem.reg
+    cap[:] = dual.reg
     step = np.zeros(len(here.f))
-    step[problem.passes.rows] = _sinkhorn_step(problem, here, problem.passes.rows)
-    return problem.at(here.f + step, precise), 7
+    step[dual.passes.rows] = _sinkhorn_step(dual, here, dual.passes.rows)
+    return dual.at(here.f + step, precise), 7
 
 
 def _shrink(cap: np.ndarray, who: np.ndarray, step: np.ndarray, here: Point, there: Point, reg: float) -> None:
@@ -260,30 +262,30 @@ _LEVELS = ((64, 3e-3), (16, 1e-3), (4, 4e-4))
 """One pixel in so many, and the smallest ``reg`` over the range of the costs for which that sample is enough."""
 
 
-def maximise(problem: Semidual, tol: float, limit: int) -> tuple[np.ndarray, int]:
+def maximise(dual: Semidual, tol: float, limit: int) -> tuple[np.ndarray, int]:
     """Maximise the semi-dual from nothing: large ``reg`` first, on samples of the pixels first.
 
     Returns:
         As :func:`ascend`; the passes counted are those over all pixels.
     """
-    f, first = _from_samples(problem)
+    f, first = _from_samples(dual)
     used = 0
-    for reg in _annealed(first, problem.reg):
-        goal = tol if reg == problem.reg else max(tol, 2e-2)
-        f, made = ascend(replace(problem, reg=reg), f, goal, limit - used)
+    for reg in _annealed(first, dual.reg):
+        goal = tol if reg == dual.reg else max(tol, 2e-2)
+        f, made = ascend(replace(dual, reg=reg), f, goal, limit - used)
         used += made
     return f, used
 
 
-def _from_samples(problem: Semidual) -> tuple[np.ndarray, float]:
+def _from_samples(dual: Semidual) -> tuple[np.ndarray, float]:
     """Rough potentials, and the ``reg`` that they are good for."""
-    f = np.zeros(len(problem.a))
-    reg = max(problem.reg, problem.span / 20)
+    f = np.zeros(len(dual.a))
+    reg = max(dual.reg, dual.span / 20)
     random = np.random.default_rng(0)
     for stride, share in _LEVELS:
-        if len(problem.passes.b) >= stride * max(1500, 60 * len(problem.passes.rows)):
-            sample = _sampled(problem, stride, random)
-            last = max(problem.reg, share * problem.span)
+        if len(dual.passes.b) >= stride * max(1500, 60 * len(dual.passes.rows)):
+            sample = _sampled(dual, stride, random)
+            last = max(dual.reg, share * dual.span)
             for step in _annealed(reg, last):
                 f, _ = ascend(replace(sample, reg=step), f, tol=1e-2, limit=30)
             reg = last
@@ -298,10 +300,10 @@ def _annealed(first: float, last: float) -> Iterator[float]:
     yield last
 
 
-def _sampled(problem: Semidual, stride: int, random: np.random.Generator) -> Semidual:
+def _sampled(dual: Semidual, stride: int, random: np.random.Generator) -> Semidual:
     """One pixel at random out of every ``stride`` in a row, with the capacities scaled to match."""
-    count = len(problem.passes.b) // stride
+    count = len(dual.passes.b) // stride
     pixels = np.arange(count) * stride + random.integers(0, stride, count)
-    pixels = pixels[problem.passes.b[pixels] > 0]
-    sample = problem.passes.subset(pixels)
-    return replace(problem, passes=sample, a=problem.a * (sample.b.sum() / problem.a.sum()))
+    pixels = pixels[dual.passes.b[pixels] > 0]
+    sample = dual.passes.subset(pixels)
+    return replace(dual, passes=sample, a=dual.a * (sample.b.sum() / dual.a.sum()))

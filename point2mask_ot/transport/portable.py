@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..arrays import to_device
-from ..checks import require_all
-from .flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution
-from .problem import Options
+from .checks import Statistics, judge_all
+from .problem import Options, Problems, ReadOut, Solution, within
+from .sinkhorn import iterate, pixel_shares, supplier_potentials
 
 _CHUNK_ENTRIES = 1 << 24
 """Entries of M that are taken at once."""
@@ -26,7 +25,7 @@ _SYNC_EVERY = 16
 
 
 @dataclass(frozen=True)
-class _Padded:
+class Padded:
     """P problems of one shape.
 
     Attributes:
@@ -42,18 +41,40 @@ class _Padded:
     pixels: torch.Tensor
 
     @classmethod
-    def of(cls, flat: Flat) -> _Padded:
-        device, P = flat.M.device, len(flat.shapes)
-        lengths = to_device(np.array(flat.shapes), device)
-        K, N = (max(lengths) for lengths in zip(*flat.shapes, strict=True))
+    def of(cls, problems: Problems) -> Padded:
+        """Of problems of any shapes."""
+        device, P = problems.M.device, len(problems.shapes)
+        lengths = to_device(np.array(problems.shapes), device)
+        K, N = (max(lengths) for lengths in zip(*problems.shapes, strict=True))
         suppliers = torch.arange(K, device=device) < lengths[:, :1]
         pixels = torch.arange(N, device=device) < lengths[:, 1:]
-        if len(set(flat.shapes)) == 1:
-            return cls(flat.a.view(P, K), flat.b.view(P, N), flat.M.view(P, K, N), suppliers, pixels)
-        a, b, M = flat.a.new_zeros(P, K), flat.b.new_zeros(P, N), flat.M.new_full((P, K, N), math.inf)
-        for p, (own_a, own_b, own_M) in enumerate(flat.split()):
+        if len(set(problems.shapes)) == 1:
+            return cls(problems.a.view(P, K), problems.b.view(P, N), problems.M.view(P, K, N), suppliers, pixels)
+        a, b, M = problems.a.new_zeros(P, K), problems.b.new_zeros(P, N), problems.M.new_full((P, K, N), math.inf)
+        for p, (own_a, own_b, own_M) in enumerate(problems.split()):
             a[p, : len(own_a)], b[p, : len(own_b)], M[p, : len(own_a), : len(own_b)] = own_a, own_b, own_M
         return cls(a, b, M, suppliers, pixels)
+
+    def floored(self, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Capacities, scaled to the total of the demand, and demand, both with a floor added."""
+        capacity = self.a * (self.b.sum(1) / self.a.sum(1))[:, None] + floor * self.suppliers.double()
+        return capacity, self.b + floor * self.pixels.double()
+
+    def statistics(self) -> Statistics:
+        """What the rules want to know."""
+        a, b, M = self.a, self.b, self.M
+        cheapest = M.amin(1)  # NaN and -inf come through a minimum
+        return Statistics(
+            supply=a.sum(1),
+            demand=b.sum(1),
+            least_capacity=a.amin(1),
+            least_demand=b.amin(1),
+            lowest=cheapest.amin(1).double(),
+            highest=M.masked_fill(M.isposinf(), -math.inf).amax((1, 2)).double(),
+            dearest=torch.where(b > 0, cheapest, 0.0).abs().amax(1).double(),
+            unreached=((cheapest == math.inf) & (b > 0)).sum(1),
+            cut_off=(M.amin(2) == math.inf) & (a > 0),
+        )
 
     def chunks(self) -> Iterator[slice]:
         """Ranges of pixels."""
@@ -62,78 +83,74 @@ class _Padded:
         return (slice(first, first + step) for first in range(0, N, step))
 
 
-def sinkhorn(function: str, flat: Flat, options: Options) -> FlatSolution:
+def sinkhorn(function: str, problems: Problems, options: Options) -> Solution:
     """Rounds for all problems; without a tolerance the host never waits for the device."""
-    padded = _Padded.of(flat)
-    _check(function, padded, options)
-    floor = options.marginal_floor
-    capacity = padded.a * (padded.b.sum(1) / padded.a.sum(1))[:, None] + floor * padded.suppliers.double()
-    demand = padded.b + floor * padded.pixels.double()
-    f, before, made = _rounds(padded, capacity, demand, options)
-    g, labels, masses, cost, pixel_error = _read_out(padded, demand, before, f, options.reg)
-    wanted = _in_force(capacity, f, options.tau)
-    error = ((wanted - masses).abs().sum(1) + pixel_error) / demand.sum(1)
-    return FlatSolution(_parts(f, flat, 0), _parts(g, flat, 1), _parts(labels, flat, 1), cost, error, made)
+    padded = Padded.of(problems)
+    judge_all(function, padded.statistics(), options, problems.batches)
+    capacity, demand = padded.floored(options.marginal_floor)
+    rounds = TorchRounds(padded, capacity, demand, options)
+    iterate(rounds, options.max_iter)
+    found = _read_out(padded, demand, rounds.before, rounds.f, options.reg)
+    wanted = _in_force(capacity, rounds.f, options.tau)
+    error = ((wanted - found.masses).abs().sum(1) + found.pixel_error) / demand.sum(1)
+
+    def flat(values: torch.Tensor, axis: int) -> torch.Tensor:
+        """Without the padding."""
+        return torch.cat([row[: shape[axis]] for row, shape in zip(values, problems.shapes, strict=True)])
+
+    return Solution(
+        flat(rounds.f, 0), flat(found.g, 1), flat(found.labels, 1), found.cost, error, rounds.made,
+        within(error, options), *no_entries(demand.device),
+    )  # fmt: skip
 
 
-def _parts(padded: torch.Tensor, flat: Flat, axis: int) -> torch.Tensor:
-    """Flat again, without the padding."""
-    return torch.cat([row[: shape[axis]] for row, shape in zip(padded, flat.shapes, strict=True)])
+class TorchRounds:
+    """Sinkhorn's rounds in plain form, for padded problems; see :class:`.sinkhorn.Rounds`.
 
+    Attributes:
+        f: (P, K) potentials.
+        before: those before the last update.
+        made: (P,) rounds made of each problem.
+    """
 
-def _check(function: str, padded: _Padded, options: Options) -> None:
-    a, b, M = padded.a, padded.b, padded.M
-    for name, marginal in (("a", a), ("b", b)):
-        total = marginal.sum(1)  # NaN and infinity come through
-        proper = (marginal >= 0).all(1) & (total > 0) & (total < math.inf)
-        require_all(function, name, proper, "masses that are not", "finite masses >= 0 and some mass")
-    if not options.normalize:
-        supply, demand = a.sum(1), b.sum(1)
-        close = (supply - demand).abs() <= MASS_MISMATCH * torch.maximum(supply, demand)
-        require_all(function, "a", close, "another total", "the same total as b (normalize=True rescales a)")
-    cheapest = M.amin(1)
-    require_all(function, "M", cheapest > -math.inf, "NaN or -inf", "costs that are numbers or +inf")
-    require_all(function, "M", (cheapest < math.inf) | (b == 0), "pixels out of reach",
-                "a finite cost in the column of every pixel with b > 0")  # fmt: skip
-    require_all(function, "M", (M.amin(2) < math.inf) | (a == 0), "suppliers cut off",
-                "a finite cost in the row of every supplier with a > 0")  # fmt: skip
-    low, high = cheapest.amin(1).double(), M.masked_fill(M.isposinf(), -math.inf).amax((1, 2)).double()
-    magnitude = torch.maximum(low.abs(), high.abs())
-    dearest = torch.where(b > 0, cheapest, 0.0).abs().amax(1).double()
-    sane = (high - low < math.inf) & (magnitude <= LARGEST_EXPONENT * options.reg)
-    sane &= (magnitude <= LARGEST_RATIO * dearest) | (dearest == 0)
-    require_all(function, "M", sane, "costs that floating point cannot hold beside each other",
-                "costs of a sane scale, and +inf for a forbidden pair")  # fmt: skip
+    def __init__(self, padded: Padded, capacity: torch.Tensor, demand: torch.Tensor, options: Options) -> None:
+        count = padded.pixels.sum(1) if options.marginal_floor > 0 else (padded.b > 0).sum(1)
+        unit = (demand.sum(1) / count)[:, None]  # demands near 1: float32 logarithms of small numbers are coarse
+        self._real = padded.M.dtype if 1e-30 < options.reg < 1e30 else torch.float64
+        self._padded, self._options = padded, options
+        self._capacity, self._log_b = capacity / unit, (demand / unit).log().to(self._real)
+        self._goal = options.tol * demand.sum(1) / unit[:, 0]
+        self.f = torch.where(capacity > 0, 0.0, -math.inf).double()
+        self.before = self.f
+        self.made = torch.zeros(len(capacity), dtype=torch.int64, device=capacity.device)
+        self._running = torch.ones_like(self.made, dtype=torch.bool)[:, None]
 
+    def make(self, limit: int) -> int:
+        """One round of those that have not settled."""
+        capacity, reg, tau, tol = self._capacity, self._options.reg, self._options.tau, self._options.tol
+        log_masses = self._log_masses()
+        old = self.f + _soft_shift(capacity, self.f, tau) if math.isfinite(tau) else self.f
+        new = supplier_potentials(old, capacity.log(), log_masses, reg, tau)
+        new = torch.where((log_masses > -math.inf) & (capacity > 0), new, old)
+        self.before, self.f = torch.where(self._running, old, self.before), torch.where(self._running, new, self.f)
+        self.made += self._running[:, 0]
+        if tol > 0:
+            error = (_in_force(capacity, old, tau) - log_masses.exp()).abs().sum(1)
+            self._running = self._running & (error > self._goal)[:, None]
+        return 1
 
-def _rounds(
-    padded: _Padded, capacity: torch.Tensor, demand: torch.Tensor, options: Options
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Potentials after the rounds, before the last update of theirs, and the rounds made."""
-    reg, tau = options.reg, options.tau
-    count = padded.pixels.sum(1) if options.marginal_floor > 0 else (padded.b > 0).sum(1)
-    unit = (demand.sum(1) / count)[:, None]  # demands near 1: float32 logarithms of small numbers are coarse
-    real = padded.M.dtype if 1e-30 < reg < 1e30 else torch.float64
-    own, log_b = capacity / unit, (demand / unit).log().to(real)
-    goal = options.tol * demand.sum(1) / unit[:, 0]
-    f = torch.where(capacity > 0, 0.0, -math.inf).double()
-    before = f
-    made = torch.zeros(len(f), dtype=torch.int64, device=f.device)
-    running = torch.ones_like(made, dtype=torch.bool)[:, None]
-    for done in range(1, options.max_iter + 1):
-        log_masses = _log_masses(padded, f, reg, real, log_b)
-        old = f + _soft_shift(own, f, tau) if math.isfinite(tau) else f
-        new = old + reg * (own.log() - log_masses)  # Eq. 11
-        new = new * (tau / (tau + reg)) if math.isfinite(tau) else new
-        new = torch.where((log_masses > -math.inf) & (own > 0), new, old)
-        before, f = torch.where(running, old, before), torch.where(running, new, f)
-        made += running[:, 0]
-        if options.tol > 0:
-            error = (_in_force(own, old, tau) - log_masses.exp()).abs().sum(1)
-            running = running & (error > goal)[:, None]
-            if done % _SYNC_EVERY == 0 and not running.any():
-                break
-    return f, before, made
+    def settled(self, made: int) -> bool:
+        """Whether all are within the tolerance."""
+        return self._options.tol > 0 and made % _SYNC_EVERY == 0 and not self._running.any()
+
+    def _log_masses(self) -> torch.Tensor:
+        """Logarithms of the suppliers' masses when every pixel's marginal holds."""
+        found = []
+        for pixels in self._padded.chunks():
+            exponents, _ = _exponents(self.f, self._padded.M[:, :, pixels], self._options.reg, self._real)
+            shares = pixel_shares(exponents, self._log_b[:, pixels])
+            found.append(_log_totals(exponents + shares[:, None]))
+        return found[0] if len(found) == 1 else torch.logsumexp(torch.stack(found), 0)
 
 
 def _in_force(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tensor:
@@ -147,17 +164,6 @@ def _soft_shift(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Te
     """What to add to f so that the capacities in force sum to those of f = 0."""
     exponents = torch.where(capacity > 0, capacity.log() - f / tau, -math.inf)
     return tau * (torch.logsumexp(exponents, 1) - capacity.sum(1).log())[:, None]
-
-
-def _log_masses(padded: _Padded, f: torch.Tensor, reg: float, real: torch.dtype, log_b: torch.Tensor) -> torch.Tensor:
-    """Logarithms of the suppliers' masses when every pixel's marginal holds (Eq. 10)."""
-    found = []
-    for pixels in padded.chunks():
-        exponents, _ = _exponents(f, padded.M[:, :, pixels], reg, real)
-        total = torch.logsumexp(exponents, 1)
-        share = torch.where(total > -math.inf, log_b[:, pixels] - total, -math.inf)
-        found.append(_log_totals(exponents + share[:, None]))
-    return found[0] if len(found) == 1 else torch.logsumexp(torch.stack(found), 0)
 
 
 def _exponents(f: torch.Tensor, M: torch.Tensor, reg: float, real: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -186,16 +192,13 @@ def _log_totals(logs: torch.Tensor) -> torch.Tensor:
     return top[..., 0].double() + (logs - top).exp().sum(dim=-1, dtype=torch.float64).log()
 
 
-def _read_out(
-    padded: _Padded, demand: torch.Tensor, before: torch.Tensor, f: torch.Tensor, reg: float
-) -> tuple[torch.Tensor, ...]:
-    """Pixel potentials from ``before``; labels, masses, cost and the pixels' error of the plan of ``f`` and those."""
+def _read_out(padded: Padded, demand: torch.Tensor, before: torch.Tensor, f: torch.Tensor, reg: float) -> ReadOut:
+    """Pixel potentials from ``before``, and what the plan of ``f`` and those comes to: tensors, of P problems each."""
     potentials, labels, masses, costs, errors = [], [], [], [], []
     for pixels in padded.chunks():
         M, b = padded.M[:, :, pixels].double(), demand[:, pixels]
         exponents, best = _exponents(before, M, reg, torch.float64)
-        total = torch.logsumexp(exponents, 1)
-        g = torch.where(total > -math.inf, reg * (b.log() - total) - best, -math.inf)
+        g = reg * pixel_shares(exponents, b.log()) - best
         scores = f[..., None] - M
         plan = torch.exp((scores + g[:, None]) / reg)
         potentials.append(g)
@@ -203,8 +206,8 @@ def _read_out(
         masses.append(plan.sum(2))
         costs.append(torch.where(plan > 0, plan * M, 0.0).sum((1, 2)))
         errors.append((plan.sum(1) - b).abs().sum(1))
-    sums = [torch.stack(parts).sum(0) for parts in (masses, costs, errors)]
-    return torch.cat(potentials, 1), torch.cat(labels, 1), *sums
+    mass, cost, error = (torch.stack(parts).sum(0) for parts in (masses, costs, errors))
+    return ReadOut(torch.cat(potentials, 1), torch.cat(labels, 1), cost, mass, error)
 
 
 class TorchPasses:
@@ -238,28 +241,30 @@ class TorchPasses:
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
         """Natural logarithms of the same masses for some suppliers, however small; -inf where there is none."""
         exponents, _ = _exponents(self._potentials(f), self.M, reg, torch.float64)
-        total = torch.logsumexp(exponents, 0)
-        shares = torch.where(total > -math.inf, self._demand.log() - total, -math.inf)
-        return _log_totals(exponents + shares).cpu().numpy()[wanted]
+        return _log_totals(exponents + pixel_shares(exponents, self._demand.log())).cpu().numpy()[wanted]
 
-    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
+    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
         one = torch.ones(1, 1, dtype=torch.bool, device=self.M.device)
-        whole = _Padded(one, one, self.M[None], one, one)
-        before, after = self._potentials(f_before)[None], self._potentials(f)[None]
-        g, labels, masses, cost, pixel_error = _read_out(whole, self._demand[None], before, after, reg)
-        sums = torch.cat([masses[0], cost, pixel_error]).cpu().numpy()
-        K = len(f)
-        return {
-            "g": g[0],
-            "labels": labels[0],
-            "masses": sums[:K],
-            "cost": float(sums[K]),
-            "pixel_error": float(sums[K + 1]),
-        }
+        whole = Padded(one, one, self.M[None], one, one)
+        found = _read_out(whole, self._demand[None], self._potentials(f_before)[None], self._potentials(f)[None], reg)
+        return fetched(found.g[0], found.labels[0], found.masses[0], found.cost, found.pixel_error)
 
     def _potentials(self, f: np.ndarray) -> torch.Tensor:
         """-inf for suppliers that take no part."""
         live = np.full(len(f), -math.inf)
         live[self.rows] = f[self.rows]
         return to_device(live, self.M.device)
+
+
+def fetched(
+    g: torch.Tensor, labels: torch.Tensor, masses: torch.Tensor, cost: torch.Tensor, pixel_error: torch.Tensor
+) -> ReadOut:
+    """Of one problem: what is as long as its pixels stays on the device, the rest comes to the host in one copy."""
+    *sums, total, error = torch.cat([masses, cost, pixel_error]).tolist()
+    return ReadOut(g, labels, total, np.array(sums), error)
+
+
+def no_entries(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The entries of the plan in a solution of a method whose plans are dense."""
+    return torch.empty(0, dtype=torch.int64, device=device), torch.empty(0, dtype=torch.float64, device=device)

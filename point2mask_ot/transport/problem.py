@@ -1,20 +1,37 @@
-"""What a solver is given and what it gives back: one checked problem, the numbers of the call, one solution."""
+"""What a solver is given and what it gives back: the numbers of a call, problems in their forms, solutions.
+
+A call brings batches (:class:`Batch`). The host solves them one checked :class:`Problem` at a time; a device takes all
+at once, flat behind each other (:class:`Problems`). Either way there is one :class:`Solution`.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import accumulate
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from ..arrays import Restore
+
 Method = Literal["sinkhorn", "newton", "exact"]
 
 
-@dataclass(frozen=True)
-class Options:
-    """Numbers of a solver call, already checked; ``tol`` is negative where none was asked for."""
+class Options(NamedTuple):
+    """Numbers of a solver call, already checked: what the operator takes beside tensors, in its order.
+
+    Attributes:
+        method: of solution.
+        reg: entropy weight; 0 for "exact".
+        tau: softness of the capacities, inf for hard ones.
+        tol: tolerance; negative for none.
+        max_iter: rounds, passes or pivots to make at most.
+        marginal_floor: added to both marginals.
+        normalize: rescale capacities of any total.
+        backend: "numba", "torch", "triton" or "auto".
+    """
 
     method: Method
     reg: float
@@ -26,9 +43,103 @@ class Options:
     backend: str
 
 
+class Solution(NamedTuple):
+    """What a solver returns: of one problem; of many, flat; and, from the operator, a list of tensors for each batch.
+
+    Attributes:
+        f: supplier potentials, -inf without capacity.
+        g: pixel potentials, -inf without demand.
+        labels: suppliers of the pixels.
+        cost: ``<P, M>``.
+        error: L1 error of both marginals over the mass.
+        iterations: rounds or passes made.
+        converged: the error is within the tolerance, and the plan is optimal.
+        entries: of an unregularised plan: supplier * N + pixel.
+        moved: mass of each of them.
+    """
+
+    f: Any
+    g: Any
+    labels: Any
+    cost: Any
+    error: Any
+    iterations: Any
+    converged: Any
+    entries: Any
+    moved: Any
+
+
+class Part(NamedTuple):
+    """One part of a solution: its axis, if it has one (K suppliers, N pixels, E entries of a plan), and its dtype."""
+
+    axis: str
+    dtype: torch.dtype
+
+
+PARTS = Solution(
+    f=Part("K", torch.float64),
+    g=Part("N", torch.float64),
+    labels=Part("N", torch.int64),
+    cost=Part("", torch.float64),
+    error=Part("", torch.float64),
+    iterations=Part("", torch.int64),
+    converged=Part("", torch.bool),
+    entries=Part("E", torch.int64),
+    moved=Part("E", torch.float64),
+)
+
+
+def within(error: Any, options: Options) -> Any:
+    """Whether an error, or a tensor of them, is within the tolerance, if there is one."""
+    return (error <= options.tol) & (options.tol > 0)
+
+
+def axes(shape: tuple[int, int], method: Method) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parts of the solution of a (K, N) problem: a basic plan has at most K + N - 1 entries."""
+    K, N = shape
+    return {"": (), "K": (K,), "N": (N,), "E": (K + N if method == "exact" else 0,)}
+
+
+class ReadOut(NamedTuple):
+    """What a pass reads out of a plan without storing it.
+
+    Attributes:
+        g: (N,) pixel potentials, -inf without demand.
+        labels: (N,) int64 suppliers of largest f - M, the smallest index of a tie.
+        cost: ``<P, M>``.
+        masses: (K,) row sums of the plan.
+        pixel_error: L1 error of its column sums.
+    """
+
+    g: Any
+    labels: Any
+    cost: Any
+    masses: Any
+    pixel_error: Any
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one call, with a batch axis.
+
+    Attributes:
+        a: (B, K).
+        b: (B, N).
+        M: (B, K, N) float32 or float64.
+        batched: the caller gave the batch axis.
+        restore: turns a tensor into the family of the inputs.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    M: torch.Tensor
+    batched: bool
+    restore: Restore
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One problem after validation.
+    """One problem, checked, for a solver that the host drives.
 
     Attributes:
         a: (K,) float64 capacities, scaled to the total of the demand.
@@ -50,29 +161,52 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What every method returns.
+class Problems:
+    """P problems behind each other in flat buffers, for a solver on a device; K and N may differ between them.
 
     Attributes:
-        f: (K,) supplier potentials.
-        g: (N,) pixel potentials, -inf without demand.
-        labels: (N,) int64.
-        cost: ``<P, M>``.
-        masses: (K,) row sums of the plan.
-        pixel_error: L1 error of its column sums.
-        iterations: rounds or passes made.
-        flow: (supplier * N + pixel, mass) of the entries of an unregularised plan.
-        finished: False where the plan may be feasible and yet not optimal.
-        error: L1 error of both marginals over the mass; filled in last.
+        a: (sum of K) float64 capacities.
+        b: (sum of N) float64 demands.
+        M: (sum of K N) float32 or float64 costs, each problem's matrix row by row.
+        shapes: (K, N) of each problem.
+        batches: how many of them each batch of the call has.
     """
 
-    f: np.ndarray
-    g: Any
-    labels: Any
-    cost: float
-    masses: np.ndarray
-    pixel_error: float
-    iterations: int
-    flow: tuple[np.ndarray, np.ndarray] | None = None
-    finished: bool = True
-    error: float = math.inf
+    a: torch.Tensor
+    b: torch.Tensor
+    M: torch.Tensor
+    shapes: tuple[tuple[int, int], ...]
+    batches: tuple[int, ...]
+
+    @classmethod
+    def of(cls, a: Iterable[torch.Tensor], b: Iterable[torch.Tensor], M: Iterable[torch.Tensor]) -> Problems:
+        """From batches (B, K), (B, N), (B, K, N); a single one is not copied."""
+        M = list(M)
+        return cls(
+            a=_joined([batch.to(torch.float64) for batch in a]),
+            b=_joined([batch.to(torch.float64) for batch in b]),
+            M=_joined(M),
+            shapes=tuple((batch.shape[1], batch.shape[2]) for batch in M for _ in range(len(batch))),
+            batches=tuple(len(batch) for batch in M),
+        )
+
+    def split(self) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Views of a (K,), b (N,) and M (K, N) of each problem."""
+        parts = zip(
+            self.a.split([K for K, _ in self.shapes]),
+            self.b.split([N for _, N in self.shapes]),
+            self.M.split([K * N for K, N in self.shapes]),
+            self.shapes,
+            strict=True,
+        )
+        return [(a, b, M.view(shape)) for a, b, M, shape in parts]
+
+
+def starts(lengths: Iterable[int]) -> list[int]:
+    """Where each of several parts begins when they lie behind each other."""
+    return [0, *accumulate(lengths)][:-1]
+
+
+def _joined(batches: list[torch.Tensor]) -> torch.Tensor:
+    flat = [batch.reshape(-1) for batch in batches]
+    return flat[0] if len(flat) == 1 else torch.cat(flat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 from .exact.simplex import Flow, network_simplex
 from .newton import Passes, Semidual, ascend, float32_error, maximise
 from .portable import TorchPasses
-from .problem import Method, Options, Problem, Solution
+from .problem import Method, Options, Problem, ReadOut, Solution, axes, within
+from .sinkhorn import iterate
 
 if TYPE_CHECKING:
     from .cpu.passes import CpuPasses
@@ -26,6 +27,25 @@ _PATIENCE = 100
 """Passes after which it turns to them above that weight, too."""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a method makes of one problem.
+
+    Attributes:
+        f: (K,) potentials.
+        plan: what was read out of its plan.
+        iterations: rounds, passes or pivots made.
+        flow: the entries of an unregularised plan, supplier * N + pixel, and their masses.
+        finished: False where the plan may be feasible and yet not optimal.
+    """
+
+    f: np.ndarray
+    plan: ReadOut
+    iterations: int
+    flow: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.int64), np.zeros(0))
+    finished: bool = True
+
+
 def solve_one(problem: Problem, options: Options) -> Solution:
     """Solve one problem; finite whatever the masks forbid."""
     a, b = problem.a + options.marginal_floor, problem.b + options.marginal_floor
@@ -37,23 +57,28 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     served = np.where(stranded, 0.0, b)
     supply = a
     if not served.any():
-        solution = _nothing(problem, options)
+        found = _nothing(problem, options)
     elif options.method == "sinkhorn":
-        solution = _sinkhorn(problem, a, served, rows, options)
+        found = _sinkhorn(problem, a, served, rows, options)
     else:  # the other methods need equal totals
         supply = a * (served.sum() / b.sum()) if stranded.any() else a
         method = _newton if options.method == "newton" else _exact
-        solution = method(problem, supply, served, rows, options)
+        found = method(problem, supply, served, rows, options)
+    f, plan = found.f, found.plan
     # A soft problem settles on capacities of its own; a hard one is held to those that were asked for.
-    capacities = supply * np.exp(-solution.f / options.tau) if math.isfinite(options.tau) else a
-    missed = np.abs(solution.masses - capacities).sum() + solution.pixel_error + b[stranded].sum()
-    return replace(
-        solution,
-        f=np.where(a > 0, solution.f, -math.inf),
-        g=solution.g + options.reg * math.log(unit),
-        cost=solution.cost * unit,
-        flow=solution.flow and (solution.flow[0], solution.flow[1] * unit),
-        error=float(missed / b.sum()),
+    capacities = supply * np.exp(-f / options.tau) if math.isfinite(options.tau) else a
+    missed = np.abs(plan.masses - capacities).sum() + plan.pixel_error + b[stranded].sum()
+    error = float(missed / b.sum())
+    return Solution(
+        f=np.where(a > 0, f, -math.inf),
+        g=plan.g + options.reg * math.log(unit),
+        labels=plan.labels,
+        cost=plan.cost * unit,
+        error=error,
+        iterations=found.iterations,
+        converged=within(error, options) and found.finished,
+        entries=found.flow[0],
+        moved=found.flow[1] * unit,
     )
 
 
@@ -68,13 +93,14 @@ def _stranded(problem: Problem, rows: np.ndarray) -> np.ndarray:
     return np.asarray((cheapest == math.inf).cpu())
 
 
-def _nothing(problem: Problem, options: Options) -> Solution:
+def _nothing(problem: Problem, options: Options) -> _Found:
     K, N = problem.M.shape
     device = problem.M.device
     g = torch.full((N,), -math.inf, dtype=torch.float64, device=device)
     labels = torch.zeros(N, dtype=torch.int64, device=device)
-    flow = _padded([], [], problem) if options.method == "exact" else None
-    return Solution(np.zeros(K), g, labels, 0.0, np.zeros(K), 0.0, 0, flow)
+    (entries,) = axes((K, N), options.method)["E"]
+    plan = ReadOut(g, labels, 0.0, np.zeros(K), 0.0)
+    return _Found(np.zeros(K), plan, 0, (np.zeros(entries, np.int64), np.zeros(entries)))
 
 
 def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
@@ -95,13 +121,15 @@ def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Metho
     return CpuPasses(problem.M.numpy(), b, rows, cut, SERIAL_ENTRIES)
 
 
-def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> _Found:
+    from .cpu.rounds import CpuRounds
+
     passes = _cpu_passes(problem, b, rows, options.method)
-    f = np.zeros(len(a))
     precise = problem.M.dtype == torch.float64 or _beyond_float32(problem.magnitude, options)
-    tol = options.tol * float(b.sum())
-    made, before = passes.rounds(f, a, options.reg, options.tau, tol, options.max_iter, precise)
-    return Solution(f, iterations=made, **passes.read_out(before, f, options.reg))
+    rounds = CpuRounds(passes, a, options.reg, options.tau, options.tol * float(b.sum()), precise)
+    made = iterate(rounds, options.max_iter)
+    f, before = rounds.suppliers.f, rounds.suppliers.before
+    return _Found(f, passes.read_out(before, f, options.reg), made)
 
 
 def _beyond_float32(magnitude: float, options: Options) -> bool:
@@ -110,33 +138,33 @@ def _beyond_float32(magnitude: float, options: Options) -> bool:
     return worst < float32_error(magnitude, options.reg)
 
 
-def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> _Found:
     passes = _passes(problem, b, rows, options)
-    semidual = Semidual(passes, a, options.reg, options.tau, problem.span, problem.magnitude)
-    f, made = _potentials(problem, semidual, options)
-    return Solution(f, iterations=made, **passes.read_out(f, f, options.reg))
+    dual = Semidual(passes, a, options.reg, options.tau, problem.span, problem.magnitude)
+    f, made = _potentials(problem, dual, options)
+    return _Found(f, passes.read_out(f, f, options.reg), made)
 
 
-def _potentials(problem: Problem, semidual: Semidual, options: Options) -> tuple[np.ndarray, int]:
+def _potentials(problem: Problem, dual: Semidual, options: Options) -> tuple[np.ndarray, int]:
     """Newton from nothing; from unregularised prices where that would stall or did."""
     goal = 0.9 * options.tol  # the read-out rounds differently
     f, made = None, 0
     if options.reg >= _SMALL_REG * problem.span:
-        f, made = maximise(semidual, goal, min(_PATIENCE, options.max_iter))
+        f, made = maximise(dual, goal, min(_PATIENCE, options.max_iter))
         if made < _PATIENCE:
             return f, made
-    prices = _exact_prices(problem, semidual, options)
+    prices = _exact_prices(problem, dual, options)
     if prices is not None:
         f, made = prices.f, made + prices.passes
     if f is None:
-        return maximise(semidual, goal, options.max_iter)
-    f, more = ascend(semidual, f, goal, options.max_iter - made)
+        return maximise(dual, goal, options.max_iter)
+    f, more = ascend(dual, f, goal, options.max_iter - made)
     return f, made + more
 
 
-def _exact_prices(problem: Problem, semidual: Semidual, options: Options) -> Assignment | None:
-    b = semidual.passes.b
-    units = _units(semidual.a, b, problem.resolution)
+def _exact_prices(problem: Problem, dual: Semidual, options: Options) -> Assignment | None:
+    b = dual.passes.b
+    units = _units(dual.a, b, problem.resolution)
     if units is None or math.isfinite(options.tau) or options.backend != "numba":
         return None
     from .exact.assignment import assign
@@ -156,7 +184,7 @@ def _units(a: np.ndarray, b: np.ndarray, resolution: float) -> np.ndarray | None
     return whole.astype(np.int64) if exact.all() and whole.sum() == len(demand) else None
 
 
-def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> Solution:
+def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> _Found:
     flow, iterations, labels, best = _optimal_flow(problem, a, b, rows, options)
     supplier, pixel, moved = flow.supplier, flow.pixel, flow.mass
     _take_largest(labels, supplier, pixel, moved)
@@ -170,8 +198,8 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
     cost = float(np.multiply(problem.M.numpy()[supplier, pixel], moved).sum())
     supplier *= len(b)
     supplier += pixel
-    entries = _padded(supplier, moved, problem)
-    return Solution(flow.f, g, labels, cost, masses, pixel_error, iterations, entries, flow.finished)
+    plan = ReadOut(g, labels, cost, masses, pixel_error)
+    return _Found(flow.f, plan, iterations, _padded(supplier, moved, problem), flow.finished)
 
 
 def _optimal_flow(
@@ -202,8 +230,8 @@ def _take_largest(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, m
 
 
 def _padded(index: Any, mass: Any, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """A basic plan has at most K + N - 1 entries: one length for all plans of a shape."""
-    size = sum(problem.M.shape)
+    """One length for all plans of a shape."""
+    (size,) = axes((problem.M.shape[0], problem.M.shape[1]), "exact")["E"]
     entries, masses = np.zeros(size, np.int64), np.zeros(size)
     entries[: len(index)], masses[: len(mass)] = index, mass
     return entries, masses

@@ -15,8 +15,7 @@ import torch
 from transport_problems import problem, rounds
 
 from point2mask_ot import ArgumentError, sinkhorn, solve
-from point2mask_ot.transport.flat import Flat
-from point2mask_ot.transport.solvers import Options
+from point2mask_ot.transport.problem import Options, Problems
 
 GPU = torch.cuda.is_available()
 PLACES = [
@@ -182,12 +181,12 @@ FAULTY = {
     "cost of -inf": ("M", "inf", lambda a, b, M: M.__setitem__((0, 1), -np.inf)),
     "unreached": ("M", "reach", lambda a, b, M: M.__setitem__((slice(None), 2), np.inf)),
     "cut off": ("M", "suppliers", lambda a, b, M: M.__setitem__(1, np.inf)),
-    "absurd cost": ("M", "scale", lambda a, b, M: M.__setitem__((0, 1), 1e25)),
+    "absurd cost": ("M", "forbidden pair", lambda a, b, M: M.__setitem__((0, 1), 1e25)),
     "negative demand": ("b", "masses", lambda a, b, M: b.__setitem__(0, -1)),
     "NaN demand": ("b", "masses", lambda a, b, M: b.__setitem__(0, np.nan)),
-    "no demand": ("b", "masses", lambda a, b, M: b.__setitem__(slice(None), 0)),
+    "no demand": ("b", "total of 0", lambda a, b, M: b.__setitem__(slice(None), 0)),
     "infinite capacity": ("a", "masses", lambda a, b, M: a.__setitem__(0, np.inf)),
-    "no capacity": ("a", "masses", lambda a, b, M: a.__setitem__(slice(None), 0)),
+    "no capacity": ("a", "total of 0", lambda a, b, M: a.__setitem__(slice(None), 0)),
     "demand of an infinite total": ("b", "masses", lambda a, b, M: b.__setitem__(slice(None), 1e308)),
     "capacity of an infinite total": ("a", "masses", lambda a, b, M: a.__setitem__(slice(None), 1e308)),
     "unequal totals": ("a", "total", lambda a, b, M: a.__setitem__(0, 9)),
@@ -197,7 +196,7 @@ FAULTY = {
 @pytest.mark.parametrize("case", FAULTY)
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_faults_are_found_without_the_host(rng, backend, case):
-    """What a GPU asserts: the same kernels on the CPU, where the host's own checks would come first."""
+    """What a GPU asserts, on the CPU, where the same rules judge the same statistics."""
     if backend == "triton" and GPU:
         pytest.skip("kernels are compiled for the GPU, not interpreted")
     solver = pytest.importorskip(f"point2mask_ot.transport.{'gpu.launch' if backend == 'triton' else 'portable'}")
@@ -208,7 +207,7 @@ def test_faults_are_found_without_the_host(rng, backend, case):
     bad = [torch.tensor(x)[None] for x in arrays]
     options = Options("sinkhorn", 0.1, np.inf, -1.0, 1, 0.0, False, backend)
     with pytest.raises(ArgumentError, match=f"f: argument '{argument}'.*{text}"):
-        solver.sinkhorn("f", Flat.of(*([x, y] for x, y in zip(good, bad, strict=True))), options)
+        solver.sinkhorn("f", Problems.of(*([x, y] for x, y in zip(good, bad, strict=True))), options)
 
 
 def test_the_interpreter_is_asked_for():

@@ -1,29 +1,69 @@
 """CPU kernels that read the cost matrix: one fused pass, exact log masses, and the final read-out.
 
-Blocks of pixels (see :mod:`.blocks`) come in ranges, ``bounds[r]`` to ``bounds[r + 1]``, whose sums are kept
-apart until the end: a call does the ranges ``first`` to ``last``, and however ranges are spread over threads, the
-totals have the same bits. ``rows`` lists the suppliers that take part; others are never read.
+Blocks of pixels (see :mod:`.blocks`) come in ranges, whose sums are kept apart until the end: however ranges are
+spread over threads, the totals have the same bits.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...compiled.jit import helper, njit
-from .blocks import ANY_ORDER, BLOCK, LOWEST, Base, Scratch, add_links, add_masses, take_best, weigh
+from .blocks import (
+    ANY_ORDER,
+    LOWEST,
+    Base,
+    Block,
+    Costs,
+    Ranges,
+    Scratch,
+    add_links,
+    add_masses,
+    block_of,
+    take_best,
+    weigh,
+)
 from .exp2 import VECTOR_MATH, exp2
 
-_NEGLIGIBLE = 60.0  # bits behind the best at which a weight is lost to rounding in float64
+NEGLIGIBLE = 60.0
+"""Bits behind the best at which a weight is lost to rounding in float64."""
+
+
+@njit(error_model="numpy")
+def exponents(f: Any, k: float, rows: Any, slack: float, anchor: Any, u: Any) -> bool:
+    """Fill ``u`` for a pass at ``f`` and say whether the base must be renewed.
+
+    Between renewals the smallest rise since the last one is taken out, so that exponents against the base lie
+    between 0 (at the supplier that led then) and ``slack``.
+
+    Args:
+        f: (K,) potentials.
+        k: bits per unit of cost.
+        rows: suppliers that take part.
+        slack: bits by which one supplier may rise against another before the base must be renewed.
+        anchor: (K,) exponents at the last renewal, updated; NaN before the first.
+        u: (K,) out: exponents of the coming pass.
+    """
+    low, high = np.inf, -np.inf
+    for i in rows:
+        rise = f[i] * k - anchor[i]
+        low, high = min(low, rise), max(high, rise)
+    renewed = math.isnan(anchor[rows[0]]) or high - low > slack
+    mean = 0.0  # of the anchor, taken out lest large potentials cost float32 its last bits
+    for i in rows:
+        if renewed:
+            anchor[i] = f[i] * k
+        mean += anchor[i] / rows.size
+    for i in rows:
+        u[i] = f[i] * k - mean - (0.0 if renewed else low)
+    return renewed
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
-def fused_pass(
-    M: Any, b: Any, u: Any, k: Any, rows: Any, cut: Any, base: Base,
-    bounds: Any, first: int, last: int, scratch: Scratch, masses: Any, links: Any,
-) -> None:  # fmt: skip
+def fused_pass(costs: Costs, u: Any, base: Base, ranges: Ranges, scratch: Scratch, masses: Any, links: Any) -> None:
     """Add to ``masses`` what each supplier would send if every pixel's marginal held exactly (Eq. 10).
 
     One exponential per entry and no logarithm: exponents are taken against ``base.level``, the largest one when
@@ -32,55 +72,46 @@ def fused_pass(
     into ``cut``.
 
     Args:
-        M: (K, N) costs.
-        b: (N,) demand, in the dtype of the arithmetic, as are ``k`` and ``cut``.
+        costs: see :class:`Costs`.
         u: (K,) exponents of the suppliers, float64.
-        k: bits per unit of cost.
-        rows: suppliers that take part.
-        cut: bits behind the best beyond which a supplier is left out of a block.
         base: see :class:`Base`.
-        bounds, first, last: blocks of each range, and the ranges to do.
+        ranges: see :class:`Ranges`.
         scratch: see :class:`Scratch`.
         masses: (ranges, K) float64, added to.
         links: (ranges, K, K) float64, lower triangles added to: sum_j b_j p_ij p_kj; none are
             taken where it is empty.
     """
-    pixels = np.uint64(M.shape[1])
-    for r in range(first, last):
-        for block in range(bounds[r], bounds[r + 1]):
-            start = block * BLOCK
-            stop = min(start + BLOCK, pixels)
-            count = weigh(M, b, u, k, rows, cut, base, block, start, stop, scratch)
-            add_masses(base, scratch, block, count, stop - start, r, masses)
+    for r in range(ranges.first, ranges.last):
+        for index in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            block = block_of(costs.M, index)
+            count = weigh(costs, u, block, base, scratch)
+            add_masses(base, scratch, block, count, r, masses)
             if links.size > 0:
-                add_links(b, base, scratch, block, count, start, stop, r, links)
+                add_links(costs.b, base, scratch, block, count, r, links)
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
 def log_masses(
-    M: Any, b: Any, u: Any, k: float, rows: Any, wanted: Any, base: Base,
-    bounds: Any, first: int, last: int, scratch: Scratch, top: Any, rest: Any,
-) -> None:  # fmt: skip
+    costs: Costs, u: Any, wanted: Any, base: Base, ranges: Ranges, scratch: Scratch, top: Any, rest: Any
+) -> None:
     """The same masses as logarithms, for suppliers so far behind that they underflow or were left out.
 
     Args:
-        M: (K, N) costs.
-        b, u, k, rows: as for :func:`fused_pass`, in float64.
+        costs: in float64, with a cut of :data:`NEGLIGIBLE`.
+        u: (K,) exponents of the suppliers.
         wanted: suppliers whose mass is needed.
         base: new, in float64; spoilt.
-        bounds, first, last: blocks of each range, and the ranges to do.
+        ranges: see :class:`Ranges`.
         scratch: in float64.
         top, rest: (ranges, len(wanted)) running result: the mass is ``rest * 2**top``. Start with -inf and 0.
     """
-    g, share = base.level, scratch.share
-    pixels = np.uint64(M.shape[1])
-    for r in range(first, last):
-        for block in range(bounds[r], bounds[r + 1]):
-            start = block * BLOCK
-            stop = min(start + BLOCK, pixels)
-            weigh(M, b, u, k, rows, _NEGLIGIBLE, base, block, start, stop, scratch)
-            for j in range(start, stop):
-                g[j] = math.log2(share[j - start]) - g[j] if b[j] > 0 else -np.inf
+    M, k, g, share = costs.M, costs.k, base.level, scratch.share
+    for r in range(ranges.first, ranges.last):
+        for index in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            block = block_of(costs.M, index)
+            start, stop = block.start, block.stop
+            weigh(costs, u, block, base, scratch)
+            _level(costs.b, block, share, g)
             for p in range(wanted.size):
                 i = wanted[p]
                 high = top[r, p]
@@ -95,65 +126,76 @@ def log_masses(
                 top[r, p] = high
 
 
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
+def _level(b: Any, block: Block, share: Any, g: Any) -> None:
+    """Turn the level of a block's base into the potentials of its pixels, in bits."""
+    for j in range(block.start, block.stop):
+        g[j] = math.log2(share[j - block.start]) - g[j] if b[j] > 0 else -np.inf
+
+
 @helper(fastmath=ANY_ORDER, error_model="numpy")
-def _add_costs(
-    M: Any, base: Base, scratch: Scratch, block: int, count: int, start: int, stop: int, part: int, sums: Any
-) -> None:
-    """Add <plan, M> of a block, whose plan is ``weights * share``, to ``sums[part, 0]``."""
+def _cost(M: Any, base: Base, scratch: Scratch, block: Block, count: int) -> float:
+    """<plan, M> of a block, whose plan is ``weights * share``."""
     total = 0.0
     for p in range(count):
-        i = base.live[block, p]
-        for j in range(start, stop):
+        i = base.live[block.number, p]
+        for j in range(block.start, block.stop):
             cost = M[i, j] if M[i, j] < np.inf else 0.0
-            total += scratch.weights[p, j - start] * scratch.share[j - start] * cost
-    sums[part, 0] += total
+            total += scratch.weights[p, j - block.start] * scratch.share[j - block.start] * cost
+    return total
+
+
+class Move(NamedTuple):
+    """The last update of the suppliers.
+
+    Attributes:
+        u_before: (K,) exponents from which the pixels' potentials follow (Eq. 10).
+        u: (K,) exponents of the plan.
+        f: (K,) potentials of the plan.
+        moved: potentials differ from those before.
+    """
+
+    u_before: np.ndarray
+    u: np.ndarray
+    f: np.ndarray
+    moved: bool
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
 def read_out(
-    M: Any, b: Any, u_before: Any, u: Any, moved: bool, k: float, rows: Any, f: Any, base: Base,
-    bounds: Any, first: int, last: int, scratch: Scratch, labels: Any, masses: Any, sums: Any,
-) -> None:  # fmt: skip
+    costs: Costs, move: Move, base: Base, ranges: Ranges, scratch: Scratch, labels: Any, masses: Any, sums: Any
+) -> None:
     """Potentials of the pixels, labels, marginals and cost, in float64 and without storing the plan.
 
     Args:
-        M: (K, N) costs.
-        b: (N,) demand, float64.
-        u_before: (K,) exponents of the suppliers from which the pixels' potentials follow (Eq. 10).
-        u: (K,) exponents of the plan.
-        moved: they differ.
-        k: bits per unit of cost.
-        rows: suppliers that take part.
-        f: (K,) potentials of the plan.
+        costs: in float64, with a cut of :data:`NEGLIGIBLE`.
+        move: see :class:`Move`.
         base: new, in float64; its level is left holding the pixels' potentials times ``k``, -inf at zero demand.
-        bounds, first, last: blocks of each range, and the ranges to do.
+        ranges: see :class:`Ranges`.
         scratch: in float64.
         labels: (N,) out: argmax of f - M, the smallest index of a tie, 0 where nothing is finite.
         masses: (ranges, K) added to: row sums of the plan.
         sums: (ranges, 2) added to: ``<plan, M>`` and the L1 error of the column sums.
     """
-    g, share = base.level, scratch.share
-    pixels = np.uint64(M.shape[1])
-    for r in range(first, last):
-        for block in range(bounds[r], bounds[r + 1]):
-            start = block * BLOCK
-            stop = min(start + BLOCK, pixels)
-            take_best(M, f, rows, start, stop, g, labels)
-            count = weigh(M, b, u_before, k, rows, _NEGLIGIBLE, base, block, start, stop, scratch)
-            for j in range(start, stop):
-                g[j] = math.log2(share[j - start]) - g[j] if b[j] > 0 else -np.inf
-            if moved and count > 0:
+    b, rows, g, share = costs.b, costs.rows, base.level, scratch.share
+    for r in range(ranges.first, ranges.last):
+        for index in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            block = block_of(costs.M, index)
+            take_best(costs.M, rows, move.f, block, g, labels)
+            count = weigh(costs, move.u_before, block, base, scratch)
+            _level(b, block, share, g)
+            if move.moved and count > 0:
                 count = rows.size
-                base.live_count[block] = count
+                base.live_count[index] = count
                 for p in range(count):
-                    base.live[block, p] = rows[p]
-                for j in range(start, stop):
+                    base.live[index, p] = rows[p]
+                for j in range(block.start, block.stop):
                     g[j] = -g[j]
-                weigh(M, b, u, k, rows, _NEGLIGIBLE, base, block, start, stop, scratch)
-                for j in range(start, stop):
+                weigh(costs, move.u, block, base, scratch)
+                for j in range(block.start, block.stop):
                     g[j] = -g[j]
                     if b[j] > 0:  # share is demand / column sum
-                        sums[r, 1] += abs(b[j] / share[j - start] - b[j])
-                        share[j - start] = 1.0
-            add_masses(base, scratch, block, count, stop - start, r, masses)
-            _add_costs(M, base, scratch, block, count, start, stop, r, sums)
+                        sums[r, 1] += abs(b[j] / share[j - block.start] - b[j])
+                        share[j - block.start] = 1.0
+            add_masses(base, scratch, block, count, r, masses)
+            sums[r, 0] += _cost(costs.M, base, scratch, block, count)

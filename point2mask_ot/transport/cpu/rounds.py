@@ -1,51 +1,63 @@
-"""Sinkhorn rounds around the fused pass, compiled so that small problems do not wait for the interpreter."""
+"""Sinkhorn's rounds on the CPU: the pass over the costs, and between passes the suppliers' update, compiled."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...compiled.jit import njit
-from .blocks import BLOCK, Base, Scratch, add_masses, weigh
+from ..sinkhorn import supplier_potentials
+from .blocks import Base, Costs, Ranges, Scratch
+from .fused import exponents, fused_pass
+from .passes import CpuPasses, bits, slack_of
 
-LN2 = math.log(2.0)
 
+class Suppliers(NamedTuple):
+    """The suppliers' side of a problem: (K,) each.
 
-@njit(error_model="numpy")
-def exponents(f: Any, k: float, rows: Any, slack: float, anchor: Any, u: Any) -> bool:
-    """Fill ``u`` for a pass at ``f`` and say whether the base must be renewed.
-
-    Between renewals the smallest rise since the last one is taken out, so that exponents against the base lie
-    between 0 (at the supplier that led then) and ``slack``.
-
-    Args:
-        f: (K,) potentials.
-        k: bits per unit of cost.
-        rows: suppliers that take part.
-        slack: bits by which one supplier may rise against another before the base must be renewed.
-        anchor: (K,) exponents at the last renewal, updated; NaN before the first.
-        u: (K,) out: exponents of the coming pass.
+    Attributes:
+        a: capacities.
+        f: potentials, updated.
+        before: those before the last update.
+        lost: bool: the mass vanished beside that of others; such a supplier has not been moved.
+        anchor, u: see :func:`.fused.exponents`.
     """
-    low, high = np.inf, -np.inf
-    for i in rows:
-        rise = f[i] * k - anchor[i]
-        low, high = min(low, rise), max(high, rise)
-    renewed = math.isnan(anchor[rows[0]]) or high - low > slack
-    mean = 0.0  # of the anchor, taken out lest large potentials cost float32 its last bits
-    for i in rows:
-        if renewed:
-            anchor[i] = f[i] * k
-        mean += anchor[i] / rows.size
-    for i in rows:
-        u[i] = f[i] * k - mean - (0.0 if renewed else low)
-    return renewed
+
+    a: np.ndarray
+    f: np.ndarray
+    before: np.ndarray
+    lost: np.ndarray
+    anchor: np.ndarray
+    u: np.ndarray
+
+
+class Numbers(NamedTuple):
+    """Of a call, in float64.
+
+    Attributes:
+        reg, tau: entropy weight, and softness of the capacities, inf for hard ones.
+        tol: L1 error of the capacities at which rounds end.
+        k: bits per unit of cost.
+        slack: see :func:`.fused.exponents`.
+        demand: total of the pixels.
+        lost_below: mass below which a supplier counts as lost.
+    """
+
+    reg: float
+    tau: float
+    tol: float
+    k: float
+    slack: float
+    demand: float
+    lost_below: float
 
 
 @njit(error_model="numpy")
-def center(f: Any, a: Any, tau: float, rows: Any) -> None:
+def center(suppliers: Suppliers, rows: Any, tau: float) -> None:
     """Shift soft potentials so that the capacities ``a exp(-f / tau)`` sum to the demand (the sum of ``a``)."""
+    a, f = suppliers.a, suppliers.f
     low, total, mass = np.inf, 0.0, 0.0
     for i in rows:
         low = min(low, f[i])
@@ -58,26 +70,26 @@ def center(f: Any, a: Any, tau: float, rows: Any) -> None:
 
 
 @njit(error_model="numpy")
-def update_suppliers(
-    f: Any, masses: Any, demand: float, a: Any, reg: float, tau: float, rows: Any, lost_below: float, lost: Any
-) -> tuple[float, bool]:
+def update(suppliers: Suppliers, masses: Any, rows: Any, numbers: Numbers) -> tuple[float, bool]:
     """Eq. 11 (suppliers last): move ``f`` to where the masses meet the capacities.
 
-    Masses are scaled to the total ``demand`` first, or the rounding of float32 would make all potentials drift.
-    Suppliers whose mass is below ``lost_below`` are left alone and marked in ``lost``.
+    Masses are scaled to the total demand first, or the rounding of float32 would make all potentials drift.
+    Lost suppliers are left alone and marked.
 
     Returns the L1 error of the capacities before, and whether any supplier is lost.
     """
+    a, f, lost = suppliers.a, suppliers.f, suppliers.lost
+    reg, tau, soft = numbers.reg, numbers.tau, math.isfinite(numbers.tau)
     total = 0.0
     for i in rows:
         total += masses[i]
     error, any_lost = 0.0, False
-    soft = math.isfinite(tau)
     for i in rows:
-        masses[i] *= demand / total
+        suppliers.before[i] = f[i]
+        masses[i] *= numbers.demand / total
         capacity = a[i] * math.exp(-f[i] / tau) if soft else a[i]
         error += abs(capacity - masses[i])
-        lost[i] = masses[i] < lost_below
+        lost[i] = masses[i] < numbers.lost_below
         any_lost |= lost[i]
         if not lost[i]:
             f[i] += reg * math.log(a[i] / masses[i])
@@ -87,40 +99,87 @@ def update_suppliers(
 
 
 @njit(error_model="numpy")
-def rounds(
-    M: Any, b: Any, a: Any, k: float, reg: float, tau: float, tol: float, rows: Any, base: Base, anchor: Any, u: Any,
-    cut: Any, slack: float, bounds: Any, scratch: Scratch, parts: Any,
-    f: Any, f_before: Any, demand: float, lost_below: float, lost: Any, limit: int,
+def serial_rounds(
+    costs: Costs, base: Base, ranges: Ranges, scratch: Scratch, suppliers: Suppliers, numbers: Numbers,
+    parts: Any, limit: int,
 ) -> tuple[int, float]:  # fmt: skip
-    """Up to ``limit`` rounds on one thread; stop early at an error of ``tol`` or at a lost supplier.
+    """Up to ``limit`` rounds on one thread; stop early at the tolerance or at a lost supplier.
 
-    ``parts`` is memory for the masses of each range; the other arguments are those of :func:`.fused.fused_pass`,
-    :func:`exponents` and :func:`update_suppliers`.
+    Compiled because of small problems: 80 rounds of 7 x 900 entries take TODO of the time that the interpreter would
+    take to drive them.
 
-    Returns the rounds made and the L1 error of the capacities before the last update.
+    ``parts`` is memory: (ranges, K) masses. Returns the rounds made and the L1 error of the capacities before the last
+    update.
     """
-    bits = base.level.dtype.type(k)
-    pixels = np.uint64(M.shape[1])
-    error = np.inf
+    error, no_links = np.inf, np.empty((0, 0, 0))
     for done in range(limit):
-        if math.isfinite(tau):
-            center(f, a, tau, rows)
-        if exponents(f, k, rows, slack, anchor, u):
+        if math.isfinite(numbers.tau):
+            center(suppliers, costs.rows, numbers.tau)
+        if exponents(suppliers.f, numbers.k, costs.rows, numbers.slack, suppliers.anchor, suppliers.u):
             for block in range(base.live_count.size):
                 base.live_count[block] = -1
         for r in range(parts.shape[0]):
             for i in range(parts.shape[1]):  # loops, not array expressions: those take seconds to compile
                 parts[r, i] = 0.0
-            for block in range(bounds[r], bounds[r + 1]):
-                start = block * BLOCK
-                stop = min(start + BLOCK, pixels)
-                count = weigh(M, b, u, bits, rows, cut, base, block, start, stop, scratch)
-                add_masses(base, scratch, block, count, stop - start, r, parts)
-        for i in rows:
-            f_before[i] = f[i]
+        fused_pass(costs, suppliers.u, base, ranges, scratch, parts, no_links)
+        for i in costs.rows:
             for r in range(1, parts.shape[0]):
                 parts[0, i] += parts[r, i]
-        error, any_lost = update_suppliers(f, parts[0], demand, a, reg, tau, rows, lost_below, lost)
-        if error <= tol or any_lost:
+        error, any_lost = update(suppliers, parts[0], costs.rows, numbers)
+        if error <= numbers.tol or any_lost:
             return done + 1, error
     return limit, error
+
+
+class CpuRounds:
+    """Sinkhorn's rounds for one problem; see :class:`..sinkhorn.Rounds`.
+
+    Args:
+        passes: over the costs, with a cut that tells suppliers who lost everything from those left out of blocks.
+        a: (K,) capacities.
+        reg: entropy weight.
+        tau: softness of the capacities, inf for hard ones.
+        tol: L1 error of the capacities before an update at which rounds end.
+        precise: compute in float64 even if M is float32.
+    """
+
+    def __init__(self, passes: CpuPasses, a: np.ndarray, reg: float, tau: float, tol: float, precise: bool) -> None:
+        self.passes, self.precise, self.error = passes, precise, math.inf
+        K, dtype = len(a), passes.dtype(precise)
+        demand = float(passes.b.sum())
+        lost_below = demand * 2.0 ** ((24.0 if dtype == np.float32 else 40.0) - passes.cut)
+        self.numbers = Numbers(reg, tau, tol, bits(reg), slack_of(dtype), demand, lost_below)
+        self.suppliers = Suppliers(a, np.zeros(K), np.zeros(K), np.zeros(K, bool), passes.anchor, passes.u)
+
+    def make(self, limit: int) -> int:
+        """Rounds until somebody is lost where all are compiled together, else one."""
+        suppliers, numbers, passes, made = self.suppliers, self.numbers, self.passes, 1
+        if passes.serial:
+            dtype = passes.dtype(self.precise)
+            costs, base = passes.costs(dtype, numbers.reg), passes.base(dtype, numbers.reg)
+            ranges, parts = Ranges(passes.bounds, 0, passes.ranges), np.empty((passes.ranges, len(suppliers.f)))
+            made, self.error = serial_rounds(
+                costs, base, ranges, passes.scratch(dtype), suppliers, numbers, parts, limit
+            )
+        else:
+            if math.isfinite(numbers.tau):
+                center(suppliers, passes.rows, numbers.tau)
+            masses, _ = passes.masses(suppliers.f, numbers.reg, self.precise)
+            self.error, _ = update(suppliers, masses, passes.rows, numbers)
+        if suppliers.lost.any():
+            self._find_lost()
+        return made
+
+    def settled(self, made: int) -> bool:
+        """Whether the last round began within the tolerance."""
+        return self.error <= self.numbers.tol
+
+    def _find_lost(self) -> None:
+        """Move lost suppliers by the logarithms of their masses."""
+        _, f, before, lost, *_ = self.suppliers
+        wanted = np.flatnonzero(lost)
+        logs = self.passes.log_masses(before, self.numbers.reg, wanted)
+        found, logs = wanted[logs > -np.inf], logs[logs > -np.inf]
+        log_a = np.log(self.suppliers.a[found])
+        f[found] = supplier_potentials(before[found], log_a, logs, self.numbers.reg, self.numbers.tau)
+        lost[:] = False

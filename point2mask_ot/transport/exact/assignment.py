@@ -53,8 +53,8 @@ def assign(passes: CpuPasses, capacity: np.ndarray, span: float, magnitude: floa
     reg = span * min(max(_CONTESTED / len(passes.b), least), largest)
     f, used = np.zeros(len(capacity)), 0
     if span > 0:
-        problem = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span, magnitude)
-        f, used = maximise(problem, _PRICE_ERROR, _PRICE_PASSES)
+        dual = Semidual(passes, capacity.astype(np.float64), reg, math.inf, span, magnitude)
+        f, used = maximise(dual, _PRICE_ERROR, _PRICE_PASSES)
         passes.forget()
     width = 20 * reg or 1.0
     while True:
@@ -83,13 +83,9 @@ def _rivals(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = len(passes.b)
     owner, best, rivals = np.empty(pixels, np.int64), np.empty(pixels), np.empty(pixels, np.int32)
-
-    def part(first: int, last: int) -> None:
-        kernels.screen_rivals(
-            passes.M, f, demanded, passes.rows, width, passes.bounds, first, last, owner, best, rivals
-        )
-
-    passes.over_ranges(part)
+    passes.over_ranges(
+        lambda ranges: kernels.screen_rivals(passes.M, passes.rows, f, demanded, width, ranges, owner, best, rivals)
+    )
     return owner, best, rivals
 
 

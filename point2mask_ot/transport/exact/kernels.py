@@ -7,32 +7,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...compiled.jit import helper, njit
-from ..cpu.blocks import BLOCK, take_best
+from ..cpu.blocks import Ranges, block_of, take_best
 
 
 @njit()
 def screen_rivals(
-    M: Any, f: Any, demanded: Any, rows: Any, width: float, bounds: Any, first: int, last: int,
-    owner: Any, best: Any, rivals: Any,
+    M: Any, rows: Any, f: Any, demanded: Any, width: float, ranges: Ranges, owner: Any, best: Any, rivals: Any
 ) -> None:  # fmt: skip
     """For each pixel the supplier of largest f - M (the smallest index of a tie), and who comes near it.
 
     Args:
         M: (K, N) costs.
+        rows: suppliers that take part.
         f: (K,) prices.
         demanded: (N,) bool; other pixels get owner -1 and no rivals.
-        rows: suppliers that take part.
         width: how far behind the best a supplier still competes.
-        bounds, first, last: blocks of each range, and the ranges to do.
+        ranges: see :class:`..cpu.blocks.Ranges`.
         owner: (N,) out.
         best: (N,) out: the largest f - M.
         rivals: (N,) out: suppliers that compete, the owner included.
     """
-    pixels = np.uint64(M.shape[1])
-    for block in range(bounds[first], bounds[last]):
-        start = block * BLOCK
-        stop = min(start + BLOCK, pixels)
-        take_best(M, f, rows, start, stop, best, owner)
+    for index in range(ranges.bounds[ranges.first], ranges.bounds[ranges.last]):
+        block = block_of(M, index)
+        start, stop = block.start, block.stop
+        take_best(M, rows, f, block, best, owner)
         for j in range(start, stop):
             rivals[j] = 0
         for i in rows:

@@ -18,8 +18,9 @@ import triton
 
 from ...arrays import to_device
 from ...checks import require_all
-from ..flat import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH, Flat, FlatSolution, starts
-from ..problem import Options
+from ..checks import LARGEST_EXPONENT, LARGEST_RATIO, MASS_MISMATCH
+from ..portable import fetched, no_entries
+from ..problem import Options, Problems, ReadOut, Solution, starts, within
 from . import checks, kernels, newton
 
 INTERPRETED = not isinstance(kernels.weigh, triton.JITFunction)
@@ -61,13 +62,13 @@ class Tile:
         return {"ROWS": self.rows, "BLOCK": block, "num_warps": 8, **_ROUNDED}
 
 
-class Plan:
+class Tables:
     """Where the kernels find the parts of each problem: the tables of :mod:`.kernels` for one size of block."""
 
-    def __init__(self, flat: Flat, tile: Tile) -> None:
-        self.flat, self.tile = flat, tile
-        self.device = flat.M.device
-        shapes = np.array(flat.shapes, np.int64)
+    def __init__(self, problems: Problems, tile: Tile) -> None:
+        self.problems, self.tile = problems, tile
+        self.device = problems.M.device
+        shapes = np.array(problems.shapes, np.int64)
         K, N = shapes.T
         tiles = -(-N // tile.block)
         self.suppliers, self.tiles, self.partials = int(K.sum()), int(tiles.sum()), int((K * tiles).sum())
@@ -86,24 +87,26 @@ class Plan:
         return torch.zeros(size, dtype=dtype, device=self.device)
 
 
-def sinkhorn(function: str, flat: Flat, options: Options) -> FlatSolution:
+def sinkhorn(function: str, problems: Problems, options: Options) -> Solution:
     """Rounds for all problems; the host waits for the device only to look at a tolerance.
 
     Args:
         function: public function to name in messages.
-        flat: the problems; their values are checked here.
+        problems: their values are checked here.
         options: of the call.
     """
-    real = flat.M.dtype if 1e-30 < options.reg < 1e30 else torch.float64
-    with torch.cuda.device_of(flat.M):
-        plan = Plan(flat, Tile.of(max(K for K, _ in flat.shapes)))
-        numbers = _numbers(plan.device, options.reg, options.tau, options.tol, options.marginal_floor)
-        start = _checked(function, plan, numbers, options.normalize)
-        small = max(K * N for K, N in flat.shapes) <= SMALL_ENTRIES
+    real = problems.M.dtype if 1e-30 < options.reg < 1e30 else torch.float64
+    with torch.cuda.device_of(problems.M):
+        tables = Tables(problems, Tile.of(max(K for K, _ in problems.shapes)))
+        numbers = _numbers(tables.device, options.reg, options.tau, options.tol, options.marginal_floor)
+        start = _checked(function, tables, numbers, options.normalize)
+        small = max(K * N for K, N in problems.shapes) <= SMALL_ENTRIES
         make = _rounds_in_one_launch if small else _rounds
-        before, f, made = make(plan, start, numbers, real, options)
-        g, labels, _, cost, _, error = _read_out(plan, before, f, start.capacity, start.total, numbers, options.tau)
-    return FlatSolution(f, g, labels, cost, error, made)
+        before, f, made = make(tables, start, numbers, real, options)
+        g, labels, _, cost, _, error = _read_out(tables, before, f, start.capacity, start.total, numbers, options.tau)
+    return Solution(
+        f, g, labels, cost, error, made, within(error, options), *no_entries(tables.device)
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,19 +124,20 @@ def _numbers(device: torch.device, reg: float, tau: float, tol: float, floor: fl
     return to_device(np.array([1 / (reg * math.log(2.0)), reg, tau, tol, floor]), device)
 
 
-def _checked(function: str, plan: Plan, numbers: torch.Tensor, normalize: bool) -> Start:
-    flat, P = plan.flat, len(plan.flat.shapes)
-    faults, reached = plan.zeros(len(_FAULTS), torch.int32), plan.zeros(plan.suppliers, torch.int32)
-    statistics = plan.empty(checks.STATISTICS.value * plan.tiles)
-    checks.inspect[(plan.tiles,)](
-        flat.M, flat.b, statistics, reached, faults, plan.tables, plan.tile_problem,
-        **plan.tile.launch(flat.M.dtype),
+def _checked(function: str, tables: Tables, numbers: torch.Tensor, normalize: bool) -> Start:
+    problems, P = tables.problems, len(tables.problems.shapes)
+    faults, reached = tables.zeros(len(_FAULTS), torch.int32), tables.zeros(tables.suppliers, torch.int32)
+    statistics = tables.empty(checks.STATISTICS.value * tables.tiles)
+    checks.inspect[(tables.tiles,)](
+        problems.M, problems.b, statistics, reached, faults, tables.tables, tables.tile_problem,
+        **tables.tile.launch(problems.M.dtype),
     )  # fmt: skip
-    start = Start(plan.empty(plan.suppliers), plan.empty(plan.suppliers), plan.empty(P), plan.empty(P))
+    start = Start(tables.empty(tables.suppliers), tables.empty(tables.suppliers), tables.empty(P), tables.empty(P))
     checks.balance[(P,)](
-        flat.a, statistics, reached, faults, start.capacity, start.f, start.unit, start.total, plan.tables, numbers,
+        problems.a, statistics, reached, faults, start.capacity, start.f, start.unit, start.total,
+        tables.tables, numbers,
         MASS_MISMATCH, LARGEST_RATIO, LARGEST_EXPONENT,
-        ROWS=plan.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize, **_ROUNDED,
+        ROWS=tables.tile.rows, CHUNK=_CHUNK, NORMALIZE=normalize, **_ROUNDED,
     )  # fmt: skip
     sound = faults == 0
     for fault, (argument, got, expected) in _FAULTS.items():
@@ -156,15 +160,15 @@ _FAULTS = {
 
 
 def _rounds_in_one_launch(
-    plan: Plan, start: Start, numbers: torch.Tensor, real: torch.dtype, options: Options
+    tables: Tables, start: Start, numbers: torch.Tensor, real: torch.dtype, options: Options
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    P = len(plan.flat.shapes)
-    made = plan.empty(P, torch.int64)
-    before, tops, rests = (plan.empty(plan.suppliers) for _ in range(3))
+    P = len(tables.problems.shapes)
+    made = tables.empty(P, torch.int64)
+    before, tops, rests = (tables.empty(tables.suppliers) for _ in range(3))
     kernels.all_rounds[(P,)](
-        plan.flat.M, plan.flat.b, start.capacity, start.f, before, tops, rests, made, start.unit, start.total,
-        plan.tables, numbers, options.max_iter,
-        **plan.tile.alone(real), SOFT=math.isfinite(options.tau), real=_triton_dtype(real),
+        tables.problems.M, tables.problems.b, start.capacity, start.f, before, tops, rests, made,
+        start.unit, start.total, tables.tables, numbers, options.max_iter,
+        **tables.tile.alone(real), SOFT=math.isfinite(options.tau), real=_triton_dtype(real),
     )  # fmt: skip
     return before, start.f, made
 
@@ -174,23 +178,24 @@ def _triton_dtype(real: torch.dtype) -> Any:
 
 
 def _rounds(
-    plan: Plan, start: Start, numbers: torch.Tensor, real: torch.dtype, options: Options
+    tables: Tables, start: Start, numbers: torch.Tensor, real: torch.dtype, options: Options
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    flat, P, soft, stops = plan.flat, len(plan.flat.shapes), math.isfinite(options.tau), options.tol > 0
-    f, f_next, before = start.f, plan.empty(plan.suppliers), plan.empty(plan.suppliers)
+    problems, P, soft, stops = tables.problems, len(tables.problems.shapes), math.isfinite(options.tau), options.tol > 0
+    f, f_next, before = start.f, tables.empty(tables.suppliers), tables.empty(tables.suppliers)
     errors = torch.full_like(f, math.inf)
     errors_next = torch.empty_like(f)
-    made, g = plan.zeros(P, torch.int64), plan.empty(len(flat.b))
-    partials = plan.empty(plan.partials, real)
+    made, g = tables.zeros(P, torch.int64), tables.empty(len(problems.b))
+    partials = tables.empty(tables.partials, real)
     for done in range(options.max_iter):
-        kernels.weigh[(plan.tiles,)](
-            flat.M, flat.b, f, errors, g, partials, start.unit, start.total, plan.tables, plan.tile_problem, numbers,
-            **plan.tile.launch(real), STOPS=stops,
+        kernels.weigh[(tables.tiles,)](
+            problems.M, problems.b, f, errors, g, partials, start.unit, start.total,
+            tables.tables, tables.tile_problem, numbers,
+            **tables.tile.launch(real), STOPS=stops,
         )  # fmt: skip
-        kernels.update[(plan.suppliers,)](
-            flat.M, g, partials, start.capacity, f, errors, f_next, errors_next, before, made, start.unit, start.total,
-            plan.tables, plan.supplier_problem, numbers,
-            ROWS=plan.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, **_ROUNDED,
+        kernels.update[(tables.suppliers,)](
+            problems.M, g, partials, start.capacity, f, errors, f_next, errors_next, before, made,
+            start.unit, start.total, tables.tables, tables.supplier_problem, numbers,
+            ROWS=tables.tile.rows, CHUNK=_CHUNK, SOFT=soft, STOPS=stops, **_ROUNDED,
         )  # fmt: skip
         f, f_next, errors, errors_next = f_next, f, errors_next, errors
         if stops and done % SYNC_EVERY == SYNC_EVERY - 1 and int(made.max()) <= done:
@@ -199,21 +204,22 @@ def _rounds(
 
 
 def _read_out(
-    plan: Plan, before: torch.Tensor, f: torch.Tensor, capacity: torch.Tensor, total: torch.Tensor,
+    tables: Tables, before: torch.Tensor, f: torch.Tensor, capacity: torch.Tensor, total: torch.Tensor,
     numbers: torch.Tensor, tau: float,
 ) -> tuple[torch.Tensor, ...]:  # fmt: skip
     """Pixel potentials, labels, masses of the suppliers, and for each problem cost, pixels' error and whole error."""
-    flat, P = plan.flat, len(plan.flat.shapes)
-    g, labels = plan.empty(len(flat.b)), plan.empty(len(flat.b), torch.int64)
-    partials, costs, errors = plan.empty(plan.partials), plan.empty(plan.tiles), plan.empty(plan.tiles)
-    kernels.read_out[(plan.tiles,)](
-        flat.M, flat.b, before, f, g, labels, partials, costs, errors, plan.tables, plan.tile_problem, numbers,
-        **plan.tile.launch(torch.float64),
+    problems, P = tables.problems, len(tables.problems.shapes)
+    g, labels = tables.empty(len(problems.b)), tables.empty(len(problems.b), torch.int64)
+    partials, costs, errors = tables.empty(tables.partials), tables.empty(tables.tiles), tables.empty(tables.tiles)
+    kernels.read_out[(tables.tiles,)](
+        problems.M, problems.b, before, f, g, labels, partials, costs, errors,
+        tables.tables, tables.tile_problem, numbers,
+        **tables.tile.launch(torch.float64),
     )  # fmt: skip
-    masses, cost, pixel_error, error = plan.empty(plan.suppliers), plan.empty(P), plan.empty(P), plan.empty(P)
+    masses, cost, pixel_error, error = tables.empty(tables.suppliers), tables.empty(P), tables.empty(P), tables.empty(P)
     kernels.finish[(P,)](
-        partials, costs, errors, capacity, f, total, masses, cost, pixel_error, error, plan.tables, numbers,
-        ROWS=plan.tile.rows, CHUNK=min(32, plan.tile.block), SOFT=math.isfinite(tau), num_warps=8, **_ROUNDED,
+        partials, costs, errors, capacity, f, total, masses, cost, pixel_error, error, tables.tables, numbers,
+        ROWS=tables.tile.rows, CHUNK=min(32, tables.tile.block), SOFT=math.isfinite(tau), num_warps=8, **_ROUNDED,
     )  # fmt: skip
     return g, labels, masses, cost, pixel_error, error
 
@@ -254,50 +260,43 @@ class TritonPasses:
             numbers = _numbers(self.M.device, reg, math.inf, -1.0, 0.0)
             potentials = self._potentials(f)
             _, g = self._weigh(potentials, numbers, torch.float64)
-            plan = self._plan
-            index, found = to_device(wanted.astype(np.int64), plan.device), plan.empty(len(wanted))
+            tables = self._tables
+            index, found = to_device(wanted.astype(np.int64), tables.device), tables.empty(len(wanted))
             newton.log_masses[(len(wanted),)](
-                plan.flat.M, g, potentials, index, found, plan.tables, numbers, CHUNK=_CHUNK, **_ROUNDED
+                tables.problems.M, g, potentials, index, found, tables.tables, numbers, CHUNK=_CHUNK, **_ROUNDED
             )
             return found.cpu().numpy() * math.log(2.0)
 
-    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> dict[str, Any]:
+    def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
         K = len(f)
         with torch.cuda.device_of(self.M):
             numbers = _numbers(self.M.device, reg, math.inf, -1.0, 0.0)
-            plan = self._plan
+            tables = self._tables
             before, after = self._potentials(f_before), self._potentials(f)
-            nothing, one = plan.zeros(K), torch.ones(1, dtype=torch.float64, device=plan.device)
-            g, labels, masses, cost, pixel_error, _ = _read_out(plan, before, after, nothing, one, numbers, math.inf)
-            sums = torch.cat([masses, cost, pixel_error]).cpu().numpy()
-        return {
-            "g": g,
-            "labels": labels,
-            "masses": sums[:K],
-            "cost": float(sums[K]),
-            "pixel_error": float(sums[K + 1]),
-        }
+            nothing, one = tables.zeros(K), torch.ones(1, dtype=torch.float64, device=tables.device)
+            g, labels, masses, cost, pixel_error, _ = _read_out(tables, before, after, nothing, one, numbers, math.inf)
+            return fetched(g, labels, masses, cost, pixel_error)
 
     def _weigh(self, f: torch.Tensor, numbers: torch.Tensor, real: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        plan = self._plan
-        g, partials = plan.empty(len(self.b)), plan.empty(plan.partials, real)
-        one = torch.ones(1, dtype=torch.float64, device=plan.device)
-        kernels.weigh[(plan.tiles,)](
-            plan.flat.M, self._demand, f, f, g, partials, one, one, plan.tables, plan.tile_problem, numbers,
-            **plan.tile.launch(real), STOPS=False,
+        tables = self._tables
+        g, partials = tables.empty(len(self.b)), tables.empty(tables.partials, real)
+        one = torch.ones(1, dtype=torch.float64, device=tables.device)
+        kernels.weigh[(tables.tiles,)](
+            tables.problems.M, self._demand, f, f, g, partials, one, one, tables.tables, tables.tile_problem, numbers,
+            **tables.tile.launch(real), STOPS=False,
         )  # fmt: skip
         return partials.view(len(f), -1).sum(1, dtype=torch.float64), g
 
     def _links(self, f: torch.Tensor, g: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        plan = self._plan
-        rows = min(64, max(16, plan.tile.rows))
+        tables = self._tables
+        rows = min(64, max(16, tables.tile.rows))
         across = -(-len(f) // rows)
         block = min(64, 2048 // rows)
         splits = min(max(1, _SPLITS // across**2), -(-len(self.b) // block))
-        squares = plan.empty(splits * (across * rows) ** 2, torch.float32)
+        squares = tables.empty(splits * (across * rows) ** 2, torch.float32)
         newton.links[(splits, across, across)](
-            plan.flat.M, self._demand, f, g, squares, plan.tables, numbers, splits,
+            tables.problems.M, self._demand, f, g, squares, tables.tables, numbers, splits,
             ROWS=rows, BLOCK=block, ROW_TILES=across, num_warps=8, **_ROUNDED,
         )  # fmt: skip
         return squares.view(splits, across * rows, across * rows).sum(0, dtype=torch.float64)
@@ -308,6 +307,6 @@ class TritonPasses:
         return to_device(live, self.M.device)
 
     @cached_property
-    def _plan(self) -> Plan:
+    def _tables(self) -> Tables:
         K, N = self.M.shape
-        return Plan(Flat(self._demand[:0], self._demand, self.M.reshape(-1), ((K, N),)), Tile.of(K))
+        return Tables(Problems(self._demand[:0], self._demand, self.M.reshape(-1), ((K, N),), (1,)), Tile.of(K))
