@@ -137,7 +137,7 @@ RULES = (
     Rule("M", lambda s, _: s.lowest == s.lowest, lambda *_: "NaN", "costs that are numbers or +inf"),
     Rule("M", lambda s, _: s.lowest != -math.inf, lambda *_: "-inf", "finite costs, or +inf for a forbidden pair"),
     Rule("M", lambda s, _: s.unreached == 0,
-         lambda s, _: f"{s.unreached} pixels with demand that no supplier reaches (all +inf)",
+         lambda s, _: f"{int(s.unreached)} pixels with demand that no supplier reaches (all +inf)",
          "a finite cost in the column of every pixel with b > 0"),
     Rule("M", lambda s, _: ~s.cut_off.any(-1),
          lambda s, _: f"suppliers {np.flatnonzero(s.cut_off).tolist()} with capacity that reach no pixel (all +inf)",

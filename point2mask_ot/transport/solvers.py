@@ -105,7 +105,7 @@ def _nothing(problem: Problem, options: Options) -> _Found:
 
 def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
     if options.backend == "triton":
-        from .gpu.launch import TritonPasses  # imports triton
+        from .gpu.passes import TritonPasses  # imports triton
 
         return TritonPasses(problem.M, b, rows)
     if options.backend == "torch":

@@ -20,8 +20,8 @@ from triton.compiler import ASTSource
 from point2mask_ot.transport.gpu import checks, kernels, launch, newton
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-INTEGERS = {"tables", "tile_problem", "supplier_problem", "labels", "made", "wanted"}
-COUNTS = {"limit", "tiles", "splits"}
+INTEGERS = {"tables", "labels", "wanted"}
+COUNTS = {"limit"}
 
 
 def stack(kernel, capability, launch, types):
@@ -44,8 +44,7 @@ def stack(kernel, capability, launch, types):
 def main(capability):
     single, double = torch.float32, torch.float64
     tile, M = launch.Tile.of(50), {"M": "*fp32"}
-    faults = {**M, "reached": "*i32", "faults": "*i32"}
-    limits = dict.fromkeys(("largest_mismatch", "largest_ratio", "largest_exponent"), "fp32")
+    inspected = {**M, "reached": "*i32"}
     rows = {"ROWS": tile.rows}
     compiled = [
         (kernels.weigh, {**tile.launch(single), "STOPS": True}, {**M, "partials": "*fp32"}),
@@ -55,8 +54,8 @@ def main(capability):
         (kernels.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
         (kernels.read_out, tile.launch(double), M),
         (kernels.finish, {**rows, "CHUNK": 32, "SOFT": True, "num_warps": 8}, {}),
-        (checks.inspect, tile.launch(single), faults),
-        (checks.balance, {**rows, "CHUNK": 256, "NORMALIZE": False}, {**faults, **limits}),
+        (checks.inspect, tile.launch(single), inspected),
+        (checks.balance, {**rows, "CHUNK": 256}, inspected),
         (newton.links, {"ROWS": 64, "BLOCK": 32, "ROW_TILES": 2, "num_warps": 8}, {**M, "out": "*fp32"}),
         (newton.log_masses, {"CHUNK": 256}, M),
     ]

@@ -1,16 +1,18 @@
 """Triton kernels that read the cost matrix, for many problems of any shapes at once.
 
-Costs, capacities and demands of all problems lie behind each other in flat buffers. A row of ``tables`` says where
-those of a problem begin (:class:`.launch.Plan` makes it), and ``tile_problem`` which problem a block of pixels belongs
-to. One program holds all suppliers of one block of pixels in registers, so a pass reads every cost once and takes one
-exponential of it. Sums over the pixels go through one number per block and supplier, added in a fixed order in float64:
-the same input gives the same bits.
+Costs, capacities and demands of all problems lie behind each other in flat buffers. A row of ``tables`` tells a program
+where the parts of its problem begin (:class:`.launch.Tables` makes one for each block of pixels, each supplier or each
+problem: whatever a kernel has a program for). One program holds all suppliers of one block of pixels in registers, so a
+pass reads every cost once and takes one exponential of it. Sums over the pixels go through one number per block and
+supplier, added in a fixed order in float64: the same input gives the same bits.
 
-``numbers`` are the float64 parameters of a call (Triton passes floats of Python as float32): see the constants below.
-The arithmetic of a pass is that of the buffer of its partial sums, float32 or float64.
+``state`` holds what is known of suppliers and problems, float64: a row for each of the quantities below, in it an entry
+for each supplier and then one for each problem. ``numbers`` are the parameters of a call in float64 (Triton passes
+floats of Python as float32). ``partials`` holds, for every problem, (K + 2, blocks) partial sums; the arithmetic of a
+pass is that of its dtype, float32 or float64.
 
-Buffers of the caller, and slices of one buffer, begin at any address, and counts are what they are: kernels are not
-compiled anew for each alignment. Nothing is lost by it, since offsets out of ``tables`` have none to build on.
+Buffers of the caller begin at any address, and counts are what they are: kernels are not compiled anew for each
+alignment. Nothing is lost by it, since offsets out of ``tables`` have none to build on.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -29,7 +31,28 @@ FIRST_COST: tl.constexpr = tl.constexpr(4)
 FIRST_TILE: tl.constexpr = tl.constexpr(5)
 TILES: tl.constexpr = tl.constexpr(6)
 FIRST_PARTIAL: tl.constexpr = tl.constexpr(7)
-COLUMNS: tl.constexpr = tl.constexpr(8)
+PROBLEM: tl.constexpr = tl.constexpr(8)  # its number
+OWN_ENTRY: tl.constexpr = tl.constexpr(9)  # of the problem in a row of the state
+LENGTH: tl.constexpr = tl.constexpr(10)  # of a row of the state
+COLUMNS: tl.constexpr = tl.constexpr(11)
+
+# Rows of the state, of suppliers: a pass is made at potentials that stay while others are already updated.
+CAPACITY: tl.constexpr = tl.constexpr(0)
+F: tl.constexpr = tl.constexpr(1)
+BEFORE: tl.constexpr = tl.constexpr(2)  # the last update
+MISSED: tl.constexpr = tl.constexpr(3)  # of its capacity, before the last update
+PASS_F: tl.constexpr = tl.constexpr(4)
+PASS_MISSED: tl.constexpr = tl.constexpr(5)
+TOP: tl.constexpr = tl.constexpr(6)  # the mass is rest * 2**top
+REST: tl.constexpr = tl.constexpr(7)
+# Of problems.
+UNIT: tl.constexpr = tl.constexpr(0)  # of mass in the rounds
+TOTAL: tl.constexpr = tl.constexpr(1)  # mass
+MADE: tl.constexpr = tl.constexpr(2)  # rounds
+COST: tl.constexpr = tl.constexpr(3)
+PIXEL_ERROR: tl.constexpr = tl.constexpr(4)
+ERROR: tl.constexpr = tl.constexpr(5)
+STATES: tl.constexpr = tl.constexpr(8)
 
 # Entries of numbers.
 BITS: tl.constexpr = tl.constexpr(0)  # 1 / (reg ln 2): exponents are in bits
@@ -42,31 +65,51 @@ _INF: tl.constexpr = tl.constexpr(float("inf"))
 
 
 @triton.jit
-def entry(tables, problem, column: tl.constexpr):
-    return tl.load(tables + problem * COLUMNS + column)
+def entry(tables, program, column: tl.constexpr):
+    return tl.load(tables + program * COLUMNS + column)
 
 
 @triton.jit
-def load_costs(M, tables, problem, rows, pixels):
+def of_suppliers(state, tables, program, quantity: tl.constexpr):
+    """Where a quantity of the suppliers of a program's problem begins."""
+    return state + quantity * entry(tables, program, LENGTH) + entry(tables, program, FIRST_SUPPLIER)
+
+
+@triton.jit
+def of_problem(state, tables, program, quantity: tl.constexpr):
+    """Where a quantity of a program's problem is."""
+    return state + quantity * entry(tables, program, LENGTH) + entry(tables, program, OWN_ENTRY)
+
+
+@triton.jit
+def load_costs(M, tables, program, rows, pixels):
     """Costs of a block, +inf beyond the ends of the problem."""
-    suppliers, count = entry(tables, problem, SUPPLIERS), entry(tables, problem, PIXELS)
+    suppliers, count = entry(tables, program, SUPPLIERS), entry(tables, program, PIXELS)
     offsets = rows.to(tl.int64)[:, None] * count + pixels[None, :]
     inside = (rows < suppliers)[:, None] & (pixels < count)[None, :]
-    return tl.load(M + entry(tables, problem, FIRST_COST) + offsets, mask=inside, other=_INF)
+    return tl.load(M + entry(tables, program, FIRST_COST) + offsets, mask=inside, other=_INF)
 
 
 @triton.jit
-def load_demand(b, tables, problem, pixels, numbers):
+def load_demand(b, tables, program, pixels, numbers):
     """Demand of a block with the floor added, 0 beyond the end."""
-    inside = pixels < entry(tables, problem, PIXELS)
-    demand = tl.load(b + entry(tables, problem, FIRST_PIXEL) + pixels, mask=inside, other=0.0)
+    inside = pixels < entry(tables, program, PIXELS)
+    demand = tl.load(b + entry(tables, program, FIRST_PIXEL) + pixels, mask=inside, other=0.0)
     return tl.where(inside, demand + tl.load(numbers + FLOOR), 0.0)
 
 
 @triton.jit
-def load_rows(values, tables, problem, rows, other):
-    inside = rows < entry(tables, problem, SUPPLIERS)
-    return tl.load(values + entry(tables, problem, FIRST_SUPPLIER) + rows, mask=inside, other=other)
+def load_rows(state, tables, program, rows, quantity: tl.constexpr, other):
+    """A quantity of the suppliers, ``other`` beyond the last."""
+    inside = rows < entry(tables, program, SUPPLIERS)
+    return tl.load(of_suppliers(state, tables, program, quantity) + rows, mask=inside, other=other)
+
+
+@triton.jit
+def partial_of(partials, tables, program, rows, tile):
+    """Where the partial sums of some rows over a block of the problem are."""
+    tiles = entry(tables, program, TILES)
+    return partials + entry(tables, program, FIRST_PARTIAL) + rows * tiles + tile
 
 
 @triton.jit
@@ -114,11 +157,11 @@ def grow(top, rest, scores):
 
 
 @triton.jit
-def log_mass(M, g, tables, problem, i, f, bits, CHUNK: tl.constexpr):
+def log_mass(M, g, tables, program, i, f, bits, CHUNK: tl.constexpr):
     """log2 of the mass of supplier i from the pixels' potentials in bits; for masses that underflow, or nearly."""
-    count = entry(tables, problem, PIXELS)
-    costs = M + entry(tables, problem, FIRST_COST) + i * count
-    pixel = g + entry(tables, problem, FIRST_PIXEL)
+    count = entry(tables, program, PIXELS)
+    costs = M + entry(tables, program, FIRST_COST) + i * count
+    pixel = g + entry(tables, program, FIRST_PIXEL)
     lanes = tl.arange(0, CHUNK)
     top = tl.full([CHUNK], -_INF, tl.float64)
     rest = tl.zeros([CHUNK], tl.float64)
@@ -142,6 +185,12 @@ def soft_shift(f, capacity, tau):
 
 
 @triton.jit
+def in_force(f, capacity, tau):
+    """Soft capacities at f."""
+    return tl.where(capacity > 0, capacity * tl.exp(-f / tau), 0.0)
+
+
+@triton.jit
 def moved(f, capacity, log2_mass, numbers, SOFT: tl.constexpr):
     """Eq. 11: potentials at which the masses meet the capacities; left alone where nothing is within reach."""
     there = (capacity > 0) & (log2_mass > -_INF)
@@ -154,155 +203,153 @@ def moved(f, capacity, log2_mass, numbers, SOFT: tl.constexpr):
 
 
 @triton.jit
-def vanishing(tables, problem, real: tl.constexpr):
+def vanishing(tables, program, real: tl.constexpr):
     """Mass below which too much of it may have underflowed."""
     tiny = 2.0**-100 if real == tl.float32 else 2.0**-900
-    return entry(tables, problem, PIXELS).to(tl.float64) * tiny
+    return entry(tables, program, PIXELS).to(tl.float64) * tiny
 
 
-@triton.jit(do_not_specialize=["M", "b", "tile_problem"])
+@triton.jit(do_not_specialize=["M", "b"])
 def weigh(
-    M, b, f, errors, g, partials, unit, total, tables, tile_problem, numbers,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, STOPS: tl.constexpr,
+    M, b, state, g, partials, tables, numbers, ROWS: tl.constexpr, BLOCK: tl.constexpr, STOPS: tl.constexpr
 ):  # fmt: skip
     """Masses of the suppliers when every pixel's marginal holds (Eq. 10), for one block of pixels.
 
-    Writes ``g``, the pixels' potentials in bits, and one partial sum for each supplier.
+    Writes ``g``, the pixels' potentials in bits, and one partial sum for each supplier. The first block of a problem
+    notes what the pass is made at.
     """
     tile = tl.program_id(0)
-    problem = tl.load(tile_problem + tile)
     rows = tl.arange(0, ROWS)
-    if STOPS:  # noqa: SIM102  # this one is decided when compiling
-        if finished(errors, total, unit, tables, problem, numbers, rows):
+    own = tile - entry(tables, tile, FIRST_TILE)
+    inside_rows = rows < entry(tables, tile, SUPPLIERS)
+    f = load_rows(state, tables, tile, rows, F, -_INF)
+    if own == 0:
+        tl.store(of_suppliers(state, tables, tile, PASS_F) + rows, f, mask=inside_rows)
+    if STOPS:
+        missed = load_rows(state, tables, tile, rows, MISSED, 0.0)
+        if own == 0:
+            tl.store(of_suppliers(state, tables, tile, PASS_MISSED) + rows, missed, mask=inside_rows)
+        if finished(missed, state, tables, tile, numbers):
             return
-    own = tile - entry(tables, problem, FIRST_TILE)
     pixels = own * BLOCK + tl.arange(0, BLOCK)
     bits = tl.load(numbers + BITS)
     real: tl.constexpr = partials.dtype.element_ty
-    costs = load_costs(M, tables, problem, rows, pixels)
-    scores, best = exponents(costs, load_rows(f, tables, problem, rows, -_INF), bits, real)
+    costs = load_costs(M, tables, tile, rows, pixels)
+    scores, best = exponents(costs, f, bits, real)
     weights = tl.exp2(scores)
-    demand = (load_demand(b, tables, problem, pixels, numbers) / tl.load(unit + problem)).to(real)
-    share = served_shares(demand, tl.sum(weights, axis=0))
+    demand = load_demand(b, tables, tile, pixels, numbers) / tl.load(of_problem(state, tables, tile, UNIT))
+    share = served_shares(demand.to(real), tl.sum(weights, axis=0))
     level = tl.log2(share).to(tl.float64) - best.to(tl.float64) * bits
-    inside = pixels < entry(tables, problem, PIXELS)
-    tl.store(g + entry(tables, problem, FIRST_PIXEL) + pixels, level, mask=inside)
-    target = partials + entry(tables, problem, FIRST_PARTIAL) + rows * entry(tables, problem, TILES) + own
-    tl.store(target, tl.sum(weights * share[None, :], axis=1), mask=rows < entry(tables, problem, SUPPLIERS))
+    inside = pixels < entry(tables, tile, PIXELS)
+    tl.store(g + entry(tables, tile, FIRST_PIXEL) + pixels, level, mask=inside)
+    tl.store(partial_of(partials, tables, tile, rows, own), tl.sum(weights * share[None, :], axis=1), mask=inside_rows)
 
 
 @triton.jit
-def finished(errors, total, unit, tables, problem, numbers, rows):
+def finished(missed, state, tables, program, numbers):
     """Whether the last round began within the tolerance."""
-    error = tl.sum(load_rows(errors, tables, problem, rows, 0.0), axis=0) * tl.load(unit + problem)
-    return error <= tl.load(numbers + TOL) * tl.load(total + problem)
+    error = tl.sum(missed, axis=0) * tl.load(of_problem(state, tables, program, UNIT))
+    return error <= tl.load(numbers + TOL) * tl.load(of_problem(state, tables, program, TOTAL))
 
 
-@triton.jit(do_not_specialize=["M", "supplier_problem"])
+@triton.jit(do_not_specialize=["M"])
 def update(
-    M, g, partials, capacity, f, errors, f_next, errors_next, before, made, unit, total,
-    tables, supplier_problem, numbers,
+    M, g, partials, state, tables, numbers,
     ROWS: tl.constexpr, CHUNK: tl.constexpr, SOFT: tl.constexpr, STOPS: tl.constexpr,
 ):  # fmt: skip
     """The other half of a round, for one supplier: add up its partial sums and move its potential."""
     supplier = tl.program_id(0)
-    problem = tl.load(supplier_problem + supplier)
-    i = supplier - entry(tables, problem, FIRST_SUPPLIER)
+    i = supplier - entry(tables, supplier, FIRST_SUPPLIER)
     rows = tl.arange(0, ROWS)
-    old = tl.load(f + supplier)
-    done = False
-    if STOPS:
-        done = finished(errors, total, unit, tables, problem, numbers, rows)
-    if done:
-        tl.store(f_next + supplier, old)
-        tl.store(errors_next + supplier, tl.load(errors + supplier))
-    else:
-        tiles = entry(tables, problem, TILES)
-        mass = sum_of(partials + entry(tables, problem, FIRST_PARTIAL) + i * tiles, tiles, CHUNK)
-        scale = tl.load(unit + problem)
-        own = tl.load(capacity + supplier) / scale
-        log2_mass = tl.log2(mass)
-        if (own > 0) & (mass < vanishing(tables, problem, partials.dtype.element_ty)):
-            log2_mass = log_mass(M, g, tables, problem, i, old, tl.load(numbers + BITS), CHUNK)
-        wanted = own
-        if SOFT:
-            tau = tl.load(numbers + TAU)
-            everyone = load_rows(f, tables, problem, rows, -_INF)
-            old += soft_shift(everyone, load_rows(capacity, tables, problem, rows, 0.0), tau)
-            wanted = tl.where(own > 0, own * tl.exp(-old / tau), 0.0)
-        tl.store(before + supplier, old)
-        tl.store(f_next + supplier, moved(old, own, log2_mass, numbers, SOFT))
-        tl.store(errors_next + supplier, tl.abs(wanted - mass))
-        if i == 0:
-            tl.store(made + problem, tl.load(made + problem) + 1)
+    if STOPS:  # noqa: SIM102  # this one is decided when compiling
+        if finished(load_rows(state, tables, supplier, rows, PASS_MISSED, 0.0), state, tables, supplier, numbers):
+            return
+    mass = sum_of(partial_of(partials, tables, supplier, i, 0), entry(tables, supplier, TILES), CHUNK)
+    old = tl.load(of_suppliers(state, tables, supplier, PASS_F) + i)
+    own = tl.load(of_suppliers(state, tables, supplier, CAPACITY) + i)
+    own /= tl.load(of_problem(state, tables, supplier, UNIT))
+    log2_mass = tl.log2(mass)
+    if (own > 0) & (mass < vanishing(tables, supplier, partials.dtype.element_ty)):
+        log2_mass = log_mass(M, g, tables, supplier, i, old, tl.load(numbers + BITS), CHUNK)
+    wanted = own
+    if SOFT:
+        tau = tl.load(numbers + TAU)
+        everyone = load_rows(state, tables, supplier, rows, PASS_F, -_INF)
+        old += soft_shift(everyone, load_rows(state, tables, supplier, rows, CAPACITY, 0.0), tau)
+        wanted = in_force(old, own, tau)
+    tl.store(of_suppliers(state, tables, supplier, BEFORE) + i, old)
+    tl.store(of_suppliers(state, tables, supplier, F) + i, moved(old, own, log2_mass, numbers, SOFT))
+    tl.store(of_suppliers(state, tables, supplier, MISSED) + i, tl.abs(wanted - mass))
+    if i == 0:
+        made = of_problem(state, tables, supplier, MADE)
+        tl.store(made, tl.load(made) + 1)
 
 
 @triton.jit(do_not_specialize=["M", "b", "limit"])
 def all_rounds(
-    M, b, capacity, f, before, tops, rests, made, unit, total, tables, numbers, limit,
+    M, b, state, tables, numbers, limit,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, SOFT: tl.constexpr, real: tl.constexpr,
 ):  # fmt: skip
     """All rounds of one small problem in one program: nothing to launch in between.
 
-    Masses, ``rests * 2**tops``, and potentials pass from one step to the next through memory: the layout in which the
+    Masses, ``rest * 2**top``, and potentials pass from one step to the next through memory: the layout in which the
     sums come out of a block repeats every supplier in many threads, too many for arithmetic in float64.
     """
     problem = tl.program_id(0)
     rows = tl.arange(0, ROWS)
-    scale = tl.load(unit + problem)
     inside = rows < entry(tables, problem, SUPPLIERS)
-    own_rows = entry(tables, problem, FIRST_SUPPLIER) + rows
-    goal = tl.load(numbers + TOL) * tl.load(total + problem) / scale
+    scale = tl.load(of_problem(state, tables, problem, UNIT))
+    goal = tl.load(numbers + TOL) * tl.load(of_problem(state, tables, problem, TOTAL)) / scale
+    tops, rests = of_suppliers(state, tables, problem, TOP) + rows, of_suppliers(state, tables, problem, REST) + rows
     # Not constants, which a loop could not change.
     error, done = tl.full((), _INF, tl.float64), tl.full((), 0, tl.int32)
     while (done < limit) & (error > goal):
-        mass = masses_of(M, b, f, scale, tables, problem, numbers, ROWS, BLOCK, real)
-        tl.store(rests + own_rows, mass, mask=inside)
+        mass = masses_of(M, b, state, scale, tables, problem, numbers, ROWS, BLOCK, real)
+        tl.store(rests, mass, mask=inside)
         tl.debug_barrier()
-        own = load_rows(capacity, tables, problem, rows, 0.0) / scale
-        mass = load_rows(rests, tables, problem, rows, 0.0)
+        own = load_rows(state, tables, problem, rows, CAPACITY, 0.0) / scale
+        mass = tl.load(rests, mask=inside, other=0.0)
         log2_mass = tl.log2(mass)
         lost = (own > 0) & (mass < vanishing(tables, problem, real))
         if tl.max(lost.to(tl.int32), axis=0) > 0:
-            top, rest = log_masses_of(M, b, f, scale, tables, problem, numbers, ROWS, BLOCK, real)
+            top, rest = log_masses_of(M, b, state, scale, tables, problem, numbers, ROWS, BLOCK, real)
             tl.debug_barrier()
-            tl.store(tops + own_rows, top, mask=inside)
-            tl.store(rests + own_rows, rest, mask=inside)
+            tl.store(tops, top, mask=inside)
+            tl.store(rests, rest, mask=inside)
             tl.debug_barrier()
-            log2_mass = load_rows(tops, tables, problem, rows, 0.0)
-            log2_mass += tl.log2(load_rows(rests, tables, problem, rows, 0.0))
-        old = load_rows(f, tables, problem, rows, -_INF)
+            log2_mass = tl.load(tops, mask=inside, other=0.0) + tl.log2(tl.load(rests, mask=inside, other=0.0))
+        old = load_rows(state, tables, problem, rows, F, -_INF)
         wanted = own
         if SOFT:
             tau = tl.load(numbers + TAU)
             old += soft_shift(old, own, tau)
-            wanted = tl.where(own > 0, own * tl.exp(-old / tau), 0.0)
+            wanted = in_force(old, own, tau)
         error = tl.sum(tl.abs(wanted - mass), axis=0)
         new = moved(old, own, log2_mass, numbers, SOFT)
         tl.debug_barrier()
-        tl.store(before + own_rows, old, mask=inside)
-        tl.store(f + own_rows, new, mask=inside)
+        tl.store(of_suppliers(state, tables, problem, BEFORE) + rows, old, mask=inside)
+        tl.store(of_suppliers(state, tables, problem, F) + rows, new, mask=inside)
         tl.debug_barrier()
         done += 1
-    tl.store(made + problem, done)
+    tl.store(of_problem(state, tables, problem, MADE), done.to(tl.float64))
 
 
 @triton.jit
 def masses_of(
-    M, b, f, scale, tables, problem, numbers,
+    M, b, state, scale, tables, program, numbers,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, real: tl.constexpr,
 ):  # fmt: skip
     """Masses of all suppliers of a small problem when every pixel's marginal holds (Eq. 10)."""
     rows = tl.arange(0, ROWS)
     bits = tl.load(numbers + BITS)
-    potentials = load_rows(f, tables, problem, rows, -_INF)
+    potentials = load_rows(state, tables, program, rows, F, -_INF)
     mass = tl.zeros([ROWS], tl.float64)
-    for start in range(0, entry(tables, problem, PIXELS), BLOCK):
+    for start in range(0, entry(tables, program, PIXELS), BLOCK):
         pixels = start + tl.arange(0, BLOCK)
-        costs = load_costs(M, tables, problem, rows, pixels)
+        costs = load_costs(M, tables, program, rows, pixels)
         scores, _ = exponents(costs, potentials, bits, real)
         weights = tl.exp2(scores)
-        demand = (load_demand(b, tables, problem, pixels, numbers) / scale).to(real)
+        demand = (load_demand(b, tables, program, pixels, numbers) / scale).to(real)
         share = served_shares(demand, tl.sum(weights, axis=0))
         mass += tl.sum(weights * share[None, :], axis=1).to(tl.float64)
     return mass
@@ -310,20 +357,20 @@ def masses_of(
 
 @triton.jit
 def log_masses_of(
-    M, b, f, scale, tables, problem, numbers,
+    M, b, state, scale, tables, program, numbers,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, real: tl.constexpr,
 ):  # fmt: skip
     """The same masses as ``rest * 2**top``, however small they are."""
     rows = tl.arange(0, ROWS)
     bits = tl.load(numbers + BITS)
-    potentials = load_rows(f, tables, problem, rows, -_INF)
+    potentials = load_rows(state, tables, program, rows, F, -_INF)
     top = tl.full([ROWS], -_INF, real)
     rest = tl.zeros([ROWS], real)
-    for start in range(0, entry(tables, problem, PIXELS), BLOCK):
+    for start in range(0, entry(tables, program, PIXELS), BLOCK):
         pixels = start + tl.arange(0, BLOCK)
-        costs = load_costs(M, tables, problem, rows, pixels)
+        costs = load_costs(M, tables, program, rows, pixels)
         scores, _ = exponents(costs, potentials, bits, real)
-        demand = (load_demand(b, tables, problem, pixels, numbers) / scale).to(real)
+        demand = (load_demand(b, tables, program, pixels, numbers) / scale).to(real)
         scores += tl.log2(served_shares(demand, tl.sum(tl.exp2(scores), axis=0)))[None, :]
         higher = tl.maximum(top, tl.max(scores, axis=1))
         anchor = tl.where(higher > -_INF, higher, 0.0)
@@ -332,58 +379,53 @@ def log_masses_of(
     return top.to(tl.float64), rest.to(tl.float64)
 
 
-@triton.jit(do_not_specialize=["M", "b", "tile_problem"])
-def read_out(
-    M, b, before, f, g, labels, partials, costs_out, errors_out, tables, tile_problem, numbers,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Potentials of the pixels, labels, and partial sums of marginals and cost, in float64, for one block."""
+@triton.jit(do_not_specialize=["M", "b"])
+def read_out(M, b, state, g, labels, partials, tables, numbers, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Potentials of the pixels, labels, and partial sums of marginals, cost and error, in float64, for one block."""
     tile = tl.program_id(0)
-    problem = tl.load(tile_problem + tile)
-    own = tile - entry(tables, problem, FIRST_TILE)
+    own = tile - entry(tables, tile, FIRST_TILE)
+    suppliers = entry(tables, tile, SUPPLIERS)
     rows = tl.arange(0, ROWS)
     pixels = own * BLOCK + tl.arange(0, BLOCK)
-    inside = pixels < entry(tables, problem, PIXELS)
+    inside = pixels < entry(tables, tile, PIXELS)
     bits = tl.load(numbers + BITS)
-    costs = load_costs(M, tables, problem, rows, pixels).to(tl.float64)
-    demand = load_demand(b, tables, problem, pixels, numbers)
-    weights, best = exponents(costs, load_rows(before, tables, problem, rows, -_INF), bits, tl.float64)
+    costs = load_costs(M, tables, tile, rows, pixels).to(tl.float64)
+    demand = load_demand(b, tables, tile, pixels, numbers)
+    weights, best = exponents(costs, load_rows(state, tables, tile, rows, BEFORE, -_INF), bits, tl.float64)
     share = tl.log2(served_shares(demand, tl.sum(tl.exp2(weights), axis=0)))
-    first = entry(tables, problem, FIRST_PIXEL)
+    first = entry(tables, tile, FIRST_PIXEL)
     tl.store(g + first + pixels, share / bits - best, mask=inside)
-    scores = load_rows(f, tables, problem, rows, -_INF)[:, None] - costs
+    scores = load_rows(state, tables, tile, rows, F, -_INF)[:, None] - costs
     top = tl.max(scores, axis=0)
     label = tl.min(tl.where(scores == top[None, :], rows[:, None], ROWS), axis=0)
     tl.store(labels + first + pixels, label.to(tl.int64), mask=inside)
     plan = tl.exp2((scores - best[None, :]) * bits + share[None, :])
-    target = partials + entry(tables, problem, FIRST_PARTIAL) + rows * entry(tables, problem, TILES) + own
-    tl.store(target, tl.sum(plan, axis=1), mask=rows < entry(tables, problem, SUPPLIERS))
-    tl.store(costs_out + tile, tl.sum(tl.sum(tl.where(plan > 0, plan * costs, 0.0), axis=0), axis=0))
-    tl.store(errors_out + tile, tl.sum(tl.abs(tl.sum(plan, axis=0) - demand), axis=0))
+    tl.store(partial_of(partials, tables, tile, rows, own), tl.sum(plan, axis=1), mask=rows < suppliers)
+    cost = tl.sum(tl.sum(tl.where(plan > 0, plan * costs, 0.0), axis=0), axis=0)
+    tl.store(partial_of(partials, tables, tile, suppliers, own), cost)
+    missed = tl.sum(tl.abs(tl.sum(plan, axis=0) - demand), axis=0)
+    tl.store(partial_of(partials, tables, tile, suppliers + 1, own), missed)
 
 
 @triton.jit
-def finish(
-    partials, tile_costs, tile_errors, capacity, f, total, masses, cost, pixel_error, error, tables, numbers,
-    ROWS: tl.constexpr, CHUNK: tl.constexpr, SOFT: tl.constexpr,
-):  # fmt: skip
+def finish(partials, state, tables, numbers, ROWS: tl.constexpr, CHUNK: tl.constexpr, SOFT: tl.constexpr):
     """Add up what :func:`read_out` left of one problem."""
     problem = tl.program_id(0)
     rows, lanes = tl.arange(0, ROWS), tl.arange(0, CHUNK)
-    tiles = entry(tables, problem, TILES)
-    inside = rows < entry(tables, problem, SUPPLIERS)
+    tiles, suppliers = entry(tables, problem, TILES), entry(tables, problem, SUPPLIERS)
+    inside = rows < suppliers
     mass = tl.zeros([ROWS], tl.float64)
     for start in range(0, tiles, CHUNK):
         columns = start + lanes
-        source = partials + entry(tables, problem, FIRST_PARTIAL) + rows[:, None] * tiles + columns[None, :]
+        source = partial_of(partials, tables, problem, rows[:, None], columns[None, :])
         mass += tl.sum(tl.load(source, mask=inside[:, None] & (columns < tiles)[None, :], other=0.0), axis=1)
-    first = entry(tables, problem, FIRST_TILE)
-    missed = sum_of(tile_errors + first, tiles, CHUNK)
-    wanted = load_rows(capacity, tables, problem, rows, 0.0)
+    missed = sum_of(partial_of(partials, tables, problem, suppliers + 1, 0), tiles, CHUNK)
+    wanted = load_rows(state, tables, problem, rows, CAPACITY, 0.0)
     if SOFT:
-        settled = wanted * tl.exp(-load_rows(f, tables, problem, rows, 0.0) / tl.load(numbers + TAU))
-        wanted = tl.where(wanted > 0, settled, 0.0)
-    tl.store(masses + entry(tables, problem, FIRST_SUPPLIER) + rows, mass, mask=inside)
-    tl.store(cost + problem, sum_of(tile_costs + first, tiles, CHUNK))
-    tl.store(pixel_error + problem, missed)
-    tl.store(error + problem, (tl.sum(tl.abs(wanted - mass), axis=0) + missed) / tl.load(total + problem))
+        wanted = in_force(load_rows(state, tables, problem, rows, F, 0.0), wanted, tl.load(numbers + TAU))
+    tl.store(of_suppliers(state, tables, problem, REST) + rows, mass, mask=inside)
+    cost = sum_of(partial_of(partials, tables, problem, suppliers, 0), tiles, CHUNK)
+    tl.store(of_problem(state, tables, problem, COST), cost)
+    tl.store(of_problem(state, tables, problem, PIXEL_ERROR), missed)
+    total = tl.load(of_problem(state, tables, problem, TOTAL))
+    tl.store(of_problem(state, tables, problem, ERROR), (tl.sum(tl.abs(wanted - mass), axis=0) + missed) / total)

@@ -7,24 +7,25 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .kernels import BITS, PIXELS, entry, load_costs, load_rows, log_mass
+from .kernels import BITS, PIXELS, F, entry, load_costs, load_rows, log_mass, of_suppliers
 
 
-@triton.jit(do_not_specialize=["M", "splits"])
+@triton.jit(do_not_specialize=["M"])
 def links(
-    M, b, f, g, out, tables, numbers, splits,
+    M, b, state, g, out, tables, numbers,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, ROW_TILES: tl.constexpr,
 ):  # fmt: skip
-    """sum_j b_j p_ij p_kj of one problem for a square of suppliers, over every ``splits``-th block of pixels.
+    """sum_j b_j p_ij p_kj of one problem for a square of suppliers, over every so many-th block of pixels.
 
-    ``g`` are the pixels' potentials in bits at ``f``. Products are float32 through the tensor cores (TF32), which is
+    ``g`` are the pixels' potentials in bits. Products are float32 through the tensor cores (TF32), which is
     enough for a Hessian. A program writes its square of ``out`` (splits, ROW_TILES * ROWS, ROW_TILES * ROWS).
     """
     split, across, down = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    splits = tl.num_programs(0)
     left = down * ROWS + tl.arange(0, ROWS)
     right = across * ROWS + tl.arange(0, ROWS)
-    f_left = load_rows(f, tables, 0, left, -float("inf"))
-    f_right = load_rows(f, tables, 0, right, -float("inf"))
+    f_left = load_rows(state, tables, 0, left, F, -float("inf"))
+    f_right = load_rows(state, tables, 0, right, F, -float("inf"))
     total = tl.zeros([ROWS, ROWS], tl.float32)
     for start in range(split * BLOCK, entry(tables, 0, PIXELS), splits * BLOCK):
         pixels = start + tl.arange(0, BLOCK)
@@ -51,8 +52,9 @@ def scaled(M, f, level, tables, rows, pixels, numbers):
 
 
 @triton.jit(do_not_specialize=["M"])
-def log_masses(M, g, f, wanted, out, tables, numbers, CHUNK: tl.constexpr):
+def log_masses(M, g, state, wanted, out, tables, numbers, CHUNK: tl.constexpr):
     """log2 of the mass of one of the suppliers in ``wanted``, from the pixels' potentials in bits."""
     slot = tl.program_id(0)
     i = tl.load(wanted + slot)
-    tl.store(out + slot, log_mass(M, g, tables, 0, i, tl.load(f + i), tl.load(numbers + BITS), CHUNK))
+    f = tl.load(of_suppliers(state, tables, 0, F) + i)
+    tl.store(out + slot, log_mass(M, g, tables, 0, i, f, tl.load(numbers + BITS), CHUNK))
