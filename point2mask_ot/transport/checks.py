@@ -214,9 +214,16 @@ def _statistics(a: np.ndarray, b: np.ndarray, M: torch.Tensor) -> Statistics:
         # Row by row: all at once would be a copy of M.
         highest = float(torch.stack([torch.where(row < math.inf, row, -math.inf).amax() for row in M]).amax())
     return Statistics(
-        supply=a.sum(), demand=b.sum(), least_capacity=a.min(), least_demand=b.min(), lowest=float(cheapest.min()),
-        highest=highest, dearest=float(np.abs(cheapest[b > 0]).max(initial=0.0)), unreached=unreached, cut_off=cut_off,
-    )  # fmt: skip
+        supply=float(a.sum()),
+        demand=float(b.sum()),
+        least_capacity=a.min(),
+        least_demand=b.min(),
+        lowest=float(cheapest.min()),
+        highest=highest,
+        dearest=float(np.abs(cheapest[b > 0]).max(initial=0.0)),
+        unreached=unreached,
+        cut_off=cut_off,
+    )
 
 
 def _resolution(a: torch.Tensor, b: torch.Tensor) -> float:

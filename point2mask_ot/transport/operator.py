@@ -90,19 +90,20 @@ def _on_host(
     # Larger problems spread over the threads one by one.
     together = options.backend == "numba" and sum(entries) > _POOL_ENTRIES and max(entries) < SERIAL_ENTRIES
     solutions = iter(run_parallel(lambda problem: solve_one(problem, options), problems, serial=not together))
-    batches = [[next(solutions) for _ in costs] for costs in M]
+    batches = [_stacked([next(solutions) for _ in range(len(costs))], costs.device) for costs in M]
+    return tuple(map(list, zip(*batches, strict=True)))
 
-    def stacked(part: Part, values: list[Any], device: torch.device) -> torch.Tensor:
+
+def _stacked(solutions: list[Solution], device: torch.device) -> list[torch.Tensor]:
+    """The parts of the solutions of a batch."""
+    parts = []
+    for part, *values in zip(PARTS, *solutions, strict=True):
         if not part.axis:
-            return torch.tensor(values, dtype=part.dtype, device=device)
+            parts.append(torch.tensor(values, dtype=part.dtype, device=device))
+            continue
         tensors = [torch.as_tensor(value, device=device) for value in values]
-        return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
-
-    return tuple(
-        [stacked(part, [solution[index] for solution in batch], costs.device)
-         for batch, costs in zip(batches, M, strict=True)]
-        for index, part in enumerate(PARTS)
-    )  # fmt: skip
+        parts.append(torch.stack(tensors) if len(tensors) > 1 else tensors[0][None])
+    return parts
 
 
 def _on_device(

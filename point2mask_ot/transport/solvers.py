@@ -126,7 +126,7 @@ def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, 
 
     passes = _cpu_passes(problem, b, rows, options.method)
     precise = problem.M.dtype == torch.float64 or _beyond_float32(problem.magnitude, options)
-    rounds = CpuRounds(passes, a, options.reg, options.tau, options.tol * float(b.sum()), precise)
+    rounds = CpuRounds(passes, a, options.reg, options.tau, options.tol, precise)
     made = iterate(rounds, options.max_iter)
     f, before = rounds.suppliers.f, rounds.suppliers.before
     return _Found(f, passes.read_out(before, f, options.reg), made)

@@ -37,11 +37,12 @@ class CpuPasses:
     def __init__(self, M: np.ndarray, b: np.ndarray, rows: np.ndarray, cut: float, serial_below: int) -> None:
         self.M, self.b, self.rows, self.cut = M, b, rows, cut
         self._demand = {b.dtype: b}
-        self._base: Base | None = None
-        self._base_reg = math.nan
+        self._shared: tuple[Costs, Base] | None = None
+        self._reg = math.nan
         self.anchor, self.u = np.empty(len(M)), np.zeros(len(M))
-        self.bounds = _ranges(*M.shape)
-        self.ranges = len(self.bounds) - 1
+        bounds = _ranges(*M.shape)
+        self.ranges = len(bounds) - 1
+        self.all = Ranges(bounds, 0, self.ranges)
         self.serial = M.size < serial_below
         # Newton's few passes over a small problem gain less from float32 than its kernels take to compile.
         self.single = M.dtype == np.float32 and not self.serial
@@ -53,7 +54,7 @@ class CpuPasses:
 
     def forget(self) -> None:
         """Free what passes at one ``reg`` share, where none are to come."""
-        self._base = None
+        self._shared = None
 
     def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Mass of each supplier when every pixel's marginal holds, and the links sum_j b_j p_ij p_kj.
@@ -68,7 +69,7 @@ class CpuPasses:
             (K,) masses and (K, K) links (symmetric, zero diagonal), float64.
         """
         dtype = self.dtype(precise)
-        costs, base = self.costs(dtype, reg), self.base(dtype, reg)
+        costs, base = self.shared(dtype, reg)
         if fused.exponents(f, bits(reg), self.rows, slack_of(dtype), self.anchor, self.u):
             base.live_count.fill(-1)
         masses = np.zeros((self.ranges, len(f)))
@@ -107,23 +108,19 @@ class CpuPasses:
         """Of the arithmetic."""
         return _DOUBLE if precise else self.M.dtype
 
-    def costs(self, dtype: np.dtype, reg: float) -> Costs:
-        """What a pass reads, for arithmetic of some dtype."""
-        if dtype not in self._demand:
-            self._demand[dtype] = self.b.astype(dtype)
-        cut = dtype.type(self.cut + slack_of(dtype))
-        return Costs(self.M, self._demand[dtype], self.rows, dtype.type(bits(reg)), cut)
+    def shared(self, dtype: np.dtype, reg: float) -> tuple[Costs, Base]:
+        """What passes share as long as neither of these changes."""
+        if self._shared is None or self._shared[1].level.dtype != dtype or self._reg != reg:
+            self._reg = reg
+            self.anchor.fill(math.nan)
+            if dtype not in self._demand:
+                self._demand[dtype] = self.b.astype(dtype)
+            k, cut = dtype.type(bits(reg)), dtype.type(self.cut + slack_of(dtype))
+            self._shared = Costs(self.M, self._demand[dtype], self.rows, k, cut), self._new_base(dtype)
+        return self._shared
 
     def _exact_costs(self, reg: float) -> Costs:
         return Costs(self.M, self.b, self.rows, bits(reg), fused.NEGLIGIBLE)
-
-    def base(self, dtype: np.dtype, reg: float) -> Base:
-        """What passes share as long as neither of these changes."""
-        if self._base is None or self._base.level.dtype != dtype or self._base_reg != reg:
-            self._base_reg = reg
-            self.anchor.fill(math.nan)
-            self._base = self._new_base(dtype)
-        return self._base
 
     def _new_base(self, dtype: np.dtype) -> Base:
         K, N = self.M.shape
@@ -138,9 +135,9 @@ class CpuPasses:
         """Call ``part`` for all ranges of blocks, a share of them on each thread."""
         shares = 1 if self.serial else min(torch.get_num_threads(), self.ranges)
         if shares == 1:
-            return part(Ranges(self.bounds, 0, self.ranges))
+            return part(self.all)
         ends = (np.arange(shares + 1) * self.ranges // shares).tolist()
-        run_parallel(part, [Ranges(self.bounds, first, last) for first, last in itertools.pairwise(ends)])
+        run_parallel(part, [Ranges(self.all.bounds, first, last) for first, last in itertools.pairwise(ends)])
 
 
 def bits(reg: float) -> float:
