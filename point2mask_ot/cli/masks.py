@@ -11,7 +11,7 @@ from .options import Option
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """Algorithm 1"""
+    """Algorithm 1 of Point2Mask"""
 
     config: Annotated[Preset, Option("preset", says=("annotate.preset", "PseudoMaskConfig.name"))] = "best"
     """Named settings; official needs maps that name classes."""

@@ -97,7 +97,7 @@ def parse(record: Any, prog: str, words: list[str]) -> Any:
     purpose, *more = (inspect.getdoc(record) or "").split("\n\n")
     # Indented, or tyro would join the lines and leave them so.
     details = (textwrap.indent(textwrap.fill(" ".join(text.split()), 78), "  ") for text in more)
-    description = "\n\n".join([purpose, *details])
+    description = "\n".join([purpose, *details])
     return _made(record, tyro.cli(_mirror(record), prog=prog, description=description, args=words, config=_MARKERS))
 
 

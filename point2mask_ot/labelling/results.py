@@ -54,7 +54,7 @@ class Statistics:
             of the share of a picture that is void.
         categories: by id.
         seconds: by stage.
-        score: (7, C) counts, see ``_truth.score``; None where nothing was scored.
+        score: (7, C) counts, see ``truth.score``; None where nothing was scored.
         scored_confidences, scored_ious: of the scored pictures; their IoU is the mean over their categories.
     """
 
