@@ -12,13 +12,13 @@ than sources and edges: that is the size of the pool.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 
-from ...compiled.jit import intrinsic, njit
+from ...compiled.jit import helper, intrinsic, njit
 from ...graph.grid import FORWARD_OFFSETS
 
 _DIGIT_BITS = 5
@@ -86,22 +86,33 @@ def search(weights: np.ndarray, sources: np.ndarray, bounds: np.ndarray, result:
         result[k] = cost[1:-1, 1:-1]
 
 
+class _Heap(NamedTuple):
+    """A pool of entries, in lists by bucket.
+
+    Attributes:
+        keys: (entries,) of each.
+        links: (entries, 2) int32: its pixel, and the next entry of its list.
+        heads: (buckets,) int32: the first entry of each list.
+        occupied: (levels,) uint64: whose bit d tells whether bucket d of the level holds any.
+    """
+
+    keys: np.ndarray
+    links: np.ndarray
+    heads: np.ndarray
+    occupied: np.ndarray
+
+
 @njit()
 def _dijkstra(
     weights: np.ndarray, sources: np.ndarray, cost: np.ndarray, bits: np.ndarray, keys: np.ndarray, links: np.ndarray
 ) -> None:
-    """Fill ``cost``, the flat padded grid.
-
-    ``bits`` is the memory of ``cost`` as unsigned integers. An entry of the queue is a key, and in ``links`` its
-    pixel and the next entry of its list. ``heads`` holds the first entry of each list, ``occupied`` a word for each
-    level whose bit d tells whether bucket d holds any.
-    """
+    """Fill ``cost``, the flat padded grid, whose memory as unsigned integers is ``bits``; the rest is the heap's."""
     rows, columns, _ = weights.shape
     towards = weights.reshape(rows * columns, 8)
     steps = (-columns - 1, -columns, -columns + 1, -1, 1, columns - 1, columns, columns + 1)
-    heads = np.full(_LEVELS * _DIGITS, _END, np.int32)
-    occupied = np.zeros(_LEVELS, np.uint64)
-    _enter_sources(sources, columns, cost, keys, links, heads, occupied)
+    heap = _Heap(keys, links, np.full(_LEVELS * _DIGITS, _END, np.int32), np.zeros(_LEVELS, np.uint64))
+    heads, occupied = heap.heads, heap.occupied
+    _enter_sources(sources, columns, cost, heap)
     last, used, free = np.uint64(0), len(sources), _END
     while True:
         level = 0
@@ -117,7 +128,7 @@ def _dijkstra(
         elif level > 0:
             occupied[level] &= occupied[level] - np.uint64(1)
             heads[bucket] = _END
-            last, free = _spread(entry, free, bits, keys, links, heads, occupied)
+            last, free = _spread(entry, free, bits, heap)
             continue
         last, here = np.uint64(keys[entry]), np.int64(links[entry, 0])
         links[entry, 1] = free
@@ -137,51 +148,36 @@ def _dijkstra(
                     entry = free
                     free = links[entry, 1]
                 keys[entry], links[entry, 0] = bits[there], there
-                level, bucket = _bucket(np.uint64(bits[there]), last)
-                links[entry, 1] = heads[bucket]
-                heads[bucket] = entry
-                occupied[level] |= np.uint64(1) << np.uint64(bucket % _DIGITS)
+                _push(entry, last, heap)
 
 
-@njit()
-def _enter_sources(
-    sources: np.ndarray,
-    columns: int,
-    cost: np.ndarray,
-    keys: np.ndarray,
-    links: np.ndarray,
-    heads: np.ndarray,
-    occupied: np.ndarray,
-) -> None:
+@helper()
+def _enter_sources(sources: np.ndarray, columns: int, cost: np.ndarray, heap: _Heap) -> None:
     """Let the queue begin with the sources, whose keys are zero, in its first bucket."""
     for entry in range(len(sources)):
         pixel = (sources[entry, 0] + 1) * columns + sources[entry, 1] + 1
         cost[pixel] = 0
-        keys[entry], links[entry, 0], links[entry, 1] = 0, pixel, heads[0]
-        heads[0] = entry
-        occupied[0] = 1
+        heap.keys[entry], heap.links[entry, 0] = 0, pixel
+        _push(entry, np.uint64(0), heap)
 
 
-@njit()
-def _bucket(key: np.uint64, last: np.uint64) -> tuple[int, int]:
-    """Level and bucket of a key."""
+@helper(forceinline=True)
+def _push(entry: int, last: np.uint64, heap: _Heap) -> None:
+    """Put an entry into the bucket of its key."""
+    key = np.uint64(heap.keys[entry])
     highest_bit = np.uint64(63) - leading_zeros((key ^ last) | np.uint64(1))
     level = highest_bit // np.uint64(_DIGIT_BITS)
     digit = (key >> level * np.uint64(_DIGIT_BITS)) & np.uint64(_DIGITS - 1)
-    return int(level), int(level * np.uint64(_DIGITS) + digit)
+    bucket = int(level * np.uint64(_DIGITS) + digit)
+    heap.links[entry, 1] = heap.heads[bucket]
+    heap.heads[bucket] = entry
+    heap.occupied[int(level)] |= np.uint64(1) << digit
 
 
-@njit()
-def _spread(
-    first: int,
-    free: int,
-    bits: np.ndarray,
-    keys: np.ndarray,
-    links: np.ndarray,
-    heads: np.ndarray,
-    occupied: np.ndarray,
-) -> tuple[np.uint64, int]:
+@helper()
+def _spread(first: int, free: int, bits: np.ndarray, heap: _Heap) -> tuple[np.uint64, int]:
     """Distribute a list of entries around its smallest key, the new ``last``; outdated entries become free."""
+    keys, links = heap.keys, heap.links
     smallest = keys[first]
     entry = links[first, 1]
     while entry != _END:
@@ -194,9 +190,6 @@ def _spread(
             links[entry, 1] = free
             free = entry
         else:
-            level, bucket = _bucket(np.uint64(keys[entry]), np.uint64(smallest))
-            links[entry, 1] = heads[bucket]
-            heads[bucket] = entry
-            occupied[level] |= np.uint64(1) << np.uint64(bucket % _DIGITS)
+            _push(entry, np.uint64(smallest), heap)
         entry = rest
     return np.uint64(smallest), free
