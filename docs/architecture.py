@@ -118,7 +118,7 @@ def plain_forms() -> dict[int, tuple[str, str]]:
             text = path.read_text()
             for match in MARKER.finditer(text):
                 place = f"{path.relative_to(ROOT).as_posix()}: {_around(text, match.start())}"
-                found.setdefault(int(match[1]), []).append((place, match[2].strip().removesuffix('"""')))
+                found.setdefault(int(match[1]), []).append((place, match[2].removesuffix('"""').strip(" .")))
     wrong = {number: [place for place, _ in forms] for number, forms in found.items() if len(forms) != 1}
     if wrong:
         sys.exit(f"plain forms of equations, wanted one each of {EQUATIONS.start}-{EQUATIONS.stop - 1}: {wrong}")
@@ -126,19 +126,12 @@ def plain_forms() -> dict[int, tuple[str, str]]:
 
 
 def _around(text: str, offset: int) -> str:
-    """The innermost function or class around a place in a file, with the comment lines right above it."""
-    line = text.count("\n", 0, offset) + 1
-    best, smallest = "the module", len(text)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            lines = text.split("\n")
-            while first > 1 and lines[first - 2].lstrip().startswith("#"):
-                first -= 1
-            size = (node.end_lineno or node.lineno) - first
-            if first <= line <= (node.end_lineno or node.lineno) and size < smallest:
-                best, smallest = node.name, size
-    return best
+    """The innermost function or class around a place in a file, with those around it."""
+    line, names = text.count("\n", 0, offset) + 1, []
+    for node in ast.walk(ast.parse(text)):  # from the outside in
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.lineno <= line <= (node.end_lineno or 0):
+            names.append(node.name)
+    return ".".join(names)
 
 
 def page(text: str) -> str:
@@ -146,7 +139,10 @@ def page(text: str) -> str:
     rows = ["| equation | what it says | plain form |", "|---|---|---|"]
     for number, (place, words) in plain_forms().items():
         path, _, name = place.partition(": ")
-        rows.append(f"| {number} | {words} | `{name}` in [{path}]({path}) |".replace("|a", "|a"))
+        shown = path.removeprefix("point2mask_ot/").removeprefix("examples/")
+        for mark, entity in (("``", ""), ("|", "&#124;"), ("<", "&lt;")):
+            words = words.replace(mark, entity)
+        rows.append(f"| {number} | {words} | `{name}` in [{shown}]({path}) |")
     head, tail = "<!-- equations -->\n", "\n<!-- /equations -->"
     before, after = text.split(head)[0], text.split(tail)[1]
     return before + head + "\n".join(rows) + tail + after

@@ -43,7 +43,7 @@ paths = [shortest_path(edges, distances[k], end) for k, some in enumerate(ends) 
 sizes = capacities(edges, targets)
 
 # %%
-# Transport (Eq. 8-11): every pixel wants one unit, and a coin gives no more than its capacity. Costs are scaled so
+# Transport (Eq. 1, 9-11): every pixel wants one unit, and a coin gives no more than its capacity. Costs are scaled so
 # that the median over the pixels of the largest one is 10, which gives reg its meaning.
 cost = distances * (10 / np.median(distances.max(axis=0)))
 plan = solve(sizes, np.ones(nearest.size), cost.reshape(len(cost), -1), reg=1e-2)

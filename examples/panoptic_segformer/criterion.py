@@ -104,6 +104,7 @@ class Criterion:
         }
         weights, rules, warmup = self.config.losses, self.rules, self.config.optimiser.warmup_steps
         growth = min(step / warmup, 1.0) if warmup else 1.0
+        # Plain form of Eq. 8: L = L_full + L_sem + L_bou, the sum of what is returned here.
         ratio = things / (things + stuff * any_stuff)
         shares = dict.fromkeys(rules.things, ratio) | dict.fromkeys(rules.stuff, 1 - ratio) if weights.ratio else {}
         return {

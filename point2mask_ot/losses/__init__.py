@@ -1,4 +1,4 @@
-"""The weak-supervision losses (Eq. 5-8, 12-15): plain functions of ``(B, C, H, W)`` tensors, each one scalar.
+"""The weak-supervision losses (Eq. 5-7, 12-15): plain functions of ``(B, C, H, W)`` tensors, each one scalar.
 
 What they share:
 

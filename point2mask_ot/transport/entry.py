@@ -133,7 +133,7 @@ def solve(
 ) -> Any:
     """Optimal transport from suppliers to pixels, converged.
 
-    Minimises ``<P, M> + reg sum P (ln P - 1)`` over plans with marginals a and b (Eq. 8-9). With ``tau`` the
+    Minimises ``<P, M> + reg sum P (ln P - 1)`` over plans with marginals a and b (Eq. 1, 9). With ``tau`` the
     capacities are soft, in POT's sense: the suppliers' marginal is free at the price of
     ``tau KL(P 1 | a)``, and the pixels' marginal stays exact.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 import torch
 
 from ..checks import fail
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
+from ..compiled.operators import operator
 from ..compiled.threads import run_parallel
 from .checks import checked
 from .problem import PARTS, Method, Options, Part, Problems, Solution, axes
@@ -19,19 +20,28 @@ _POOL_ENTRIES = 1 << 15
 """Problems of fewer entries, all together, are solved on the calling thread."""
 
 _NUMBERS = {bool: "bool", int: "int", float: "float"}
-
-# Not custom_op: its first call imports torch._dynamo, which takes more than a second.
-torch.library.define(
-    "point2mask::transport",
-    "(Tensor[] a, Tensor[] b, Tensor[] M, str function, "
+_SCHEMA = (
+    "transport(Tensor[] a, Tensor[] b, Tensor[] M, str function, "
     + ", ".join(f"{_NUMBERS.get(kind, 'str')} {name}" for name, kind in get_type_hints(Options).items())
-    + f") -> ({', '.join('Tensor[]' for _ in PARTS)})",
-    tags=OUTSIDE_CUDA_GRAPHS,
+    + f") -> ({', '.join('Tensor[]' for _ in PARTS)})"
 )
 
 
-@torch.library.impl("point2mask::transport", "CompositeExplicitAutograd")
-def _transport(
+def _shape(part: Part, costs: torch.Tensor, method: Method) -> tuple[int, ...]:
+    """Of a part of the solution of a batch of problems."""
+    B, K, N = costs.shape
+    return B, *axes((K, N), method)[part.axis]
+
+
+def _shapes(
+    a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], function: str, *numbers: Any
+) -> tuple[list[torch.Tensor], ...]:
+    method = Options(*numbers).method
+    return tuple([costs.new_empty(_shape(part, costs, method), dtype=part.dtype) for costs in M] for part in PARTS)
+
+
+@operator(_SCHEMA, _shapes, tags=OUTSIDE_CUDA_GRAPHS)
+def transport(
     a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], function: str, *numbers: Any
 ) -> tuple[list[torch.Tensor], ...]:
     """Solve batches of problems; within a batch all have one shape.
@@ -122,20 +132,3 @@ def _on_device(
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
     return tuple(map(batches, PARTS, found))
-
-
-def _shape(part: Part, costs: torch.Tensor, method: Method) -> tuple[int, ...]:
-    """Of a part of the solution of a batch of problems."""
-    B, K, N = costs.shape
-    return B, *axes((K, N), method)[part.axis]
-
-
-@torch.library.register_fake("point2mask::transport")
-def _fake(
-    a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], function: str, *numbers: Any
-) -> tuple[list[torch.Tensor], ...]:
-    method = Options(*numbers).method
-    return tuple([costs.new_empty(_shape(part, costs, method), dtype=part.dtype) for costs in M] for part in PARTS)
-
-
-transport: Callable[..., tuple[list[torch.Tensor], ...]] = torch.ops.point2mask.transport

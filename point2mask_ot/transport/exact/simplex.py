@@ -26,7 +26,7 @@ class Flow:
 
 
 def network_simplex(a: np.ndarray, b: np.ndarray, M: np.ndarray, span: float, max_iter: int) -> Flow:
-    """Solve for an unregularised plan with ``ot.emd``.
+    """Plain form of Eq. 1: the plan P >= 0 of least <P, M> whose rows sum to a and columns to b, by ``ot.emd``.
 
     Args:
         a: (K,) capacities.
