@@ -20,7 +20,7 @@ class AnnotateSettings(ColorSettings):
     """JSON or CSV to begin with (default: what was saved in OUT)."""
     out: str | os.PathLike[str] = "annotations"
     """Folder for the results."""
-    exif: Exif = "refuse"
+    exif: Exif = "apply"
     """What to do with pictures that a camera's tag turns."""
     pixels: int = 2**19
     """Larger pictures are labelled in blocks; so many take well under a second."""

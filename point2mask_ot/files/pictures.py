@@ -7,47 +7,55 @@ import os
 from typing import Literal, get_args
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from ..checks import check_choice, check_integer
+from ..checks import ArgumentError, FileError, check_choice, check_integer
+from ..pixels import check_levels, to_8_bits, without_alpha
 from .io import Origin, origin_of, read_bytes
 
-Exif = Literal["refuse", "apply"]
+Exif = Literal["apply", "ignore", "refuse"]
 MAX_PIXELS = 2**26
 """Default pixel limit: 67 million, about 200 MB decoded."""
 
-_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-_PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I", "I;16", "I;16B", "I;16L", "F")
 _ORIENTATION = 0x0112
 _PNG_BIT_DEPTH = 24  # offset in the file: signature 8, chunk length and name 8, width and height 8
 _PNG_END = b"IEND\xaeB`\x82"
+_BITS_PER_SAMPLE = 258  # TIFF's tag
 
 
 def read_picture(
     path: str | os.PathLike[str],
     *,
     max_pixels: int = MAX_PIXELS,
-    exif: str = "refuse",
+    exif: Exif = "apply",
+    levels: tuple[float, float] | None = None,
     function: str = "read_picture",
     argument: str = "path",
 ) -> np.ndarray:
-    """Read a photograph as (H, W, 3) uint8 sRGB.
+    """Read a photograph or a micrograph as (H, W, 3) uint8 sRGB.
 
-    PNG, JPEG, WebP and BMP are read. Greyscale and palette pictures become RGB. An alpha channel that is opaque
-    everywhere is dropped; a transparent pixel is refused, since no colour is right for it. Colour profiles are
-    ignored.
+    PNG, JPEG, WebP, BMP and TIFF are read. Greyscale and palette pictures become RGB. What is deeper than 8 bits (16 or
+    32 bits, floats) is scaled between two levels of its own. An alpha channel that is opaque everywhere is dropped; a
+    transparent pixel is refused, since no colour is right for it. Colour profiles are ignored.
 
     Args:
         path: the file.
         max_pixels: largest H x W, checked before anything is decoded. Pillow's own limit holds as well.
-        exif: what to do with a camera's orientation tag that turns or flips the picture: ``"refuse"``, because
-            points and masks may have been made on the unturned pixels, or ``"apply"``.
+        exif: what to do where a camera's orientation tag turns or flips the picture: ``"apply"`` it, as every viewer
+            and annotation tool does; ``"ignore"`` it, and give the pixels as they are stored; or ``"refuse"``.
+        levels: of a picture deeper than 8 bits, the values that become black and white; default its percentiles 1 and
+            99.8, over all channels.
         function: public function named in the error.
         argument: its argument.
 
     Raises:
-        FileError: the file is missing, empty, truncated, damaged, too large, animated, of another format, 16 bits
-            deep, CMYK, transparent, or turned.
+        FileError: the file is missing, empty, truncated, damaged, too large, animated, of several pages, of another
+            format, CMYK, transparent, or turned where that is refused.
+        ArgumentError: an unknown ``exif``, or levels that are not two rising numbers.
 
     Example:
         >>> import tempfile, pathlib
@@ -58,24 +66,70 @@ def read_picture(
         ((3, 4, 3), [7, 7, 7])
     """
     check_choice(function, "exif", exif, get_args(Exif))
+    if levels is not None:
+        levels = check_levels(function, levels)
     origin = origin_of(function, argument, path)
-    image, orientation = _decode(origin, _PICTURE_FORMATS, _PICTURE_MODES, max_pixels)
-    if orientation in range(2, 9):
-        if exif == "refuse":
-            origin.fail(f"EXIF orientation {orientation}", 'an upright picture (exif="apply" turns it)')
-        image = ImageOps.exif_transpose(image)
-    if "A" in image.mode or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"))
-        if (rgba[..., 3] < 255).any():
-            origin.fail("transparent pixels", "an opaque picture")
-        return rgba[..., :3].copy()
-    return np.array(image.convert("RGB"))
+    image, data, orientation = _decode(origin, _PICTURE_FORMATS, _PICTURE_MODES, max_pixels, deep=True)
+    if orientation != 1 and exif == "refuse":
+        origin.fail(f"EXIF orientation {orientation}", "an upright picture (exif='apply' turns it)")
+    try:
+        pixels = without_alpha(function, argument, _pixels(origin, image, data, orientation))
+        if pixels.dtype != np.uint8:
+            pixels = to_8_bits(function, argument, pixels, levels)
+    except FileError:
+        raise
+    except ArgumentError as error:
+        got, _, expected = str(error).partition("': got ")[2].partition("; expected ")
+        origin.fail(got, expected, error)
+    return np.array(upright(pixels, orientation) if exif == "apply" else pixels)
+
+
+def _pixels(origin: Origin, image: Image.Image, data: bytes, orientation: int) -> np.ndarray:
+    """(H, W) or (H, W, C) pixels as they are stored, in their own depth."""
+    if _depth(image, data) > 8 or image.mode[0] in "IF":
+        pixels = _deep_pixels(origin, image, data)
+    else:
+        alpha = "A" in image.mode or "transparency" in image.info
+        pixels = np.asarray(image.convert("RGBA" if alpha else "RGB"))
+    if image.format == "TIFF":  # which both decoders turn, asked or not
+        pixels = upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+    return pixels
+
+
+def _deep_pixels(origin: Origin, image: Image.Image, data: bytes) -> np.ndarray:
+    import cv2  # Pillow cuts colours of 16 bits to 8
+
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None or pixels.shape[:2] != (image.height, image.width):
+        origin.fail(f"a {image.format} of mode {image.mode} that cannot be decoded", "a picture of a common kind")
+    return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+
+
+def _depth(image: Image.Image, data: bytes) -> int:
+    """Bits of a channel; 8 for formats that have no more."""
+    if image.format == "PNG":
+        return data[_PNG_BIT_DEPTH]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))  # type: ignore[attr-defined]
+    return 8
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn stored pixels as a camera's orientation tag, 1 to 8, says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def read_label_png(origin: Origin, mode: str, max_pixels: int) -> np.ndarray:
     """An 8-bit PNG of exactly one mode: "RGB" (H, W, 3) ids or "P" (H, W) palette indices, uint8."""
-    image, orientation = _decode(origin, ("PNG",), (mode,), max_pixels)
-    if orientation in range(2, 9):
+    image, _, orientation = _decode(origin, ("PNG",), (mode,), max_pixels, deep=False)
+    if orientation != 1:
         origin.fail(f"EXIF orientation {orientation}", "a label map without orientation")
     if mode == "RGB" and "transparency" in image.info:
         origin.fail("a transparent colour", "an RGB PNG without transparency")
@@ -83,9 +137,9 @@ def read_label_png(origin: Origin, mode: str, max_pixels: int) -> np.ndarray:
 
 
 def _decode(
-    origin: Origin, formats: tuple[str, ...], modes: tuple[str, ...], max_pixels: int
-) -> tuple[Image.Image, object]:
-    """A loaded picture in one of ``modes`` and its EXIF orientation."""
+    origin: Origin, formats: tuple[str, ...], modes: tuple[str, ...], max_pixels: int, *, deep: bool
+) -> tuple[Image.Image, bytes, int]:
+    """A loaded picture in one of ``modes``, its file, and its orientation; of more than 8 bits only if ``deep``."""
     limit = check_integer(origin.function, "max_pixels", max_pixels, minimum=1)
     limit = min(limit, Image.MAX_IMAGE_PIXELS or limit)  # above it Pillow only warns
     data = read_bytes(origin, 8 * limit + 2**24)  # room for metadata
@@ -102,19 +156,22 @@ def _decode(
     if image.format == "PNG":
         # Pillow scales 16-bit RGB down without a word, and does not miss the end of a file.
         depth = data[_PNG_BIT_DEPTH]
-        if depth > 8:
+        if depth > 8 and not deep:
             origin.fail(f"{depth}-bit PNG", "8 bits per channel")
         if _PNG_END not in data:
             origin.fail("a truncated PNG", "a whole file")
     if image.mode not in modes:
-        origin.fail(f"{image.format} of mode {image.mode}", f"mode {' or '.join(modes)}, 8 bits per channel")
-    if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
-        origin.fail(f"an animation of {getattr(image, 'n_frames', '?')} frames", "one picture")
+        wanted = "a grey, palette or RGB picture" if deep else f"mode {' or '.join(modes)}, 8 bits per channel"
+        origin.fail(f"{image.format} of mode {image.mode}", wanted)
     try:
+        frames, tag = getattr(image, "n_frames", 1), image.getexif().get(_ORIENTATION)
         image.load()
-        return image, image.getexif().get(_ORIENTATION)
     except Exception as error:
         origin.fail(f"a damaged picture ({error})", "a whole, decodable file", error)
+    if frames > 1 and image.format in ("PNG", "WEBP", "TIFF"):  # a phone's JPEG may hold others beside its own
+        many = "a TIFF of {} pages" if image.format == "TIFF" else "an animation of {} frames"
+        origin.fail(many.format(frames), "one picture: save the one that you mean as a file of its own")
+    return image, data, tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 
 
 def encode_png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:

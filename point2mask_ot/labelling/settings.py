@@ -43,7 +43,7 @@ class LabelSettings(ColorSettings):
     """Layout of the labels; in VOC's, category ids are indices into its palette."""
     max_pixels: int = MAX_PIXELS
     """Largest picture."""
-    exif: Exif = "refuse"
+    exif: Exif = "apply"
     """What to do with pictures that a camera's tag turns."""
 
 

@@ -351,7 +351,9 @@ class PanopticDataset(ABC):
         if self.images_dir is None:
             fail(function, "images_dir", None, "the folder of the pictures")
         path = safe_join(self.images_dir, entry.file_name, function=function, argument="images_dir")
-        picture = read_picture(path, max_pixels=self.max_pixels, function=function, argument="images_dir")
+        picture = read_picture(  # of a turned one the masks may be as it is stored or as it is shown
+            path, max_pixels=self.max_pixels, exif="refuse", function=function, argument="images_dir"
+        )
         expected = self._size(entry)
         if picture.shape[:2] != expected:
             where = Origin(function, "images_dir", path)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from point2mask_ot.checks import ArgumentError, FileError
 from point2mask_ot.panoptic import atomic_write, read_json, read_picture, safe_join
@@ -73,14 +73,11 @@ PICTURES_REFUSED = {
     "truncated PNG": (encoded(size=(64, 64))[:-300], "truncated"),
     "PNG without its end": (encoded()[:-12], "truncated"),
     "PNG with a flipped bit": (png_of(4, 4, data=b"\x00" * 52).replace(b"x", b"y"), "damaged"),
-    "16-bit grey": (encoded("I;16"), "16-bit"),
-    "16-bit RGB": (png_of(2, 2, depth=16, data=b"\x00" * 26), "16-bit"),
+    "stack": (animation("TIFF"), "a TIFF of 2 pages"),
     "CMYK": (encoded("CMYK", format="JPEG"), "CMYK"),
     "alpha": (encoded("RGBA"), "transparent"),
     "grey with alpha": (encoded("LA"), "transparent"),
     "palette with a transparent entry": (encoded("P", transparency=bytes(256)), "transparent"),
-    "EXIF turned": (turned(6), "orientation 6"),
-    "EXIF flipped": (turned(2), "orientation 2"),
     "animated PNG": (animation("PNG"), "animation"),
     "animated WebP": (animation("WEBP"), "animation"),
     "over the pixel limit": (png_of(8193, 8192), "at most 67108864 pixels"),
@@ -118,7 +115,7 @@ def test_pillows_own_limit_cannot_be_raised_over(warnings_are, tmp_path):
             read_picture(tmp_path / "p.png", max_pixels=2**40)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 def test_no_truncated_picture_is_read_as_another(format, tmp_path):
     data = encoded(size=(20, 11), format=format)
     whole, path = tmp_path / "whole", tmp_path / "part"
@@ -132,7 +129,7 @@ def test_no_truncated_picture_is_read_as_another(format, tmp_path):
             continue
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_hostile_bytes_give_a_picture_or_a_file_error(format, data, tmp_path):
@@ -177,14 +174,78 @@ def test_opaque_alpha_is_dropped(tmp_path):
     assert np.array_equal(read_picture(tmp_path / "p.png"), pixels[..., :3])
 
 
-def test_exif_is_applied_when_asked(tmp_path):
-    for orientation in (1, 0, 9):
-        (tmp_path / "p.jpg").write_bytes(turned(orientation))
-        upright = read_picture(tmp_path / "p.jpg")
-    (tmp_path / "p.jpg").write_bytes(turned(6))
-    assert np.array_equal(read_picture(tmp_path / "p.jpg", exif="apply"), np.rot90(upright, -1))
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_fault_c2_turned_pictures_are_turned(orientation, format, depth, tmp_path):
+    """By default as every viewer shows them; the oracle is Pillow. Tags outside 1..8 mean nothing."""
+    if depth == 16 and format in ("JPEG", "WEBP"):
+        return
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    source = Image.fromarray(pixels if depth == 8 else pixels[..., 0].astype(np.uint16) * 257)
+    options = {"lossless": True} if format == "WEBP" else {}
+    source.save(tmp_path / "p", format, exif=exif, **options)
+    stored = read_picture(tmp_path / "p", exif="ignore", levels=(0, 65535))
+    if format != "JPEG":
+        assert np.array_equal(stored, pixels if depth == 8 else pixels[..., :1].repeat(3, 2))
+    tagged = Image.fromarray(stored)
+    tagged.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(tagged))
+    assert np.array_equal(read_picture(tmp_path / "p", levels=(0, 65535)), expected)
+    if orientation in range(2, 9):
+        with pytest.raises(FileError, match=f"EXIF orientation {orientation}; expected an upright"):
+            read_picture(tmp_path / "p", exif="refuse")
+
+
+def test_unknown_exif_choice(tmp_path):
     with pytest.raises(ArgumentError, match="did you mean 'apply'"):
         read_picture(tmp_path / "p.jpg", exif="aply")
+
+
+DEEP = {
+    "16-bit grey PNG": ("png", np.uint16, 1), "16-bit RGB PNG": ("png", np.uint16, 3),
+    "16-bit grey TIFF": ("tif", np.uint16, 1), "16-bit RGB TIFF": ("tif", np.uint16, 3),
+    "float TIFF": ("tif", np.float32, 1), "32-bit TIFF": ("tif", np.uint32, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DEEP)
+def test_fault_c1_deep_pictures_are_scaled(case, tmp_path):
+    suffix, dtype, channels = DEEP[case]
+    rng = np.random.default_rng(3)
+    values = rng.normal(900, 120, (40, 50, channels)).clip(0, None)
+    values[3, 4] = 60_000  # a hot pixel, which must not darken all others
+    deep = values.astype(dtype)
+    path = tmp_path / f"p.{suffix}"
+    imwrite(path, deep)
+    low, high = np.percentile(deep.astype(np.float64), (1, 99.8))
+    expected = np.rint(((deep.astype(np.float64) - low) / (high - low) * 255).clip(0, 255)).astype(np.uint8)
+    picture = read_picture(path)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture, np.broadcast_to(expected, (40, 50, 3)))
+    given = read_picture(path, levels=(0, 51_000))
+    np.testing.assert_array_equal(given, np.broadcast_to(np.rint((deep / 200).clip(0, 255)), (40, 50, 3)))
+
+
+def imwrite(path, pixels):
+    import cv2
+
+    assert cv2.imwrite(str(path), pixels[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"), [((5, 5), "the first smaller"), ((1,), "two numbers"), (3, "two numbers")]
+)
+def test_levels_that_do_not_rise_are_refused(levels, expected, tmp_path):
+    with pytest.raises(ArgumentError, match=expected):
+        read_picture(tmp_path / "p.tif", levels=levels)
+
+
+def test_a_picture_of_one_value_is_black(tmp_path):
+    imwrite(tmp_path / "p.png", np.full((4, 5, 1), 700, np.uint16))
+    assert (read_picture(tmp_path / "p.png") == 0).all()
 
 
 @posix
