@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,16 @@ class ArgumentError(ValueError):
         super().__init__(f"{function}: argument '{argument}': got {got}; expected {expected}")
         self.function = function
         self.argument = argument
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
+        return _again, (type(self), self.args, {"function": self.function, "argument": self.argument})
+
+
+def _again(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    """An error out of a pickle: by default it would be made from its message, which is not what it is made from."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class ArgumentTypeError(ArgumentError, TypeError):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import fail, fail_type
+from .checks import check_choice, check_integer, fail, fail_type
 from .points import check_on_host, check_targets, coordinates, integers
 
 if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
     from .arrays import Array
 
 
@@ -26,7 +29,8 @@ class PointTargets:
         points_yx: (N, 2) pixel coordinates, row then column. Integers are pixel centres; a float belongs to the
             pixel whose centre is nearest.
         target: (N,) integers: the target of each point, covering 0..K-1. Default: one target per point.
-        category: (K,) non-negative class ids: the channel of the semantic map, where there is one. Default: all 0.
+        category: (K,) non-negative class ids: the channel of the semantic map, where there is one. Default: 0 for
+            all; where there are things and stuff 0 for things and 1 for stuff.
         is_thing: (K,) booleans. Default: all things.
 
     Raises:
@@ -44,16 +48,24 @@ class PointTargets:
     category: np.ndarray = None  # type: ignore[assignment]
     is_thing: np.ndarray = None  # type: ignore[assignment]
 
+    if TYPE_CHECKING:  # what may be given is more than what is kept
+
+        def __init__(
+            self, points_yx: ArrayLike | torch.Tensor, target: ArrayLike | None = None,
+            category: ArrayLike | None = None, is_thing: ArrayLike | None = None,
+        ) -> None: ...  # fmt: skip
+
     def __post_init__(self) -> None:
         name = type(self).__name__
         points = coordinates(name, "points_yx", self.points_yx)
         target = integers(name, "target", np.arange(len(points)) if self.target is None else self.target)
         count = int(target.max(initial=-1)) + 1
         check_targets(name, target, count, len(points))
-        category = integers(name, "category", np.zeros(count) if self.category is None else self.category)
         check_on_host(name, "is_thing", self.is_thing)
         thing = _booleans(np.ones(count, bool) if self.is_thing is None else self.is_thing)
-        for field_name, values in (("category", category), ("is_thing", thing)):
+        kinds = np.where(thing, 0, int(thing.any()))
+        category = integers(name, "category", kinds if self.category is None else self.category)
+        for field_name, values in (("is_thing", thing), ("category", category)):
             if values.shape != (count,):
                 fail(name, field_name, f"shape {values.shape}", f"({count},): one for each target")
         if category.size and category.min() < 0:
@@ -97,6 +109,85 @@ class PointTargets:
             self.category[order],
             self.is_thing[order],
         )
+
+    def crop(self, top: int, left: int, height: int, width: int, *, lost: str = "drop") -> PointTargets:
+        """The targets of a part of the picture, in its coordinates.
+
+        Args:
+            top, left: first row and column of the part; it may reach beyond the picture.
+            height, width: its size.
+            lost: what becomes of a target none of whose points lie in the part: ``"drop"`` it, and number the others
+                anew in their order; or ``"error"``.
+
+        Raises:
+            ArgumentError: an empty part, or a target without a point where that is an error.
+
+        Example:
+            >>> targets = PointTargets([(10, 20), (40, 8), (41, 30)], category=[3, 7, 9])
+            >>> part = targets.crop(30, 0, 20, 32)
+            >>> part.points_yx.tolist(), part.category.tolist()
+            ([[10, 8], [11, 30]], [7, 9])
+        """
+        name = "PointTargets.crop"
+        first = [check_integer(name, each, value, minimum=-(2**31)) for each, value in (("top", top), ("left", left))]
+        size = [check_integer(name, each, value, minimum=1) for each, value in (("height", height), ("width", width))]
+        check_choice(name, "lost", lost, ("drop", "error"))
+        moved = self.points_yx - first
+        inside = ((moved >= -0.5) & (moved < np.array(size) - 0.5)).all(1)
+        kept = np.unique(self.target[inside])
+        if lost == "error" and len(kept) < self.num_targets:
+            gone = np.setdiff1d(np.arange(self.num_targets), kept).tolist()
+            fail(name, "lost", f"'error', and targets {gone[:8]} without a point in the part", "a point of each target")
+        rank = np.searchsorted(kept, self.target[inside])
+        return PointTargets(moved[inside], rank, self.category[kept], self.is_thing[kept])
+
+    def flip(self, size: tuple[int, int], axis: str = "x") -> PointTargets:
+        """The targets of the mirrored picture.
+
+        Args:
+            size: (H, W) of the picture.
+            axis: ``"x"``: left becomes right; ``"y"``: top becomes bottom.
+
+        Raises:
+            ArgumentError: an unknown axis.
+
+        Example:
+            >>> PointTargets([(10, 2)]).flip((20, 30)).points_yx.tolist()
+            [[10, 27]]
+        """
+        check_choice("PointTargets.flip", "axis", axis, ("x", "y"))
+        height, width = _size("PointTargets.flip", "size", size)
+        mirrored = self.points_yx.copy()
+        column = "yx".index(axis)
+        mirrored[:, column] = (height, width)[column] - 1 - mirrored[:, column]
+        return replace(self, points_yx=mirrored)
+
+    def resize(self, size: tuple[int, int], new_size: tuple[int, int]) -> PointTargets:
+        """The targets of the resized picture; no target is lost, several may come to lie on one pixel.
+
+        Args:
+            size: (H, W) of the picture.
+            new_size: (H, W) of the resized one. Coordinates become floats: a pixel's centre lies half a pixel from the
+                picture's border in both.
+
+        Raises:
+            ArgumentError: sizes that are not two positive integers.
+
+        Example:
+            >>> PointTargets([(10, 2)]).resize((20, 30), (40, 60)).points_yx.tolist()
+            [[20.5, 4.5]]
+        """
+        old, new = (_size("PointTargets.resize", *each) for each in (("size", size), ("new_size", new_size)))
+        if old == new:
+            return self
+        return replace(self, points_yx=(self.points_yx + 0.5) * (np.array(new) / old) - 0.5)
+
+
+def _size(function: str, argument: str, size: Any) -> tuple[int, int]:
+    if not isinstance(size, Sequence) or len(size) != 2:
+        fail_type(function, argument, size, "two integers: height, width")
+    height, width = (check_integer(function, argument, side, minimum=1) for side in size)
+    return height, width
 
 
 def _booleans(values: Any) -> np.ndarray:

@@ -96,3 +96,74 @@ def test_refuses_device_data():
         pytest.skip("no CUDA device on this machine")
     with pytest.raises(ArgumentError, match=r"\.cpu\(\)"):
         PointTargets(torch.zeros(1, 2, device="cuda"))
+
+
+def test_fault_c14_stuff_beside_things_has_a_category_of_its_own():
+    targets = PointTargets([(1, 2), (3, 4), (5, 6)], is_thing=[True, True, False])
+    assert targets.category.tolist() == [0, 0, 1]
+    assert PointTargets([(1, 2)], is_thing=[False]).category.tolist() == [0]
+
+
+def raster(targets, size):
+    """(H, W) -1, or the target of the point on a pixel."""
+    picture = np.full(size, -1)
+    picture[tuple(targets.points_yx.T)] = targets.target
+    return picture
+
+
+@pytest.fixture
+def scattered(rng):
+    pixels = rng.choice(20 * 31, 40, replace=False)
+    points = np.stack(np.divmod(pixels, 31), 1)
+    target = np.r_[np.arange(9), rng.integers(0, 9, 31)]
+    return PointTargets(points, target, np.arange(9) % 4, np.arange(9) % 4 < 3), (20, 31)
+
+
+class TestFaultC15PointsMoveWithThePicture:
+    def test_flip(self, scattered):
+        targets, size = scattered
+        assert np.array_equal(raster(targets.flip(size), size), raster(targets, size)[:, ::-1])
+        assert np.array_equal(raster(targets.flip(size, axis="y"), size), raster(targets, size)[::-1])
+        assert np.array_equal(targets.flip(size).flip(size).points_yx, targets.points_yx)
+
+    def test_crop(self, scattered):
+        targets, size = scattered
+        part = targets.crop(6, 12, 5, 8)
+        seen = raster(targets, size)[6:11, 12:20]
+        kept = np.unique(seen[seen >= 0])
+        assert 0 < len(kept) < 9
+        ours = raster(part, (5, 8))
+        assert np.array_equal(np.where(ours >= 0, kept[ours], -1), seen)
+        assert np.array_equal(part.category, targets.category[kept])
+        assert np.array_equal(part.is_thing, targets.is_thing[kept])
+        assert targets.crop(6, 12, 1, 1).num_targets <= 1
+        with pytest.raises(ArgumentError, match=r"'lost': got 'error', and targets \[.*\] without a point"):
+            targets.crop(6, 12, 5, 8, lost="error")
+
+    def test_a_crop_beyond_the_picture_is_padding(self, scattered):
+        targets, size = scattered
+        padded = targets.crop(-3, -5, 30, 50, lost="error")
+        assert np.array_equal(raster(padded, (30, 50))[3:23, 5:36], raster(targets, size))
+
+    def test_resize_keeps_points_on_what_they_mark(self, scattered):
+        targets, size = scattered
+        tripled = targets.resize(size, (60, 93))
+        assert np.array_equal(tripled.points_yx, targets.points_yx * 3 + 1)  # the middle of three pixels
+        back = tripled.resize((60, 93), size)
+        np.testing.assert_allclose(back.points_yx, targets.points_yx, atol=1e-12)
+        assert targets.resize(size, size) is targets
+
+    @pytest.mark.parametrize(
+        ("call", "argument"),
+        [
+            (lambda t: t.crop(0, 0, 0, 5), "height"),
+            (lambda t: t.crop(0.5, 0, 4, 5), "top"),
+            (lambda t: t.crop(0, 0, 4, 5, lost="keep"), "lost"),
+            (lambda t: t.flip((4, 5), axis="z"), "axis"),
+            (lambda t: t.flip(4), "size"),
+            (lambda t: t.resize((4, 5), (0, 3)), "new_size"),
+        ],
+    )
+    def test_refuses(self, call, argument):
+        with pytest.raises(ArgumentError, match=f"'{argument}'"):
+            call(PointTargets(TWO))

@@ -22,6 +22,9 @@ class JobInterrupted(KeyboardInterrupt):
         super().__init__(f"stopped by signal {signal}; the same call goes on")
         self.signal = signal
 
+    def __reduce__(self) -> tuple[type[JobInterrupted], tuple[int]]:
+        return JobInterrupted, (self.signal,)
+
 
 @contextmanager
 def listening() -> Iterator[list[int]]:
