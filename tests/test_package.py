@@ -133,12 +133,12 @@ def readme_blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-def test_readme_code_runs(tmp_path, monkeypatch):
+def test_fault_c17_each_block_of_the_readme_runs_alone(tmp_path, monkeypatch):
     blocks = readme_blocks()
     assert blocks, "the README has no code"
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks:  # in order, as a reader would paste them
+    for block in blocks:
+        names: dict[str, object] = {}
         if block.lstrip().startswith(">>>"):
             parsed = doctest.DocTestParser().get_doctest(block, names, "README.md", "README.md", 0)
             assert doctest.DocTestRunner().run(parsed).failed == 0

@@ -105,6 +105,7 @@ def read_coco_panoptic(
     origin = origin_of(_READ, "json_path", json_path)
     origin_of(_READ, "png_dir", png_dir)
     document = read_json(json_path, max_bytes=max_bytes, max_depth=max_depth, function=_READ, argument="json_path")
+    _refuse_instances(origin, document)
     categories = _categories(origin, document)
     annotations: dict[int | str, tuple[str, tuple[Segment, ...]]] = {}
     for index, entry in enumerate(origin.field(document, "annotations", list, "the file")):
@@ -119,6 +120,15 @@ def read_coco_panoptic(
         unknown = sorted(set(annotations) - {image.id for image in images}, key=str)
         origin.fail(f"annotation of unknown image id {unknown[0]!r}", "an entry in images for each annotation")
     return CocoPanoptic(tuple(categories.values()), images, origin, images_dir, max_pixels, png_dir)
+
+
+def _refuse_instances(origin: Origin, document: Any) -> None:
+    """COCO has two formats with the same heads; the one of instances has masks that may overlap, and no stuff."""
+    entries = document.get("annotations") if isinstance(document, dict) else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    if isinstance(first, dict) and "segmentation" in first and "segments_info" not in first:
+        expected = "COCO panoptic: for each image one RGB PNG of segment ids, and its 'segments_info'"
+        origin.fail("COCO instances: each annotation is one object, as polygons or run lengths", expected)
 
 
 def _categories(origin: Origin, document: Any) -> dict[int, Category]:

@@ -106,6 +106,19 @@ def edit(document, path, value):
     return document
 
 
+def test_fault_c6_coco_instances_are_told_from_coco_panoptic(tmp_path):
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 5}],
+        "categories": [{"id": 18, "name": "dog", "supercategory": "animal"}],
+        "annotations": [
+            {"id": 7, "image_id": 1, "category_id": 18, "segmentation": [[0, 0, 4, 0, 4, 3]], "iscrowd": 0}
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    with pytest.raises(FileError, match="COCO instances: each annotation is one object.*expected COCO panoptic"):
+        read_coco_panoptic(tmp_path / "instances.json", tmp_path)
+
+
 SEGMENT = ("annotations", 0, "segments_info", 0)
 COCO_REFUSED_AT_ONCE = {
     "a list for the document": ((), [], "the file is []"),
