@@ -115,7 +115,7 @@ def test_fault_c6_coco_instances_are_told_from_coco_panoptic(tmp_path):
         ],
     }
     (tmp_path / "instances.json").write_text(json.dumps(document))
-    with pytest.raises(FileError, match="COCO instances: each annotation is one object.*expected COCO panoptic"):
+    with pytest.raises(FileError, match=r"COCO instances: each annotation is one object.*expected COCO panoptic"):
         read_coco_panoptic(tmp_path / "instances.json", tmp_path)
 
 
