@@ -53,6 +53,15 @@ class Origin:
             self.fail(f"{where}: {got}", "0 or 1")
         return bool(value)
 
+    def color(self, entry: dict[str, Any], where: str) -> tuple[int, int, int] | None:
+        """``entry["color"]``, three integers within 0..255, if there is one."""
+        color = entry.get("color")
+        if color is None:
+            return None
+        if not (isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c < 256 for c in color)):
+            self.fail(f"{where}: color {color!r:.80}", "three integers within 0..255")
+        return color[0], color[1], color[2]
+
 
 _JSON_NAME: dict[Any, str] = {dict: "object", list: "list", str: "string", int: "integer", float: "number"}
 

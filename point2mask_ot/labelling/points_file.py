@@ -21,14 +21,13 @@ from ..panoptic.points import (
     csv_click,
     csv_rows,
     in_channel_order,
+    is_json,
     json_categories,
-    json_clicks,
-    only,
+    json_picture,
+    refuse_masks,
 )
 from ..types import PointTargets
 from .table import Table, build_table
-
-CSV_COLUMNS = ("image", "x", "y", "category", "target", "isthing")
 
 
 def index_points(origin: Origin, path: Path, source: str) -> Table:
@@ -42,7 +41,7 @@ def index_points(origin: Origin, path: Path, source: str) -> Table:
     Raises:
         FileError: naming the picture and the point, or the line.
     """
-    if origin.path.suffix.lower() == ".json":
+    if is_json(origin):
         return _index_json(origin, path, source)
     with closing(sqlite3.connect("")) as clicks:  # a private temporary file, gone with its connection
         try:
@@ -84,12 +83,10 @@ def _json_rows(origin: Origin, categories: Sequence[Category]) -> Iterator[tuple
     for key, entry in stream_json(origin):
         if key == "images":
             index += 1
-            where = f"images[{index}]"
-            only(origin, entry, ("id", "file_name", "points"), where)
-            name = origin.field(entry, "file_name", str, where)
-            image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
-            clicks = json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
+            name, image_id, clicks = json_picture(origin, entry, index)
             yield image_id, name, _body(clicked_targets(origin, clicks, categories))
+        elif key == "annotations":
+            refuse_masks(origin, {key: entry})
     if index < 0:
         origin.fail("no pictures", 'at least one picture in the list "images"')
 
@@ -103,9 +100,9 @@ def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connecti
     categories: dict[str, Category] = {}
     try:
         with open(origin.path, encoding="utf-8-sig", newline="") as file:
-            for where, row in csv_rows(origin, file, CSV_COLUMNS):
-                if not row["image"]:
-                    origin.fail(f"{where}: no image", "a picture's file name")
+            for where, row in csv_rows(origin, file):
+                if "image" not in row:
+                    origin.fail("no column 'image'", "the picture of each point")
                 click = csv_click(origin, where, row, categories)
                 clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (row["image"],))
                 fields = json.dumps([click.where, click.x, click.y, click.category, click.target])

@@ -138,13 +138,8 @@ def _categories(origin: Origin, document: Any) -> dict[int, Category]:
         number = origin.field(entry, "id", int, where)
         if number in categories or number < 0:
             origin.fail(f"{where}: category id {number}", "unique, non-negative category ids")
-        color = entry.get("color")
-        if color is not None:
-            if not (isinstance(color, list) and len(color) == 3 and all(c in range(256) for c in color)):
-                origin.fail(f"{where}: color {color!r:.80}", "three integers within 0..255")
-            color = tuple(int(c) for c in color)
         name, thing = origin.field(entry, "name", str, where), origin.flag(entry, "isthing", where)
-        categories[number] = Category(number, name, thing, color)
+        categories[number] = Category(number, name, thing, origin.color(entry, where))
     if not categories:
         origin.fail("no categories", "at least one category")
     return categories

@@ -16,10 +16,10 @@ from .points import (
     clicked_targets,
     in_channel_order,
     json_categories,
-    json_clicks,
+    json_picture,
     listed_categories,
-    only,
     point_entries,
+    refuse_masks,
     writable_categories,
 )
 
@@ -75,20 +75,19 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
     """
     origin = origin_of(_READ, "path", path)
     document = read_json(origin.path, max_bytes=_MAX_BYTES, function=_READ, argument="path")
+    refuse_masks(origin, document)
     categories = in_channel_order(json_categories(origin, origin.field(document, "categories", list, "the file")))
     pictures: dict[str, PicturePoints] = {}
     ids: set[int | str] = set()
     for index, entry in enumerate(origin.field(document, "images", list, "the file")):
         where = f"images[{index}]"
-        only(origin, entry, ("id", "file_name", "points"), where)
-        name = origin.field(entry, "file_name", str, where)
+        name, given, clicks = json_picture(origin, entry, index)
         if name in pictures:
             origin.fail(f"{where}: {name!r:.80} again", "each picture once")
-        image_id = origin.field({"id": index + 1, **entry}, "id", (int, str), where)
+        image_id = index + 1 if given is None else given
         if image_id in ids:
             origin.fail(f"{where}: id {image_id!r:.80} again", "unique ids (without one, a picture's position from 1)")
         ids.add(image_id)
-        clicks = json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
         pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories))
     info = origin.field({"info": {}, **document}, "info", dict, "the file")
     return PointSet(categories, tuple(pictures.values()), info)

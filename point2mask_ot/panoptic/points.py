@@ -1,4 +1,4 @@
-"""Point files: a user's own clicks on one picture, as JSON or CSV."""
+"""Point files: what people clicked on one picture or on many, as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,9 @@ from .images import Category, category_channels, check_categories
 
 _READ, _WRITE = "read_points", "write_points"
 _MAX_BYTES = 2**26
-_COLUMNS = ("x", "y", "category", "target", "isthing")
+CSV_COLUMNS = ("image", "x", "y", "category", "target", "isthing")
+"""The first and the last two may be absent."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BACKGROUND = "background"
 _FAR = 2**31
 
@@ -49,21 +54,27 @@ class Click:
     target: Any = None
 
 
-def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None = None) -> LabelledPoints:
-    """Read the points that someone clicked on one picture.
+def read_points(
+    path: str | os.PathLike[str], *, image: str | None = None, shape: tuple[int, int] | None = None
+) -> LabelledPoints:
+    """Read the points that someone clicked on one picture, from a file of one picture or of many.
 
-    JSON (``.json``)::
+    JSON::
 
         {"categories": [{"name": "coin", "isthing": 1}, {"name": "table", "isthing": 0}],
-         "points": [{"x": 31, "y": 12, "category": "coin", "target": 0}, ...]}
+         "images": [{"file_name": "a.jpg",
+                     "points": [{"x": 31, "y": 12, "category": "coin", "target": 0}, ...]}, ...]}
 
-    A category may have an ``id`` (default: its position, from 1), and a point may name its category by that id.
-    CSV (any other name) has a header with the columns x, y, category and, if wanted, target and isthing::
+    or, of one picture that need not be named, ``"points": [...]`` in place of ``"images"``. A category may have an
+    ``id`` (default: its position, from 1), a ``color`` and a ``supercategory``; a point may name its category by that
+    id. CSV has a header with the columns x, y, category and, if wanted, image, target and isthing, between commas,
+    semicolons or tabs; others are not read::
 
-        x,y,category,target,isthing
-        31,12,coin,0,1
+        image,x,y,category,target,isthing
+        a.jpg,31,12,coin,0,1
 
-    Without ``isthing``, every category but "background" is a thing.
+    Without ``isthing``, every category but "background" is a thing; ``table:stuff`` or ``coin:thing`` as the category
+    says it too. What the file is, its content tells.
 
     x is the column and y the row, in pixels: 0, 0 is the centre of the top left pixel. Points with the same
     ``target`` (a number or a name) belong to one target. Without it, each point of a thing is a target of its own,
@@ -71,12 +82,14 @@ def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None =
 
     Args:
         path: the file, UTF-8.
+        image: the picture's file name, where the file has several; its folders may be left out if that is clear.
         shape: (H, W) of the picture; where given, points outside are refused.
 
     Raises:
         FileError: naming the line or the entry: the file is missing, damaged or has unknown fields; a coordinate is
             no finite number or lies outside the picture; a category is unknown, named twice, or both thing and
-            stuff; one target has points of two categories; there is no point.
+            stuff; one target has points of two categories; there is no point, or several pictures have some and
+            ``image`` does not say which.
 
     Example:
         >>> import tempfile, pathlib
@@ -87,12 +100,39 @@ def read_points(path: str | os.PathLike[str], *, shape: tuple[int, int] | None =
         ([12, 31], [0, 1, 1])
     """
     origin = origin_of(_READ, "path", path)
-    is_json = origin.path.suffix.lower() == ".json"
-    categories, clicks = _from_json(origin) if is_json else _from_csv(origin)
+    categories, pictures = _from_json(origin) if is_json(origin) else _from_csv(origin)
+    clicks = _of_picture(origin, pictures, image)
     if not clicks:
         origin.fail("no points", "at least one point")
     ordered = in_channel_order(categories)
     return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered)
+
+
+def _of_picture(origin: Origin, pictures: dict[str | None, list[Click]], image: str | None) -> list[Click]:
+    """The clicks on one picture; what lies under None is of a picture without a name, which is any."""
+    if len(pictures) == 1 and (None in pictures or image is None):
+        return next(iter(pictures.values()))
+    names = [name for name in pictures if name is not None]
+    listed = f"one of {names[:5]}{' and others' if len(names) > 5 else ''}"
+    if image is None:
+        origin.fail(f"points of {len(pictures)} pictures", f"those of one picture, or image=, {listed}")
+    if image in pictures:
+        return pictures[image]
+    found = [name for name in names if PurePosixPath(name).name == PurePosixPath(image).name]
+    if len(found) != 1:
+        origin.fail(f"{'no' if not found else 'several'} pictures {image!r}", listed + suggestion(image, names))
+    return pictures[found[0]]
+
+
+def is_json(origin: Origin) -> bool:
+    """Whether a point file is JSON rather than CSV: named so, or beginning with a brace."""
+    if origin.path.suffix.lower() == ".json":
+        return True
+    try:
+        with open(origin.path, "rb") as file:
+            return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    except (OSError, ValueError):
+        return False  # whoever reads it will say why it cannot be read
 
 
 def in_channel_order(categories: Sequence[Category]) -> tuple[Category, ...]:
@@ -135,16 +175,23 @@ def _targets(origin: Origin, clicks: Sequence[Click], categories: Sequence[Categ
 
 def _coordinates(origin: Origin, click: Click, shape: tuple[int, int] | None) -> tuple[float, float]:
     """(row, column)."""
-    try:
-        x, y = float(click.x), float(click.y)
-    except (TypeError, ValueError, OverflowError):
-        x = y = math.nan
+    x, y = (_number(value) for value in (click.x, click.y))
     if not (abs(x) < _FAR and abs(y) < _FAR):
         origin.fail(f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}", f"two numbers below {_FAR} in size")
     if shape is not None and not _inside(y, x, shape):
         hint = " (x and y swapped?)" if _inside(x, y, shape) else ""
         origin.fail(f"{click.where}: x={x:g}, y={y:g}", f"a point inside HxW = {shape[0]}x{shape[1]}{hint}")
     return y, x
+
+
+def _number(value: Any) -> float:
+    """NaN for what is no number; Python would take 2_0 for one."""
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _inside(row: float, column: float, shape: tuple[int, int]) -> bool:
@@ -161,10 +208,35 @@ def _channel(origin: Origin, click: Click, categories: Sequence[Category]) -> in
     origin.fail(f"{click.where}: category {click.category!r:.80}", f"one of {known}{hint}")
 
 
-def _from_json(origin: Origin) -> tuple[list[Category], list[Click]]:
-    document = read_json(origin.path, max_bytes=_MAX_BYTES, function=_READ, argument="path")
+def _from_json(origin: Origin) -> tuple[list[Category], dict[str | None, list[Click]]]:
+    document = read_json(origin.path, max_bytes=_MAX_BYTES, function=origin.function, argument=origin.argument)
+    refuse_masks(origin, document)
     categories = json_categories(origin, origin.field(document, "categories", list, "the file"))
-    return categories, json_clicks(origin, origin.field(document, "points", list, "the file"))
+    if "images" not in document:
+        return categories, {None: json_clicks(origin, origin.field(document, "points", list, "the file"))}
+    pictures: dict[str | None, list[Click]] = {}
+    for index, entry in enumerate(origin.field(document, "images", list, "the file")):
+        name, _, clicks = json_picture(origin, entry, index)
+        if name in pictures:
+            origin.fail(f"images[{index}]: {name!r:.80} again", "each picture once")
+        pictures[name] = clicks
+    return categories, pictures
+
+
+def refuse_masks(origin: Origin, document: Any) -> None:
+    """COCO's files of masks have images and categories, too."""
+    if isinstance(document, dict) and "annotations" in document:
+        expected = '"points" of each entry of "images" (from masks, sample_points and `point2mask prepare` draw them)'
+        origin.fail("masks in COCO's format", expected)
+
+
+def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str | None, list[Click]]:
+    """Name, id (None where it has none) and clicks of an entry of the list ``images``."""
+    where = f"images[{index}]"
+    only(origin, entry, ("id", "file_name", "points", "height", "width"), where)
+    name = origin.field(entry, "file_name", str, where)
+    image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
+    return name, image_id, json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
 
 
 def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
@@ -172,12 +244,12 @@ def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
     categories: list[Category] = []
     for index, entry in enumerate(entries):
         where = f"categories[{index}]"
-        only(origin, entry, ("id", "name", "isthing"), where)
+        only(origin, entry, ("id", "name", "isthing", "color", "supercategory"), where)
         name = origin.field(entry, "name", str, where)
         number = origin.field({"id": index + 1, **entry}, "id", int, where)
         if number < 0 or any(number == other.id or name == other.name for other in categories):
             origin.fail(f"{where}: id {number}, name {name!r:.80}", "unique names and unique, non-negative ids")
-        categories.append(Category(number, name, origin.flag(entry, "isthing", where)))
+        categories.append(Category(number, name, origin.flag(entry, "isthing", where), origin.color(entry, where)))
     if not categories:
         origin.fail("no categories", "at least one category")
     return categories
@@ -205,71 +277,113 @@ def only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
             origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{suggestion(key, known)}")
 
 
-def _from_csv(origin: Origin) -> tuple[list[Category], list[Click]]:
+def _from_csv(origin: Origin) -> tuple[list[Category], dict[str | None, list[Click]]]:
     try:
         text = read_bytes(origin, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         origin.fail(error, "CSV in UTF-8", error)
     categories: dict[str, Category] = {}
-    lines = io.StringIO(text, newline="")
-    clicks = [csv_click(origin, where, row, categories) for where, row in csv_rows(origin, lines, _COLUMNS)]
-    return list(categories.values()), clicks
+    pictures: dict[str | None, list[Click]] = {}
+    for where, row in csv_rows(origin, io.StringIO(text, newline="")):
+        pictures.setdefault(row.get("image"), []).append(csv_click(origin, where, row, categories))
+    return list(categories.values()), pictures or {None: []}
 
 
 def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[str, Category]) -> Click:
     """The point in a row; a category that is new joins ``categories``."""
-    name = row["category"]
+    if row.get("image") == "":
+        origin.fail(f"{where}: no image", "a picture's file name")
+    name, said = named_kind(row["category"])
     if not name:
         origin.fail(f"{where}: no category", "a category's name")
-    thing = _csv_flag(origin, where, name, row.get("isthing"))
+    thing = _csv_flag(origin, where, name, row.get("isthing"), said)
     category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
     if category.is_thing != thing:
         origin.fail(f"{where}: category {name!r} as thing and as stuff", "one or the other")
     return Click(where, row["x"], row["y"], name, row.get("target") or None)
 
 
-def csv_rows(origin: Origin, lines: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows below the header, stripped, with the line each one ends on; the last two columns may be absent."""
+def named_kind(text: str) -> tuple[str, bool | None]:
+    """``wall:stuff`` and ``coin:thing`` as a name and whether it is a thing; None where the name alone stands there."""
+    name, _, kind = (part.strip() for part in text.rpartition(":"))
+    return (name, kind == "thing") if kind in ("thing", "stuff") and name else (text, None)
+
+
+def csv_rows(origin: Origin, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows below the header, stripped, by the known columns, with the line that each ends on."""
     header: list[str] | None = None
-    reader = csv.reader(lines, strict=True)
     try:
+        rest = iter(lines)
+        first = list(_until_words(rest))
+        reader = csv.reader(chain(first, rest), delimiter=_delimiter(first), strict=True)
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             where = f"line {reader.line_num}"
             if not any(cells):
                 continue
             if header is None:
-                header = cells
-                _check_header(origin, where, header, columns)
+                header = [cell.lower() for cell in cells]
+                _check_header(origin, where, header)
             elif len(cells) != len(header):
                 origin.fail(f"{where}: {len(cells)} values", f"{len(header)} values, as in the header")
             else:
-                yield where, dict(zip(header, cells, strict=True))
+                row = dict(zip(header, cells, strict=True))
+                yield where, {column: row[column] for column in CSV_COLUMNS if column in row}
     except (UnicodeDecodeError, csv.Error) as error:
         origin.fail(error, "CSV in UTF-8", error)
 
 
-def _check_header(origin: Origin, where: str, header: Sequence[str], columns: Sequence[str]) -> None:
+def _until_words(lines: Iterator[str]) -> Iterator[str]:
+    """Lines up to the first one that is not blank."""
+    for line in lines:
+        yield line
+        if line.strip():
+            return
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What divides the header into the most known columns."""
+    header = lines[-1].lower() if lines else ""
+
+    def known(delimiter: str) -> int:
+        return len(set(CSV_COLUMNS) & {cell.strip().strip('"') for cell in header.split(delimiter)})
+
+    return max(",;\t", key=known)
+
+
+def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
+    """Columns of somebody's own pass; one that is nearly a known one that is missing is probably misspelt."""
+    missing = [column for column in CSV_COLUMNS if column not in header]
     for column in header:
-        if column not in columns:
-            known = f"columns out of {', '.join(columns)}{suggestion(column, columns)}"
-            origin.fail(f"{where}: column {column!r:.80}", known)
-    required = columns[:-2]
-    absent = [column for column in required if column not in header]
-    if absent or len(set(header)) < len(header):
-        problem = f"no column {absent[0]!r}" if absent else "a column twice"
+        hint = suggestion(column, missing)
+        if column not in CSV_COLUMNS and hint:
+            origin.fail(f"{where}: column {column!r:.80}", f"columns out of {', '.join(CSV_COLUMNS)}{hint}")
+    required = CSV_COLUMNS[1:-2]
+    absent = [column for column in required if column in missing]
+    twice = [column for column in CSV_COLUMNS if header.count(column) > 1]
+    if absent or twice:
+        problem = f"no column {absent[0]!r} among {header}" if absent else f"a column twice, {twice[0]!r}"
         origin.fail(f"{where}: {problem}", f"the columns {', '.join(required)}, each once")
 
 
-def _csv_flag(origin: Origin, where: str, name: str, text: str | None) -> bool:
+def _csv_flag(origin: Origin, where: str, name: str, text: str | None, said: bool | None) -> bool:
     if not text:
-        return name.lower() != _BACKGROUND
+        return name.lower() != _BACKGROUND if said is None else said
     if text.lower() not in ("0", "1", "false", "true"):
         origin.fail(f"{where}: isthing {text!r:.80}", "0, 1, false or true")
-    return text.lower() in ("1", "true")
+    flag = text.lower() in ("1", "true")
+    if said not in (None, flag):
+        origin.fail(f"{where}: isthing {text!r} of a category that says otherwise", "one or the other")
+    return flag
 
 
-def write_points(path: str | os.PathLike[str], targets: PointTargets, categories: Iterable[Category]) -> None:
+def write_points(
+    path: str | os.PathLike[str],
+    targets: PointTargets,
+    categories: Iterable[Category],
+    *,
+    image: str | None = None,
+) -> None:
     """Write points so that :func:`read_points` gives them back, with the points of a target side by side.
 
     Args:
@@ -278,6 +392,7 @@ def write_points(path: str | os.PathLike[str], targets: PointTargets, categories
         targets: the points.
         categories: category c of the targets is ``categories[c]``; as :func:`read_points` numbers them, all things
             come before all stuff.
+        image: the picture's file name, with which the file may also stand for a data set of one picture.
 
     Raises:
         ArgumentError: no point, a category that is not listed, a thing where its category is stuff or the other
@@ -289,7 +404,8 @@ def write_points(path: str | os.PathLike[str], targets: PointTargets, categories
     if not targets.num_targets:
         fail(_WRITE, "targets", "no points", "at least one point")
     points = point_entries(_WRITE, "targets", targets, listed)
-    text = _to_json(points, listed) if origin.path.suffix.lower() == ".json" else _to_csv(points, listed)
+    write = _to_json if origin.path.suffix.lower() == ".json" else _to_csv
+    text = write(points, listed, image)
     atomic_write(origin.path, text.encode(), function=_WRITE, argument="path")
 
 
@@ -322,17 +438,22 @@ def point_entries(
 
 def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
     """The categories as they stand in a JSON file."""
-    return [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in categories]
+    return [
+        {"id": c.id, "name": c.name, "isthing": int(c.is_thing)} | ({"color": list(c.color)} if c.color else {})
+        for c in categories
+    ]
 
 
-def _to_json(points: list[dict[str, Any]], categories: Sequence[Category]) -> str:
-    return json.dumps({"categories": listed_categories(categories), "points": points}, indent=1, allow_nan=False) + "\n"
+def _to_json(points: list[dict[str, Any]], categories: Sequence[Category], image: str | None) -> str:
+    of_picture = {"points": points} if image is None else {"images": [{"file_name": image, "points": points}]}
+    return json.dumps({"categories": listed_categories(categories), **of_picture}, indent=1, allow_nan=False) + "\n"
 
 
-def _to_csv(points: list[dict[str, Any]], categories: Sequence[Category]) -> str:
+def _to_csv(points: list[dict[str, Any]], categories: Sequence[Category], image: str | None) -> str:
     is_thing = {category.name: int(category.is_thing) for category in categories}
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, CSV_COLUMNS[image is None :], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**point, "isthing": is_thing[point["category"]]} for point in points)
+    named = {} if image is None else {"image": image}
+    writer.writerows({**named, **point, "isthing": is_thing[point["category"]]} for point in points)
     return buffer.getvalue()

@@ -16,11 +16,14 @@ from point2mask_ot.checks import ArgumentError, FileError
 from point2mask_ot.panoptic import (
     Category,
     PanopticImage,
+    PicturePoints,
     Segment,
     read_coco_panoptic,
+    read_point_set,
     read_points,
     read_voc,
     sample_points,
+    write_point_set,
     write_points,
 )
 
@@ -257,12 +260,14 @@ CSV_REFUSED = {
     "empty": ("", "empty file"),
     "only white space": ("\n \n", "no points"),
     "only a header": (HEADER, "no points"),
-    "no header": ("1,2,coin\n", "line 1: column '1'"),
+    "no header": ("1,2,coin\n", "line 1: no column 'x' among ['1', '2', 'coin']"),
     "misspelt column": ("x,y,categroy\n", "did you mean 'category'"),
     "no category column": ("x,y,target\n1,2,3\n", "line 1: no column 'category'"),
     "column twice": ("x,y,x,category\n", "line 1: a column twice"),
     "too few values": (HEADER + "1,2,coin,\n1,2\n", "line 3: 2 values; expected 4"),
     "too many values": (HEADER + "1,2,coin,0,9\n", "line 2: 5 values"),
+    "underscores": (HEADER + "2_0,3,coin,\n", "line 2: x='2_0', y='3'"),
+    "a category that says otherwise": ("x,y,category,isthing\n1,2,wall:stuff,1\n", "line 2: isthing '1' of a category"),
     "no number": (HEADER + "1,a,coin,\n", "line 2: x='1', y='a'"),
     "NaN": (HEADER + "nan,2,coin,\n", "line 2: x='nan'"),
     "infinity": (HEADER + "1,1e999,coin,\n", "line 2: x='1', y='1e999'"),
@@ -282,6 +287,53 @@ def test_csv_refused(case, tmp_path):
     with pytest.raises(FileError, match=r"^read_points: argument 'path': got .*p\.csv: .*; expected ") as refusal:
         read_points(write(tmp_path / "p.csv", content))
     assert reason in str(refusal.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_fault_c4_csv_as_people_have_it(delimiter, tmp_path):
+    """Semicolons and tabs, columns of somebody's own, capitals, and the kind of a category behind a colon."""
+    rows = ["Id,X,Y,Category,Comment", "7,3,4,wall:stuff,", "8,5,6,coin:thing,round", "9,5.5,1,coin,"]
+    text = "\n".join(rows).replace(",", delimiter) + "\n"
+    found = read_points(write(tmp_path / "p.csv", text))
+    assert [(c.name, c.is_thing) for c in found.categories] == [("coin", True), ("wall", False)]
+    assert found.targets.points_yx.tolist() == [[4, 3], [6, 5], [1, 5.5]]
+    assert found.targets.category.tolist() == [1, 0, 0]
+
+
+def test_fault_c4_content_says_what_a_file_is(tmp_path):
+    """JSON under another name, with COCO's own entries for categories."""
+    categories = [{"id": 4, "name": "coin", "isthing": 1, "color": [1, 2, 3], "supercategory": "metal"}]
+    document = {"categories": categories, "points": [{"x": 1, "y": 2, "category": 4}]}
+    found = read_points(write(tmp_path / "points.txt", "\ufeff\n " + json.dumps(document)))
+    assert found.categories == (Category(4, "coin", True, (1, 2, 3)),)
+
+
+def test_fault_c7_one_format_for_one_picture_and_for_many(tmp_path):
+    """What is written for one picture, or a set, is read as either; CSV likewise."""
+    targets = PointTargets([(4, 3), (6, 5), (9, 9)], [0, 1, 1], [0, 1], [True, False])
+    categories = (Category(4, "coin", True, (1, 2, 3)), Category(9, "wall", False))
+    for name in ("one.json", "one.csv"):
+        write_points(tmp_path / name, targets, categories, image="day1/a.png")
+        for image in (None, "day1/a.png", "a.png"):
+            found = read_points(tmp_path / name, image=image)
+            assert found.targets.points_yx.tolist() == targets.points_yx.tolist()
+        with pytest.raises(FileError, match=r"no pictures 'b\.png'; expected one of \['day1/a.png'\]"):
+            read_points(tmp_path / name, image="b.png")
+    assert read_point_set(tmp_path / "one.json").categories == categories
+    assert [p.file_name for p in read_point_set(tmp_path / "one.json").pictures] == ["day1/a.png"]
+
+    both = [PicturePoints(name, number, targets) for number, name in enumerate(("a.png", "b.png"))]
+    write_point_set(tmp_path / "set.json", both, categories)
+    assert read_points(tmp_path / "set.json", image="b.png").targets.num_targets == 2
+    with pytest.raises(FileError, match=r"points of 2 pictures; expected .*image=, one of \['a.png', 'b.png'\]"):
+        read_points(tmp_path / "set.json")
+
+
+def test_fault_c7_masks_are_told_from_points(tmp_path):
+    document = {"categories": [], "images": [], "annotations": []}
+    for read in (read_points, read_point_set):
+        with pytest.raises(FileError, match=r"masks in COCO's format; expected .* sample_points"):
+            read(write(tmp_path / "panoptic.json", json.dumps(document)))
 
 
 POINT, CLASS = {"x": 1, "y": 2, "category": "coin"}, {"name": "coin", "isthing": 1}
