@@ -1,0 +1,99 @@
+"""What is public crosses the borders of a process: pickles, copies, spawned workers (FAULTS B1, B2 and their kind)."""
+
+from __future__ import annotations
+
+import copy
+import io
+import multiprocessing
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from public_calls import CALLS, arrays
+
+import point2mask_ot as p2m
+from point2mask_ot import labelling, panoptic
+
+COIN = p2m.Category(3, "coin", True, (1, 2, 3))
+RECORDS = {
+    "PointTargets": p2m.PointTargets([(1, 2), (3, 4)], category=[1, 2]),
+    "PseudoMaskConfig": p2m.PseudoMaskConfig.preset("paper", stride=4),
+    "PseudoMasker": p2m.PseudoMasker("official"),
+    "MapTerm": p2m.MapTerm(np.ones((1, 2, 3), np.float32), 0.5, "max"),
+    "Category": COIN,
+    "Segment": p2m.Segment(7, 3, True),
+    "PanopticImage": p2m.PanopticImage([[7, 0]], (p2m.Segment(7, 3, True),), 1, "a.png"),
+    "LabelledPoints": panoptic.LabelledPoints(p2m.PointTargets([(1, 2)]), (COIN,)),
+    "PicturePoints": panoptic.PicturePoints("a.png", 1, p2m.PointTargets([(1, 2)])),
+    "Sampling": labelling.Sampling("truth.json"),
+    "LabelSummary": labelling.LabelSummary(Path("out"), 3, 2, 1, None, 0.5),
+}
+ERRORS = {
+    "ArgumentError": p2m.ArgumentError("solve", "reg", -1, "a number"),
+    "ArgumentTypeError": p2m.ArgumentTypeError("solve", "reg", "str", "a number"),
+    "FileError": p2m.FileError("read_points", "path", "a.csv", "CSV"),
+    "JobStopped": labelling.JobStopped("a full disk"),
+    "JobInterrupted": labelling.JobInterrupted(15),
+    "ConvergenceWarning": p2m.ConvergenceWarning("stopped early"),
+}
+
+
+def quiet(call):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return CALLS[call]()
+
+
+def same(found, expected):
+    pairs = list(zip(arrays(found), arrays(expected), strict=True))
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs)
+    return len(pairs)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_fault_b1_results_survive_pickle_copy_and_torch_save(call):
+    result = quiet(call)
+    buffer = io.BytesIO()
+    torch.save(result, buffer)
+    buffer.seek(0)
+    copies = pickle.loads(pickle.dumps(result)), copy.deepcopy(result), torch.load(buffer, weights_only=False)
+    for one in copies:
+        assert same(one, result)
+
+
+def test_fault_b1_results_come_out_of_spawned_workers():
+    """A DataLoader's worker that returned one hung for ever."""
+    calls = ["label_picture", "solve, exact", "sinkhorn", "nearest_partition"]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for call, result in zip(calls, pool.map_async(quiet, calls).get(timeout=120), strict=True):
+            assert same(result, quiet(call))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_records_survive(name):
+    record = RECORDS[name]
+    for one in (pickle.loads(pickle.dumps(record)), copy.deepcopy(record)):
+        assert type(one) is type(record)
+        assert repr(one) == repr(record)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_fault_b2_errors_survive(name):
+    error = ERRORS[name]
+    for one in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(one) is type(error)
+        assert str(one) == str(error)
+        assert vars(one) == vars(error)
+
+
+def refused(_):
+    return p2m.solve(np.ones(2), np.ones(3), np.ones((2, 3)))
+
+
+def test_fault_b2_a_refusal_comes_out_of_a_spawned_worker():
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(p2m.ArgumentError, match="a total of 2"):
+        pool.map_async(refused, [0]).get(timeout=120)
