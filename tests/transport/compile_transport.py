@@ -17,7 +17,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from point2mask_ot.transport.gpu import checks, kernels, launch, newton
+from point2mask_ot.transport.gpu import checks, kernels, launch, newton, small
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 INTEGERS = {"tables", "labels", "wanted"}
@@ -51,7 +51,7 @@ def main(capability):
         (kernels.weigh, {**tile.launch(double), "STOPS": False}, {}),
         (kernels.update, {**rows, "CHUNK": 256, "SOFT": True, "STOPS": True}, {**M, "partials": "*fp32"}),
         (kernels.update, {**rows, "CHUNK": 256, "SOFT": False, "STOPS": False}, {}),
-        (kernels.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
+        (small.all_rounds, {**tile.alone(single), "SOFT": True, "real": tl.float32}, M),
         (kernels.read_out, tile.launch(double), M),
         (kernels.finish, {**rows, "CHUNK": 32, "SOFT": True, "num_warps": 8}, {}),
         (checks.inspect, tile.launch(single), inspected),

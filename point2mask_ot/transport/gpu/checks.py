@@ -7,7 +7,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .kernels import (
+from .memory import (
     CAPACITY,
     FIRST_PIXEL,
     FIRST_SUPPLIER,

@@ -1,18 +1,9 @@
-"""Triton kernels that read the cost matrix, for many problems of any shapes at once.
+"""Triton kernels that read the cost matrix, for many problems of any shapes at once; :mod:`.memory` says where it lies.
 
-Costs, capacities and demands of all problems lie behind each other in flat buffers. A row of ``tables`` tells a program
-where the parts of its problem begin (:class:`.launch.Tables` makes one for each block of pixels, each supplier or each
-problem: whatever a kernel has a program for). One program holds all suppliers of one block of pixels in registers, so a
-pass reads every cost once and takes one exponential of it. Sums over the pixels go through one number per block and
-supplier, added in a fixed order in float64: the same input gives the same bits.
-
-``state`` holds what is known of suppliers and problems, float64: a row for each of the quantities below, in it an entry
-for each supplier and then one for each problem. ``numbers`` are the parameters of a call in float64 (Triton passes
-floats of Python as float32). ``partials`` holds, for every problem, (K + 2, blocks) partial sums; the arithmetic of a
-pass is that of its dtype, float32 or float64.
-
-Buffers of the caller begin at any address, and counts are what they are: kernels are not compiled anew for each
-alignment. Nothing is lost by it, since offsets out of ``tables`` have none to build on.
+One program holds all suppliers of one block of pixels in registers, so a pass reads every cost once and takes one
+exponential of it. Sums over the pixels go through one number per block and supplier, added in a fixed order in float64:
+the same input gives the same bits. The arithmetic of a pass is that of the buffer of its partial sums, float32 or
+float64.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -22,94 +13,41 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# Columns of a row of tables: shape of the problem, where its parts begin, and the number of its blocks of pixels.
-SUPPLIERS: tl.constexpr = tl.constexpr(0)
-PIXELS: tl.constexpr = tl.constexpr(1)
-FIRST_SUPPLIER: tl.constexpr = tl.constexpr(2)
-FIRST_PIXEL: tl.constexpr = tl.constexpr(3)
-FIRST_COST: tl.constexpr = tl.constexpr(4)
-FIRST_TILE: tl.constexpr = tl.constexpr(5)
-TILES: tl.constexpr = tl.constexpr(6)
-FIRST_PARTIAL: tl.constexpr = tl.constexpr(7)
-PROBLEM: tl.constexpr = tl.constexpr(8)  # its number
-OWN_ENTRY: tl.constexpr = tl.constexpr(9)  # of the problem in a row of the state
-LENGTH: tl.constexpr = tl.constexpr(10)  # of a row of the state
-COLUMNS: tl.constexpr = tl.constexpr(11)
-
-# Rows of the state, of suppliers: a pass is made at potentials that stay while others are already updated.
-CAPACITY: tl.constexpr = tl.constexpr(0)
-F: tl.constexpr = tl.constexpr(1)
-BEFORE: tl.constexpr = tl.constexpr(2)  # the last update
-MISSED: tl.constexpr = tl.constexpr(3)  # of its capacity, before the last update
-PASS_F: tl.constexpr = tl.constexpr(4)
-PASS_MISSED: tl.constexpr = tl.constexpr(5)
-TOP: tl.constexpr = tl.constexpr(6)  # the mass is rest * 2**top
-REST: tl.constexpr = tl.constexpr(7)
-# Of problems.
-UNIT: tl.constexpr = tl.constexpr(0)  # of mass in the rounds
-TOTAL: tl.constexpr = tl.constexpr(1)  # mass
-MADE: tl.constexpr = tl.constexpr(2)  # rounds
-COST: tl.constexpr = tl.constexpr(3)
-PIXEL_ERROR: tl.constexpr = tl.constexpr(4)
-ERROR: tl.constexpr = tl.constexpr(5)
-STATES: tl.constexpr = tl.constexpr(8)
-
-# Entries of numbers.
-BITS: tl.constexpr = tl.constexpr(0)  # 1 / (reg ln 2): exponents are in bits
-REG: tl.constexpr = tl.constexpr(1)
-TAU: tl.constexpr = tl.constexpr(2)
-TOL: tl.constexpr = tl.constexpr(3)  # negative for none
-FLOOR: tl.constexpr = tl.constexpr(4)  # added to both marginals
+from .memory import (
+    BEFORE,
+    BITS,
+    CAPACITY,
+    COST,
+    ERROR,
+    FIRST_COST,
+    FIRST_PIXEL,
+    FIRST_SUPPLIER,
+    FIRST_TILE,
+    MADE,
+    MISSED,
+    PASS_F,
+    PASS_MISSED,
+    PIXEL_ERROR,
+    PIXELS,
+    REG,
+    REST,
+    SUPPLIERS,
+    TAU,
+    TILES,
+    TOL,
+    TOTAL,
+    UNIT,
+    F,
+    entry,
+    load_costs,
+    load_demand,
+    load_rows,
+    of_problem,
+    of_suppliers,
+    partial_of,
+)
 
 _INF: tl.constexpr = tl.constexpr(float("inf"))
-
-
-@triton.jit
-def entry(tables, program, column: tl.constexpr):
-    return tl.load(tables + program * COLUMNS + column)
-
-
-@triton.jit
-def of_suppliers(state, tables, program, quantity: tl.constexpr):
-    """Where a quantity of the suppliers of a program's problem begins."""
-    return state + quantity * entry(tables, program, LENGTH) + entry(tables, program, FIRST_SUPPLIER)
-
-
-@triton.jit
-def of_problem(state, tables, program, quantity: tl.constexpr):
-    """Where a quantity of a program's problem is."""
-    return state + quantity * entry(tables, program, LENGTH) + entry(tables, program, OWN_ENTRY)
-
-
-@triton.jit
-def load_costs(M, tables, program, rows, pixels):
-    """Costs of a block, +inf beyond the ends of the problem."""
-    suppliers, count = entry(tables, program, SUPPLIERS), entry(tables, program, PIXELS)
-    offsets = rows.to(tl.int64)[:, None] * count + pixels[None, :]
-    inside = (rows < suppliers)[:, None] & (pixels < count)[None, :]
-    return tl.load(M + entry(tables, program, FIRST_COST) + offsets, mask=inside, other=_INF)
-
-
-@triton.jit
-def load_demand(b, tables, program, pixels, numbers):
-    """Demand of a block with the floor added, 0 beyond the end."""
-    inside = pixels < entry(tables, program, PIXELS)
-    demand = tl.load(b + entry(tables, program, FIRST_PIXEL) + pixels, mask=inside, other=0.0)
-    return tl.where(inside, demand + tl.load(numbers + FLOOR), 0.0)
-
-
-@triton.jit
-def load_rows(state, tables, program, rows, quantity: tl.constexpr, other):
-    """A quantity of the suppliers, ``other`` beyond the last."""
-    inside = rows < entry(tables, program, SUPPLIERS)
-    return tl.load(of_suppliers(state, tables, program, quantity) + rows, mask=inside, other=other)
-
-
-@triton.jit
-def partial_of(partials, tables, program, rows, tile):
-    """Where the partial sums of some rows over a block of the problem are."""
-    tiles = entry(tables, program, TILES)
-    return partials + entry(tables, program, FIRST_PARTIAL) + rows * tiles + tile
 
 
 @triton.jit
@@ -136,6 +74,16 @@ def exponents(costs, f, bits, real: tl.constexpr):
 def served_shares(demand, total):
     """Demand over the sum of the weights; 0 for a pixel that nobody reaches."""
     return tl.where(total > 0, demand / tl.where(total > 0, total, 1.0), 0.0)
+
+
+@triton.jit
+def shared_out(M, b, f, bits, scale, tables, program, pixels, numbers, real: tl.constexpr):
+    """A block whose pixels' marginals hold (Eq. 10): exponents and their largest, weights, and each pixel's share."""
+    costs = load_costs(M, tables, program, tl.arange(0, f.shape[0]), pixels)
+    scores, best = exponents(costs, f, bits, real)
+    weights = tl.exp2(scores)
+    demand = (load_demand(b, tables, program, pixels, numbers) / scale).to(real)
+    return scores, best, weights, served_shares(demand, tl.sum(weights, axis=0))
 
 
 @triton.jit
@@ -232,13 +180,9 @@ def weigh(
         if finished(missed, state, tables, tile, numbers):
             return
     pixels = own * BLOCK + tl.arange(0, BLOCK)
-    bits = tl.load(numbers + BITS)
+    bits, scale = tl.load(numbers + BITS), tl.load(of_problem(state, tables, tile, UNIT))
     real: tl.constexpr = partials.dtype.element_ty
-    costs = load_costs(M, tables, tile, rows, pixels)
-    scores, best = exponents(costs, f, bits, real)
-    weights = tl.exp2(scores)
-    demand = load_demand(b, tables, tile, pixels, numbers) / tl.load(of_problem(state, tables, tile, UNIT))
-    share = served_shares(demand.to(real), tl.sum(weights, axis=0))
+    _, best, weights, share = shared_out(M, b, f, bits, scale, tables, tile, pixels, numbers, real)
     level = tl.log2(share).to(tl.float64) - best.to(tl.float64) * bits
     inside = pixels < entry(tables, tile, PIXELS)
     tl.store(g + entry(tables, tile, FIRST_PIXEL) + pixels, level, mask=inside)
@@ -283,100 +227,6 @@ def update(
     if i == 0:
         made = of_problem(state, tables, supplier, MADE)
         tl.store(made, tl.load(made) + 1)
-
-
-@triton.jit(do_not_specialize=["M", "b", "limit"])
-def all_rounds(
-    M, b, state, tables, numbers, limit,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, SOFT: tl.constexpr, real: tl.constexpr,
-):  # fmt: skip
-    """All rounds of one small problem in one program: nothing to launch in between.
-
-    Masses, ``rest * 2**top``, and potentials pass from one step to the next through memory: the layout in which the
-    sums come out of a block repeats every supplier in many threads, too many for arithmetic in float64.
-    """
-    problem = tl.program_id(0)
-    rows = tl.arange(0, ROWS)
-    inside = rows < entry(tables, problem, SUPPLIERS)
-    scale = tl.load(of_problem(state, tables, problem, UNIT))
-    goal = tl.load(numbers + TOL) * tl.load(of_problem(state, tables, problem, TOTAL)) / scale
-    tops, rests = of_suppliers(state, tables, problem, TOP) + rows, of_suppliers(state, tables, problem, REST) + rows
-    # Not constants, which a loop could not change.
-    error, done = tl.full((), _INF, tl.float64), tl.full((), 0, tl.int32)
-    while (done < limit) & (error > goal):
-        mass = masses_of(M, b, state, scale, tables, problem, numbers, ROWS, BLOCK, real)
-        tl.store(rests, mass, mask=inside)
-        tl.debug_barrier()
-        own = load_rows(state, tables, problem, rows, CAPACITY, 0.0) / scale
-        mass = tl.load(rests, mask=inside, other=0.0)
-        log2_mass = tl.log2(mass)
-        lost = (own > 0) & (mass < vanishing(tables, problem, real))
-        if tl.max(lost.to(tl.int32), axis=0) > 0:
-            top, rest = log_masses_of(M, b, state, scale, tables, problem, numbers, ROWS, BLOCK, real)
-            tl.debug_barrier()
-            tl.store(tops, top, mask=inside)
-            tl.store(rests, rest, mask=inside)
-            tl.debug_barrier()
-            log2_mass = tl.load(tops, mask=inside, other=0.0) + tl.log2(tl.load(rests, mask=inside, other=0.0))
-        old = load_rows(state, tables, problem, rows, F, -_INF)
-        wanted = own
-        if SOFT:
-            tau = tl.load(numbers + TAU)
-            old += soft_shift(old, own, tau)
-            wanted = in_force(old, own, tau)
-        error = tl.sum(tl.abs(wanted - mass), axis=0)
-        new = moved(old, own, log2_mass, numbers, SOFT)
-        tl.debug_barrier()
-        tl.store(of_suppliers(state, tables, problem, BEFORE) + rows, old, mask=inside)
-        tl.store(of_suppliers(state, tables, problem, F) + rows, new, mask=inside)
-        tl.debug_barrier()
-        done += 1
-    tl.store(of_problem(state, tables, problem, MADE), done.to(tl.float64))
-
-
-@triton.jit
-def masses_of(
-    M, b, state, scale, tables, program, numbers,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, real: tl.constexpr,
-):  # fmt: skip
-    """Masses of all suppliers of a small problem when every pixel's marginal holds (Eq. 10)."""
-    rows = tl.arange(0, ROWS)
-    bits = tl.load(numbers + BITS)
-    potentials = load_rows(state, tables, program, rows, F, -_INF)
-    mass = tl.zeros([ROWS], tl.float64)
-    for start in range(0, entry(tables, program, PIXELS), BLOCK):
-        pixels = start + tl.arange(0, BLOCK)
-        costs = load_costs(M, tables, program, rows, pixels)
-        scores, _ = exponents(costs, potentials, bits, real)
-        weights = tl.exp2(scores)
-        demand = (load_demand(b, tables, program, pixels, numbers) / scale).to(real)
-        share = served_shares(demand, tl.sum(weights, axis=0))
-        mass += tl.sum(weights * share[None, :], axis=1).to(tl.float64)
-    return mass
-
-
-@triton.jit
-def log_masses_of(
-    M, b, state, scale, tables, program, numbers,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, real: tl.constexpr,
-):  # fmt: skip
-    """The same masses as ``rest * 2**top``, however small they are."""
-    rows = tl.arange(0, ROWS)
-    bits = tl.load(numbers + BITS)
-    potentials = load_rows(state, tables, program, rows, F, -_INF)
-    top = tl.full([ROWS], -_INF, real)
-    rest = tl.zeros([ROWS], real)
-    for start in range(0, entry(tables, program, PIXELS), BLOCK):
-        pixels = start + tl.arange(0, BLOCK)
-        costs = load_costs(M, tables, program, rows, pixels)
-        scores, _ = exponents(costs, potentials, bits, real)
-        demand = (load_demand(b, tables, program, pixels, numbers) / scale).to(real)
-        scores += tl.log2(served_shares(demand, tl.sum(tl.exp2(scores), axis=0)))[None, :]
-        higher = tl.maximum(top, tl.max(scores, axis=1))
-        anchor = tl.where(higher > -_INF, higher, 0.0)
-        rest = rest * tl.exp2(top - anchor) + tl.sum(tl.exp2(scores - anchor[:, None]), axis=1)
-        top = higher
-    return top.to(tl.float64), rest.to(tl.float64)
 
 
 @triton.jit(do_not_specialize=["M", "b"])

@@ -1,4 +1,4 @@
-"""Drives the kernels of :mod:`.kernels`: Sinkhorn's rounds for many problems at once.
+"""Drives the kernels of :mod:`.kernels` and :mod:`.small`: Sinkhorn's rounds for many problems at once.
 
 A round is two launches for all problems together: masses of every block of pixels, then one program for each
 supplier that adds them up and moves its potential. Where all problems are small, one program makes all rounds of a
@@ -21,7 +21,7 @@ from ..checks import Statistics, judge_all
 from ..portable import no_entries
 from ..problem import Options, Problems, Solution, starts, within
 from ..sinkhorn import iterate
-from . import checks, kernels
+from . import checks, kernels, memory, small
 
 INTERPRETED = not isinstance(kernels.weigh, triton.JITFunction)
 """The kernels run in Triton's interpreter, on CPU tensors."""
@@ -62,7 +62,7 @@ class Tile:
 
 
 class Tables:
-    """Where kernels find the parts of problems: the tables of :mod:`.kernels`, for one size of block.
+    """Where kernels find the parts of problems: the tables of :mod:`.memory`, for one size of block.
 
     Attributes:
         of_problems: (P, columns) for kernels that have a program for each problem.
@@ -120,15 +120,15 @@ def sinkhorn(function: str, problems: Problems, options: Options) -> Solution:
         judge_all(function, found, options, problems.batches)
         iterate(TritonRounds(tables, state, numbers, options), options.max_iter)
         g, labels = read_out(tables, state, numbers, options.tau)
-    f, made = state[kernels.F.value, : tables.suppliers], state[kernels.MADE.value, tables.suppliers :]
-    cost, error = (state[row.value, tables.suppliers :] for row in (kernels.COST, kernels.ERROR))
+    f, made = state[memory.F.value, : tables.suppliers], state[memory.MADE.value, tables.suppliers :]
+    cost, error = (state[row.value, tables.suppliers :] for row in (memory.COST, memory.ERROR))
     return Solution(f, g, labels, cost, error, made.long(), within(error, options), *no_entries(tables.device))
 
 
 def numbers_of(
     device: torch.device, reg: float, tau: float = math.inf, tol: float = -1.0, floor: float = 0.0
 ) -> torch.Tensor:
-    """The numbers of :mod:`.kernels`."""
+    """The numbers of :mod:`.memory`."""
     return to_device(np.array([1 / (reg * math.log(2.0)), reg, tau, tol, floor]), device)
 
 
@@ -138,7 +138,7 @@ def _balanced(tables: Tables, numbers: torch.Tensor) -> tuple[Statistics, torch.
     P = len(problems.shapes)
     reached = torch.zeros((P, tile.rows), dtype=torch.int32, device=tables.device)
     statistics = tables.empty(tables.tiles, checks.STATISTICS.value)
-    found, state = tables.empty(checks.OF_PROBLEM.value, P), tables.empty(kernels.STATES.value, tables.suppliers + P)
+    found, state = tables.empty(checks.OF_PROBLEM.value, P), tables.empty(memory.STATES.value, tables.suppliers + P)
     checks.inspect[(tables.tiles,)](
         problems.M, problems.b, statistics, reached, tables.of_tiles, **tile.launch(problems.M.dtype)
     )
@@ -165,7 +165,7 @@ class TritonRounds:
         tables, problems, options = self._tables, self._tables.problems, self._options
         soft, stops = math.isfinite(options.tau), options.tol > 0
         if self._small:
-            kernels.all_rounds[(len(problems.shapes),)](
+            small.all_rounds[(len(problems.shapes),)](
                 problems.M, problems.b, self._state, tables.of_problems, self._numbers, limit,
                 **tables.tile.alone(self._real), SOFT=soft, real=_triton_dtype(self._real),
             )  # fmt: skip
@@ -184,7 +184,7 @@ class TritonRounds:
         """Whether all began their last round within the tolerance."""
         if self._options.tol < 0 or made % SYNC_EVERY:
             return False
-        return int(self._state[kernels.MADE.value, self._tables.suppliers :].max()) < made
+        return int(self._state[memory.MADE.value, self._tables.suppliers :].max()) < made
 
 
 def _triton_dtype(real: torch.dtype) -> Any:

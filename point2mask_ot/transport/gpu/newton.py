@@ -7,7 +7,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .kernels import BITS, PIXELS, F, entry, load_costs, load_rows, log_mass, of_suppliers
+from .kernels import log_mass
+from .memory import BITS, PIXELS, F, entry, load_costs, load_rows, of_suppliers
 
 
 @triton.jit(do_not_specialize=["M"])

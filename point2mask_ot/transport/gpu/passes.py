@@ -11,7 +11,7 @@ import torch
 from ...arrays import to_device
 from ..portable import fetched
 from ..problem import Problems, ReadOut
-from . import kernels, newton
+from . import kernels, memory, newton
 from .launch import CHUNK, ROUNDED, Tables, Tile, numbers_of, read_out
 
 _SPLITS = 264
@@ -64,8 +64,8 @@ class TritonPasses:
         with torch.cuda.device_of(self.M):
             state = self._state(f_before, f)
             g, labels = read_out(self._tables, state, numbers_of(self.M.device, reg), math.inf)
-            masses, sums = state[kernels.REST.value, :K], state[:, K]
-            return fetched(g, labels, masses, sums[kernels.COST.value, None], sums[kernels.PIXEL_ERROR.value, None])
+            masses, sums = state[memory.REST.value, :K], state[:, K]
+            return fetched(g, labels, masses, sums[memory.COST.value, None], sums[memory.PIXEL_ERROR.value, None])
 
     def _weigh(
         self, state: torch.Tensor, numbers: torch.Tensor, real: torch.dtype
@@ -93,9 +93,9 @@ class TritonPasses:
     def _state(self, before: np.ndarray, f: np.ndarray) -> torch.Tensor:
         """The state of one problem at some potentials, with suppliers that take no part at -inf."""
         K = len(f)
-        state = np.zeros((kernels.STATES.value, K + 1))
-        state[[kernels.UNIT.value, kernels.TOTAL.value], K] = 1.0
-        for row, potentials in ((kernels.BEFORE.value, before), (kernels.F.value, f)):
+        state = np.zeros((memory.STATES.value, K + 1))
+        state[[memory.UNIT.value, memory.TOTAL.value], K] = 1.0
+        for row, potentials in ((memory.BEFORE.value, before), (memory.F.value, f)):
             state[row, :K] = -math.inf
             state[row, self.rows] = potentials[self.rows]
         return to_device(state, self.M.device)
