@@ -39,6 +39,7 @@ class Demo:
         check_choice(prog, "picture", self.picture, get_args(Picture))
         import skimage.data
 
+        from ..files.results import PictureResults, digest
         from ..masks.picture import ColorMasker
         from ..panoptic import read_points
 
@@ -50,4 +51,6 @@ class Demo:
             points = read_points(path, shape=image.shape[:2])
         masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
         masker(masker.terms(image), points.targets)  # compiles the kernels, which says nothing of a stage's time
-        show(image, points, masker(masker.terms(image), points.targets), self.out, f"{self.picture}.png")
+        results = PictureResults(self.out, f"{self.picture}.png", digest(image.tobytes()))
+        results.check_masks(prog, (), strip=True)
+        show(image, points, masker(masker.terms(image), points.targets), results)

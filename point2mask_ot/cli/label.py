@@ -13,6 +13,7 @@ from .options import Option
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..files.results import PictureResults
     from ..panoptic import LabelledPoints
     from ..types import PseudoMasks
 
@@ -22,9 +23,9 @@ class Label:
     """Label your own picture from your own points"""
 
     photo: Annotated[Path, Option(positional=True)]
-    """A PNG, JPEG, WebP or BMP picture."""
+    """A PNG, JPEG, WebP, BMP or TIFF picture."""
     points: Annotated[Path, Option(says=("read_points", "PseudoMasker.targets"))]
-    """JSON, or CSV with the columns x, y, category[, target]."""
+    """JSON, or CSV with the columns [image,] x, y, category[, target]."""
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     mask: MaskOptions
@@ -32,19 +33,25 @@ class Label:
 
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
+        from ..files.results import PictureResults, digest
         from ..masks.picture import ColorMasker
         from ..panoptic import read_picture, read_points
 
         image = read_picture(self.photo, function=prog, argument="photo")
-        points = read_points(self.points, shape=(image.shape[0], image.shape[1]))
+        results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
+        results.check_masks(prog, (self.photo, self.points), strip=True)
+        points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
         masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
-        show(image, points, masker(masker.terms(image), points.targets), self.out, self.photo.name)
+        masks = masker(masker.terms(image), points.targets)
+        results.check_masks(prog, (self.photo, self.points), strip=True)  # others may have come meanwhile
+        show(image, points, masks, results)
 
 
-def show(image: np.ndarray, points: LabelledPoints, result: PseudoMasks, folder: Path, name: str) -> None:
+def show(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:
     """Print what the masks are like, and write them and the strip of pictures."""
-    print(summary(points, result))
-    for path in _write(folder, image, points, result, name):
+    print(summary(points, masks))
+    _write(image, points, masks, results)
+    for path in (results.strip, results.json, results.png):
         print(f"wrote {path}")
 
 
@@ -67,17 +74,14 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
     return "\n".join(lines)
 
 
-def _write(folder: Path, image: np.ndarray, points: LabelledPoints, result: PseudoMasks, name: str) -> list[Path]:
+def _write(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:
     """COCO panoptic JSON and PNG, and the strip of pictures."""
     from ..files.pictures import encode_png
     from ..panoptic import PanopticImage, atomic_write, write_coco_panoptic
     from ..viz import stage_strip, stages
 
-    targets = points.targets
-    instance: Any = result.instance
-    panoptic = PanopticImage.from_targets(instance, targets, points.categories, image_id=1, file_name=name)
-    stem = Path(name).stem  # one folder may take the results of many pictures
-    json_path, png_dir, strip_path = folder / f"{stem}.json", folder / "panoptic", folder / f"{stem}_stages.png"
-    write_coco_panoptic([panoptic], json_path, png_dir, points.categories)
-    atomic_write(strip_path, encode_png(stage_strip(stages(image, targets, result))))
-    return [strip_path, json_path, png_dir / f"{stem}.png"]
+    targets, categories = points.targets, points.categories
+    instance: Any = masks.instance
+    panoptic = PanopticImage.from_targets(instance, targets, categories, image_id=1, file_name=results.name)
+    write_coco_panoptic([panoptic], results.json, results.png.parent, categories, info=results.info)
+    atomic_write(results.strip, encode_png(stage_strip(stages(image, targets, masks))))

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath
@@ -383,16 +383,18 @@ def write_points(
     categories: Iterable[Category],
     *,
     image: str | None = None,
+    info: Mapping[str, Any] | None = None,
 ) -> None:
     """Write points so that :func:`read_points` gives them back, with the points of a target side by side.
 
     Args:
         path: a ``.json`` file; with any other name CSV is written, which keeps neither the categories' ids nor
-            categories without a point.
+            categories without a point nor ``info``.
         targets: the points.
         categories: category c of the targets is ``categories[c]``; as :func:`read_points` numbers them, all things
             come before all stuff.
         image: the picture's file name, with which the file may also stand for a data set of one picture.
+        info: goes into the JSON as it is, for whoever asks where the points come from; no reader here does.
 
     Raises:
         ArgumentError: no point, a category that is not listed, a thing where its category is stuff or the other
@@ -404,8 +406,10 @@ def write_points(
     if not targets.num_targets:
         fail(_WRITE, "targets", "no points", "at least one point")
     points = point_entries(_WRITE, "targets", targets, listed)
-    write = _to_json if origin.path.suffix.lower() == ".json" else _to_csv
-    text = write(points, listed, image)
+    if origin.path.suffix.lower() == ".json":
+        text = _to_json(points, listed, image, info)
+    else:
+        text = _to_csv(points, listed, image)
     atomic_write(origin.path, text.encode(), function=_WRITE, argument="path")
 
 
@@ -444,9 +448,13 @@ def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
     ]
 
 
-def _to_json(points: list[dict[str, Any]], categories: Sequence[Category], image: str | None) -> str:
+def _to_json(
+    points: list[dict[str, Any]], categories: Sequence[Category], image: str | None, info: Mapping[str, Any] | None
+) -> str:
+    told = {} if info is None else {"info": dict(info)}
     of_picture = {"points": points} if image is None else {"images": [{"file_name": image, "points": points}]}
-    return json.dumps({"categories": listed_categories(categories), **of_picture}, indent=1, allow_nan=False) + "\n"
+    document = {**told, "categories": listed_categories(categories), **of_picture}
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def _to_csv(points: list[dict[str, Any]], categories: Sequence[Category], image: str | None) -> str:

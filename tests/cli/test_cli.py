@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,87 @@ def test_label_real_nuclei_from_sampled_points(shared_data, tmp_path):
     dataset = read_coco_panoptic(root / "annotations/panoptic_val.json", root / "annotations/panoptic_val")
     for index in range(0, len(dataset), 40):
         label_sampled_points(dataset, index, root / "val" / dataset.images[index].file_name, tmp_path)
+
+
+@pytest.fixture
+def clicks(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text(POINTS_CSV)
+    return path
+
+
+def label(photo, clicks, out):
+    return main(["label", str(photo), "--points", str(clicks), "--out", str(out)])
+
+
+@pytest.mark.parametrize("name", ["day2/coffee.png", "coffee.jpg"])
+def test_fault_a3_label_refuses_a_second_picture_of_one_name(photo, clicks, tmp_path, capsys, name):
+    other = tmp_path / name
+    other.parent.mkdir(exist_ok=True)
+    Image.open(photo).rotate(180).save(other)
+    out = tmp_path / "out"
+    assert label(photo, clicks, out) == 0
+    kept = {path: path.read_bytes() for path in out.rglob("*.*")}
+    assert len(kept) == 3
+    capsys.readouterr()
+    assert label(other, clicks, out) == 2
+    assert capsys.readouterr().err == (
+        f"point2mask label: --out: got {out}/coffee.json, of another picture than this {other.name}; "
+        "expected a folder for the results of this picture alone, or that file moved away\n"
+    )
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == kept
+    moved = tmp_path / "archive" / photo.name
+    moved.parent.mkdir()
+    photo.rename(moved)
+    assert label(moved, clicks, out) == 0, "again, wherever it lies"
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == kept
+
+
+def test_fault_a3_label_does_not_replace_what_it_reads(photo, tmp_path, capsys):
+    points = photo.with_suffix(".json")
+    write = {"categories": [{"name": "cup", "isthing": 1}], "images": [{"file_name": photo.name, "points": CUPS}]}
+    points.write_text(json.dumps(write))
+    for folder, picture in ((tmp_path, photo), (tmp_path, tmp_path / "panoptic" / photo.name)):
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_bytes(photo.read_bytes())
+        assert label(picture, points, folder) == 2
+        assert "which is read and would be replaced" in capsys.readouterr().err
+    assert json.loads(points.read_text()) == write
+
+
+CUPS = [{"x": 95, "y": 60, "category": "cup"}, {"x": 20, "y": 120, "category": "cup"}]
+
+
+@pytest.mark.parametrize("name", ["coffee_stages.png", "panoptic.json", ".job"])
+def test_fault_a3_label_does_not_write_among_other_files(photo, clicks, tmp_path, capsys, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("{}")
+    assert label(photo, clicks, tmp_path / "out") == 2
+    assert f"{name}, which is not of this command" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_fault_a3_label_goes_on_after_a_run_that_was_killed(photo, clicks, tmp_path):
+    (tmp_path / "out/panoptic").mkdir(parents=True)
+    (tmp_path / "out/panoptic/coffee.png").write_bytes(photo.read_bytes())  # it is written first
+    assert label(photo, clicks, tmp_path / "out") == 0
+
+
+def test_fault_a3_demo_does_not_replace_the_results_of_ones_own_picture(tmp_path, capsys):
+    photo = tmp_path / "coins.png"
+    Image.fromarray(skimage.data.coins()[:100, :200]).save(photo)
+    (tmp_path / "points.csv").write_text("x,y,category\n45,54,coin\n80,20,background\n")
+    assert label(photo, tmp_path / "points.csv", tmp_path / "demo") == 0
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
+    assert "demo: --out: got" in capsys.readouterr().err
+
+
+def test_fault_c7_label_finds_its_picture_among_many(photo, tmp_path, capsys):
+    points = tmp_path / "points.csv"
+    points.write_text("image,x,y,category\ntea.png,9999,2,leaf\ncoffee.png,95,60,cup\ncoffee.png,20,120,background\n")
+    assert label(photo, points, tmp_path / "out") == 0
+    assert "leaf" not in capsys.readouterr().out
+    points.write_text("image,x,y,category\ntea.png,9,2,leaf\ntee.png,9,2,leaf\n")
+    assert label(photo, points, tmp_path / "none") == 2
+    assert "coffee.png" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,108 @@
+"""The files of one picture's results in a folder that takes those of many, but never those of two in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checks import fail
+from .io import read_json
+
+_KEY = "picture_sha256"
+_APART = "a folder for the results of this picture alone, or that file moved away"
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class PictureResults:
+    """What ``label`` and ``annotate`` write of a picture, named by its name without the suffix.
+
+    Other pictures may be called the same, so the JSON files tell the digest of theirs (:attr:`info`).
+
+    Attributes:
+        folder: where they lie.
+        name: file name of the picture.
+        sha256: digest of its file, or of its pixels if it has none.
+    """
+
+    folder: Path
+    name: str
+    sha256: str
+
+    @property
+    def points(self) -> Path:
+        return self.folder / f"{Path(self.name).stem}_points.json"
+
+    @property
+    def json(self) -> Path:
+        return self.folder / f"{Path(self.name).stem}.json"
+
+    @property
+    def png(self) -> Path:
+        return self.folder / "panoptic" / f"{Path(self.name).stem}.png"
+
+    @property
+    def strip(self) -> Path:
+        return self.folder / f"{Path(self.name).stem}_stages.png"
+
+    @property
+    def info(self) -> dict[str, str]:
+        """Goes into a JSON, from which another run knows whose it is."""
+        return {_KEY: self.sha256}
+
+    def check_points(self, function: str) -> None:
+        """Refuse to open or to replace the points of another picture.
+
+        Args:
+            function: named in the error, with its argument ``out``.
+
+        Raises:
+            ArgumentError: such points, or another file of that name.
+        """
+        self._check_json(function, self.points, masks=False)
+
+    def check_masks(self, function: str, inputs: Iterable[str | os.PathLike[str]], *, strip: bool = False) -> None:
+        """Refuse to replace another picture's masks, a file of somebody's own, or one that is read.
+
+        Args:
+            function: named in the error, with its argument ``out``.
+            inputs: the files that are read.
+            strip: the strip of stages is written, too.
+
+        Raises:
+            ArgumentError: such files, or the folder of a data set.
+            FileError: a JSON that cannot be read.
+        """
+        written = [self.json, self.png, *([self.strip] if strip else [])]
+        there = [path for path in written if path.exists()]
+        for path in there:
+            if any(Path(given).exists() and path.samefile(given) for given in inputs):
+                fail(function, "out", f"{path}, which is read and would be replaced", "another folder")
+        self._check_json(function, self.json, masks=True)
+        if self.json not in there:
+            foreign = [self.folder / "panoptic.json", *([self.strip] if strip else [])]  # the strip is written last
+            for path in (self.folder / ".job", *foreign):
+                if path.exists():
+                    fail(function, "out", f"{path}, which is not of this command", "another folder")
+
+    def _check_json(self, function: str, path: Path, *, masks: bool) -> None:
+        if path.exists() and not self._owns(read_json(path, function=function, argument="out"), masks):
+            fail(function, "out", f"{path}, of another picture than this {self.name}", _APART)
+
+    def _owns(self, document: Any, masks: bool) -> bool:
+        if not isinstance(document, dict) or masks != ("annotations" in document):
+            return False
+        info, images = document.get("info"), document.get("images")
+        if isinstance(info, dict) and _KEY in info:
+            return bool(info[_KEY] == self.sha256)
+        if images is None:
+            return "points" in document  # by hand, of a picture that is not named
+        return isinstance(images, list) and [e.get("file_name") for e in images if isinstance(e, dict)] == [self.name]
