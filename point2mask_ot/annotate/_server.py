@@ -20,7 +20,7 @@ from importlib import resources
 from typing import Any
 
 from ..checks import ArgumentError, fail
-from ._session import Session, check_port, words
+from ._session import Conflict, Session, check_port, words
 from ._settings import NAME
 
 HOST = "127.0.0.1"
@@ -32,14 +32,18 @@ def serve(photo: Any, *, port: int = 0, open_browser: bool = True, **settings: A
     """Serve a page to click points on a picture, until the process is interrupted.
 
     The page labels the picture after each change, as :func:`~point2mask_ot.label_picture` does, and on request writes
-    ``NAME_points.json`` (for :func:`~point2mask_ot.read_points`), ``NAME.json`` and ``panoptic/NAME.png`` (COCO
-    panoptic). A larger picture than ``pixels`` is labelled in blocks of 2 x 2 or more pixels, to be quick; what is
-    shown is what is saved.
+    ``NAME_points.json`` (for :func:`~point2mask_ot.read_points`, ``label`` and ``label-dataset``), ``NAME.json`` and
+    ``panoptic/NAME.png`` (COCO panoptic). A larger picture than ``pixels`` is labelled in blocks of 2 x 2 or more
+    pixels while one clicks, to be quick, and pixel by pixel when saved; the page then shows what is in the files.
+
+    The page, opened or loaded again, shows the points that are saved. Where two pages save, the second is told what
+    happened and asked which points to keep. Files of another picture that is called NAME, too, are neither opened nor
+    replaced.
 
     Only this machine can connect, and only with the secret in the address that is printed.
 
     Args:
-        photo: a PNG, JPEG, WebP or BMP picture.
+        photo: a PNG, JPEG, WebP, BMP or TIFF picture.
         port: to listen on; 0 takes a free one.
         open_browser: show the page in the default browser.
         settings: ``categories``, a sequence of :class:`~point2mask_ot.Category` to begin with; ``preset`` and fields of
@@ -143,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         session = self.server.session
         answers = {
             "": lambda: self._send(200, self.server.page, "text/html; charset=utf-8", policy(self.server.page)),
-            "picture": lambda: self._send(200, session.photo_bytes, session.photo_type),
+            "picture": lambda: self._send(200, session.photo_png, "image/png"),
             "state": lambda: self._send_json(200, session.opening()),
         }
         self._guarded(answers)
@@ -173,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_json(refusal.status, {"error": str(refusal)})
             except Superseded:
                 self._send_json(409, {"error": "a newer state is there"})
+            except Conflict as conflict:
+                self._send_json(409, {"error": str(conflict), "version": conflict.version})
             except ArgumentError as error:
                 self._send_json(400, {"error": words(error)})
             except (ConnectionError, TimeoutError):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import math
 import os
+import sys
 import time
+import traceback
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from PIL import Image
 
 from ..checks import ArgumentError, check_integer, fail
 from ..files.io import Origin, make_folder, parse_json
+from ..files.results import PictureResults, digest
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_likelihood
 from ..masks.settings import sort_changes
@@ -62,10 +66,17 @@ class Preview:
         moved = PointTargets(points_yx, targets.target, targets.category, targets.is_thing)
         return self.masker(self.terms, moved)
 
-    def enlarge(self, owner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """A label map at the size of the picture."""
-        blocks = owner.repeat(self.factor, axis=0).repeat(self.factor, axis=1)
-        return blocks[: size[0], : size[1]]
+
+class Conflict(Exception):  # noqa: N818  # nothing is wrong
+    """The points were saved since the page read them.
+
+    Attributes:
+        version: of what is saved now.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        super().__init__(f"{path} was saved elsewhere since this page read it")
+        self.version = version
 
 
 class Session:
@@ -93,28 +104,61 @@ class Session:
         settings.check()
         self.photo, self.out = Path(photo), Path(settings.out)
         self.picture = read_picture(photo, exif=settings.exif, function=NAME, argument="photo")
-        self.photo_bytes = self.photo.read_bytes()
-        self.photo_type = Image.MIME[Image.open(io.BytesIO(self.photo_bytes)).format or "PNG"]
         self.size = (self.picture.shape[0], self.picture.shape[1])
-        self.points_path = self.out / f"{self.photo.stem}_points.json"
-        self.json_path, self.png_dir = self.out / f"{self.photo.stem}.json", self.out / "panoptic"
-        saved = self.points_path if self.points_path.is_file() else None
-        self.resumed = saved if settings.points is None else Path(settings.points)
-        self.opened = self._open(categories)
+        self.results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
+        self.inputs = [self.photo, *([] if settings.points is None else [Path(settings.points)])]
+        self.start = None if settings.points is None else Path(settings.points)
+        self.categories = tuple(categories)
+        self.opening()  # refuse now what the page could not show, or not save
+        self.results.check_masks(NAME, self.inputs)
 
-        masker = ColorMasker(preset, settings, function=NAME, **theirs)
-        refuse_likelihood(NAME, masker.config, argument="preset", instead="a preset that colours suffice for")
-        self.preview = Preview(self.picture, _factor(self.size, settings.pixels), masker)
+        self.masker = ColorMasker(preset, settings, function=NAME, **theirs)
+        refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
+        self.preview = Preview(self.picture, _factor(self.size, settings.pixels), self.masker)
 
-    def _open(self, more: Sequence[Category]) -> dict[str, Any]:
+    @cached_property
+    def photo_png(self) -> bytes:
+        """The pixels that are labelled: browsers do not show every format, nor turn and colour all alike."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.picture).save(buffer, "PNG", compress_level=1)  # it does not go far
+        return buffer.getvalue()
+
+    def opening(self) -> dict[str, Any]:
+        """What the page shows first, and again after a reload: the points that are saved by now.
+
+        Raises:
+            ArgumentError: a point file that is refused; what is saved is of another picture.
+        """
+        self.results.check_points(NAME)
+        version = self._version()  # before the points are read, so that it is never newer than they
+        source = self.start or (self.results.points if version else None)
+        stuff = PointTargets(np.zeros((4, 2)), is_thing=np.zeros(4), category=np.arange(4))
+        return {
+            **self._document(source),
+            "name": self.photo.name,
+            "height": self.size[0],
+            "width": self.size[1],
+            "resumed": str(source) if source else None,
+            "replaces": str(self.results.points) if self.start and version else None,
+            "version": version,
+            "thing_colors": target_colors(21).tolist(),
+            "stuff_colors": target_colors(stuff).tolist(),
+        }
+
+    def _version(self) -> str:
+        """Of the points that are saved; empty before."""
+        path = self.results.points
+        return digest(path.read_bytes()) if path.is_file() else ""
+
+    def _document(self, source: Path | None) -> dict[str, Any]:
         """The categories and points to begin with, as a point file has them."""
         found: list[Category] = []
         entries: list[dict[str, Any]] = []
-        if self.resumed:
-            read = read_points(self.resumed, shape=self.size)
+        if source:
+            read = read_points(source, image=self.photo.name, shape=self.size)
             found = list(read.categories)
             entries = point_entries(NAME, "points", read.targets, found)
-        for category in more:
+        for category in self.categories:
             same = [c for c in found if c.name == category.name]
             if same and same[0].is_thing != category.is_thing:
                 fail(NAME, "categories", f"{category.name!r} as thing and as stuff", "one or the other")
@@ -123,19 +167,6 @@ class Session:
                 found.append(Category(number, category.name, category.is_thing))
         found = found or list(DEFAULT_CATEGORIES)
         return {"categories": listed_categories(in_channel_order(found)), "points": entries}
-
-    def opening(self) -> dict[str, Any]:
-        """What the page shows first."""
-        stuff = PointTargets(np.zeros((4, 2)), is_thing=np.zeros(4), category=np.arange(4))
-        return {
-            **self.opened,
-            "name": self.photo.name,
-            "height": self.size[0],
-            "width": self.size[1],
-            "resumed": str(self.resumed) if self.resumed else None,
-            "thing_colors": target_colors(21).tolist(),
-            "stuff_colors": target_colors(stuff).tolist(),
-        }
 
     def warm_up(self) -> None:
         """Have the kernels compiled before the first click."""
@@ -156,37 +187,59 @@ class Session:
         Raises:
             ArgumentError: a state that no picture can be labelled from.
         """
-        names, targets, _ = self._read(body)
-        return self._labels(names, targets)[0]
+        names, targets, _, _ = self._read(body)
+        return self._labels(self.preview, names, targets)[0]
 
     def save(self, body: bytes) -> dict[str, Any]:
-        """Write the points, then the masks that the page shows, as ``point2mask label`` does.
+        """Write the points, then their masks at the size of the picture, as ``point2mask label`` does.
+
+        Args:
+            body: the state, with the ``version`` of the saved points that it began with, "" for none.
 
         Returns:
-            What :meth:`label` returns, with the files ``wrote`` in the folder ``out``. Where the points are written
-            but the masks cannot be, these and ``masks_error``.
+            What :meth:`label` returns of these masks, with the files ``wrote`` in the folder ``out`` and the new
+            ``version``. Where the points are written but the masks cannot be, these and ``masks_error``.
 
         Raises:
             ArgumentError: no point, or the points cannot be written.
+            Conflict: the points that are saved are of another version.
         """
-        names, targets, categories = self._read(body)
+        names, targets, categories, version = self._read(body)
         if not names:
             fail(NAME, "points", "no points", "at least one point")
+        files = self.results
+        files.check_points(NAME)
+        current = self._version()
+        if current and current != version:
+            self.start = None  # who loads the page now wants to see them
+            raise Conflict(files.points, current)
         make_folder(self.out, function=NAME, argument="out")
-        write_points(self.points_path, targets, categories)
-        saved: dict[str, Any] = {"out": str(self.out), "wrote": [self.points_path.name]}
+        write_points(files.points, targets, categories, image=files.name, info=files.info)
+        self.start = None
+        saved: dict[str, Any] = {"out": str(self.out), "wrote": [files.points.name], "version": self._version()}
         try:
-            labels, owner = self._labels(names, targets)
-            whole = self.preview.enlarge(owner, self.size)
-            image = PanopticImage.from_targets(whole, targets, categories, 1, self.photo.name)
-            write_coco_panoptic([image], self.json_path, self.png_dir, categories)
-        except ArgumentError as error:  # the clicks are the person's work, and safe
+            labels = self._save_masks(names, targets, categories)
+        except Exception as error:  # the clicks are the person's work, and safe
+            if not isinstance(error, ArgumentError):
+                traceback.print_exc(file=sys.stderr)
             return {**saved, "masks_error": words(error)}
-        saved["wrote"] += [self.json_path.name, f"{self.png_dir.name}/{self.photo.stem}.png"]
+        saved["wrote"] += [path.relative_to(self.out).as_posix() for path in (files.json, files.png)]
         return {**labels, **saved}
 
-    def _read(self, body: bytes) -> tuple[list[str], PointTargets, tuple[Category, ...]]:
-        """The page's names of the targets, the targets, and the categories."""
+    def _save_masks(
+        self, names: Sequence[str], targets: PointTargets, categories: tuple[Category, ...]
+    ) -> dict[str, Any]:
+        """At the size of the picture; what that takes in memory is given back, since one saves now and then."""
+        files = self.results
+        files.check_masks(NAME, self.inputs)
+        whole = self.preview if self.preview.factor == 1 else Preview(self.picture, 1, self.masker)
+        labels, owner = self._labels(whole, names, targets)
+        image = PanopticImage.from_targets(owner, targets, categories, 1, files.name)
+        write_coco_panoptic([image], files.json, files.png.parent, categories, info=files.info)
+        return labels
+
+    def _read(self, body: bytes) -> tuple[list[str], PointTargets, tuple[Category, ...], Any]:
+        """The page's names of the targets, the targets, the categories, and the version it began with."""
         document = parse_json(_PAGE, body)
         categories = in_channel_order(json_categories(_PAGE, _PAGE.field(document, "categories", list, "the state")))
         writable_categories(NAME, categories)
@@ -197,11 +250,12 @@ class Session:
         names = list(dict.fromkeys(str(click.target) for click in clicks))
         if len(names) > MAX_TARGETS:
             _PAGE.fail(f"{len(names)} targets", f"at most {MAX_TARGETS}")
-        return names, clicked_targets(_PAGE, clicks, categories, self.size), categories
+        return names, clicked_targets(_PAGE, clicks, categories, self.size), categories, document.get("version", "")
 
-    def _labels(self, names: Sequence[str], targets: PointTargets) -> tuple[dict[str, Any], np.ndarray]:
+    def _labels(
+        self, preview: Preview, names: Sequence[str], targets: PointTargets
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """What the page is told, and the label map."""
-        preview = self.preview
         start = time.perf_counter()
         masks = preview(targets)
         seconds = time.perf_counter() - start

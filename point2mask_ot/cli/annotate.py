@@ -20,7 +20,7 @@ class Annotate:
     """Click points on a picture in a local page and see its masks"""
 
     photo: Annotated[Path, Option(positional=True)]
-    """A PNG, JPEG, WebP or BMP picture."""
+    """A PNG, JPEG, WebP, BMP or TIFF picture."""
     categories: str = ""
     """Names to choose from, such as cat,dog,grass:stuff."""
     port: int = 0

@@ -12,7 +12,7 @@ from annotate_cases import serving
 from PIL import Image
 from webdriver import browser, missing
 
-from point2mask_ot import read_coco_panoptic, read_points
+from point2mask_ot import read_coco_panoptic, read_picture, read_points
 from point2mask_ot.annotate._session import Session
 from point2mask_ot.cli.annotate import parse_categories
 
@@ -41,6 +41,13 @@ def window():
 def coffee(tmp_path) -> Path:
     path = tmp_path / "coffee.png"
     Image.fromarray(skimage.data.coffee()).save(path)
+    return path
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    path = tmp_path / "coffee.png"
+    Image.fromarray(skimage.data.coffee()[::8, ::8]).save(path)
     return path
 
 
@@ -165,3 +172,116 @@ def test_the_page_by_keyboard_and_on_a_phone(window, coffee, tmp_path):
     window.keys("\ue015")
     window.keys("\ue007")
     assert "does not answer" in window.wait("return document.getElementById('alert').textContent;")
+
+
+SHOWN = "return (e => !e.hidden && e.offsetHeight > 0)(document.getElementById(arguments[0]));"
+CHOSEN = "return document.querySelector('#categories :checked').value;"
+OPENED = "return document.querySelectorAll('.point').length === arguments[0];"
+MARK = "window.before = true;"
+
+
+def reload(window, points):
+    window.run(MARK)
+    window.send("POST", "/refresh", {})
+    window.wait("return !window.before && document.readyState === 'complete';")
+    window.wait(OPENED, points)
+
+
+def test_fault_a2_a_reload_and_a_second_tab(window, small, tmp_path):
+    def at(x, y):
+        return window.run(PLACE, x * 8, y * 8)
+
+    saved = tmp_path / "out/coffee_points.json"
+    session = Session(small, out=tmp_path / "out", categories=parse_categories("cup,table:stuff"))
+    with serving(session) as server:
+        window.resize(1280, 800)
+        window.open(server.url)
+        window.wait(SAYS, "Click on the picture")
+        window.click(*at(37, 15))
+        window.type("#new-name", "saucer")
+        window.press("#add button")
+        window.click(*at(20, 40))
+        window.keys("2")
+        window.click(*at(5, 5))
+        window.click(*at(70, 40))
+        window.wait(SAYS, "3 targets labelled")
+        assert not window.run(SHOWN, "conflict")
+        window.press("#save")
+        window.wait(SAYS, "Saved")
+
+        # The page comes back as it was saved, in the category that was chosen, and goes on.
+        before = window.run(MARKERS)
+        reload(window, 4)
+        assert window.run(MARKERS) == before
+        assert window.run(CHOSEN) == "table"
+        assert not window.run(LEAVES)
+        window.click(*at(60, 10))
+        window.wait(SAYS, "3 targets labelled")
+        window.press("#save")
+        window.wait(SAYS, "Saved")
+        assert len(read_points(saved).targets.points_yx) == 5
+
+        # Another tab saves, and this one is told.
+        first = window.send("GET", "/window")
+        second = window.send("POST", "/window/new", {"type": "tab"})["handle"]
+        window.send("POST", "/window", {"handle": second})
+        window.resize(1280, 800)
+        window.open(server.url)
+        window.wait(OPENED, 5)
+        window.click(*at(60, 30))
+        window.press("#save")
+        window.wait(SAYS, "Saved")
+        window.send("DELETE", "/window")
+        window.send("POST", "/window", {"handle": first})
+        kept = saved.read_bytes()
+        window.click(*at(30, 45))
+        window.click(*at(10, 30))
+        window.press("#save")
+        window.wait(SHOWN, "conflict")
+        assert saved.read_bytes() == kept
+        assert window.run(LEAVES), "they are not saved"
+
+        # What is saved can be loaded, what was here is an undo away and can be saved over it.
+        mine = window.run(MARKERS)
+        assert len(mine) == 7
+        window.press("#load-saved")
+        window.wait(OPENED, 6)
+        assert not window.run(SHOWN, "conflict")
+        assert not window.run(LEAVES)
+        window.press("#undo")
+        assert window.run(MARKERS) == mine
+        window.press("#save")
+        window.wait(SAYS, "Saved")
+        assert len(read_points(saved).targets.points_yx) == 7
+
+        saved.write_bytes(kept)
+        window.click(*at(45, 3))
+        window.press("#save")
+        window.wait(SHOWN, "conflict")
+        window.press("#save-over")
+        window.wait(SAYS, "Saved")
+        assert not window.run(SHOWN, "conflict")
+        assert len(read_points(saved).targets.points_yx) == 8
+
+
+def test_fault_a5_the_page_shows_turned_and_deep_pictures_as_they_are_labelled(window, tmp_path):
+    """What browsers do not turn, WebP, and do not show, 16-bit TIFF."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = skimage.data.coffee()[::8, ::8]
+    Image.fromarray(pixels).save(tmp_path / "turned.webp", lossless=True, exif=exif)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 100).save(tmp_path / "deep.tif")
+    for name in ("turned.webp", "deep.tif"):
+        expected = read_picture(tmp_path / name)
+        with serving(Session(tmp_path / name, out=tmp_path / "out")) as server:
+            window.open(server.url)
+            window.wait(SAYS, "Click on the picture")
+            height, width, data = window.run(DRAWN)
+        np.testing.assert_array_equal(np.reshape(data, (height, width, 4))[..., :3], expected)
+
+
+DRAWN = """const photo = document.getElementById('photo'), canvas = document.createElement('canvas');
+[canvas.width, canvas.height] = [photo.naturalWidth, photo.naturalHeight];
+const pen = canvas.getContext('2d');
+pen.drawImage(photo, 0, 0);
+return [canvas.height, canvas.width, [...pen.getImageData(0, 0, canvas.width, canvas.height).data]];"""
