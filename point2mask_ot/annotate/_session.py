@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,7 +21,6 @@ from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_likelihood
 from ..masks.settings import sort_changes
 from ..panoptic import Category, PanopticImage, read_picture, read_points, write_coco_panoptic, write_points
-from ..panoptic.images import runs
 from ..panoptic.points import (
     clicked_targets,
     in_channel_order,
@@ -33,38 +30,14 @@ from ..panoptic.points import (
     point_entries,
     writable_categories,
 )
-from ..types import PointTargets, PseudoMasks
+from ..types import PointTargets
 from ..viz.colors import target_colors
+from ._preview import Preview, shrink_factor
 from ._settings import NAME, AnnotateSettings
 
-SENT_PIXELS = 2**22
 MAX_TARGETS = 400
 DEFAULT_CATEGORIES = (Category(1, "object", True), Category(2, "background", False))
 _PAGE = Origin(NAME, "points", Path("this page"))
-
-
-class Preview:
-    """Labels one picture from any points, in blocks of pixels where that is quicker.
-
-    Args:
-        picture: (H, W, 3) uint8.
-        factor: blocks of factor x factor pixels are averaged before.
-        masker: the settings.
-    """
-
-    def __init__(self, picture: np.ndarray, factor: int, masker: ColorMasker) -> None:
-        self.factor = factor
-        if factor > 1:
-            picture = np.asarray(Image.fromarray(picture).reduce(factor)).copy()
-        self.size = picture.shape[:2]
-        self.masker = masker
-        self.terms = masker.terms(picture)
-
-    def __call__(self, targets: PointTargets) -> PseudoMasks:
-        """The masks at ``size``, of points in pixels of the whole picture."""
-        points_yx = (targets.points_yx + 0.5) / self.factor - 0.5
-        moved = PointTargets(points_yx, targets.target, targets.category, targets.is_thing)
-        return self.masker(self.terms, moved)
 
 
 class Conflict(Exception):  # noqa: N818  # nothing is wrong
@@ -114,7 +87,7 @@ class Session:
 
         self.masker = ColorMasker(preset, settings, function=NAME, **theirs)
         refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
-        self.preview = Preview(self.picture, _factor(self.size, settings.pixels), self.masker)
+        self.preview = Preview(self.picture, shrink_factor(self.size, settings.pixels), self.masker)
 
     @cached_property
     def photo_png(self) -> bytes:
@@ -188,7 +161,7 @@ class Session:
             ArgumentError: a state that no picture can be labelled from.
         """
         names, targets, _, _ = self._read(body)
-        return self._labels(self.preview, names, targets)[0]
+        return self.preview.labels(names, targets)[0]
 
     def save(self, body: bytes) -> dict[str, Any]:
         """Write the points, then their masks at the size of the picture, as ``point2mask label`` does.
@@ -233,7 +206,7 @@ class Session:
         files = self.results
         files.check_masks(NAME, self.inputs)
         whole = self.preview if self.preview.factor == 1 else Preview(self.picture, 1, self.masker)
-        labels, owner = self._labels(whole, names, targets)
+        labels, owner = whole.labels(names, targets)
         image = PanopticImage.from_targets(owner, targets, categories, 1, files.name)
         write_coco_panoptic([image], files.json, files.png.parent, categories, info=files.info)
         return labels
@@ -252,34 +225,6 @@ class Session:
             _PAGE.fail(f"{len(names)} targets", f"at most {MAX_TARGETS}")
         return names, clicked_targets(_PAGE, clicks, categories, self.size), categories, document.get("version", "")
 
-    def _labels(
-        self, preview: Preview, names: Sequence[str], targets: PointTargets
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        """What the page is told, and the label map."""
-        start = time.perf_counter()
-        masks = preview(targets)
-        seconds = time.perf_counter() - start
-        owner = np.where(masks.void, -1, masks.instance)
-        thin = _factor(preview.size, SENT_PIXELS)
-        sent = owner[::thin, ::thin]
-        values, _, lengths = runs(sent.ravel())
-        measured = []
-        for k, name in enumerate(names):
-            mask = owner == k
-            confidence = float(masks.confidence[mask].mean()) if mask.any() else 0.0
-            pixels = int(mask.sum()) * preview.factor**2
-            measured.append({"target": name, "pixels": pixels, "confidence": round(confidence, 3)})
-        return {
-            "values": values.tolist(),
-            "lengths": lengths.tolist(),
-            "height": sent.shape[0],
-            "width": sent.shape[1],
-            "factor": preview.factor * thin,
-            "targets": measured,
-            "seconds": round(seconds, 4),
-            "converged": masks.diagnostics.reached(preview.masker.config.tol),
-        }, owner
-
 
 def words(error: BaseException) -> str:
     """What the page says of an error: without the names of a function and its argument."""
@@ -291,8 +236,3 @@ def check_port(port: int) -> int:
     """Refuse what is no port."""
     number = check_integer(NAME, "port", port, minimum=0)
     return number if number < 2**16 else fail(NAME, "port", number, "a port below 65536, or 0 for any free one")
-
-
-def _factor(size: Sequence[int], limit: int) -> int:
-    """The least factor that brings a picture below ``limit`` pixels."""
-    return max(1, math.ceil(math.sqrt(size[0] * size[1] / limit)))

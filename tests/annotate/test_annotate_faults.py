@@ -188,3 +188,15 @@ def test_fault_c7_the_page_reads_points_of_many_pictures(photo, tmp_path):
     points.write_text("image,x,y,category\ntea.png,1,2,leaf\ntee.png,3,4,cup\n")
     with pytest.raises(ArgumentError, match=r"coffee.png"):
         Session(photo, out=tmp_path / "out", points=points)
+
+
+def test_fault_a10_two_targets_in_one_block_are_two(photo, tmp_path):
+    session = Session(photo, out=tmp_path / "out", pixels=1000)
+    near = json.dumps(state((36, 20, "cup"), (37, 20, "cup"))).encode()
+    assert session.label(near)["factor"] == 2
+    saved = session.save(near)
+    assert [target["pixels"] > 0 for target in saved["targets"]] == [True, True]
+    with pytest.raises(
+        ArgumentError, match=r"targets 0 and 1 both at \(y, x\) = \(20, 36\); expected one target a pixel$"
+    ):
+        session.label(json.dumps(state((36, 20, "cup"), (36, 20, "cup"))).encode())

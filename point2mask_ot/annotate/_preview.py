@@ -1,0 +1,89 @@
+"""Labels of one picture, quickly enough to click on it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..checks import fail
+from ..masks.picture import ColorMasker
+from ..panoptic.images import runs
+from ..points import pixel_indices
+from ..types import PointTargets, PseudoMasks
+from ._settings import NAME
+
+SENT_PIXELS = 2**22
+
+
+class Preview:
+    """Labels one picture from any points, in blocks of pixels where that is quicker.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        factor: blocks of factor x factor pixels are averaged before.
+        masker: the settings.
+    """
+
+    def __init__(self, picture: np.ndarray, factor: int, masker: ColorMasker) -> None:
+        self.factor = factor
+        self.whole = picture.shape[0], picture.shape[1]
+        self.strict = masker.config.on_conflict == "error"
+        if factor > 1:
+            picture = np.asarray(Image.fromarray(picture).reduce(factor)).copy()
+            # Two targets may lie in one block though not on one pixel.
+            masker = ColorMasker(masker.config, masker.colors, function=masker.function, on_conflict="first")
+        self.size = picture.shape[:2]
+        self.masker = masker
+        self.terms = masker.terms(picture)
+
+    def __call__(self, targets: PointTargets) -> PseudoMasks:
+        """The masks at ``size``, of points in pixels of the whole picture."""
+        points_yx = (targets.points_yx + 0.5) / self.factor - 0.5
+        moved = PointTargets(points_yx, targets.target, targets.category, targets.is_thing)
+        return self.masker(self.terms, moved)
+
+    def labels(self, names: Sequence[str], targets: PointTargets) -> tuple[dict[str, Any], np.ndarray]:
+        """What the page is told of the masks, see :meth:`Session.label`, and the label map."""
+        if self.strict:
+            _refuse_shared_pixels(targets, self.whole)
+        start = time.perf_counter()
+        masks = self(targets)
+        seconds = time.perf_counter() - start
+        owner = np.where(masks.void, -1, masks.instance)
+        thin = shrink_factor(self.size, SENT_PIXELS)
+        sent = owner[::thin, ::thin]
+        values, _, lengths = runs(sent.ravel())
+        measured = []
+        for k, name in enumerate(names):
+            mask = owner == k
+            confidence = float(masks.confidence[mask].mean()) if mask.any() else 0.0
+            pixels = int(mask.sum()) * self.factor**2
+            measured.append({"target": name, "pixels": pixels, "confidence": round(confidence, 3)})
+        return {
+            "values": values.tolist(),
+            "lengths": lengths.tolist(),
+            "height": sent.shape[0],
+            "width": sent.shape[1],
+            "factor": self.factor * thin,
+            "targets": measured,
+            "seconds": round(seconds, 4),
+            "converged": masks.diagnostics.reached(self.masker.config.tol),
+        }, owner
+
+
+def _refuse_shared_pixels(targets: PointTargets, size: tuple[int, int]) -> None:
+    """In the picture's own pixels, whatever blocks it is labelled in."""
+    owner: dict[tuple[int, int], int] = {}
+    for (y, x), target in zip(pixel_indices(NAME, targets.points_yx, *size).tolist(), targets.target, strict=True):
+        if (first := owner.setdefault((y, x), target)) != target:
+            fail(NAME, "points", f"targets {first} and {target} both at (y, x) = ({y}, {x})", "one target a pixel")
+
+
+def shrink_factor(size: Sequence[int], limit: int) -> int:
+    """The least factor that brings a picture below ``limit`` pixels."""
+    return max(1, math.ceil(math.sqrt(size[0] * size[1] / limit)))
