@@ -241,3 +241,13 @@ def test_fault_c7_label_finds_its_picture_among_many(photo, tmp_path, capsys):
     assert label(photo, points, tmp_path / "none") == 2
     assert "coffee.png" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_fault_a3_masks_do_not_replace_the_points_of_a_picture_called_alike(photo, clicks, tmp_path, capsys):
+    """The page keeps the clicks on coffee.png in coffee_points.json, which the masks of coffee_points.png would be."""
+    drawn = {"categories": [{"name": "cup", "isthing": 1}], "points": CUPS}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/coffee_points.json").write_text(json.dumps(drawn))
+    assert label(photo.rename(tmp_path / "coffee_points.png"), clicks, tmp_path / "out") == 2
+    assert "coffee_points.json, of another picture" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out/coffee_points.json").read_text()) == drawn
