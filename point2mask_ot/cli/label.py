@@ -83,5 +83,6 @@ def _write(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, result
     targets, categories = points.targets, points.categories
     instance: Any = masks.instance
     panoptic = PanopticImage.from_targets(instance, targets, categories, image_id=1, file_name=results.name)
+    strip = encode_png(stage_strip(stages(image, targets, masks)))  # before anything is written
     write_coco_panoptic([panoptic], results.json, results.png.parent, categories, info=results.info)
-    atomic_write(results.strip, encode_png(stage_strip(stages(image, targets, masks))))
+    atomic_write(results.strip, strip)
