@@ -264,7 +264,8 @@ class Diagnostics:
     Attributes:
         suppliers: (S,) indices of the targets that supply labels (all of them, or the things only).
         edges: (4, h, w) edge costs (Eq. 2-3).
-        distances: (S, h, w) geodesic cost from each supplier's points, +inf where unreachable.
+        distances: (S, h, w) cost from each supplier's points, +inf where unreachable: of the cheapest path, or of walks
+            where ``walks`` says so.
         cost: (S, H, W) what the transport minimised, after upsampling and scaling.
         nearest: (H, W) int64 supplier of minimum cost, -1 where none is reachable.
         demand: (H, W) bool: pixels that take part in the transport.
@@ -273,6 +274,8 @@ class Diagnostics:
             demanded or no transport was asked for.
         seconds: wall time of each stage by name; of a batch, which runs stage by stage, an equal share for each image.
             On a GPU the time to launch it, since nothing waits for the device.
+        walks: ``distances`` are those of :func:`~point2mask_ot.random_walk_costs`, along which no single path leads;
+            else of :func:`~point2mask_ot.geodesic_distances`, whose paths :func:`~point2mask_ot.shortest_path` traces.
     """
 
     suppliers: np.ndarray
@@ -284,6 +287,7 @@ class Diagnostics:
     capacities: Array
     transport: TransportResult | None
     seconds: Mapping[str, float]
+    walks: bool = False
 
     def reached(self, tol: float | None) -> bool:
         """Whether the transport is as exact as the configuration's ``tol`` asks for; None asks for rounds alone."""

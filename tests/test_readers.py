@@ -53,6 +53,25 @@ def test_fault_a1_every_reader_of_diagnostics(maps, cost, method, kinds):
     assert "nan" not in table
 
 
+def test_fault_a1_the_panels_promise_paths_only_where_there_are_some():
+    targets = PointTargets(POINTS, category=[0, 1, 2], is_thing=[True, True, True])
+    for cost, title in (
+        ("walk", "3  Cost of a walk to the nearest point"),
+        ("path", "3  Cost to the nearest point, paths"),
+    ):
+        result = label_picture(picture(), targets, cost=cost)
+        assert result.diagnostics.walks == (cost == "walk")
+        assert stages(picture(), targets, result, size=80)[2][0] == title
+
+
+def test_fault_a1_the_table_gives_each_capacity_to_its_supplier():
+    targets = PointTargets(POINTS, category=[0, 1, 2], is_thing=[False, True, True])
+    result = PseudoMasker("best", capacity="nearest")(semantic(), None, targets)
+    categories = tuple(Category(ord(name), name, name != "a") for name in "abc")
+    table = summary(LabelledPoints(targets, categories), result).splitlines()
+    assert [line.split()[3] for line in table[1:4]] == ["-", *(f"{own:.0f}" for own in result.diagnostics.capacities)]
+
+
 @pytest.mark.parametrize("preset", ["best", "paper"])
 @pytest.mark.parametrize("isthing", ["", ",1", ",0"])
 def test_fault_a1_label_with_the_columns_of_the_readme(preset, isthing, tmp_path, capsys):

@@ -56,14 +56,18 @@ def show(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results:
 
 
 def summary(points: LabelledPoints, result: PseudoMasks) -> str:
-    """What the masks are like, as a table: a line for each target, then the transport and the time per stage."""
+    """What the masks are like, as a table: a line for each target, then the transport and the time per stage.
+
+    A target that supplies no labels, stuff that is told by its class, has no capacity.
+    """
     notes = result.diagnostics
+    capacity = {int(k): f"{float(pixels):.0f}" for k, pixels in zip(notes.suppliers, notes.capacities, strict=True)}
     lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
     for k, category in enumerate(points.targets.category):
         mask: Any = result.masks[k]
         confidence = float(result.confidence[mask].mean()) if mask.any() else 0.0
         name = points.categories[category].name
-        lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{float(notes.capacities[k]):>10.0f}{confidence:>12.2f}")
+        lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}")
     if notes.transport is not None:
         plan = notes.transport
         state = "converged" if plan.converged else "stopped"

@@ -65,6 +65,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
                 capacities=counts[b],
                 transport=plans[b],
                 seconds=seconds,
+                walks=scene.walks,
             )
             for b, scene in enumerate(scenes)
         ]

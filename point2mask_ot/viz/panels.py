@@ -71,8 +71,8 @@ def stages(
         size: longer side of the panels in pixels.
 
     Returns:
-        (title, picture) of: the photograph with its points; the edge costs; the geodesic cost to the nearest point,
-        with a few shortest paths; the partition by that cost; the pseudo-masks; and the pixels that
+        (title, picture) of: the photograph with its points; the edge costs; the cost to the nearest point, with a few
+        shortest paths where costs are those of paths (a walk has none); the partition by that cost; the pseudo-masks; and the pixels that
         transport gave to another target than the nearest, in their new colour on a faint grey photograph.
 
     Raises:
@@ -92,13 +92,16 @@ def stages(
     owner = _owner(masks)
 
     edge_map, cost_map = (heat_map(enlarge(m, canvas), maximum=_high(m)) for m in (strength, reach))
-    cost_map = draw_paths(cost_map, _paths(edges, distances), grid=reach.shape)
+    cost_title = "3  Cost of a walk to the nearest point"
+    if not steps.walks:
+        cost_title = "3  Cost to the nearest point, paths"
+        cost_map = draw_paths(cost_map, _paths(edges, distances), grid=reach.shape)
     partition, final = (partition_map(photo, enlarge(labels, canvas), colors=colors) for labels in (nearest, owner))
     moved = _host(steps.demand) & (nearest != owner) & (owner >= 0)
     return [
         ("1  Photograph, points", draw_points(photo, targets, grid=grid)),
         ("2  Boundaries: edge costs", edge_map),
-        ("3  Cost to the nearest point, paths", draw_points(cost_map, targets, grid=grid)),
+        (cost_title, draw_points(cost_map, targets, grid=grid)),
         ("4  Nearest point by cost", draw_points(partition, targets, grid=grid)),
         ("5  Pseudo-masks", final),
         (f"6  Moved by transport: {moved.mean():.1%}", _moved_pixels(photo, np.where(moved, owner, -1), colors)),
