@@ -73,6 +73,36 @@ def test_fault_b1_results_come_out_of_spawned_workers():
             assert same(result, quiet(call))
 
 
+class Pictures(torch.utils.data.Dataset):
+    """Data whose worker labels."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return quiet("label_picture")
+
+
+def test_fault_b1_a_loader_labels_in_its_worker():
+    """It hung for ever."""
+    loader = torch.utils.data.DataLoader(Pictures(), batch_size=None, num_workers=1, timeout=120)
+    (found,) = loader
+    assert same(found, quiet("label_picture"))
+
+
+@pytest.mark.parametrize("family", [torch.asarray, np.asarray])
+@pytest.mark.parametrize("reg", [0.0, 0.5])
+def test_fault_b1_lists_and_batches_in_both_families_survive(family, reg):
+    M = np.random.default_rng(0).random((2, 3, 6))
+    a, b = np.full((2, 3), 2.0), np.ones((2, 6))
+    batched = p2m.solve(family(a), family(b), family(M), reg=reg)
+    listed = p2m.solve(list(family(a)), list(family(b)), list(family(M)), reg=reg)
+    for result in (batched, *listed):
+        found = pickle.loads(pickle.dumps(result))
+        assert type(found.plan) is type(result.f)
+        assert same(found, result)
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_records_survive(name):
     record = RECORDS[name]

@@ -167,5 +167,5 @@ def _restore(value: Any, restore: Restore) -> Any:
         return value
     parts = {f.name: _restore(getattr(value, f.name), restore) for f in dataclasses.fields(value) if f.init}
     if isinstance(value, TransportResult):
-        parts["make_plan"] = lambda: restore(value.plan)  # type: ignore[arg-type]
+        parts["make_plan"] = value.make_plan.restored(restore)
     return replace(value, **parts)

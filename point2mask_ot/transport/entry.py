@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import torch
 
-from ..arrays import Array
+from ..arrays import Array, Restore
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
 from ..types import TransportResult
 from .checks import as_batch, as_batches
@@ -239,13 +240,6 @@ def _result(batch: Batch, options: Options, found: Solution) -> TransportResult:
     def shaped(tensor: torch.Tensor) -> Any:
         return batch.restore(tensor if batch.batched else tensor[0])
 
-    M, reg = batch.M, options.reg
-
-    def make_plan() -> Any:
-        if reg > 0:
-            return shaped(entropic_plan(found.f, found.g, M, reg))
-        return shaped(_listed_plan(found.entries, found.moved, M))
-
     made: Any
     reached: Any
     if torch.compiler.is_compiling():  # a number that depends on data would end the graph
@@ -262,8 +256,34 @@ def _result(batch: Batch, options: Options, found: Solution) -> TransportResult:
         marginal_error=shaped(found.error),
         iterations=made,
         converged=reached,
-        make_plan=make_plan,
+        make_plan=PlanRecipe(batch, found, options.reg),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class PlanRecipe:
+    """What a plan is made from when it is first read; crosses processes and files, as a local function would not.
+
+    Attributes:
+        batch: the problems.
+        found: their solution.
+        reg: entropy weight.
+    """
+
+    batch: Batch
+    found: Solution
+    reg: float
+
+    def __call__(self) -> Any:
+        """(K, N) in the family of the inputs, with their batch axis if they had one."""
+        M, found = self.batch.M, self.found
+        entropic = self.reg > 0
+        plan = entropic_plan(found.f, found.g, M, self.reg) if entropic else _listed_plan(found.entries, found.moved, M)
+        return self.batch.restore(plan if self.batch.batched else plan[0])
+
+    def restored(self, restore: Restore) -> PlanRecipe:
+        """The same for a caller of another family."""
+        return replace(self, batch=replace(self.batch, restore=restore))
 
 
 def _listed_plan(entries: torch.Tensor, masses: torch.Tensor, M: torch.Tensor) -> torch.Tensor:
