@@ -44,6 +44,14 @@ def _problem() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.tensor([pixels - 200, 200.0], dtype=torch.float64, device="cpu"), ones, M
 
 
+def _bytes() -> torch.Tensor:
+    return (_semantic() * 255).to(torch.uint8)
+
+
+def _whole(*values: int) -> torch.Tensor:
+    return torch.tensor(values, device="cpu")
+
+
 def _instance() -> torch.Tensor:
     instance = torch.full((1, H, W), -1, dtype=torch.int64, device="cpu")
     instance[0, 2:9, 2:9], instance[0, 14:21, 18:26] = 0, 1
@@ -84,6 +92,13 @@ CALLS: dict[str, Callable[[], Any]] = {
     "label_picture": lambda: p2m.label_picture(_semantic(), _targets()),
     "smooth_lab": lambda: p2m.smooth_lab(_semantic()),
     "lab_gradient": lambda: p2m.lab_gradient(_semantic()),
+    "smooth_lab, bytes": lambda: p2m.smooth_lab(_bytes()),
+    "label_picture, bytes": lambda: p2m.label_picture(_bytes(), _targets(), cost="walk", method="minimum"),
+    "tree_affinity_loss, bytes": lambda: p2m.tree_affinity_loss(_semantic()[None], _bytes()[None].float() / 255),
+    "tree_filter, bytes": lambda: p2m.tree_filter(_semantic()[None], p2m.minimum_spanning_tree(_bytes()[None]), theta=0.02),
+    "geodesic_distances, lists": lambda: p2m.geodesic_distances([_edges(), _edges()], [[(4, 4)], [(1, 2), (3, 4)]]),
+    "capacities, weights": lambda: p2m.capacities(_edges(), _targets(), demand=_semantic()[0], method="equal"),
+    "sinkhorn, whole numbers": lambda: p2m.sinkhorn(_whole(3, 6), _whole(2, 2, 5), _whole(3, 6)[:, None] * _whole(2, 2, 5), 0.5),
     "partial_cross_entropy": lambda: p2m.partial_cross_entropy(_semantic()[None], _labels(), dilation=3),
     "lab_affinity_loss": lambda: p2m.lab_affinity_loss(_semantic()[None], _image()),
     "tree_affinity_loss": lambda: p2m.tree_affinity_loss(_semantic()[None], _image()),

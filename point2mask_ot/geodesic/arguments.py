@@ -77,10 +77,10 @@ def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor
             fail(function, "target", "targets beside a PointTargets", "None: the PointTargets brings its own")
         points_yx, target, count = points_yx.points_yx, points_yx.target, points_yx.num_targets
     if torch.compiler.is_compiling():  # NumPy's dtypes cannot be traced; the operator checks values all the same
-        points = torch.as_tensor(points_yx).double()
+        points = _as_tensor(points_yx).double()
         if target is None:
             return points, torch.arange(len(points), device="cpu"), len(points)
-        return points, torch.as_tensor(target), max(target, default=-1) + 1 if count is None else count
+        return points, _as_tensor(target), max(target, default=-1) + 1 if count is None else count
     if isinstance(points_yx, torch.Tensor):
         check_on_host(function, "points_yx", points_yx)
         points = points_yx
@@ -91,6 +91,11 @@ def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor
         return points, torch.arange(count, device="cpu"), count
     ids = integers(function, "target", target)
     return points, torch.from_numpy(ids), int(ids.max(initial=-1)) + 1
+
+
+def _as_tensor(values: Any) -> torch.Tensor:
+    """Where a tensor is, and lists on the host: not on the default device."""
+    return values if isinstance(values, torch.Tensor) else torch.as_tensor(values, device="cpu")
 
 
 def _batch(

@@ -270,7 +270,7 @@ def _compare_on_cpu(image: torch.Tensor, kind: str) -> torch.Tensor:
 
     batch, _, height, width = image.shape
     code = {"l1": L1, "cosine": DOT, "max": MAX}[kind]
-    pairs = torch.zeros((batch, 4, height, width), dtype=image.dtype)
+    pairs = image.new_zeros((batch, 4, height, width))
     maps, sums = image.contiguous().flatten(2).numpy(), pairs.flatten(2).numpy()
     bands = [(b, top, min(top + 64, height)) for b in range(batch) for top in range(0, height, 64)]
     run_parallel(
@@ -287,7 +287,7 @@ def _longest(image: torch.Tensor) -> torch.Tensor:
         return torch.linalg.vector_norm(image, dim=1).amax()
     from .edge_kernels import add_squares
 
-    squares = torch.zeros(image.shape[0], image[0, 0].numel(), dtype=image.dtype)
+    squares = image.new_zeros((image.shape[0], image[0, 0].numel()))
     for features, total in zip(image.contiguous().flatten(2).numpy(), squares.numpy(), strict=True):
         add_squares(features, total)
     return squares.amax().sqrt()

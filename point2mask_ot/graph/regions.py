@@ -38,7 +38,7 @@ def _first_extreme(values: torch.Tensor, *, largest: bool) -> tuple[torch.Tensor
     from .region_kernels import first_extreme
 
     best = values.new_empty(values.shape[1:])
-    label = torch.empty(values.shape[1:], dtype=torch.int64)
+    label = values.new_empty(values.shape[1:], dtype=torch.int64)
     first_extreme(values.contiguous().flatten(1).numpy(), largest, best.flatten().numpy(), label.flatten().numpy())
     return best, label
 
@@ -67,8 +67,8 @@ def areas(labels: torch.Tensor, count: int) -> torch.Tensor:
 
 def _profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     height, width = labels.shape
-    rows = (labels + 1) * height + torch.arange(height)[:, None]
-    columns = (labels + 1) * width + torch.arange(width)
+    rows = (labels + 1) * height + torch.arange(height, device=labels.device)[:, None]
+    columns = (labels + 1) * width + torch.arange(width, device=labels.device)
     return (
         torch.bincount(rows.flatten(), minlength=(count + 1) * height).view(-1, height)[1:],
         torch.bincount(columns.flatten(), minlength=(count + 1) * width).view(-1, width)[1:],

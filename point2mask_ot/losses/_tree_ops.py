@@ -43,12 +43,12 @@ def _spanning_tree_on_cpu(image: Tensor, valid: Tensor, dtype: torch.dtype) -> t
     batch, _, height, width = image.shape
     plain = image if image.dtype in (torch.uint8, torch.float32, torch.float64) else image.to(dtype)
     pictures, masks = plain.contiguous().numpy(), valid.contiguous().numpy()
-    order, parent = (torch.empty(batch, height * width, dtype=torch.int32) for _ in range(2))
-    distance = torch.empty(batch, height * width, dtype=dtype)
+    order, parent = (image.new_empty((batch, height * width), dtype=torch.int32) for _ in range(2))
+    distance = image.new_empty((batch, height * width), dtype=dtype)
     outputs = order.numpy(), parent.numpy(), distance.numpy()
 
     def build(b: int) -> None:
-        distances = torch.zeros(2, height, width, dtype=dtype).numpy()
+        distances = image.new_zeros((2, height, width), dtype=dtype).numpy()
         colour_distances(pictures[b], masks[b], distances)
         links = spanning_edges(distances, distances.view(f"u{distances.itemsize}"))
         preorder(links, distances, *(out[b] for out in outputs))
@@ -121,7 +121,7 @@ def affinity_gradient(
 
     batch, channels, size = left.shape
     firsts = range(0, channels, _tree_cpu.LANES)
-    parts = torch.empty(batch, len(firsts), size, dtype=left.dtype)
+    parts = left.new_empty((batch, len(firsts), size))
     u, v, w, nodes, above, out = _arrays(left, right, affinity, order, parent, parts)
 
     def differentiate(task: tuple[int, int]) -> None:

@@ -145,7 +145,8 @@ def _loss(pixels: _Pixels, eps: float, half_outside: float) -> Tensor:
     for offset in FORWARD_OFFSETS:
         here, there = pair_slices(offset)
         k, l = (_Pixels(*(value[..., *end] for value in pixels)) for end in (here, there))
-        weight = torch.where(k.inside & l.inside, 1.0, torch.where(k.inside | l.inside, half_outside, 0.0))
+        both, either = ((k.inside & l.inside).to(zero.dtype), (k.inside | l.inside).to(zero.dtype))
+        weight = both + half_outside * (either - both)
         same_thing = (k.thing == l.thing) & (k.thing >= 0)
         same_stuff = k.stuff & l.stuff & (k.label == l.label)
         apart = (k.thing != l.thing) | ((k.label != l.label) & (k.label >= 0) & (l.label >= 0))

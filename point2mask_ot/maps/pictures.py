@@ -154,7 +154,7 @@ def _unit_range_shape(picture: Tensor, function: str) -> Tensor:
 @operator("unit_range(Tensor picture, str function) -> Tensor", _unit_range_shape)
 def _to_unit_range(picture: Tensor, function: str) -> Tensor:
     if picture.dtype == torch.uint8:
-        return picture.contiguous() / 255.0
+        return picture.contiguous().float() / 255.0
     values = picture.to(compute_dtype(picture), memory_format=torch.contiguous_format, copy=True)
     low, high = (bound.item() for bound in torch.aminmax(values))
     if math.isnan(low) or math.isnan(high):

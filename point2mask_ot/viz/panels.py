@@ -72,8 +72,9 @@ def stages(
 
     Returns:
         (title, picture) of: the photograph with its points; the edge costs; the cost to the nearest point, with a few
-        shortest paths where costs are those of paths (a walk has none); the partition by that cost; the pseudo-masks; and the pixels that
-        transport gave to another target than the nearest, in their new colour on a faint grey photograph.
+        shortest paths where costs are those of paths (a walk has none); the partition by that cost; the pseudo-masks;
+        and the pixels that transport gave to another target than the nearest, in their new colour on a faint grey
+        photograph.
 
     Raises:
         ArgumentTypeError, ArgumentError: not such a picture, or masks of another picture's size.

@@ -108,7 +108,7 @@ def _labels(image: PointedGraph, spacing_cost: float) -> Tensor:
         return _walk_labels(walk, portable.most_probable)
     parts = find_parts(image)
     step = _step(image, sum(part.pixels.sum() for part in parts), spacing_cost)
-    label = torch.full(image.edges.shape[1:], -1)
+    label = image.edges.new_full(image.edges.shape[1:], -1, dtype=torch.int64)
     for part in parts:
         own = _walk_labels(Walk(part.cut(image), part.pixels, step), _most_probable_of_blocks)
         label[part.box] = torch.where(part.pixels, torch.from_numpy(part.targets)[own.clamp(min=0)], label[part.box])

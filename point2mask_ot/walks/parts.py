@@ -48,7 +48,7 @@ def find_parts(image: PointedGraph) -> list[Part]:
         return []
     height, width = image.edges.shape[1:]
     if max(_largest(right), _largest(down)) < np.inf:
-        whole = torch.ones((height, width), dtype=torch.bool)
+        whole = image.edges.new_ones((height, width), dtype=torch.bool)
         every = np.arange(len(image.pixels))
         return [Part((slice(0, height), slice(0, width)), whole, every, np.arange(image.num_targets))]
     part = connected_pixels((right < torch.inf).numpy(), (down < torch.inf).numpy())

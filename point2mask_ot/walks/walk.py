@@ -42,7 +42,7 @@ class Walk:
         open_edges = torch.where(self.reached, self.edges[[0, 2]] + self.step, torch.inf)
         right = _between_blocks(open_edges[0])
         down = _between_blocks(open_edges[1].T).T
-        edges = torch.full((4, *right.shape), torch.inf, dtype=right.dtype)
+        edges = right.new_full((4, *right.shape), torch.inf)
         edges[0], edges[2] = (right - self.step).clamp_(min=0), (down - self.step).clamp_(min=0)
         padded = torch.nn.functional.pad(self.reached, (0, width % 2, 0, height % 2))
         reached = padded.view(right.shape[0], 2, right.shape[1], 2).any(3).any(1)
