@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import check_choice, check_integer, fail, fail_type
+from .compiled.graphs import outside_graphs
 from .points import check_on_host, check_targets, coordinates, integers
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class PointTargets:
             category: ArrayLike | None = None, is_thing: ArrayLike | None = None,
         ) -> None: ...  # fmt: skip
 
+    @outside_graphs
     def __post_init__(self) -> None:
         name = type(self).__name__
         points = coordinates(name, "points_yx", self.points_yx)

@@ -95,10 +95,14 @@ CALLS: dict[str, Callable[[], Any]] = {
     "smooth_lab, bytes": lambda: p2m.smooth_lab(_bytes()),
     "label_picture, bytes": lambda: p2m.label_picture(_bytes(), _targets(), cost="walk", method="minimum"),
     "tree_affinity_loss, bytes": lambda: p2m.tree_affinity_loss(_semantic()[None], _bytes()[None].float() / 255),
-    "tree_filter, bytes": lambda: p2m.tree_filter(_semantic()[None], p2m.minimum_spanning_tree(_bytes()[None]), theta=0.02),
+    "tree_filter, bytes": lambda: p2m.tree_filter(
+        _semantic()[None], p2m.minimum_spanning_tree(_bytes()[None]), theta=0.02
+    ),
     "geodesic_distances, lists": lambda: p2m.geodesic_distances([_edges(), _edges()], [[(4, 4)], [(1, 2), (3, 4)]]),
     "capacities, weights": lambda: p2m.capacities(_edges(), _targets(), demand=_semantic()[0], method="equal"),
-    "sinkhorn, whole numbers": lambda: p2m.sinkhorn(_whole(3, 6), _whole(2, 2, 5), _whole(3, 6)[:, None] * _whole(2, 2, 5), 0.5),
+    "sinkhorn, whole numbers": lambda: p2m.sinkhorn(
+        _whole(3, 6), _whole(2, 2, 5), _whole(3, 6)[:, None] * _whole(2, 2, 5), 0.5
+    ),
     "partial_cross_entropy": lambda: p2m.partial_cross_entropy(_semantic()[None], _labels(), dilation=3),
     "lab_affinity_loss": lambda: p2m.lab_affinity_loss(_semantic()[None], _image()),
     "tree_affinity_loss": lambda: p2m.tree_affinity_loss(_semantic()[None], _image()),

@@ -52,6 +52,16 @@ def ambient(request):
     return AMBIENT[request.param]
 
 
+@pytest.mark.parametrize("call", ["PseudoMasker, best", "label_picture"])
+def test_fault_b3_a_compiled_step_labels(call):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = CALLS[call]()
+        found = torch.compile(lambda: CALLS[call](), backend="eager")()
+    for ours, theirs in zip(arrays(found), arrays(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_fault_b4_ambient_state_changes_nothing(call, ambient):
     with warnings.catch_warnings():

@@ -11,6 +11,7 @@ import torch
 
 from ..arrays import Array, Restore, as_optional_tensors
 from ..checks import check_integer, fail, fail_type
+from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_maps, check_terms
 from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
@@ -64,6 +65,7 @@ class PseudoMasker:
         sizes: Sequence[tuple[int, int]] | None = ...,
     ) -> list[PseudoMasks]: ...  # fmt: skip
 
+    @outside_graphs
     def __call__(
         self,
         semantic: Array | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..arrays import Array
 from ..checks import fail
+from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm
 from ..maps import lab_gradient, smooth_lab, structured_edges
 from ..types import PointTargets, PseudoMasks
@@ -90,6 +91,7 @@ def refuse_likelihood(
         fail(function, argument, "assign='likelihood' (preset 'official')", f"{instead}: colours name no class")
 
 
+@outside_graphs
 def label_picture(
     image: Array,
     targets: PointTargets,
