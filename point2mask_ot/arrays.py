@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from .checks import ArgumentTypeError, fail, fail_type
+from .checks import ArgumentTypeError, fail, fail_type, refuse_masked
 
 Array: TypeAlias = torch.Tensor | np.ndarray
 """What public functions take and return."""
@@ -29,14 +29,18 @@ def as_tensors(function: str, **arguments: Array) -> tuple[list[torch.Tensor], R
         them as read-only), and a function that turns a result tensor into the inputs' family.
 
     Raises:
-        ArgumentTypeError: NumPy beside torch, something that is neither, or a dtype without a torch twin.
-        ArgumentError: tensors on different devices.
+        ArgumentTypeError: NumPy beside torch, something that is neither, a masked array, or a dtype without a torch
+            twin.
+        ArgumentError: tensors on different devices, sparse ones, or those of the meta device.
     """
     numpy_names = []
     for name, value in arguments.items():
         if isinstance(value, np.ndarray):
+            refuse_masked(function, name, value)
             numpy_names.append(name)
-        elif not isinstance(value, torch.Tensor):
+        elif isinstance(value, torch.Tensor):
+            _refuse_valueless(function, name, value)
+        else:
             fail_type(function, name, value, "a NumPy array or a torch tensor")
     if numpy_names and len(numpy_names) < len(arguments):
         torch_name = next(name for name in arguments if name not in numpy_names)
@@ -72,6 +76,13 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A copy of a small host array on ``device``, without waiting for a GPU: it goes through pinned memory."""
     tensor = torch.tensor(array, device="cpu")
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _refuse_valueless(function: str, name: str, tensor: torch.Tensor) -> None:
+    if tensor.layout != torch.strided:
+        fail(function, name, f"a tensor of layout {tensor.layout}", "a dense tensor (.to_dense())")
+    if tensor.device.type == "meta":
+        fail(function, name, "a tensor on the meta device", "a tensor that holds values")
 
 
 def _from_numpy(function: str, name: str, array: np.ndarray) -> torch.Tensor:

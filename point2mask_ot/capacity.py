@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .arrays import Array, Restore, as_optional_tensors
-from .checks import check_choice, check_integer, fail, fail_type, require_all
+from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, require_all
 from .geodesic import nearest_partition
 from .geodesic.arguments import as_edges
 from .graph.centroids import Points, Sources, moved
@@ -192,6 +192,7 @@ def _by_rule(
         return known if own and known is not None else partition([image], [points_yx], [target])[0]
 
     result: object = rule(cut, targets, demand)
+    refuse_masked("capacities", "method", result)
     if isinstance(result, np.ndarray):
         result = torch.from_numpy(result.copy())
     shape = (targets.num_targets,)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 if TYPE_CHECKING:
     import torch
 
@@ -94,6 +96,13 @@ def values_at_hand(tensor: torch.Tensor) -> bool:
 def surely_all(condition: torch.Tensor) -> bool:
     """Whether every entry is True, where looking makes nobody wait; elsewhere nothing is sure."""
     return values_at_hand(condition) and bool(condition.all())
+
+
+def refuse_masked(function: str, argument: str, value: object) -> None:
+    """Refuse NumPy's masked arrays: their data would be taken and their mask forgotten."""
+    if isinstance(value, np.ma.MaskedArray):
+        got = f"a masked array with {int(np.ma.count_masked(value))} masked entries"
+        raise ArgumentTypeError(function, argument, got, "a plain array (see its .filled())")
 
 
 def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import fail, fail_type
+from .checks import fail, fail_type, refuse_masked
 
 
 def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, argument: str = "points_yx") -> np.ndarray:
@@ -80,6 +80,7 @@ def check_targets(function: str, target: np.ndarray, num_targets: int, num_point
 def host_array(function: str, argument: str, values: Any) -> np.ndarray:
     """A float64 or int64 copy of numbers that lie on the host."""
     check_on_host(function, argument, values)
+    refuse_masked(function, argument, values)
     try:
         array = np.asarray(values)
     except (ValueError, TypeError):  # a ragged list, or a tensor that has no NumPy form
@@ -91,6 +92,8 @@ def host_array(function: str, argument: str, values: Any) -> np.ndarray:
 
 def check_on_host(function: str, argument: str, values: Any) -> None:
     """Refuse a tensor on another device: points are annotations, made and kept on the host."""
+    if str(getattr(values, "layout", "torch.strided")) != "torch.strided":
+        fail(function, argument, f"a tensor of layout {values.layout}", "a dense tensor (.to_dense())")
     device = getattr(values, "device", "cpu")
     if getattr(device, "type", device) != "cpu":
         fail(function, argument, f"a tensor on {device}", "host data: call .cpu() first")

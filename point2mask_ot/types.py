@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import check_choice, check_integer, fail, fail_type
+from .checks import check_choice, check_integer, fail, fail_type, refuse_masked
 from .compiled.graphs import outside_graphs
 from .points import check_on_host, check_targets, coordinates, integers
 
@@ -64,6 +64,7 @@ class PointTargets:
         count = int(target.max(initial=-1)) + 1
         check_targets(name, target, count, len(points))
         check_on_host(name, "is_thing", self.is_thing)
+        refuse_masked(name, "is_thing", self.is_thing)
         thing = _booleans(np.ones(count, bool) if self.is_thing is None else self.is_thing)
         kinds = np.where(thing, 0, int(thing.any()))
         category = integers(name, "category", kinds if self.category is None else self.category)

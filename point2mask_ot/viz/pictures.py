@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checks import check_integer, check_number, fail, fail_type
+from ..checks import check_integer, check_number, fail, fail_type, refuse_masked
 from ..types import PointTargets
 from .canvas import INK, WHITE, blend, borders, fill_disc, hatching, line_coverage, onto, to_bytes
 from .colors import UNREACHABLE, heat_colors, target_colors
@@ -204,6 +204,7 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def check_picture(function: str, image: Any) -> np.ndarray:
+    refuse_masked(function, "image", image)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         fail_type(function, "image", image, "a uint8 NumPy picture")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
