@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
-
 if TYPE_CHECKING:
     import torch
 
@@ -100,6 +98,8 @@ def surely_all(condition: torch.Tensor) -> bool:
 
 def refuse_masked(function: str, argument: str, value: object) -> None:
     """Refuse NumPy's masked arrays: their data would be taken and their mask forgotten."""
+    import numpy as np  # the command line needs these checks before anything heavy
+
     if isinstance(value, np.ma.MaskedArray):
         got = f"a masked array with {int(np.ma.count_masked(value))} masked entries"
         raise ArgumentTypeError(function, argument, got, "a plain array (see its .filled())")

@@ -49,7 +49,7 @@ def test_fault_b6_tensors_without_values():
     for tensor, expected in ((edges.to_sparse(), "dense"), (edges.to("meta"), "holds values")):
         with pytest.raises(p2m.ArgumentError, match=f"geodesic_distances: argument 'edges'.*{expected}"):
             p2m.geodesic_distances(tensor, POINTS)
-    with pytest.raises(p2m.ArgumentError, match="PointTargets: argument 'points_yx'.*dense"):
+    with pytest.raises(p2m.ArgumentError, match=r"PointTargets: argument 'points_yx'.*dense"):
         p2m.PointTargets(torch.from_numpy(POINTS).to_sparse())
 
 

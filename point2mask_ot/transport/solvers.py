@@ -13,7 +13,7 @@ from .exact.simplex import Flow, network_simplex
 from .newton import Passes, Semidual, ascend, float32_error, maximise
 from .portable import TorchPasses
 from .problem import Method, Options, Problem, ReadOut, Solution, axes, within
-from .sinkhorn import iterate
+from .sinkhorn import iterate, missed_mass
 
 if TYPE_CHECKING:
     from .cpu.passes import CpuPasses
@@ -25,6 +25,9 @@ _SMALL_REG = 5e-5
 """Entropy weight, over the range of the costs, below which Newton starts from unregularised prices."""
 _PATIENCE = 100
 """Passes after which it turns to them above that weight, too."""
+
+_ROUNDINGS = 4
+"""Of numbers as large as the costs, in an exponent of the plan."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,14 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     capacities = supply * np.exp(-f / options.tau) if math.isfinite(options.tau) else a
     missed = np.abs(plan.masses - capacities).sum() + plan.pixel_error + b[stranded].sum()
     error = float(missed / b.sum())
+    f, g = np.where(a > 0, f, -math.inf), plan.g + options.reg * math.log(unit)
+    if _beyond_float64(problem.magnitude, options):
+        device = problem.M.device
+        parts = [torch.as_tensor(each, device=device) for each in (f, g, capacities * unit, b * unit)]
+        error = max(error, missed_mass(*parts[:2], problem.M, options.reg, *parts[2:]) / float(b.sum() * unit))
     return Solution(
-        f=np.where(a > 0, f, -math.inf),
-        g=plan.g + options.reg * math.log(unit),
+        f=f,
+        g=g,
         labels=plan.labels,
         cost=plan.cost * unit,
         error=error,
@@ -136,6 +144,12 @@ def _beyond_float32(magnitude: float, options: Options) -> bool:
     """Whether float32 exponents would miss the tolerance, or without one cost more than a hundredth of the mass."""
     worst = options.tol if options.tol > 0 else 1e-2
     return worst < float32_error(magnitude, options.reg)
+
+
+def _beyond_float64(magnitude: float, options: Options) -> bool:
+    """Whether exponents of float64 potentials may miss the tolerance, or without one the default of ``solve``."""
+    worst = options.tol if options.tol > 0 else 1e-7
+    return options.reg > 0 and worst < _ROUNDINGS * np.finfo(np.float64).eps * magnitude / options.reg
 
 
 def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> _Found:

@@ -419,3 +419,18 @@ def test_the_operator_compiles(rng, backend):
         compiled = torch.compile(pipeline, fullgraph=True, backend="aot_eager")(a, b, M)
     for traced, eager in zip(compiled, pipeline(a, b, M), strict=True):
         torch.testing.assert_close(traced, torch.as_tensor(eager))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("scale", [1e8, 1e12, 1e14])
+def test_fault_a7_the_error_is_that_of_the_plan_as_it_is_given(scale, dtype):
+    M = (np.random.default_rng(0).random((4, 50)) * scale).astype(dtype)
+    a, b = np.array([10.0, 10, 20, 10]), np.ones(50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        results = solve(a, b, M, reg=0.1), sinkhorn(a, b, M, 0.1, max_iter=5)
+    for result in results:
+        plan = result.plan.astype(np.float64)
+        real = (np.abs(plan.sum(1) - a).sum() + np.abs(plan.sum(0) - b).sum()) / 50
+        assert result.marginal_error >= 0.9 * real
+    assert results[0].converged == (scale == 1e8)  # 1e9 costs a reg: all that float64 can tell at 1e-7
