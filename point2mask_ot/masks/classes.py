@@ -43,7 +43,7 @@ def class_maps(
     """What the network says and the points know better.
 
     Args:
-        config: ``presence``, ``point_radius`` and ``point_overlap`` matter.
+        config: ``presence``, ``renormalize``, ``point_radius`` and ``point_overlap`` matter.
         semantic: (C, H, W) probabilities.
         targets: K targets, whose categories are below C.
         pixels: (N, 2) their points' pixels.
@@ -57,6 +57,8 @@ def class_maps(
     told = semantic.index_select(0, to_device(channels, device)).to(compute_dtype(semantic))
     if config.presence and len(absent):
         told[int(np.searchsorted(channels, absent[0]))] = 0
+        if config.renormalize:
+            told = _renormalized(told, semantic)
 
     square, point = _squares(pixels, config.point_radius, (height, width))
     target = targets.target
@@ -76,6 +78,15 @@ def class_maps(
         certainty.view(-1).index_fill_(0, at, 1)
     things = np.isin(channels, targets.category[targets.is_thing])
     return ClassMaps(channels, told, look_up(channels, label), certainty, look_up(things, label))
+
+
+def _renormalized(told: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
+    """The probabilities that are left, which sum again to what all classes did (1 at most); none becomes smaller.
+
+    Where nothing is left, nothing is made up.
+    """
+    left, total = told.sum(0), semantic.sum(0, dtype=told.dtype).clamp(max=1)
+    return told * torch.where(left > 0, total / left, 1).clamp(min=1)
 
 
 def _first_targets(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:

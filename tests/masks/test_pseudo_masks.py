@@ -307,11 +307,25 @@ def test_presence_silences_classes_without_a_point():
     semantic = semantic.copy()
     semantic[0, 10:20, 50:60], semantic[3, 10:20, 50:60] = 0.9, 0.05  # a class that nobody annotated
     kept = PseudoMasker("best", presence=False)(semantic, boundary, targets)
-    silenced = PseudoMasker("best", presence=True)(semantic, boundary, targets)
+    silenced = PseudoMasker("best", presence=True, renormalize=False)(semantic, boundary, targets)
     assert (kept.semantic[10:20, 50:60] == 0).all()
     assert (kept.instance[10:20, 50:60] == -1).all()
     assert (silenced.semantic[10:20, 50:60] == 3).all()
     assert silenced.void[10:20, 50:60].all(), "the background's own probability is low there"
+
+
+def test_fault_c13_what_absent_classes_leave_is_renormalised():
+    semantic = np.empty((3, 4, 40), np.float32)
+    semantic[:] = np.array([0.6, 0.3, 0.1])[:, None, None]
+    semantic[:, :, :8] = np.array([1.0, 0.0, 0.0])[:, None, None]  # surely of the absent class: nothing is left
+    targets = PointTargets([(2, 20), (2, 38)], category=[1, 2], is_thing=[False, True])
+    settings = {"point_radius": 1, "capacity": "nearest"}
+    for preset, confidence in (("best", 0.75), ("paper", 0.75), ("official", 0.0)):
+        own = settings | ({"capacity": "nearest", "assign": "cost"} if preset == "official" else {})
+        found = PseudoMasker(preset, stride=1, **own)(semantic, None, targets)
+        assert found.void[0, 9:19].all() == (preset == "official")
+        assert found.void[0, :8].all()
+        assert found.confidence[0, 10] == pytest.approx(confidence)
 
 
 def test_box_rules():
