@@ -59,3 +59,56 @@ def test_fault_b6_kernels_that_may_not_be_compiled():
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert found.returncode
     assert "NUMBA_DISABLE_JIT is set" in found.stderr.splitlines()[-1]
+
+
+COLORS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+GREY = COLORS[..., :1]
+OPAQUE = np.dstack([COLORS, np.full((6, 8), 255, np.uint8)])
+
+
+def first(array):
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (GREY[..., 0], GREY.repeat(3, 2)),
+        (GREY, GREY.repeat(3, 2)),
+        (OPAQUE, COLORS),
+        (torch.from_numpy(first(GREY)), torch.from_numpy(first(GREY.repeat(3, 2)))),
+        (torch.from_numpy(first(OPAQUE)), torch.from_numpy(first(COLORS))),
+        (torch.from_numpy(first(OPAQUE)) / 255, torch.from_numpy(first(COLORS)) / 255),
+        (first(GREY)[None], first(GREY.repeat(3, 2))[None]),
+        (first(OPAQUE)[None], first(COLORS)[None]),
+    ],
+)
+def test_fault_c1_arrays_as_people_have_them(given, meant):
+    for make in (p2m.smooth_lab, p2m.lab_gradient):
+        np.testing.assert_array_equal(np.asarray(make(given)), np.asarray(make(meant)))
+
+
+def test_fault_c1_sixteen_bits_and_what_is_drawn():
+    deep = COLORS.astype(np.uint16) * 16
+    found = p2m.smooth_lab(deep, sigma=0)
+    assert found.shape == (3, 6, 8)
+    assert found[0].max() > 0.9  # its brightest pixels are white
+    targets = p2m.PointTargets(POINTS)
+    assert p2m.label_picture(deep, targets, stuff="supply").masks.shape == (2, 6, 8)
+    plain = viz.draw_points(COLORS, targets)
+    np.testing.assert_array_equal(viz.draw_points(OPAQUE, targets), plain)
+    assert viz.fit(GREY, 16).shape == viz.fit(deep, 16).shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (first(COLORS), r"shape \(3, 6, 8\).*channels first\?"),
+        (np.dstack([COLORS, GREY]), "transparent pixels"),
+        (np.zeros((6, 8, 5), np.uint8), "shape"),
+        (torch.from_numpy(COLORS), "shape"),
+    ],
+)
+def test_fault_c1_what_would_be_read_as_something_else(picture, message):
+    with pytest.raises(p2m.ArgumentError, match=message):
+        p2m.smooth_lab(picture)

@@ -22,7 +22,7 @@ def njit(**options: Any) -> Callable[[Function], Function]:
     Kernels never use numba's ``parallel=True``: its thread layers abort on concurrent use or die after a fork.
     """
 
-    if numba.config.DISABLE_JIT:
+    if getattr(numba.config, "DISABLE_JIT", False):
         raise RuntimeError(
             "point2mask_ot: NUMBA_DISABLE_JIT is set, but kernels for the CPU run compiled only: unset it"
         )

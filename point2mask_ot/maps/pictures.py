@@ -13,6 +13,7 @@ from torch import Tensor
 from ..arrays import Array, as_tensors, compute_dtype
 from ..checks import ArgumentTypeError, check_number, fail
 from ..compiled.operators import operator
+from ..pixels import to_8_bits, without_alpha
 from .lab import srgb_to_lab
 
 RANGE_TOLERANCE = 1e-3
@@ -34,7 +35,8 @@ def smooth_lab(image: Array, sigma: float = 1.0) -> Array:
 
     Args:
         image: sRGB picture. NumPy (H, W, 3), as pictures are loaded, or (B, 3, H, W); torch (3, H, W) or
-            (B, 3, H, W). uint8 in 0..255, or floats in [0, 1].
+            (B, 3, H, W). uint8 in 0..255, floats in [0, 1], or uint16, whose percentiles 1 and 99.8 become black and
+            white. One channel (or none: (H, W)) is grey, a fourth one is alpha and must be opaque.
         sigma: standard deviation of the Gaussian in pixels; 0 leaves the values as they are.
 
     Returns:
@@ -42,9 +44,9 @@ def smooth_lab(image: Array, sigma: float = 1.0) -> Array:
         picture, else float32. No gradient flows back (``losses`` has the differentiable conversion).
 
     Raises:
-        ArgumentTypeError: integers other than uint8, booleans, complex numbers, a list.
-        ArgumentError: another shape (a grey or RGBA picture), an empty picture, NaN, floats outside [0, 1] by more
-            than 1e-3, a negative or non-finite sigma.
+        ArgumentTypeError: other integers, booleans, complex numbers, a list, a masked array.
+        ArgumentError: another shape (NumPy with channels first), transparent pixels, an empty picture, NaN, floats
+            outside [0, 1] by more than 1e-3, a negative or non-finite sigma.
 
     Example:
         >>> import numpy as np
@@ -129,30 +131,55 @@ def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppre
 
 def _unit_picture(function: str, image: Array) -> tuple[Tensor, Any, bool]:
     """(B, 3, H, W) floats in [0, 1], the way back to the caller's family, and whether there was no batch axis."""
-    if isinstance(image, np.ndarray):
-        layout = "(H, W, 3) sRGB pixels, or a batch (B, 3, H, W)"
-        channel_axis = {3: 2, 4: 1}.get(image.ndim)
-    else:
-        layout = "(3, H, W) sRGB pixels, or a batch (B, 3, H, W)"
-        channel_axis = {3: 0, 4: 1}.get(getattr(image, "ndim", 0))
     (tensor,), restore = as_tensors(function, image=image)
-    if channel_axis is None or tensor.shape[channel_axis] != 3:
-        fail(function, "image", f"shape {tuple(tensor.shape)}", layout)
+    of_numpy = isinstance(image, np.ndarray)
+    layout = "(H, W, 3)" if of_numpy else "(3, H, W)"
+    layout += " sRGB pixels, or a batch (B, 3, H, W); 1 channel if grey, 4 with alpha"
+    single = tensor.ndim != 4
+    if tensor.ndim == 2:
+        batch = tensor[None, None]
+    elif tensor.ndim == 3:
+        batch = (tensor.movedim(2, 0) if of_numpy else tensor)[None]
+    else:
+        batch = tensor
+    if batch.ndim != 4 or batch.shape[1] not in (1, 3, 4):
+        got = f"shape {tuple(tensor.shape)}"
+        if of_numpy and tensor.ndim == 3 and tensor.shape[0] in (1, 3, 4):
+            layout += " (channels first? image.transpose(1, 2, 0) is channels last)"
+        fail(function, "image", got, layout)
     if 0 in tensor.shape:
         fail(function, "image", f"shape {tuple(tensor.shape)}", "at least one pixel")
-    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
-        raise ArgumentTypeError(function, "image", tensor.dtype, "uint8, or floats in [0, 1]")
-    single = tensor.ndim == 3
-    batch = tensor.movedim(channel_axis, 0)[None] if single else tensor
+    if tensor.dtype not in (torch.uint8, torch.uint16) and not tensor.is_floating_point():
+        raise ArgumentTypeError(function, "image", tensor.dtype, "uint8, uint16, or floats in [0, 1]")
     return _to_unit_range(batch.detach(), function), restore, single
 
 
 def _unit_range_shape(picture: Tensor, function: str) -> Tensor:
-    return torch.empty(picture.shape, dtype=compute_dtype(picture), device=picture.device)
+    return picture.new_empty((len(picture), 3, *picture.shape[2:]), dtype=compute_dtype(picture))
 
 
 @operator("unit_range(Tensor picture, str function) -> Tensor", _unit_range_shape)
 def _to_unit_range(picture: Tensor, function: str) -> Tensor:
+    """(B, 1 | 3 | 4, H, W) pixels -> (B, 3, H, W) floats: grey repeated, alpha dropped, deep ones stretched."""
+    if picture.dtype == torch.uint16:  # of which torch knows little; as files are read
+        planes = [plane.transpose(1, 2, 0) for plane in picture.cpu().numpy()]
+        opaque = [to_8_bits(function, "image", without_alpha(function, "image", plane)) for plane in planes]
+        picture = torch.from_numpy(np.stack(opaque)).to(picture.device).movedim(-1, 1)
+    if picture.shape[1] == 4:
+        _refuse_transparency(function, picture[:, 3])
+        picture = picture[:, :3]
+    values = _checked_range(function, picture)
+    return values if values.shape[1] == 3 else values.repeat(1, 3, 1, 1)
+
+
+def _refuse_transparency(function: str, alpha: Tensor) -> None:
+    opaque = 255 if alpha.dtype == torch.uint8 else 1 - RANGE_TOLERANCE
+    if not bool((alpha >= opaque).all()):
+        fail(function, "image", "transparent pixels", "an opaque picture")
+
+
+def _checked_range(function: str, picture: Tensor) -> Tensor:
+    """A copy as floats in [0, 1]."""
     if picture.dtype == torch.uint8:
         return picture.contiguous().float() / 255.0
     values = picture.to(compute_dtype(picture), memory_format=torch.contiguous_format, copy=True)

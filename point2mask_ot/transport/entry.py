@@ -149,8 +149,9 @@ def solve(
     Args:
         a: (K,) capacities of the suppliers, or (B, K), or a list of such where K or N differ. Any real dtype.
         b: (N,) demand of the pixels, or (B, N), or a list.
-        M: (K, N) costs, or (B, K, N), or a list. +inf forbids a pair. float64 and integers are computed in float64;
-            other floats in float32 with float64 totals, and in float64 where the tolerance needs it.
+        M: (K, N) costs, or (B, K, N), or a list. K is meant to be far below N, as targets are below pixels: where both
+            are hundreds, POT is faster. +inf forbids a pair. float64 and integers are computed in float64; other floats
+            in float32 with float64 totals, and in float64 where the tolerance needs it.
         reg: weight of the entropy, in units of M.
         method: see above.
         tau: softness of the capacities, in units of M; None or inf for hard ones. Needs ``reg > 0``.

@@ -74,9 +74,11 @@ def solve_one(problem: Problem, options: Options) -> Solution:
     error = float(missed / b.sum())
     f, g = np.where(a > 0, f, -math.inf), plan.g + options.reg * math.log(unit)
     if _beyond_float64(problem.magnitude, options):
-        device = problem.M.device
-        parts = [torch.as_tensor(each, device=device) for each in (f, g, capacities * unit, b * unit)]
-        error = max(error, missed_mass(*parts[:2], problem.M, options.reg, *parts[2:]) / float(b.sum() * unit))
+        potentials, prices, wanted, demand = (
+            torch.as_tensor(each, device=problem.M.device) for each in (f, g, capacities * unit, b * unit)
+        )
+        missed = missed_mass(potentials, prices, problem.M, options.reg, wanted, demand)
+        error = max(error, missed / float(b.sum() * unit))
     return Solution(
         f=f,
         g=g,
@@ -149,7 +151,7 @@ def _beyond_float32(magnitude: float, options: Options) -> bool:
 def _beyond_float64(magnitude: float, options: Options) -> bool:
     """Whether exponents of float64 potentials may miss the tolerance, or without one the default of ``solve``."""
     worst = options.tol if options.tol > 0 else 1e-7
-    return options.reg > 0 and worst < _ROUNDINGS * np.finfo(np.float64).eps * magnitude / options.reg
+    return options.reg > 0 and worst < _ROUNDINGS * float(np.finfo(np.float64).eps) * magnitude / options.reg
 
 
 def _newton(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> _Found:

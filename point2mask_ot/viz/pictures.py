@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..checks import check_integer, check_number, fail, fail_type, refuse_masked
+from ..pixels import to_8_bits, without_alpha
 from ..types import PointTargets
 from .canvas import INK, WHITE, blend, borders, fill_disc, hatching, line_coverage, onto, to_bytes
 from .colors import UNREACHABLE, heat_colors, target_colors
@@ -197,16 +198,19 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
         >>> fit(np.zeros((10, 20, 3), np.uint8), 100).shape
         (50, 100, 3)
     """
-    height, width = check_picture("fit", image).shape[:2]
+    picture = check_picture("fit", image)
+    height, width = picture.shape[:2]
     scale = check_integer("fit", "size", size, minimum=1) / max(height, width)
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.LANCZOS)).copy()
+    return np.asarray(Image.fromarray(picture).resize(shape, Image.Resampling.LANCZOS)).copy()
 
 
 def check_picture(function: str, image: Any) -> np.ndarray:
     refuse_masked(function, "image", image)
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+    """(H, W, 3) uint8 of a picture as people have it: grey, opaque, or with 16 bits."""
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
         fail_type(function, "image", image, "a uint8 NumPy picture")
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
         fail(function, "image", f"shape {image.shape}", "(H, W, 3), at least one pixel")
-    return image
+    colors = without_alpha(function, "image", image)
+    return colors if colors.dtype == np.uint8 else to_8_bits(function, "image", colors)

@@ -224,7 +224,7 @@ POINT = PointTargets([(1, 1)])
     ("call", "function", "argument"),
     [
         (lambda: viz.draw_points(PICTURE / 255, POINT), "draw_points", "image"),
-        (lambda: viz.draw_points(PICTURE[..., 0], POINT), "draw_points", "image"),
+        (lambda: viz.draw_points(PICTURE[0, :, 0], POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE[:0], POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE, POINT, radius=0), "draw_points", "radius"),
         (lambda: viz.draw_paths(torch.zeros(6, 8, 3), []), "draw_paths", "image"),
