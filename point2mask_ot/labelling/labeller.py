@@ -151,7 +151,8 @@ class Labeller:
             found, origin = read_maps(path), path.name
         elif self.maps is not None:
             found, origin = self.maps(picture.copy()), "the plug-in"
-        maps: dict[str, Any] = as_map_tensors(found, (picture.shape[0], picture.shape[1]), origin)
+        size, categories = (picture.shape[0], picture.shape[1]), len(self.settings.categories)
+        maps: dict[str, Any] = as_map_tensors(found, size, origin, categories)
         if "boundary" not in maps:
             maps["boundary"] = self.masker.boundary(picture)
         return maps

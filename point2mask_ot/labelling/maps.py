@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,31 +86,70 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise ValueError(f"{error}") from error
 
 
-def as_map_tensors(maps: Any, size: tuple[int, int], origin: str) -> dict[str, torch.Tensor]:
-    """Checked (C, H, W) floats on the host at the picture's size; smaller or larger maps are resized.
+def as_map_tensors(
+    maps: Any, size: tuple[int, int], origin: str, categories: int, *, function: str = _NAME
+) -> dict[str, torch.Tensor]:
+    """Checked (C, H, W) floats on the host at the picture's size; smaller or larger maps of its shape are resized.
 
     Args:
         maps: by name, NumPy or torch.
         size: (H, W) of the picture.
         origin: who made them, named in errors.
+        categories: how many there are: a semantic map has a channel for each, a boundary map one.
+        function: public function named in errors.
 
     Raises:
-        ArgumentError: no mapping, an unknown name, no array, or not three axes. Values are checked later.
+        ArgumentError: no mapping, an unknown name, no array, not three axes, other channels, or height and width in
+            another proportion than the picture's. Values are checked later.
     """
     if not isinstance(maps, Mapping):
-        fail_type(_NAME, "maps", maps, f"a mapping of {', '.join(NAMES)} to arrays from {origin}")
+        fail_type(function, "maps", maps, f"a mapping of {', '.join(NAMES)} to arrays from {origin}")
     tensors = {}
     for name, value in maps.items():
         if name not in NAMES:
-            fail(_NAME, "maps", f"{name!r} from {origin}", f"only {', '.join(NAMES)}{suggestion(name, NAMES)}")
-        if not isinstance(value, (np.ndarray, torch.Tensor)):
-            fail_type(_NAME, "maps", value, f"an array for {name!r} from {origin}")
-        tensor = torch.as_tensor(value).detach().cpu()
-        if not tensor.is_floating_point() or tensor.ndim != 3 or 0 in tensor.shape:
-            got = f"{name!r} of shape {tuple(tensor.shape)}, {tensor.dtype} from {origin}"
-            fail(_NAME, "maps", got, "(C, H, W) floats")
+            fail(function, "maps", f"{name!r} from {origin}", f"only {', '.join(NAMES)}{suggestion(name, NAMES)}")
+        tensor = _floats(function, value, f"{name!r} from {origin}")
+        _check_shape(function, f"{name!r} from {origin}", tuple(tensor.shape), size, _channels(name, categories))
         tensors[name] = _at_size(name, tensor.float(), size)
     return tensors
+
+
+def _floats(function: str, value: Any, what: str) -> torch.Tensor:
+    if not isinstance(value, (np.ndarray, torch.Tensor)):
+        fail_type(function, "maps", value, f"an array for {what}")
+    tensor = torch.as_tensor(value).detach().cpu()
+    if not tensor.is_floating_point() or tensor.ndim != 3 or 0 in tensor.shape:
+        fail(function, "maps", f"{what} of shape {tuple(tensor.shape)}, {tensor.dtype}", "(C, H, W) floats")
+    return tensor
+
+
+def _channels(name: str, categories: int) -> int | None:
+    """How many channels a map must have; None for any number."""
+    return {"semantic": categories, "boundary": 1}.get(name)
+
+
+def _check_shape(function: str, what: str, shape: tuple[int, ...], size: tuple[int, int], channels: int | None) -> None:
+    """Refuse what would have to be taken for another map than it is: other axes, other classes, another picture."""
+    got = f"{what} of shape {shape}"
+    wanted = f"{'C' if channels is None else channels}, {size[0]}, {size[1]}"
+    if not _is_scaled(shape[1:], size):
+        order = next((order for order in _ORDERS if _is_scaled([shape[axis] for axis in order], size)), None)
+        hint = "" if order is None else f" (its axes look like {_ORDERS[order]})"
+        fail(function, "maps", got, f"({wanted}) as the picture, or height and width on one scale{hint}")
+    if channels not in (None, shape[0]):
+        of = "one for each category, things first" if what.startswith("'semantic'") else "one"
+        fail(function, "maps", got, f"({wanted}): channels are {of}")
+
+
+_ORDERS = {(0, 1): "(H, W, C)", (2, 1): "(C, W, H)", (1, 0): "(W, H, C)"}
+"""Which axes are height and width where people have them elsewhere."""
+
+
+def _is_scaled(shape: Sequence[int], size: tuple[int, int]) -> bool:
+    """Whether one scale takes the picture's height and width to the map's, each to less than a pixel."""
+    (height, width), (map_height, map_width) = size, shape
+    low = max((map_height - 1) / height, (map_width - 1) / width)
+    return low < min((map_height + 1) / height, (map_width + 1) / width)
 
 
 def _at_size(name: str, tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

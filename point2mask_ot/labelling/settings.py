@@ -35,8 +35,9 @@ class LabelSettings(ColorSettings):
     ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name;
     ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
     argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
-    is a change of the job; so is a change of what a callable object holds). Maps of another size are resized. The
-    channels of ``semantic`` are the categories, things first. Without ``semantic``, colours stand in for it and every
+    is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are the
+    categories of the points, all of them, things first. Maps of another size are resized where one scale does it, to
+    less than a pixel; others, and other channels, set the picture aside. Without ``semantic``, colours stand in for it and every
     target supplies; without ``boundary``, the CIELAB gradient or the edge model.
     """
     output: Output = "coco"
