@@ -48,7 +48,7 @@ def serve(photo: Any, *, port: int = 0, open_browser: bool = True, **settings: A
         open_browser: show the page in the default browser.
         settings: ``categories``, a sequence of :class:`~point2mask_ot.Category` to begin with; ``preset`` and fields of
             the configuration as for :func:`~point2mask_ot.label_picture`; fields of ``AnnotateSettings``: ``points``,
-            ``out``, ``exif``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
+            ``out``, ``exif``, ``levels``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
 
     Raises:
         ArgumentError: a picture, point file or setting that is refused, or a port that is taken.

@@ -76,7 +76,7 @@ class Session:
         settings = AnnotateSettings(**ours)
         settings.check()
         self.photo, self.out = Path(photo), Path(settings.out)
-        self.picture = read_picture(photo, exif=settings.exif, function=NAME, argument="photo")
+        self.picture = read_picture(photo, **settings.reading(), function=NAME, argument="photo")
         self.size = (self.picture.shape[0], self.picture.shape[1])
         self.results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
         self.inputs = [self.photo, *([] if settings.points is None else [Path(settings.points)])]

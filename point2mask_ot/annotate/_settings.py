@@ -6,22 +6,20 @@ import os
 from dataclasses import dataclass
 
 from ..checks import check_integer
-from ..files.pictures import Exif
+from ..files.pictures import PictureSettings
 from ..masks.settings import ColorSettings
 
 NAME = "annotate"
 
 
 @dataclass(frozen=True)
-class AnnotateSettings(ColorSettings):
+class AnnotateSettings(PictureSettings, ColorSettings):
     """What the page begins with, and how the picture is labelled."""
 
     points: str | os.PathLike[str] | None = None
     """JSON or CSV to begin with (default: what was saved in OUT)."""
     out: str | os.PathLike[str] = "annotations"
     """Folder for the results."""
-    exif: Exif = "apply"
-    """What to do with pictures that a camera's tag turns."""
     pixels: int = 2**19
     """Larger pictures are labelled in blocks; so many take well under a second."""
 
@@ -32,4 +30,5 @@ class AnnotateSettings(ColorSettings):
             ArgumentError: naming the field.
         """
         self.check_colors(NAME)
+        self.check_pictures(NAME)
         check_integer(NAME, "pixels", self.pixels, minimum=1)

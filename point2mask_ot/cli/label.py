@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..files.pictures import PictureSettings
 from ..masks.settings import ColorSettings
 from .masks import MaskOptions
 from .options import Option
@@ -30,6 +31,7 @@ class Label:
     """Folder for the results."""
     mask: MaskOptions
     color: ColorSettings
+    picture: PictureSettings
 
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
@@ -37,7 +39,7 @@ class Label:
         from ..masks.picture import ColorMasker
         from ..panoptic import read_picture, read_points
 
-        image = read_picture(self.photo, function=prog, argument="photo")
+        image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
         results.check_masks(prog, (self.photo, self.points), strip=True)
         points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import tyro
@@ -22,7 +22,7 @@ _MARKERS = (
     tyro.conf.FlagCreatePairsOff,
     tyro.conf.DisallowNone,
 )
-_METAVARS: Mapping[Any, str] = {int: "INT", float: "FLOAT"}
+_METAVARS: Mapping[Any, str] = {int: "INT", float: "FLOAT", tuple[float, float]: "LOW HIGH"}
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,12 @@ def fields_of(record: Any) -> Iterator[tuple[str, Any, Option, Any]]:
 
 def _annotated(name: str, kind: Any, option: Option, default: Any, help: str) -> Any:
     """The type of an option, with its name, its help, and what stands for its value there."""
-    kinds = [one for one in get_args(kind) or [kind] if one is not NoneType]
-    if get_origin(kind) is Literal:
-        one, metavar = str, "{" + ",".join(kinds) + "}"
+    is_union = get_origin(kind) in (Union, UnionType)
+    kinds = [one for one in (get_args(kind) if is_union else [kind]) if one is not NoneType]
+    one = kinds[0]  # what else the field takes has no form on a command line
+    if get_origin(one) is Literal:
+        one, metavar = str, "{" + ",".join(get_args(one)) + "}"
     else:
-        one = kinds[0]  # what else the field takes has no form on a command line
         is_path = any(of is Path or get_origin(of) is os.PathLike for of in kinds)
         metavar = "PATH" if is_path else _METAVARS.get(one, name.upper())
     argument = tyro.conf.arg(

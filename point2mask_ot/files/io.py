@@ -77,6 +77,7 @@ def safe_join(
     root: str | os.PathLike[str],
     relative: str,
     *,
+    follow_links: bool | None = None,
     function: str = "safe_join",
     argument: str = "relative",
 ) -> Path:
@@ -85,6 +86,8 @@ def safe_join(
     Args:
         root: folder that the path must not leave.
         relative: path that came from outside, for example a ``file_name`` in a JSON file.
+        follow_links: let a symbolic link lead out of ``root``, as ``..`` never may; then links are left as they are.
+            None is False where ``function`` has no such option to be told of.
         function: public function named in the error.
         argument: its argument.
 
@@ -100,14 +103,24 @@ stays inside masks
     """
     base = os.path.realpath(root)
     try:
-        inside = not os.path.isabs(relative)
         target = os.path.realpath(os.path.join(base, relative))
-        inside = inside and target != base and os.path.commonpath([base, target]) == base
+        named = os.path.normpath(os.path.join(base, relative))
+        inside = [not os.path.isabs(relative) and _is_below(base, path) for path in (target, named)]
     except (ValueError, OSError):  # a NUL byte, a lone surrogate, another drive
-        inside = False
-    if not inside:
-        raise FileError(function, argument, repr(relative), f"a path that stays inside {os.fspath(root)}")
+        inside = [False, False]
+    if follow_links and inside[1]:
+        return Path(named)
+    if not inside[0]:
+        got, expected = repr(relative), f"a path that stays inside {os.fspath(root)}"
+        if inside[1]:
+            got += ", a link that leads out of the folder"
+            expected += " (follow_links=True follows it)" if follow_links is False else ""
+        raise FileError(function, argument, got, expected)
     return Path(target)
+
+
+def _is_below(base: str, path: str) -> bool:
+    return path != base and os.path.commonpath([base, path]) == base
 
 
 def read_bytes(origin: Origin, max_bytes: int) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -18,6 +19,36 @@ MAX_PIXELS = 2**26
 """Default pixel limit: 67 million, about 200 MB decoded."""
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How picture files are read"""
+
+    exif: Exif | None = None
+    """What to do with pictures that a camera's tag turns (default: apply, and refuse where true masks are read, too).
+
+    Points are those of the turned picture, as viewers and annotation tools show it; ``"ignore"`` gives the pixels as
+    they are stored. Masks may be of either, so that beside them one has to say which.
+    """
+    levels: tuple[float, float] | None = None
+    """Values that become black and white in pictures deeper than 8 bits (default: percentiles 1 and 99.8 of each)."""
+
+    def check_pictures(self, function: str) -> None:
+        """Refuse what is no choice, and levels that do not rise, in the name of a public function.
+
+        Raises:
+            ArgumentError: naming the field.
+        """
+        if self.exif is not None:
+            check_choice(function, "exif", self.exif, get_args(Exif))
+        if self.levels is not None:
+            check_levels(function, self.levels)
+
+    def reading(self, *, with_masks: bool = False) -> dict[str, Any]:
+        """The arguments ``exif`` and ``levels`` of :func:`read_picture`, for pictures that may have true masks."""
+        return {"exif": self.exif or ("refuse" if with_masks else "apply"), "levels": self.levels}
+
 
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "I", "I;16", "I;16B", "I;16L", "F")
@@ -71,7 +102,8 @@ def read_picture(
     origin = origin_of(function, argument, path)
     image, data, orientation = _decode(origin, _PICTURE_FORMATS, _PICTURE_MODES, max_pixels, deep=True)
     if orientation != 1 and exif == "refuse":
-        origin.fail(f"EXIF orientation {orientation}", "an upright picture (exif='apply' turns it)")
+        got = f"EXIF orientation {orientation}"
+        origin.fail(got, "an upright picture (exif='apply' turns it, exif='ignore' leaves it as it is stored)")
     try:
         pixels = without_alpha(function, argument, _pixels(origin, image, data, orientation))
         if pixels.dtype != np.uint8:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files.pictures import PICTURE_SUFFIXES
 from .folder import JobFolder
 from .job_settings import JobSettings
 from .reader import Reader
@@ -16,7 +17,6 @@ from .report.summary import peak_memory, summarize, timing, write_json
 from .results import write_records
 from .table import Table
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _LISTED = 100
 
 
@@ -61,5 +61,5 @@ def _pictures(images: Path, out: Path) -> Iterator[str]:
     for place, folders, files in os.walk(images):
         folders[:] = [name for name in folders if Path(place, name).resolve() != mine]
         for name in files:
-            if name.lower().endswith(_PICTURES):
+            if name.lower().endswith(PICTURE_SUFFIXES):
                 yield Path(place, name).relative_to(images).as_posix()

@@ -96,16 +96,18 @@ def label_dataset(
     ours, theirs = sort_changes(_NAME, changes, DatasetSettings, PseudoMaskConfig)
     settings = replace(settings, **ours)
     sampling = points if isinstance(points, Sampling) else None
-    place = Truth(Path(sampling.truth), sampling.split, "points") if sampling else None
+    links = settings.follow_links
+    place = Truth(Path(sampling.truth), sampling.split, "points", links) if sampling else None
     job = JobSettings(
         **_label_settings(settings),
         images=_images(images, place),
         out=str(shard_folder(_absolute("out", out), settings.part)),
         config=PseudoMasker(config, **theirs).config,
+        follow_links=links,
         sampling=sampling,
-        truth=Truth(_absolute("truth", settings.truth), settings.split, "truth")
-        if settings.truth is not None
-        else None,
+        truth=None
+        if settings.truth is None
+        else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
     job.check(travels=settings.workers != 0)
     if settings.engine == "ray":

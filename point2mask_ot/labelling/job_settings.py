@@ -15,6 +15,7 @@ from ..files.io import Origin, origin_of
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import refuse_likelihood
 from ..panoptic import Category
+from ..pixels import check_levels
 from .callables import name_of, state_of
 from .plug_ins import is_plug_in, plug_in_parts, plug_in_source
 from .settings import LabelSettings, MapFunction, Sampling
@@ -33,6 +34,7 @@ class JobSettings(LabelSettings):
         images: folder of pictures.
         out: folder of results.
         config: switches of Algorithm 1.
+        follow_links: out of the folders of pictures and of maps; of no weight to what a picture's labels are.
         categories: all things, then all stuff: channel c is categories[c].
         sampling: where points are drawn from, if not from a file.
         truth: what to score against.
@@ -44,6 +46,7 @@ class JobSettings(LabelSettings):
     images: str
     out: str
     config: PseudoMaskConfig
+    follow_links: bool = False
     categories: tuple[Category, ...] = ()
     sampling: Sampling | None = None
     truth: Truth | None = None
@@ -53,7 +56,8 @@ class JobSettings(LabelSettings):
     @property
     def sampled_from(self) -> Truth | None:
         """Where points are drawn from."""
-        return None if self.sampling is None else Truth(Path(self.sampling.truth), self.sampling.split, "points")
+        drawn = self.sampling
+        return None if drawn is None else Truth(Path(drawn.truth), drawn.split, "points", self.follow_links)
 
     def check(self, *, travels: bool) -> None:
         """Refuse what no picture could be labelled with, before any is.
@@ -109,6 +113,7 @@ class JobSettings(LabelSettings):
             "output": self.output,
             "max_pixels": self.max_pixels,
             "exif": self.exif,
+            "levels": None if self.levels is None else list(check_levels(_NAME, self.levels)),
             "shard": f"{shard[0]}/{shard[1]}",
             **config,
         }

@@ -101,7 +101,7 @@ class Labeller:
                 stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
                 record = {**self._label(row), "inputs": stamps}
             assert record is not None
-            scored = self._scored(record, task)
+            scored = self._scored(record, task, kept=kept)
         except (JobStopped, MemoryError):
             raise
         except Exception as error:  # plug-ins raise anything
@@ -147,7 +147,7 @@ class Labeller:
         found: Any = {}
         origin = "the picture"
         if isinstance(self.maps, str):
-            path = map_file(self.maps, row.name)
+            path = map_file(self.maps, row.name, follow_links=self.settings.follow_links)
             found, origin = read_maps(path), path.name
         elif self.maps is not None:
             found, origin = self.maps(picture.copy()), "the plug-in"
@@ -159,9 +159,9 @@ class Labeller:
 
     def _inputs(self, row: Row) -> list[Path]:
         """The files that the labels depend on: a picture that changes is labelled again."""
-        paths = [safe_join(self.settings.images, row.name, function=_NAME, argument="images")]
+        paths = [self.reader.path(row)]
         if isinstance(self.maps, str):
-            paths.append(map_file(self.maps, row.name))
+            paths.append(map_file(self.maps, row.name, follow_links=self.settings.follow_links))
         if self.settings.sampled_from:
             paths += self.settings.sampled_from.mask_paths(row.body)
         return paths
@@ -177,8 +177,8 @@ class Labeller:
             files[name] = len(data)
         return files
 
-    def _scored(self, record: dict[str, Any], task: Task) -> bool:
-        """Add the score where it is wanted and not there."""
+    def _scored(self, record: dict[str, Any], task: Task, *, kept: bool) -> bool:
+        """Add the score where it is wanted and not there; the picture of labels that are ``kept`` was not read yet."""
         truth, digest = self.settings.truth, self.settings.truth_digest
         if truth is None or task.truth is None:
             return False
@@ -186,6 +186,8 @@ class Labeller:
         if known.get("truth") == digest and unchanged(known.get("inputs", ()), masks):
             return False
         start = time.perf_counter()
+        if kept and self.settings.exif is None:
+            self.reader.picture(task.row)  # refused if turned: labels of a job without a truth are no reason to score
         stamps = stamps_of(masks)
         prediction = self.reader.labels(record, task.row)
         true_image = truth.read(task.truth.body, self.settings.truth_categories)

@@ -32,13 +32,14 @@ def map_names(name: str) -> list[str]:
     return [stem_of(name) + suffix for suffix in SUFFIXES]
 
 
-def map_file(folder: str, name: str) -> Path:
+def map_file(folder: str, name: str, *, follow_links: bool = False) -> Path:
     """The one map file of the picture ``name``.
 
     Raises:
         FileError: none, several, or a name that leads out of the folder.
     """
-    paths = [safe_join(folder, file, function=_NAME, argument="maps") for file in map_names(name)]
+    how = {"follow_links": follow_links, "function": _NAME, "argument": "maps"}
+    paths = [safe_join(folder, file, **how) for file in map_names(name)]  # type: ignore[arg-type]
     found = [path for path in paths if path.is_file()]
     if len(found) != 1:
         got = "several of them" if found else "none of them"

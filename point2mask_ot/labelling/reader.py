@@ -33,9 +33,14 @@ class Reader:
 
     def picture(self, row: Row) -> np.ndarray:
         """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`."""
-        path = safe_join(self.settings.images, row.name, function=_NAME, argument="images")
-        limit, exif = self.settings.max_pixels, self.settings.exif
-        return read_picture(path, max_pixels=limit, exif=exif, function=_NAME, argument="images")
+        settings = self.settings
+        how = settings.reading(with_masks=settings.sampling is not None or settings.truth is not None)
+        return read_picture(self.path(row), max_pixels=settings.max_pixels, **how, function=_NAME, argument="images")
+
+    def path(self, row: Row) -> Path:
+        """Where a picture lies, links followed if they stay in the folder or may leave it."""
+        images, follow = self.settings.images, self.settings.follow_links
+        return safe_join(images, row.name, follow_links=follow, function=_NAME, argument="images")
 
     def targets(self, row: Row) -> PointTargets:
         """The points of the file, or drawn from the true masks."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checks import ArgumentError, check_choice, check_integer, fail
 from ..files.io import origin_of
-from ..files.pictures import MAX_PIXELS, Exif
+from ..files.pictures import MAX_PIXELS, PictureSettings
 from ..masks.settings import ColorSettings
 from ..panoptic.sampling import Sampler
 
@@ -24,7 +24,7 @@ Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
-class LabelSettings(ColorSettings):
+class LabelSettings(PictureSettings, ColorSettings):
     """What the labels depend on: a job goes on only as it began."""
 
     maps: str | os.PathLike[str] | MapFunction | None = None
@@ -37,15 +37,13 @@ class LabelSettings(ColorSettings):
     argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
     is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are the
     categories of the points, all of them, things first. Maps of another size are resized where one scale does it, to
-    less than a pixel; others, and other channels, set the picture aside. Without ``semantic``, colours stand in for it and every
-    target supplies; without ``boundary``, the CIELAB gradient or the edge model.
+    less than a pixel; others, and other channels, set the picture aside. Without ``semantic``, colours stand in for it
+    and every target supplies; without ``boundary``, the CIELAB gradient or the edge model.
     """
     output: Output = "coco"
     """Layout of the labels; in VOC's, category ids are indices into its palette."""
     max_pixels: int = MAX_PIXELS
     """Largest picture."""
-    exif: Exif = "apply"
-    """What to do with pictures that a camera's tag turns."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,8 @@ class RunSettings:
     """Take over what the parts in OUT have finished, and do what they have not."""
     max_errors: int | None = None
     """Stop when more pictures than this are set aside (default: never)."""
+    follow_links: bool = False
+    """Read pictures, maps and masks that are links out of their folders, as caches of hubs and DVC keep them."""
     fresh: bool = False
     """Forget the job in OUT and its results."""
     progress: bool = True
@@ -100,9 +100,10 @@ class DatasetSettings(RunSettings, LabelSettings):
     """
 
     def __post_init__(self) -> None:
-        for name, choices in {"output": Output, "exif": Exif, "engine": Engine}.items():
+        for name, choices in {"output": Output, "engine": Engine}.items():
             check_choice(_NAME, name, getattr(self, name), get_args(choices))
         self.check_colors(_NAME)
+        self.check_pictures(_NAME)
         for name, least in {"workers": int(self.engine == "ray"), "max_errors": 0, "max_pixels": 1}.items():
             value = getattr(self, name)
             if value is not None or name == "max_pixels":

@@ -42,11 +42,13 @@ class Truth:
         path: the JSON or the folder.
         split: of a folder in VOC's layout.
         argument: named in errors.
+        follow_links: out of its folders.
     """
 
     path: Path
     split: str
     argument: str
+    follow_links: bool = False
 
     @property
     def is_coco(self) -> bool:
@@ -63,7 +65,8 @@ class Truth:
         origin = Origin(_NAME, self.argument, self.path)
         if self.is_coco:
             return file_digest(origin)
-        names = safe_join(self.path, f"ImageSets/Segmentation/{self.split}.txt", function=_NAME, argument=self.argument)
+        how = {"follow_links": self.follow_links, "function": _NAME, "argument": self.argument}
+        names = safe_join(self.path, f"ImageSets/Segmentation/{self.split}.txt", **how)  # type: ignore[arg-type]
         return file_digest(Origin(_NAME, self.argument, names))
 
     def index(self, path: Path, source: str) -> Table:
@@ -72,7 +75,7 @@ class Truth:
         if self.is_coco:
             dataset = read_coco_panoptic(self.path, self.path.with_suffix(""))
         else:
-            dataset = read_voc(self.path, self.split)
+            dataset = read_voc(self.path, self.split, follow_links=self.follow_links)
         about = {"categories": category_list(in_channel_order(dataset.categories))}
         rows = ((entry.id, entry.file_name, {"entry": _entry_values(entry)}) for entry in dataset.images)
         return build_table(Origin(_NAME, self.argument, self.path), path, source, about, rows)
@@ -95,8 +98,8 @@ class Truth:
         entry = ImageEntry(number, name, tuple(size) if size else None, mask_file, listed)
         origin = Origin(_NAME, self.argument, self.path)
         given = (tuple(categories), (entry,), origin, None, MAX_PIXELS)
-        dataset = CocoPanoptic(*given, self.path.with_suffix("")) if self.is_coco else VocPanoptic(*given, self.path)
-        return dataset[0]
+        kind, folder = (CocoPanoptic, self.path.with_suffix("")) if self.is_coco else (VocPanoptic, self.path)
+        return kind(*given, folder, follow_links=self.follow_links)[0]
 
 
 def file_digest(origin: Origin) -> str:

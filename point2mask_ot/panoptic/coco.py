@@ -47,7 +47,8 @@ class CocoPanoptic(PanopticDataset):
 
     def __getitem__(self, index: int) -> PanopticImage:
         entry = self.images[index]
-        path = safe_join(self.png_dir, entry.mask_file, function=_READ, argument="png_dir")
+        follow = self.follow_links
+        path = safe_join(self.png_dir, entry.mask_file, follow_links=follow, function=_READ, argument="png_dir")
         where = Origin(_READ, "png_dir", path)
         rgb = read_label_png(where, "RGB", self.max_pixels)
         if rgb.shape[:2] != entry.size:
@@ -71,6 +72,7 @@ def read_coco_panoptic(
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_JSON_BYTES,
     max_depth: int = MAX_JSON_DEPTH,
+    follow_links: bool = False,
 ) -> CocoPanoptic:
     """Open a COCO panoptic data set: the JSON is read and checked now, each PNG when it is asked for.
 
@@ -83,6 +85,7 @@ def read_coco_panoptic(
         max_pixels: pixel limit of each file, checked before decoding.
         max_bytes: size limit of the JSON.
         max_depth: nesting limit of the JSON.
+        follow_links: read PNGs and photographs that are symbolic links out of their folder.
 
     Returns:
         A sequence of :class:`PanopticImage`.
@@ -91,7 +94,7 @@ def read_coco_panoptic(
         FileError: at once, where the JSON is missing, too large, nested too deep, has NaN or Infinity, lacks a
             field, has an id twice, an unknown category or image, or an image without annotation. On reading an
             image, where its PNG is missing, damaged, not 8-bit RGB, of another size than the JSON says, has other
-            ids than the JSON, or lies outside ``png_dir``, be it through a symbolic link.
+            ids than the JSON, or lies outside ``png_dir``, be it through a symbolic link (unless these are followed).
 
     Example:
         >>> import tempfile
@@ -119,7 +122,8 @@ def read_coco_panoptic(
     if len(images) < len(annotations):
         unknown = sorted(set(annotations) - {image.id for image in images}, key=str)
         origin.fail(f"annotation of unknown image id {unknown[0]!r}", "an entry in images for each annotation")
-    return CocoPanoptic(tuple(categories.values()), images, origin, images_dir, max_pixels, png_dir)
+    listed = tuple(categories.values())
+    return CocoPanoptic(listed, images, origin, images_dir, max_pixels, png_dir, follow_links=follow_links)
 
 
 def _refuse_instances(origin: Origin, document: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import fail, fail_type
 from ..files.io import Origin, safe_join
-from ..files.pictures import MAX_PIXELS, read_picture
+from ..files.pictures import MAX_PIXELS, Exif, read_picture
 from ..types import PointTargets
 
 MAX_SEGMENT_ID = 2**24 - 1
@@ -310,6 +310,7 @@ class PanopticDataset(ABC):
         origin: the index file, named in errors.
         images_dir: folder of pictures, where there is one.
         max_pixels: pixel limit for label maps and pictures.
+        follow_links: read files that are symbolic links out of their folder.
     """
 
     categories: tuple[Category, ...]
@@ -317,6 +318,7 @@ class PanopticDataset(ABC):
     origin: Origin = field(repr=False)
     images_dir: str | os.PathLike[str] | None = None
     max_pixels: int = MAX_PIXELS
+    follow_links: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def __getitem__(self, index: int) -> PanopticImage:
@@ -345,17 +347,20 @@ class PanopticDataset(ABC):
     def _index(self) -> dict[int | str, int]:
         return {entry.id: index for index, entry in enumerate(self.images)}
 
-    def picture(self, index: int) -> np.ndarray:
-        """The photograph of ``images[index]``, (H, W, 3) uint8 RGB; refused where its size is another."""
+    def picture(self, index: int, *, exif: Exif = "refuse") -> np.ndarray:
+        """The photograph of ``images[index]``, (H, W, 3) uint8 RGB; refused where its size is another.
+
+        Of one that a camera's tag turns, the masks may be as it is stored (``exif="ignore"``) or as it is shown
+        (``exif="apply"``): it is refused unless ``exif`` says which, see :func:`read_picture`.
+        """
         function, entry = self.origin.function, self.images[index]
         if self.images_dir is None:
             fail(function, "images_dir", None, "the folder of the pictures")
-        path = safe_join(self.images_dir, entry.file_name, function=function, argument="images_dir")
-        picture = read_picture(  # of a turned one the masks may be as it is stored or as it is shown
-            path, max_pixels=self.max_pixels, exif="refuse", function=function, argument="images_dir"
-        )
+        where = {"function": function, "argument": "images_dir"}
+        path = safe_join(self.images_dir, entry.file_name, follow_links=self.follow_links, **where)
+        picture = read_picture(path, max_pixels=self.max_pixels, exif=exif, **where)  # type: ignore[arg-type]
         expected = self._size(entry)
         if picture.shape[:2] != expected:
-            where = Origin(function, "images_dir", path)
-            where.fail(f"{picture.shape[0]}x{picture.shape[1]}", f"HxW = {expected[0]}x{expected[1]}")
+            origin = Origin(function, "images_dir", path)
+            origin.fail(f"{picture.shape[0]}x{picture.shape[1]}", f"HxW = {expected[0]}x{expected[1]}")
         return picture

@@ -61,7 +61,8 @@ class VocPanoptic(PanopticDataset):
         return _to_panoptic(where, class_map, object_map, by_id, entry)
 
     def _labels(self, folder: str, entry: ImageEntry) -> tuple[Origin, np.ndarray]:
-        path = safe_join(self.root, f"{folder}/{entry.mask_file}", function=_READ, argument="root")
+        follow, name = self.follow_links, f"{folder}/{entry.mask_file}"
+        path = safe_join(self.root, name, follow_links=follow, function=_READ, argument="root")
         where = Origin(_READ, "root", path)
         return where, read_label_png(where, "P", self.max_pixels)
 
@@ -76,6 +77,7 @@ def read_voc(
     *,
     categories: Iterable[Category] = VOC_CATEGORIES,
     max_pixels: int = MAX_PIXELS,
+    follow_links: bool = False,
 ) -> VocPanoptic:
     """Open a data set in VOC's layout: the list is read now, the label maps when they are asked for.
 
@@ -88,6 +90,7 @@ def read_voc(
         split: name of the list ``ImageSets/Segmentation/SPLIT.txt``; an image's id is its name in the list.
         categories: the classes; ``id`` is the palette index, at most 254.
         max_pixels: pixel limit of each file, checked before decoding.
+        follow_links: read files and folders that are symbolic links out of ``root``.
 
     Returns:
         A sequence of :class:`PanopticImage`; its ``picture(i)`` reads ``JPEGImages/NAME.jpg``.
@@ -100,7 +103,8 @@ def read_voc(
     """
     by_id = _palette_categories(_READ, categories)
     origin_of(_READ, "root", root)
-    path = safe_join(root, f"ImageSets/Segmentation/{split}.txt", function=_READ, argument="split")
+    name = f"ImageSets/Segmentation/{split}.txt"
+    path = safe_join(root, name, follow_links=follow_links, function=_READ, argument="split")
     origin = Origin(_READ, "split", path)
     try:
         names = read_bytes(origin, _MAX_LIST_BYTES).decode().split()
@@ -109,7 +113,8 @@ def read_voc(
     if len(set(names)) < len(names) or not names:
         origin.fail("a name twice" if names else "no names", "a list of different names")
     entries = tuple(ImageEntry(name, f"{name}.jpg", None, f"{name}.png") for name in names)
-    return VocPanoptic(tuple(by_id.values()), entries, origin, Path(root) / _PICTURES, max_pixels, root)
+    listed, photographs = tuple(by_id.values()), Path(root) / _PICTURES
+    return VocPanoptic(listed, entries, origin, photographs, max_pixels, root, follow_links=follow_links)
 
 
 def _palette_categories(function: str, categories: Iterable[Category]) -> dict[int, Category]:

@@ -25,10 +25,10 @@ from point2mask_ot.masks.settings import Preset
 MASKS = "preset stride beta color-weight sigma edge-model"
 OPTIONS = {
     "demo": f"picture out {MASKS}",
-    "label": f"points out {MASKS}",
+    "label": f"points out exif levels {MASKS}",
     "label-dataset": "images points sample truth split per-target seed sampler maps output engine workers shard merge "
-    f"max-errors max-pixels exif fresh quiet out {MASKS}",
-    "annotate": f"points categories port no-browser pixels exif out {MASKS}",
+    f"max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
+    "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
     "prepare voc": "voc sbd out",
     "prepare points": "panoptic png out n seed sampler no-stuff write-png",
     "prepare import-psps": "panoptic png out",
@@ -75,7 +75,13 @@ def test_commands(capsys, monkeypatch):
 
 def test_help_shows_choices_and_defaults(capsys, monkeypatch):
     shown = help_of(["label-dataset"], capsys, monkeypatch)
-    for words in ("--output {coco,voc}", "--exif {refuse,apply}", "--engine {local,ray}", "(default: 67108864)"):
+    for words in (
+        "--output {coco,voc}",
+        "--exif {apply,ignore,refuse}",
+        "--levels LOW HIGH",
+        "--engine {local,ray}",
+        "(default: 67108864)",
+    ):
         assert words in shown
     for words in (
         "--sampler {uniform,center,border}",
@@ -169,8 +175,8 @@ MESSAGES = {
     ),
     "a value": (
         LABEL,
-        ("read_voc", "x", "b", "(exif='apply')"),
-        "read_voc: argument 'x': got b; expected (exif='apply')",
+        ("read_voc", "x", "b", "(split='val')"),
+        "read_voc: argument 'x': got b; expected (split='val')",
     ),
     "a choice": (
         f"{DATASET} --points p",

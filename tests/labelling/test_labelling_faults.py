@@ -191,7 +191,7 @@ def damaged(folder: Path) -> dict[str, str]:
     header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     (folder / "bomb.png").write_bytes(bomb + data[33:])
-    Image.fromarray(np.zeros((24, 32), np.uint16)).save(folder / "deep.png")
+    good.save(folder / "pages.tif", save_all=True, append_images=[good])
     good.convert("RGBA").putalpha(0)
     transparent = good.convert("RGBA")
     transparent.putalpha(9)
@@ -208,9 +208,9 @@ def damaged(folder: Path) -> dict[str, str]:
         "empty.png": "empty",
         "text.png": "no readable picture",
         "bomb.png": "pixels",
-        "deep.png": "bit PNG",
+        "pages.tif": "a TIFF of 2 pages",
         "glass.png": "transparent",
-        "turned.jpg": "EXIF",
+        "turned.jpg": "inside the 32x24 image",
         "link.png": "stays inside",
         "pipe.png": "not a regular file",
         "small.png": "inside the 24x20 image",

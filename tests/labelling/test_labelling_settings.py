@@ -12,7 +12,8 @@ from point2mask_ot import ArgumentError, PseudoMaskConfig, label_dataset
 from point2mask_ot.labelling import DatasetSettings, Sampling
 
 FINGERPRINT = [
-    *("library", "points", "maps", "edge_model", "sigma", "color_weight", "output", "max_pixels", "exif", "shard"),
+    *("library", "points", "maps", "edge_model", "sigma", "color_weight", "output", "max_pixels", "exif", "levels"),
+    "shard",
     *(f"config.{field.name}" for field in fields(PseudoMaskConfig)),
 ]
 """A job that was begun goes on only if these stay."""

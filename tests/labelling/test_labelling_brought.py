@@ -1,0 +1,213 @@
+"""What people bring to a data-set job, taken for what it is or refused: the lines of FAULTS.md that concern it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from labelling_jobs import entry, make_set, write_document
+from PIL import Image
+
+from point2mask_ot import (
+    ArgumentError,
+    Category,
+    FileError,
+    PanopticImage,
+    Segment,
+    label_dataset,
+    read_voc,
+    write_coco_panoptic,
+    write_voc,
+)
+from point2mask_ot.labelling import Sampling
+from point2mask_ot.labelling.maps import as_map_tensors
+from point2mask_ot.panoptic import safe_join
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """A call that labels three small pictures in this process."""
+    images, points = make_set(tmp_path, 3)
+    monkeypatch.chdir(tmp_path)
+
+    def call(out="out", **settings):
+        given = {"images": images, "points": points, "out": tmp_path / out, "workers": 0, "progress": False}
+        return label_dataset(**{**given, **settings})
+
+    call.images, call.points = images, points
+    return call
+
+
+def reasons(made) -> dict[str, str]:
+    listed = json.loads((made.out / "summary.json").read_text())["set_aside_first"]
+    return {one["picture"]: one["reason"] for one in listed}
+
+
+# ------------------------------------------------------------------------------------------------------- maps (A4)
+
+SIZE, CATEGORIES = (48, 64), 3
+MISREAD = {
+    "height, width, channels": ("semantic", (48, 64, 3), "look like (H, W, C)"),
+    "the same, coarser": ("semantic", (12, 16, 3), "look like (H, W, C)"),
+    "width before height": ("semantic", (3, 64, 48), "look like (C, W, H)"),
+    "width, height, channels": ("features", (64, 48, 7), "look like (W, H, C)"),
+    "one channel more": ("semantic", (4, 48, 64), "(3, 48, 64): channels are one for each category"),
+    "a channel short": ("semantic", (2, 48, 64), "one for each category"),
+    "two boundaries": ("boundary", (2, 48, 64), "(1, 48, 64): channels are one"),
+    "a boundary at the end": ("boundary", (48, 64, 1), "look like (H, W, C)"),
+    "another proportion": ("semantic", (3, 48, 48), "on one scale"),
+    "features of a crop": ("features", (7, 24, 28), "on one scale"),
+}
+
+
+@pytest.mark.parametrize("case", MISREAD)
+def test_fault_a4_maps_are_refused_not_reinterpreted(case):
+    name, shape, word = MISREAD[case]
+    with pytest.raises(ArgumentError, match=f"label_dataset: argument 'maps': got '{name}' from x.npy") as caught:
+        as_map_tensors({name: np.zeros(shape, np.float32)}, SIZE, "x.npy", CATEGORIES)
+    assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (24, 32), (96, 128), (3, 4), (4, 5), (49, 64), (1, 1)])
+def test_fault_a4_maps_of_one_scale_are_resized(shape):
+    maps = {"semantic": np.full((CATEGORIES, *shape), 0.25, np.float32), "features": np.ones((2, *shape), np.float32)}
+    found = as_map_tensors(maps, SIZE, "x.npz", CATEGORIES)
+    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == {
+        "semantic": (3, 48, 64),
+        "features": (2, 48, 64),
+    }
+    assert np.allclose(found["semantic"], 0.25)
+
+
+def test_fault_a4_a_picture_with_such_maps_is_set_aside(job, tmp_path):
+    (tmp_path / "maps").mkdir()
+    good = np.zeros((2, 24, 32), np.float32)
+    good[0, :, :16], good[1, :, 16:] = 1, 1
+    for index, maps in enumerate((good, good.transpose(1, 2, 0), np.concatenate([good, good[:1]]))):
+        np.save(tmp_path / "maps" / f"p{index:03}.npy", maps)
+    found = reasons(job(maps="maps"))
+    assert list(found) == ["p001.png", "p002.png"]
+    assert "p001.npy of shape (24, 32, 2)" in found["p001.png"]
+    assert "(2, 24, 32): channels are one for each category" in found["p002.png"]
+
+
+# ------------------------------------------------------------------------------------------------------ links (C8)
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder whose only picture, and a folder whose only map, is a link into a cache elsewhere."""
+    images, points = make_set(tmp_path / "cache", 1)
+    semantic = np.zeros((2, 24, 32), np.float32)
+    semantic[0, :, :16], semantic[1, :, 16:] = 1, 1
+    np.save(tmp_path / "cache" / "blob.npy", semantic)
+    for folder, name, target in (("images", "p000.png", images / "p000.png"), ("maps", "p000.npy", "cache/blob.npy")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).symlink_to(tmp_path / target)
+    return tmp_path / "images", points, tmp_path / "maps"
+
+
+def test_fault_c8_links_are_followed_where_asked(linked, tmp_path):
+    images, points, maps = linked
+    how = {"workers": 0, "progress": False}
+    refused = label_dataset(images, points, tmp_path / "out", **how)
+    assert "a link that leads out of the folder" in reasons(refused)["p000.png"]
+    assert "follow_links=True follows it" in reasons(refused)["p000.png"]
+    assert label_dataset(images, points, tmp_path / "out", follow_links=True, **how).labelled == 1, "the same job"
+    by_maps = label_dataset(images, points, tmp_path / "by maps", maps=maps, follow_links=True, **how)
+    assert by_maps.labelled == 1
+    (images / "p000.png").unlink()
+    (images / "p000.png").write_bytes((tmp_path / "cache" / "images" / "p000.png").read_bytes())
+    refused = label_dataset(images, points, tmp_path / "only maps", maps=maps, **how)
+    assert "follow_links=True" in reasons(refused)["p000.png"]
+
+
+def test_fault_c8_a_link_is_no_way_around_names_that_leave(linked, tmp_path):
+    images, _, _ = linked
+    for name in ("../cache/images/p000.png", "/etc/passwd", "", ".", "a/../../x", "nul\0"):
+        with pytest.raises(FileError, match=r"stays inside \S+$"):
+            safe_join(images, name, follow_links=True)
+    assert safe_join(images, "a/../p000.png", follow_links=True) == images / "p000.png"
+
+
+def test_fault_c8_masks_behind_links(tmp_path):
+    kinds = [Category(1, "coin", True), Category(0, "table", False)]
+    truth = PanopticImage([[1, 2]], (Segment(1, 1, True), Segment(2, 0, False)), "a", "a.jpg")
+    write_voc([truth], tmp_path / "real", categories=kinds)
+    (tmp_path / "voc").mkdir()
+    for folder in ("ImageSets", "SegmentationClass", "SegmentationObject"):
+        (tmp_path / "voc" / folder).symlink_to(tmp_path / "real" / folder)
+    with pytest.raises(FileError, match=r"follow_links=True"):
+        read_voc(tmp_path / "voc", categories=kinds)
+    assert read_voc(tmp_path / "voc", categories=kinds, follow_links=True)[0].id_map.tolist() == [[1, 2]]
+
+
+# ------------------------------------------------------------------------------------------- pictures (C1 and C2)
+
+
+def save_deep(images, values):
+    """p000.png as a TIFF of 16 bits."""
+    (images / "p000.png").unlink(missing_ok=True)
+    Image.fromarray(values.astype(np.uint16)).save(images / "p000.tif")
+
+
+def test_fault_c1_deep_pictures_and_their_levels(job, tmp_path):
+    grey = np.asarray(Image.open(job.images / "p000.png"))[..., 1].astype(int)
+    points = write_document(tmp_path / "deep.json", [entry("p000.tif")])
+    plain = job("plain", points=write_document(tmp_path / "plain.json", [entry("p000.png")]))
+    save_deep(job.images, grey * 200)
+    for out, settings in (("own", {}), ("given", {"levels": (0, 51_000)})):
+        made = job(out, points=points, **settings)
+        assert made.labelled == 1
+        assert np.array_equal(ids_of(made, "p000"), ids_of(plain, "p000"))
+    with pytest.raises(ArgumentError, match=r"levels: \[0.*\] -> None"):
+        job("given", points=points)
+    assert ids_of(job("dark", points=points, levels=(60_000, 61_000)), "p000").max() <= 2
+    with pytest.raises(ArgumentError, match="label_dataset: argument 'levels'"):
+        job("bad", points=points, levels=(3, 2))
+    unnamed = json.loads((plain.out / "summary.json").read_text())["pictures_without_points_first"]
+    assert unnamed == ["p001.png", "p002.png"]
+    found = json.loads(
+        (
+            job("other", points=write_document(tmp_path / "other.json", [entry("p001.png")])).out / "summary.json"
+        ).read_text()
+    )
+    assert "p000.tif" in found["pictures_without_points_first"], "a TIFF is a picture"
+
+
+def ids_of(made, stem) -> np.ndarray:
+    return np.asarray(Image.open(made.out / "panoptic" / f"{stem}.png"))[..., 0]
+
+
+@pytest.fixture
+def turned(job, tmp_path):
+    """One picture that a camera turned, and its true masks."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = np.asarray(Image.open(job.images / "p000.png"))
+    Image.fromarray(pixels[::-1, ::-1]).save(job.images / "p000.png", exif=exif)  # as it is stored
+    kinds = [Category(4, "left", True), Category(9, "right", False)]
+    shown = PanopticImage(
+        np.where(pixels[..., 0] < 128, 1, 2), (Segment(1, 4, True), Segment(2, 9, False)), 1, "p000.png"
+    )
+    write_coco_panoptic([shown], tmp_path / "truth.json", tmp_path / "truth", kinds)
+    return write_document(tmp_path / "one.json", [entry("p000.png")])
+
+
+def test_fault_c2_turned_pictures_are_turned(job, turned):
+    assert ids_of(job(points=turned), "p000")[12, [2, 29]].tolist() == [1, 2]
+    assert ids_of(job("stored", points=turned, exif="ignore"), "p000")[12, [2, 29]].tolist() == [1, 2]
+    assert "exif='ignore'" in reasons(job("refused", points=turned, exif="refuse"))["p000.png"]
+
+
+def test_fault_c2_beside_true_masks_one_says_which(job, turned):
+    for out, how in (
+        ("scored", {"truth": "truth.json", "points": turned}),
+        ("drawn", {"points": Sampling("truth.json")}),
+    ):
+        assert "EXIF orientation 3" in reasons(job(out, **how))["p000.png"]
+        assert job(f"{out} shown", exif="apply", **how).labelled == 1
+    assert job("scored shown", exif="apply", points=turned, truth="truth.json").scores["pq"] > 0.9
+    assert job("later", points=turned).labelled == 1
+    assert job("later", points=turned, truth="truth.json").set_aside == 1, "labels of a job that had no truth, either"
