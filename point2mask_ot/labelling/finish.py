@@ -21,17 +21,32 @@ _LISTED = 100
 
 
 def write_results(
-    settings: JobSettings, folder: JobFolder, table: Table, fingerprint: Mapping[str, Any], run: Mapping[str, Any]
+    settings: JobSettings,
+    folder: JobFolder,
+    table: Table,
+    fingerprint: Mapping[str, Any],
+    run: Mapping[str, Any],
+    asked: frozenset[int] | None = None,
 ) -> dict[str, Any] | None:
     """The annotations, the summary and the report. Gives the scores, where there is a truth.
+
+    Where only some pictures are ``asked`` for, what earlier calls labelled stays, and what they set aside is left out.
 
     Raises:
         FileError: a disk that cannot take them.
     """
     root, record_of = folder.root, folder.read_record
-    statistics = write_records(root, settings.output, table, record_of, settings.categories, settings.truth_digest)
+
+    def counted(position: int) -> dict[str, Any] | None:
+        record = record_of(position)
+        aside = record is not None and "error" in record
+        return None if aside and asked is not None and position not in asked else record
+
+    statistics = write_records(root, settings.output, table, counted, settings.categories, settings.truth_digest)
+    pictures = table.size if asked is None else statistics.labelled + statistics.set_aside
     unnamed = _unnamed(settings, root, table)
-    summary = summarize(settings, fingerprint, table.size, statistics, unnamed)
+    summary = summarize(settings, fingerprint, pictures, statistics, unnamed)
+    summary["pictures_not_asked_for"] = table.size - pictures
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
     write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..checks import fail
 from ..files.io import origin_of
+from .asked import first_positions, names_asked, positions_named
 from .finish import write_results
 from .folder import JobFolder
 from .job_settings import JobSettings
@@ -23,7 +24,7 @@ from .progress import Progress
 from .report.summary import LabelSummary
 from .settings import RunSettings
 from .stopping import JobInterrupted, JobStopped, listening
-from .table import Table, open_table
+from .table import Row, Table, open_table
 from .truth import Truth, check_same_categories
 from .workers.pool import Crew, Pool
 from .workers.processes import Processes
@@ -44,6 +45,7 @@ class Run:
         workers: how many; 0 for this process, None until Ray has said it.
         folder: of the results.
         table: the pictures and their points.
+        asked: the positions of the pictures to label; None for all.
         truth: what is known of their true masks, if anything.
     """
 
@@ -53,10 +55,12 @@ class Run:
     workers: int | None = field(init=False)
     folder: JobFolder = field(init=False)
     table: Table = field(init=False)
+    asked: frozenset[int] | None = field(init=False, default=None)
     truth: Table | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.folder = JobFolder(self.settings.out)
+        self.names = names_asked(self.how.only)
         self.workers = self.how.workers
         if self.workers is None and self.how.engine == "local":
             self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -70,7 +74,11 @@ class Run:
         elif table is None:
             table = index_points(origin_of(_NAME, "points", points), path, self.source)
         self.table = table
+        if self.names is not None:
+            self.asked = positions_named(table, self.names)
         self._check_names()
+        if self.how.limit is not None:
+            self.asked = first_positions(self._rows(), self.how.limit, self._is_there)
         self.settings = replace(self.settings, categories=categories_of(table))
         self.settings.check_categories()
         truth = self.settings.truth
@@ -93,8 +101,11 @@ class Run:
         if isinstance(self.settings.maps, str) and not is_plug_in(self.settings.maps):
             folders["maps"] = (self.settings.maps, map_names)
         for argument, (folder, names) in folders.items():
-            if not any(_is_file(Path(folder, name)) for row in self.table for name in names(row.name)):
-                got = f"{folder}, with a file for none of the {self.table.size} pictures that the points name"
+            if not any(_is_file(Path(folder, name)) for row in self._rows() for name in names(row.name)):
+                count, of = (
+                    (self.table.size, "the points name") if self.asked is None else (len(self.asked), "are asked")
+                )
+                got = f"{folder}, with a file for none of the {count} pictures that {of}"
                 fail(_NAME, argument, got, "the folder that their names are relative to")
         twins = None if self.folder.tells_case() else self.table.twins()
         if twins:
@@ -104,8 +115,8 @@ class Run:
     def finish(self, fingerprint: dict[str, Any]) -> LabelSummary:
         """Label what is not labelled, then write what holds for all pictures."""
         begun = time.monotonic()
-        i, n = self.how.part
-        shown = Progress(len(range(i - 1, self.table.size, n)), sys.stderr if self.how.progress else None)
+        _, n = self.how.part
+        shown = Progress(self._count(), sys.stderr if self.how.progress else None)
         with listening() as heard:
             for outcome in self._outcomes(heard):
                 if outcome is not None:
@@ -121,7 +132,9 @@ class Run:
                 "workers": self.workers,
                 **shown.counts,
             }
-            scores = write_results(self.settings, self.folder, self.table, fingerprint, run) if n == 1 else None
+            scores = (
+                write_results(self.settings, self.folder, self.table, fingerprint, run, self.asked) if n == 1 else None
+            )
         counts = shown.counts
         done, seconds = counts["labelled"] + counts["kept"], time.monotonic() - begun
         return LabelSummary(self.folder.root, shown.total, done, counts["set aside"], scores, seconds)
@@ -131,9 +144,22 @@ class Run:
             message = f"{count} pictures set aside, more than max_errors={self.how.max_errors}; the last: {last.reason}"
             raise JobStopped(message)
 
-    def _tasks(self) -> Iterator[Task]:
+    def _rows(self, i: int = 1, n: int = 1) -> Iterator[Row]:
+        """The pictures asked for, or part i of n of them."""
+        if self.asked is None:
+            return self.table.rows(i - 1, n)
+        return (self.table.at(position) for position in sorted(self.asked) if position % n == i - 1)
+
+    def _count(self) -> int:
         i, n = self.how.part
-        for row in self.table.rows(i - 1, n):
+        positions = range(self.table.size) if self.asked is None else self.asked
+        return sum(position % n == i - 1 for position in positions)
+
+    def _is_there(self, row: Row) -> bool:
+        return _is_file(Path(self.settings.images, row.name))
+
+    def _tasks(self) -> Iterator[Task]:
+        for row in self._rows(*self.how.part):
             yield Task(row, self.truth.find(row.name) if self.truth else None)
 
     def _outcomes(self, heard: list[int]) -> Iterator[Outcome | None]:

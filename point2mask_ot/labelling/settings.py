@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -64,6 +64,17 @@ class RunSettings:
     """
     workers: int | None = None
     """How many pictures at a time, each with one thread (default: one for each core); 0: in this process."""
+    limit: int | None = None
+    """Label only the first so many pictures that the points name and the folder has (default: all that they name).
+
+    What is not asked for is no error and is not set aside. Labels that are there already stay in the results, and a
+    call that asks for more goes on.
+    """
+    only: str | os.PathLike[str] | Sequence[str] | None = None
+    """Label only the pictures in this text file, one name a line, with or without suffix.
+
+    From Python also a list of names. With ``limit``, the first so many of them.
+    """
     shard: str | tuple[int, int] | None = None
     """i/n: only the i-th of n parts, into OUT/shard-i-of-n, so that n machines share the work."""
     merge: bool = False
@@ -104,7 +115,7 @@ class DatasetSettings(RunSettings, LabelSettings):
             check_choice(_NAME, name, getattr(self, name), get_args(choices))
         self.check_colors(_NAME)
         self.check_pictures(_NAME)
-        for name, least in {"workers": int(self.engine == "ray"), "max_errors": 0, "max_pixels": 1}.items():
+        for name, least in {"workers": int(self.engine == "ray"), "max_errors": 0, "limit": 1, "max_pixels": 1}.items():
             value = getattr(self, name)
             if value is not None or name == "max_pixels":
                 object.__setattr__(self, name, check_integer(_NAME, name, value, minimum=least))

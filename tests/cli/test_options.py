@@ -26,8 +26,8 @@ MASKS = "preset stride beta color-weight sigma edge-model"
 OPTIONS = {
     "demo": f"picture out {MASKS}",
     "label": f"points out exif levels {MASKS}",
-    "label-dataset": "images points sample truth split per-target seed sampler maps output engine workers shard merge "
-    f"max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
+    "label-dataset": "images points sample truth split per-target seed sampler maps output engine workers "
+    f"limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
     "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
     "prepare voc": "voc sbd out",
     "prepare points": "panoptic png out n seed sampler no-stuff write-png",

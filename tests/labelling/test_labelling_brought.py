@@ -20,6 +20,7 @@ from point2mask_ot import (
     write_coco_panoptic,
     write_voc,
 )
+from point2mask_ot.cli import main
 from point2mask_ot.labelling import Sampling
 from point2mask_ot.labelling.maps import as_map_tensors
 from point2mask_ot.panoptic import safe_join
@@ -211,3 +212,61 @@ def test_fault_c2_beside_true_masks_one_says_which(job, turned):
     assert job("scored shown", exif="apply", points=turned, truth="truth.json").scores["pq"] > 0.9
     assert job("later", points=turned).labelled == 1
     assert job("later", points=turned, truth="truth.json").set_aside == 1, "labels of a job that had no truth, either"
+
+
+# -------------------------------------------------------------------------------- a part of what the points name (C9)
+
+
+@pytest.fixture
+def split(job, tmp_path):
+    """A command over points of 8 pictures, of which the folder has the three p000.png, p001.png and p002.png."""
+    points = write_document(tmp_path / "split.json", [entry(f"p{index:03}.png") for index in range(-5, 3)])
+
+    def call(*words, out="out"):
+        words = ["--images", job.images, "--points", points, "--out", tmp_path / out, "--workers", 0, "--quiet", *words]
+        return main(["label-dataset", *map(str, words)])
+
+    call.out = tmp_path / "out"
+    return call
+
+
+def test_fault_c9_what_was_not_asked_for_is_no_error(split, tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("p002\n\np000.png\n", encoding="utf-8-sig")
+    for words, count in ((["--limit", 30], 3), (["--limit", 2], 2), (["--only", "names.txt"], 2)):
+        out = f"out{count}{words[0]}"
+        assert split(*words, out=out) == 0
+        assert f"{count} of {count} pictures labelled, 0 set aside" in capsys.readouterr().out
+        summary = json.loads((tmp_path / out / "summary.json").read_text())
+        assert (summary["pictures"], summary["set_aside"], summary["pictures_not_asked_for"]) == (count, 0, 8 - count)
+        assert len((tmp_path / out / "set_aside.csv").read_text().splitlines()) == 1
+        assert len(json.loads((tmp_path / out / "panoptic.json").read_text())["images"]) == count
+    assert split() == 1
+    assert "3 of 8 pictures labelled, 5 set aside" in capsys.readouterr().out
+    assert split("--limit", 1) == 0, "what an earlier call set aside was not asked for now"
+    assert "1 of 1 pictures labelled, 0 set aside" in capsys.readouterr().out
+    assert len(json.loads((split.out / "panoptic.json").read_text())["images"]) == 3, "labels stay in the results"
+
+
+def test_fault_c9_a_picture_that_was_asked_for_by_name_is_missed(split, tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("p000\np-05.png\n")
+    assert split("--only", "names.txt") == 1
+    assert "1 of 2 pictures labelled, 1 set aside" in capsys.readouterr().out
+    assert split("--only", "names.txt", "--limit", 5, out="both") == 0
+    for text, word in (("p00O.png", "did you mean 'p000.png'"), ("", "1 to"), ("\n", "at least one"), ("\xff", "UTF-8")):
+        (tmp_path / "names.txt").write_bytes(text.encode("latin-1"))
+        assert split("--only", "names.txt") == 2
+        said = capsys.readouterr().err
+        assert "--only" in said
+        assert word in said
+
+
+def test_fault_c9_names_from_python_and_in_parts(job):
+    assert job(only=["p001"]).labelled == 1
+    for bad in ([], [1], 3):
+        with pytest.raises(ArgumentError, match="label_dataset: argument 'only'"):
+            job(only=bad)
+    with pytest.raises(ArgumentError, match="label_dataset: argument 'limit'"):
+        job(limit=0)
+    counts = [job("parts", only=["p000", "p002"], shard=(i, 2)).pictures for i in (1, 2)]
+    assert counts == [2, 0]
+    assert job("parts", only=["p000", "p002"], merge=True).labelled == 2

@@ -90,6 +90,7 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         ("things without a pixel", summary["things_without_pixels"]),
         ("transport stopped early", summary["transport_not_converged"]),
         ("pictures without points", summary["pictures_without_points"]),
+        ("pictures not asked for", summary["pictures_not_asked_for"]),
     ]
     shown += [(name, f"{count:,}") for name, count in notes if count]
     return "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in shown)
