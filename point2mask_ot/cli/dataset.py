@@ -53,7 +53,7 @@ class LabelDataset:
     out: Path
     """Folder for the results."""
     points: Annotated[Path | None, Option(either=_SOURCE)] = None
-    """JSON or CSV file with the points of all pictures."""
+    """JSON or CSV file with the points of all pictures, or a folder of such files."""
     sample: Annotated[Path | None, Option(either=_SOURCE, of=(Sampling, "truth"), says=("label_dataset.points",))] = (
         None
     )

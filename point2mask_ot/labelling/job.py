@@ -15,11 +15,12 @@ from ..masks.settings import sort_changes
 from .job_settings import JobSettings
 from .labeller import stopping_on_full_disk
 from .plug_ins import is_plug_in, plug_in_parts
+from .points_folder import points_digest
 from .report.summary import LabelSummary
 from .run import Run
 from .settings import DatasetSettings, LabelSettings, Sampling
 from .shards import adopt_shards, shard_folder
-from .truth import Truth, file_digest
+from .truth import Truth
 from .workers.ray import import_ray
 
 _NAME = "label_dataset"
@@ -43,10 +44,10 @@ def label_dataset(
 
     (an image may have an ``id``, else its position in the list, from 1; a point a ``target``, as in
     :func:`~point2mask_ot.read_points`); or in a CSV with the columns image, x, y, category and, if wanted, target and
-    isthing; or they are drawn from true masks (:class:`Sampling`). ``out`` receives ``panoptic.json`` and
-    ``panoptic/*.png`` (COCO), or ``SegmentationClass``, ``SegmentationObject`` and
-    ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``, ``timing.json``, ``set_aside.csv`` and
-    ``report.html``.
+    isthing; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true masks
+    (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or ``SegmentationClass``,
+    ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``, ``timing.json``,
+    ``set_aside.csv`` and ``report.html``.
 
     Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
     out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
@@ -58,7 +59,9 @@ def label_dataset(
 
     Args:
         images: folder of the pictures, which may move; with points from VOC's layout, None for its ``JPEGImages``.
-        points: JSON or CSV file, or a :class:`Sampling`.
+        points: JSON or CSV file; a folder of them, each of one or more pictures, whose categories are one where they
+            have one name (where their ids clash, they are numbered as they appear; files of masks are left alone); or
+            a :class:`Sampling`.
         out: folder for the results, new or of the same job.
         config: settings or the name of a preset.
         settings: what else there is to say of the data set and of how the job runs, see
@@ -112,7 +115,7 @@ def label_dataset(
     job.check(travels=settings.workers != 0)
     if settings.engine == "ray":
         import_ray()
-    source = place.digest() if place else file_digest(origin_of(_NAME, "points", points))
+    source = place.digest() if place else points_digest(origin_of(_NAME, "points", points))
     run = Run(job, settings, source)
     fingerprint = job.fingerprint(source, settings.part)
     with stopping_on_full_disk(), run.folder.locked():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -29,8 +29,10 @@ from ..panoptic.points import (
 from ..types import PointTargets
 from .table import Table, build_table
 
+_NAMED = '"images": [{"file_name": "a.jpg", "points": [...]}, ...], as write_points writes it with the name as `image`'
 
-def index_points(origin: Origin, path: Path, source: str) -> Table:
+
+def index_file(origin: Origin, path: Path, source: str) -> Table:
     """Check every point of a file and keep them, picture by picture, in a table.
 
     Args:
@@ -67,26 +69,38 @@ def targets_of(body: Any, categories: Sequence[Category]) -> PointTargets:
     return PointTargets(points, target, category, is_thing)
 
 
-def _body(targets: PointTargets) -> dict[str, Any]:
+def body_of(targets: PointTargets) -> dict[str, Any]:
     return {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
 
 
 def _index_json(origin: Origin, path: Path, source: str) -> Table:
     # Categories may follow the pictures, and reading twice is cheaper than keeping all pictures until then.
-    listed = json_categories(origin, (entry for key, entry in stream_json(origin) if key == "categories"))
-    categories = in_channel_order(listed)
+    categories = in_channel_order(json_categories(origin, _json_categories(origin)))
     return build_table(origin, path, source, {"categories": category_list(categories)}, _json_rows(origin, categories))
 
 
+def _json_categories(origin: Origin) -> Iterator[Any]:
+    for key, entry in stream_json(origin):
+        if key == "annotations":
+            refuse_masks(origin, {key: entry})
+        if key == "categories":
+            yield entry
+
+
 def _json_rows(origin: Origin, categories: Sequence[Category]) -> Iterator[tuple[int | str | None, str, Any]]:
+    for name, image_id, clicks in json_pictures(origin):
+        yield image_id, name, body_of(clicked_targets(origin, clicks, categories))
+
+
+def json_pictures(origin: Origin) -> Iterator[tuple[str, int | str | None, list[Click]]]:
+    """Name, id (None where it has none) and clicks of each picture."""
     index = -1
     for key, entry in stream_json(origin):
         if key == "images":
             index += 1
-            name, image_id, clicks = json_picture(origin, entry, index)
-            yield image_id, name, _body(clicked_targets(origin, clicks, categories))
-        elif key == "annotations":
-            refuse_masks(origin, {key: entry})
+            yield json_picture(origin, entry, index)
+        elif key == "points":
+            origin.fail('"points" of a picture that has no name', _NAMED)
     if index < 0:
         origin.fail("no pictures", 'at least one picture in the list "images"')
 
@@ -100,15 +114,10 @@ def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connecti
     categories: dict[str, Category] = {}
     try:
         with open(origin.path, encoding="utf-8-sig", newline="") as file:
-            for where, row in csv_rows(origin, file):
-                if "image" not in row:
-                    origin.fail("no column 'image'", "the picture of each point")
-                click = csv_click(origin, where, row, categories)
-                clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (row["image"],))
+            for name, click in csv_clicks(origin, file, categories):
+                clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (name,))
                 fields = json.dumps([click.where, click.x, click.y, click.category, click.target])
-                clicks.execute(
-                    "INSERT INTO click SELECT position, ? FROM picture WHERE name = ?", (fields, row["image"])
-                )
+                clicks.execute("INSERT INTO click SELECT position, ? FROM picture WHERE name = ?", (fields, name))
     except (OSError, UnicodeDecodeError) as error:
         origin.fail(reason_of(error), "a readable CSV file in UTF-8", error)
     if not categories:
@@ -119,6 +128,14 @@ def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connecti
     )
 
 
+def csv_clicks(origin: Origin, lines: Iterable[str], categories: dict[str, Category]) -> Iterator[tuple[str, Click]]:
+    """Picture and point of each row; categories that are new join ``categories``."""
+    for where, row in csv_rows(origin, lines):
+        if "image" not in row:
+            origin.fail("no column 'image'", "the picture of each point")
+        yield row["image"], csv_click(origin, where, row, categories)
+
+
 def _csv_pictures(
     origin: Origin, clicks: sqlite3.Connection, categories: Sequence[Category]
 ) -> Iterator[tuple[None, str, Any]]:
@@ -126,4 +143,4 @@ def _csv_pictures(
         "SELECT name, fields FROM click JOIN picture ON picture = position ORDER BY position, click.rowid"
     )
     for name, group in groupby(rows, key=lambda row: row[0]):
-        yield None, name, _body(clicked_targets(origin, [Click(*json.loads(f)) for _, f in group], categories))
+        yield None, name, body_of(clicked_targets(origin, [Click(*json.loads(f)) for _, f in group], categories))

@@ -19,7 +19,8 @@ from .job_settings import JobSettings
 from .labeller import Labeller, Outcome, Task, set_aside
 from .maps import map_names
 from .plug_ins import is_plug_in
-from .points_file import categories_of, index_points
+from .points_file import categories_of
+from .points_folder import index_points
 from .progress import Progress
 from .report.summary import LabelSummary
 from .settings import RunSettings

@@ -252,7 +252,7 @@ def test_fault_c9_a_picture_that_was_asked_for_by_name_is_missed(split, tmp_path
     assert split("--only", "names.txt") == 1
     assert "1 of 2 pictures labelled, 1 set aside" in capsys.readouterr().out
     assert split("--only", "names.txt", "--limit", 5, out="both") == 0
-    for text, word in (("p00O.png", "did you mean 'p000.png'"), ("", "1 to"), ("\n", "at least one"), ("\xff", "UTF-8")):
+    for text, word in (("p00O.png", "did you mean 'p00"), ("", "1 to"), ("\n", "at least one"), ("\xff", "UTF-8")):
         (tmp_path / "names.txt").write_bytes(text.encode("latin-1"))
         assert split("--only", "names.txt") == 2
         said = capsys.readouterr().err
@@ -270,3 +270,70 @@ def test_fault_c9_names_from_python_and_in_parts(job):
     counts = [job("parts", only=["p000", "p002"], shard=(i, 2)).pictures for i in (1, 2)]
     assert counts == [2, 0]
     assert job("parts", only=["p000", "p002"], merge=True).labelled == 2
+
+
+# ----------------------------------------------------------------------------------------- a folder of points (C7)
+
+
+def save_points(path, name, categories, points):
+    """As the page saves what was clicked on one picture."""
+    listed = [{"id": i, "name": name, "isthing": thing} for i, (name, thing) in enumerate(categories, start=1)]
+    images = [{"file_name": name, "points": points}]
+    path.write_text(json.dumps({"categories": listed, "images": images}))
+
+
+def test_fault_c7_a_folder_of_points(job, tmp_path):
+    folder = tmp_path / "clicked"
+    folder.mkdir()
+    left, right = {"x": 2, "y": 12, "category": "left"}, {"x": 29, "y": 12, "category": "right"}
+    save_points(folder / "p000_points.json", "p000.png", [("left", 1), ("right", 0)], [left, right])
+    by_id = [{**right, "category": 1}, {**left, "category": 2}]
+    save_points(folder / "p001_points.json", "p001.png", [("right", 0), ("left", 1)], by_id)
+    (folder / "more.csv").write_text("image,x,y,category\np002.png,2,12,left\np002.png,29,12,right:stuff\n")
+    masks = {"images": [], "annotations": [1], "categories": []}
+    (folder / "p000.json").write_text(json.dumps(masks))  # what the page saves beside the points
+    (folder / "notes.json").write_text('{"by": "me"}')
+    (folder / "strip.png").write_bytes(b"")
+    made = job(points=folder)
+    assert made.labelled == 3
+    document = json.loads((made.out / "panoptic.json").read_text())
+    assert [(c["id"], c["name"], c["isthing"]) for c in document["categories"]] == [(1, "left", 1), (2, "right", 0)]
+    assert [image["file_name"] for image in document["images"]] == ["p002.png", "p000.png", "p001.png"]
+    whole = job("whole")
+    for stem in ("p000", "p002"):
+        assert np.array_equal(ids_of(made, stem), ids_of(whole, stem))
+    assert np.array_equal(3 - ids_of(made, "p001"), ids_of(whole, "p001")), "stuff was clicked first"
+    assert job(points=folder).labelled == 3, "the same job"
+    (folder / "p000.json").unlink()
+    assert job(points=folder).labelled == 3, "masks are none of its business"
+    save_points(folder / "p000_points.json", "p000.png", [("left", 1), ("right", 0)], [left, {**right, "x": 30}])
+    with pytest.raises(ArgumentError, match="points: "):
+        job(points=folder)
+
+
+def test_fault_c7_folders_that_mean_nothing(job, tmp_path):
+    folder = tmp_path / "clicked"
+    folder.mkdir()
+    with pytest.raises(FileError, match=r"clicked: no points file"):
+        job(points=folder)
+    left = {"x": 2, "y": 12, "category": "left"}
+    save_points(folder / "a.json", "p000.png", [("left", 1)], [left])
+    save_points(folder / "b.json", "p001.png", [("left", 0)], [left])
+    with pytest.raises(FileError, match=r"b.json: category 'left' as stuff; expected thing, as in a.json"):
+        job(points=folder)
+    save_points(folder / "b.json", "p000.png", [("left", 1)], [left])
+    with pytest.raises(FileError, match=r"'p000.png', .* twice"):
+        job(points=folder)
+    save_points(folder / "b.json", "p001.png", [("left", 1)], [{**left, "category": "lift"}])
+    with pytest.raises(FileError, match=r"b.json: p001.png: points\[0\]: category 'lift'.*did you mean 'left'"):
+        job(points=folder)
+
+
+def test_fault_c7_what_is_no_file_of_points_of_many_pictures_is_explained(job, tmp_path):
+    one = {"categories": [{"name": "left", "isthing": 1}], "points": [{"x": 2, "y": 12, "category": "left"}]}
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    with pytest.raises(FileError, match=r'"points" of a picture that has no name; expected "images"'):
+        job(points="one.json")
+    made = job()
+    with pytest.raises(FileError, match=r"masks in COCO's format; expected .*point2mask prepare"):
+        job("again", points=made.out / "panoptic.json")

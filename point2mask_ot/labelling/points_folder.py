@@ -1,0 +1,123 @@
+"""The points of a data set in a folder of files, each of one picture, say, as one clicks them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..files.io import Origin, reason_of
+from ..files.json_stream import stream_json
+from ..panoptic import Category
+from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories
+from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
+from .table import Table, build_table
+from .truth import file_digest
+
+_SUFFIXES = (".json", ".csv")
+
+
+def points_digest(origin: Origin) -> str:
+    """SHA-256 of a points file, or of all those in a folder with their names."""
+    if not origin.path.is_dir():
+        return file_digest(origin)
+    known = [f"{file.path.name} {file_digest(file)}" for file in _points_files(origin)]
+    return hashlib.sha256("\n".join(known).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def index_points(origin: Origin, path: Path, source: str) -> Table:
+    """Check every point of a file, or of the files of a folder, and keep them, picture by picture, in a table.
+
+    Args:
+        origin: the file or folder, see :func:`~point2mask_ot.labelling.label_dataset`.
+        path: the table to write.
+        source: digest of it.
+
+    Raises:
+        FileError: naming the picture and the point, or the line; a folder without points, or whose files disagree on
+            what is a thing.
+    """
+    if not origin.path.is_dir():
+        return index_file(origin, path, source)
+    files = _points_files(origin)
+    merged = in_channel_order(_merged(files))
+    return build_table(origin, path, source, {"categories": category_list(merged)}, _rows(files, merged))
+
+
+def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
+    """The files in a folder that hold points, in the order of their names, with the categories of each."""
+    try:
+        paths = sorted(path for path in origin.path.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+    except OSError as error:
+        origin.fail(reason_of(error), "a folder that can be read", error)
+    files = {}
+    for path in paths:
+        file = Origin(origin.function, origin.argument, path)
+        categories = _json_categories(file) if is_json(file) else _read_csv(file)[0]
+        if categories is not None:
+            files[file] = categories
+    if not files:
+        origin.fail("no points file", f"a folder with files of points ({', '.join(_SUFFIXES)})")
+    return files
+
+
+def _json_categories(origin: Origin) -> list[Category] | None:
+    """The categories of a points file; None for another JSON, such as the masks that the page saves beside it."""
+    keys, entries = set(), []
+    for key, value in stream_json(origin):
+        if key == "annotations":
+            return None
+        keys.add(key)
+        if key == "categories":
+            entries.append(value)
+    return json_categories(origin, entries) if "categories" in keys and keys & {"images", "points"} else None
+
+
+def _read_csv(origin: Origin) -> tuple[list[Category], dict[str, list[Click]]]:
+    """Categories, and the clicks on each picture."""
+    categories: dict[str, Category] = {}
+    pictures: dict[str, list[Click]] = {}
+    try:
+        with open(origin.path, encoding="utf-8-sig", newline="") as file:
+            for name, click in csv_clicks(origin, file, categories):
+                pictures.setdefault(name, []).append(click)
+    except (OSError, UnicodeDecodeError) as error:
+        origin.fail(reason_of(error), "a readable CSV file in UTF-8", error)
+    return list(categories.values()), pictures
+
+
+def _pictures(origin: Origin) -> Iterator[tuple[str, int | str | None, list[Click]]]:
+    """Name, id (None where it has none) and clicks of each picture in a file."""
+    if is_json(origin):
+        return json_pictures(origin)
+    return ((name, None, clicks) for name, clicks in _read_csv(origin)[1].items())
+
+
+def _merged(files: Mapping[Origin, Sequence[Category]]) -> list[Category]:
+    """The categories of all files by name, with their ids, or numbered as they appear where ids clash."""
+    first: dict[str, tuple[Category, Origin]] = {}
+    clash = False
+    for file, categories in files.items():
+        for category in categories:
+            known, where = first.setdefault(category.name, (category, file))
+            clash |= known.id != category.id
+            if known.is_thing != category.is_thing:
+                kinds = ["thing" if one.is_thing else "stuff" for one in (category, known)]
+                file.fail(f"category {category.name!r} as {kinds[0]}", f"{kinds[1]}, as in {where.path.name}")
+    found = [category for category, _ in first.values()]
+    if clash or len({category.id for category in found}) < len(found):
+        return [replace(category, id=number) for number, category in enumerate(found, start=1)]
+    return found
+
+
+def _rows(
+    files: Mapping[Origin, Sequence[Category]], merged: Sequence[Category]
+) -> Iterator[tuple[int | str | None, str, Any]]:
+    index = {category.name: channel for channel, category in enumerate(merged)}
+    for file, listed in files.items():
+        own = in_channel_order(listed)
+        for name, image_id, clicks in _pictures(file):
+            points, target, category = body_of(clicked_targets(file, clicks, own))["targets"]
+            yield image_id, name, {"targets": [points, target, [index[own[channel].name] for channel in category]]}
