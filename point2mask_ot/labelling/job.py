@@ -21,6 +21,7 @@ from .run import Run
 from .settings import DatasetSettings, LabelSettings, Sampling
 from .shards import adopt_shards, shard_folder
 from .truth import Truth
+from .workers.processes import refuse_no_children
 from .workers.ray import import_ray
 
 _NAME = "label_dataset"
@@ -112,6 +113,8 @@ def label_dataset(
         if settings.truth is None
         else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
+    if settings.engine == "local":
+        refuse_no_children(settings.workers)
     job.check(travels=settings.workers != 0)
     if settings.engine == "ray":
         import_ray()

@@ -28,7 +28,7 @@ from .stopping import JobInterrupted, JobStopped, listening
 from .table import Row, Table, open_table
 from .truth import Truth, check_same_categories
 from .workers.pool import Crew, Pool
-from .workers.processes import Processes
+from .workers.processes import GUARD, Processes
 from .workers.ray import Actors, connected, import_ray
 
 _NAME = "label_dataset"
@@ -171,7 +171,8 @@ class Run:
                 yield from self._by(Actors(ray, self.settings), self.workers, heard)
             return
         if self.workers:
-            yield from self._by(Processes(self.settings), self.workers, heard)
+            hint = f" (a script calls label_dataset {GUARD})"
+            yield from self._by(Processes(self.settings), self.workers, heard, hint)
             return
         labeller = Labeller(self.settings)
         for task in self._tasks():
@@ -179,8 +180,8 @@ class Run:
                 return
             yield _twice(labeller, task)
 
-    def _by(self, crew: Crew, workers: int, heard: list[int]) -> Iterator[Outcome | None]:
-        return Pool(crew, workers, lambda: bool(heard), self._set_aside).run(self._tasks())
+    def _by(self, crew: Crew, workers: int, heard: list[int], hint: str = "") -> Iterator[Outcome | None]:
+        return Pool(crew, workers, lambda: bool(heard), self._set_aside, hint).run(self._tasks())
 
     def _set_aside(self, task: Task, reason: str) -> Outcome:
         return set_aside(self.settings, task.row, reason)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +23,9 @@ from point2mask_ot import (
     write_voc,
 )
 from point2mask_ot.cli import main
-from point2mask_ot.labelling import Sampling
+from point2mask_ot.labelling import JobStopped, Sampling
 from point2mask_ot.labelling.maps import as_map_tensors
+from point2mask_ot.labelling.workers.pool import Pool, Worker, WorkerDiedError
 from point2mask_ot.panoptic import safe_join
 
 
@@ -337,3 +340,33 @@ def test_fault_c7_what_is_no_file_of_points_of_many_pictures_is_explained(job, t
     made = job()
     with pytest.raises(FileError, match=r"masks in COCO's format; expected .*point2mask prepare"):
         job("again", points=made.out / "panoptic.json")
+
+
+# -------------------------------------------------------------------------------- no main guard, no children (B5)
+
+
+def test_fault_b5_a_worker_that_runs_the_script_again_says_what_is_missing(job, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)  # as in such a worker
+    with pytest.raises(ArgumentError, match=r'below `if __name__ == "__main__":`.*or workers=0'):
+        job(workers=2)
+
+
+def test_fault_b5_a_daemonic_process_has_no_workers(job, monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    for workers in (None, 2):
+        with pytest.raises(ArgumentError, match=r"'workers': got .* in a daemonic process.*; expected workers=0"):
+            job(workers=workers)
+    assert job(workers=0).labelled == 3
+
+
+def test_fault_b5_the_job_says_it_where_workers_do_not_begin():
+    class Stillborn(Worker):
+        def receive(self):
+            raise WorkerDiedError("exit status 1")
+
+        def end(self):
+            pass
+
+    crew = SimpleNamespace(start=Stillborn, wait=lambda workers, seconds: list(workers))
+    with pytest.raises(JobStopped, match=r"before they begin: exit status 1 \(the guard\)"):
+        list(Pool(crew, 1, lambda: False, lambda task, reason: None, " (the guard)").run(iter(())))

@@ -65,6 +65,7 @@ class Pool:
         crew: of processes, or of Ray's actors.
         workers: how many.
         stopping: asked before each picture; once it says True, none is begun any more.
+        hint: what else to say of workers that end before they begin.
         set_aside: given (task, reason) of a picture that workers died of; gives its outcome.
     """
 
@@ -72,6 +73,7 @@ class Pool:
     workers: int
     stopping: Callable[[], bool]
     set_aside: Callable[[Task, str], Outcome]
+    hint: str = ""
     _alive: list[Worker] = field(default_factory=list)
     _again: deque[Task] = field(default_factory=deque)
     _deaths: Counter[int] = field(default_factory=Counter)
@@ -136,7 +138,7 @@ class Pool:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _FAILED_STARTS:
-                raise JobStopped(f"workers end before they begin: {how}")
+                raise JobStopped(f"workers end before they begin: {how}{self.hint}")
         self._alive.append(self.crew.start())
         task = worker.task
         if task is None:

@@ -12,7 +12,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ...checks import ArgumentError
+from ...checks import ArgumentError, fail
 from ..folder import JobFolder
 from ..job_settings import JobSettings
 from ..labeller import Labeller, Task
@@ -23,6 +23,23 @@ _OUT_OF_MEMORY = 75
 _PATIENCE = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+GUARD = 'below `if __name__ == "__main__":`, since each worker runs the script, or workers=0'
+
+
+def refuse_no_children(workers: int | None) -> None:
+    """Refuse to be called where no process can be started.
+
+    Raises:
+        ArgumentError: while a worker runs the script that started it; in a daemonic process.
+    """
+    here: Any = multiprocessing.current_process()
+    if getattr(here, "_inheriting", False):  # as spawn itself asks
+        fail("label_dataset", "workers", "a call in a worker that is just starting", f"the call {GUARD}")
+    if here.daemon and workers != 0:
+        got = f"{workers} in a daemonic process, which may have no children"
+        fail("label_dataset", "workers", got, "workers=0 there")
 
 
 class Process(Worker):
