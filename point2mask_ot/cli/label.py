@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..checks import fail
 from ..files.pictures import PictureSettings
+from ..labelling.settings import LabelSettings
 from ..masks.settings import ColorSettings
 from .masks import MaskOptions
 from .options import Option
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from ..types import PseudoMasks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Label:
     """Label your own picture from your own points"""
 
@@ -29,6 +31,9 @@ class Label:
     """JSON, or CSV with the columns [image,] x, y, category[, target]."""
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
+    maps: Path | None = None
+    """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features."""
+    add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
     mask: MaskOptions
     color: ColorSettings
     picture: PictureSettings
@@ -36,17 +41,28 @@ class Label:
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
         from ..files.results import PictureResults, digest
-        from ..masks.picture import ColorMasker
         from ..panoptic import read_picture, read_points
 
         image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
-        results.check_masks(prog, (self.photo, self.points), strip=True)
+        inputs = (self.photo, self.points, *([] if self.maps is None else [self.maps]))
+        results.check_masks(prog, inputs, strip=True)
         points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
-        masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
-        masks = masker(masker.terms(image), points.targets)
-        results.check_masks(prog, (self.photo, self.points), strip=True)  # others may have come meanwhile
+        masks = self._masks(prog, image, points)
+        results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile
         show(image, points, masks, results)
+
+    def _masks(self, prog: str, image: np.ndarray, points: LabelledPoints) -> PseudoMasks:
+        from ..labelling.maps import masks_from_file
+        from ..masks.picture import ColorMasker
+
+        masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
+        if self.maps is not None:
+            config, how = masker.config, {"colors": self.color, "add_colors": self.add_colors}
+            return masks_from_file(prog, self.maps, image, points, config, **how)  # type: ignore[arg-type]
+        if self.add_colors:
+            fail(prog, "add_colors", "True, which has no effect", "`maps` with a semantic map, which colours join")
+        return masker(masker.terms(image), points.targets)
 
 
 def show(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:

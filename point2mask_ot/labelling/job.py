@@ -11,6 +11,7 @@ from ..checks import fail_type
 from ..files.io import origin_of
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import PseudoMasker
+from ..masks.picture import refuse_idle
 from ..masks.settings import sort_changes
 from .job_settings import JobSettings
 from .labeller import stopping_on_full_disk
@@ -113,6 +114,8 @@ def label_dataset(
         if settings.truth is None
         else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
+    if settings.maps is None:
+        refuse_idle(_NAME, config, theirs)
     if settings.engine == "local":
         refuse_no_children(settings.workers)
     job.check(travels=settings.workers != 0)

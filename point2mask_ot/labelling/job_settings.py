@@ -74,6 +74,8 @@ class JobSettings(LabelSettings):
             fail(_NAME, "maps", repr(self.maps), "a folder of map files, or module:function")
         if self.maps is not None and not isinstance(self.maps, str) and not callable(self.maps):
             fail_type(_NAME, "maps", self.maps, "a folder, 'module:function' or a callable")
+        if self.maps is None and self.add_colors:
+            fail(_NAME, "add_colors", "True, which has no effect", "`maps` with a semantic map, which colours join")
         if self.maps is None:
             refuse_likelihood(_NAME, self.config, instead="semantic maps")
         if travels:
@@ -110,6 +112,7 @@ class JobSettings(LabelSettings):
             "edge_model": file_digest(origin_of(_NAME, "edge_model", self.edge_model)) if self.edge_model else None,
             "sigma": self.sigma,
             "color_weight": self.color_weight,
+            "add_colors": self.add_colors,
             "output": self.output,
             "max_pixels": self.max_pixels,
             "exif": self.exif,

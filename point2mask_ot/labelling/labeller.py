@@ -76,7 +76,7 @@ class Labeller:
         self.settings = settings
         self.folder = JobFolder(settings.out)
         self.reader = Reader(settings, self.folder.root)
-        self.masker = Masker(settings.config, settings)
+        self.masker = Masker(settings.config, settings, add_colors=settings.add_colors)
         self.maps = settings.maps
         if isinstance(self.maps, str) and is_plug_in(self.maps):
             self.maps = load_plug_in(self.maps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 
 from ..checks import FileError, fail, fail_type, suggestion
 from ..files.io import Origin
+from ..graph.edges import MapTerm
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import PseudoMasker
 from ..masks.picture import ColorMasker
 from ..masks.settings import ColorSettings
-from ..panoptic import safe_join
+from ..panoptic import LabelledPoints, safe_join
 from ..types import PointTargets, PseudoMasks
 from .stopping import JobStopped
 from .table import stem_of
@@ -89,8 +91,10 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def as_map_tensors(
     maps: Any, size: tuple[int, int], origin: str, categories: int, *, function: str = _NAME
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Any]:
     """Checked (C, H, W) floats on the host at the picture's size; smaller or larger maps of its shape are resized.
+
+    So are the maps of ``terms``, a list of :class:`~point2mask_ot.MapTerm`.
 
     Args:
         maps: by name, NumPy or torch.
@@ -105,14 +109,30 @@ def as_map_tensors(
     """
     if not isinstance(maps, Mapping):
         fail_type(function, "maps", maps, f"a mapping of {', '.join(NAMES)} to arrays from {origin}")
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, value in maps.items():
+        if name == "terms":
+            tensors[name] = _terms_at_size(function, value, size, origin)
+            continue
         if name not in NAMES:
             fail(function, "maps", f"{name!r} from {origin}", f"only {', '.join(NAMES)}{suggestion(name, NAMES)}")
         tensor = _floats(function, value, f"{name!r} from {origin}")
         _check_shape(function, f"{name!r} from {origin}", tuple(tensor.shape), size, _channels(name, categories))
         tensors[name] = _at_size(name, tensor.float(), size)
     return tensors
+
+
+def _terms_at_size(function: str, terms: Any, size: tuple[int, int], origin: str) -> list[MapTerm]:
+    if not isinstance(terms, Sequence) or not all(isinstance(term, MapTerm) for term in terms):
+        fail_type(function, "maps", terms, f"a list of MapTerm for 'terms' from {origin}")
+    resized = []
+    for index, term in enumerate(terms):
+        what = f"'terms[{index}]' from {origin}"
+        tensor = _floats(function, term.map, what)
+        _check_shape(function, what, tuple(tensor.shape), size, None)
+        name = "features" if term.kind == "cosine" else "terms"
+        resized.append(replace(term, map=_at_size(name, tensor.float(), size)))
+    return resized
 
 
 def _floats(function: str, value: Any, what: str) -> torch.Tensor:
@@ -170,23 +190,56 @@ class Masker:
     Args:
         config: settings of Algorithm 1.
         colors: how colours become maps.
+        add_colors: let them enter beside a semantic map, too.
+        function: public function named in errors.
 
     Raises:
         FileError: a damaged edge model, which refuses the job, and not each of its pictures.
     """
 
-    def __init__(self, config: PseudoMaskConfig, colors: ColorSettings) -> None:
+    def __init__(
+        self, config: PseudoMaskConfig, colors: ColorSettings, *, add_colors: bool = False, function: str = _NAME
+    ) -> None:
         self.by_class = PseudoMasker(config)
-        self.by_color = ColorMasker(config, colors, function=_NAME)
+        self.by_color = ColorMasker(config, colors, function=function, edge_map="maps")
+        self.add_colors = add_colors
 
     def boundary(self, picture: np.ndarray) -> torch.Tensor:
         """(1, H, W) in [0, 1], from the picture."""
         return torch.as_tensor(self.by_color.boundary(picture))
 
-    def __call__(self, picture: np.ndarray, maps: Mapping[str, torch.Tensor], targets: PointTargets) -> PseudoMasks:
+    def __call__(self, picture: np.ndarray, maps: Mapping[str, Any], targets: PointTargets) -> PseudoMasks:
         """Label one picture; ``maps`` must have a boundary."""
         semantic, boundary, features = (maps.get(name) for name in NAMES)
-        if semantic is not None:
-            return self.by_class(semantic, boundary, targets, features)
-        image = torch.from_numpy(picture).permute(2, 0, 1)
-        return self.by_color(self.by_color.terms(image, boundary), targets, features)
+        terms = maps.get("terms", ())
+        if semantic is not None and not self.add_colors:
+            return self.by_class(semantic, boundary, targets, features, terms=terms)
+        image = picture if isinstance(boundary, np.ndarray) else torch.from_numpy(picture).permute(2, 0, 1)
+        return self.by_color([*terms, *self.by_color.terms(image, boundary)], targets, features, semantic)
+
+
+def masks_from_file(
+    function: str,
+    path: Path,
+    picture: np.ndarray,
+    points: LabelledPoints,
+    config: PseudoMaskConfig,
+    colors: ColorSettings,
+    *,
+    add_colors: bool,
+) -> PseudoMasks:
+    """What a job makes of one picture and its map file, in NumPy.
+
+    Raises:
+        ArgumentError: as a job sets the picture aside.
+        FileError, JobStopped: see :func:`read_maps`; another suffix.
+    """
+    if path.suffix not in SUFFIXES:
+        Origin(function, "maps", path).fail(f"the suffix {path.suffix!r}", f"{', '.join(SUFFIXES)}")
+    masker = Masker(config, colors, add_colors=add_colors, function=function)
+    size = picture.shape[0], picture.shape[1]
+    maps = as_map_tensors(read_maps(path), size, path.name, len(points.categories), function=function)
+    if add_colors and "semantic" not in maps:
+        fail(function, "add_colors", "True, which has no effect", f"a semantic map in {path.name}")
+    maps.setdefault("boundary", masker.boundary(picture))
+    return masker(picture, {name: np.asarray(tensor) for name, tensor in maps.items()}, points.targets)

@@ -18,7 +18,7 @@ from ..panoptic.sampling import Sampler
 _NAME = "label_dataset"
 
 MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
-"""A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``."""
+"""A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``, ``terms``."""
 Output = Literal["coco", "voc"]
 Engine = Literal["local", "ray"]
 
@@ -32,13 +32,19 @@ class LabelSettings(PictureSettings, ColorSettings):
 
     What the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz`` or
     ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for every picture;
-    ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name;
+    ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name, and to ``terms``, a list
+    of :class:`~point2mask_ot.MapTerm`, if wanted;
     ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
     argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
     is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are the
     categories of the points, all of them, things first. Maps of another size are resized where one scale does it, to
     less than a pixel; others, and other channels, set the picture aside. Without ``semantic``, colours stand in for it
     and every target supplies; without ``boundary``, the CIELAB gradient or the edge model.
+    """
+    add_colors: bool = False
+    """Let the colours shape the masks beside a semantic map, too (default: they only stand in for one).
+
+    ``color_weight`` then weighs them against it; without a semantic map they enter anyway.
     """
     output: Output = "coco"
     """Layout of the labels; in VOC's, category ids are indices into its palette."""

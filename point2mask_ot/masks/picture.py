@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..arrays import Array
-from ..checks import fail
+import torch
+
+from ..arrays import Array, as_optional_tensors
+from ..checks import fail, require_all, values_at_hand
 from ..compiled.graphs import outside_graphs
-from ..graph.edges import MapTerm
+from ..graph.edges import MapTerm, check_terms
 from ..maps import lab_gradient, smooth_lab, structured_edges
 from ..types import PointTargets, PseudoMasks
 from .config import PseudoMaskConfig
@@ -17,6 +19,9 @@ from .settings import ColorSettings
 
 STEP_COST = 1e-3
 """Keeps paths short across flat regions, whose colour differences are all zero."""
+_BY_CLASS = ("presence", "point_radius", "point_overlap", "min_probability", "demand")
+"""Settings of the class maps."""
+_TOLERANCE = 1e-3
 
 
 class ColorMasker:
@@ -28,6 +33,7 @@ class ColorMasker:
         config: settings or the name of a preset; ``stuff`` is set to ``"supply"``, and a ``step_cost`` of 0 to 0.001.
         colors: how colours become maps. An edge model is read at once.
         function: public function named in errors.
+        edge_map: what it calls a boundary map that is given.
         overrides: fields of the configuration to change.
 
     Raises:
@@ -41,17 +47,19 @@ class ColorMasker:
         colors: ColorSettings | None = None,
         *,
         function: str = "label_picture",
+        edge_map: str = "edge_map",
         **overrides: Any,
     ) -> None:
         self.config = PseudoMasker(config, **overrides).config
         self.colors = colors or ColorSettings()
-        self.function = function
+        self.function, self.edge_map = function, edge_map
         self.colors.check_colors(function)
         if self.colors.edge_model is not None:
             from ..maps import structured_forest  # imports OpenCV, which others do without
 
             structured_forest.load(self.colors.edge_model)
         self._masker = PseudoMasker(self.config, stuff="supply", step_cost=self.config.step_cost or STEP_COST)
+        self._by_class = PseudoMasker(self.config)
 
     def boundary(self, image: Array) -> Array:
         """(1, H, W) in [0, 1], from the picture."""
@@ -62,20 +70,48 @@ class ColorMasker:
         """What edges cost by the picture's colours and a boundary map of its size, by default its own.
 
         Raises:
-            ArgumentError: what :func:`~point2mask_ot.smooth_lab` refuses; a boundary of another size;
-                ``assign="likelihood"``.
+            ArgumentError: what :func:`~point2mask_ot.smooth_lab` refuses; a boundary of another size, or with values
+                outside [0, 1].
         """
-        refuse_likelihood(self.function, self.config)
-        boundary = self.boundary(image) if boundary is None else boundary
         lab = smooth_lab(image, self.colors.sigma)
-        if getattr(boundary, "shape", None) != (1, *lab.shape[1:]):
-            got = f"shape {tuple(boundary.shape)}" if hasattr(boundary, "shape") else type(boundary).__name__
-            fail("label_picture", "edge_map", got, f"{(1, *lab.shape[1:])}, as the picture")
+        if boundary is None:
+            boundary = self.boundary(image)
+        else:
+            self._check_boundary(boundary, (1, *lab.shape[1:]))
         # As a term of kind "max" the boundary keeps its thin ridges on a coarse grid.
         return [MapTerm(lab, self.colors.color_weight), MapTerm(boundary, self.config.beta, "max")]
 
-    def __call__(self, terms: Sequence[MapTerm], targets: PointTargets, features: Array | None = None) -> PseudoMasks:
-        """Label the picture that the terms belong to."""
+    def _check_boundary(self, boundary: Any, shape: tuple[int, ...]) -> None:
+        if getattr(boundary, "shape", None) != shape:
+            got = f"shape {tuple(boundary.shape)}" if hasattr(boundary, "shape") else type(boundary).__name__
+            fail(self.function, self.edge_map, got, f"{shape}, as the picture")
+        (tensor,), _ = as_optional_tensors(self.function, **{self.edge_map: boundary})
+        assert tensor is not None
+        low, high = torch.aminmax(tensor)
+        expected = "a boundary map of finite values in [0, 1]"
+        require_all(self.function, self.edge_map, torch.isfinite(low + high), "NaN or infinity", expected)
+        got = f"values from {float(low):.4g} to {float(high):.4g}" if values_at_hand(tensor) else ""
+        require_all(self.function, self.edge_map, (low >= -_TOLERANCE) & (high <= 1 + _TOLERANCE), got, expected)
+
+    def __call__(
+        self,
+        terms: Sequence[MapTerm],
+        targets: PointTargets,
+        features: Array | None = None,
+        semantic: Array | None = None,
+    ) -> PseudoMasks:
+        """Label the picture that the terms belong to.
+
+        Without a semantic map every target supplies; with one the configuration says which do, and nothing in it is
+        set to another value.
+
+        Raises:
+            ArgumentError: what :class:`~point2mask_ot.PseudoMasker` refuses; ``assign="likelihood"`` without a
+                semantic map.
+        """
+        if semantic is not None:
+            return self._by_class(semantic, None, targets, features, terms=terms)
+        refuse_likelihood(self.function, self.config)
         return self._masker(None, None, targets, features, terms=terms)
 
 
@@ -91,6 +127,32 @@ def refuse_likelihood(
         fail(function, argument, "assign='likelihood' (preset 'official')", f"{instead}: colours name no class")
 
 
+def refuse_idle(
+    function: str, config: PseudoMaskConfig | str, changes: Mapping[str, Any], *, features: bool = False
+) -> None:
+    """Refuse changes to a configuration that have no effect where colours stand in for a semantic map.
+
+    Args:
+        function: public function named in errors.
+        config: what is changed.
+        changes: values by field.
+        features: there is a feature map.
+
+    Raises:
+        ArgumentError: naming the field.
+    """
+    before = PseudoMasker(config).config
+    if changes.get("stuff", "supply") != "supply":
+        fail(
+            function, "stuff", repr(changes["stuff"]), "'supply', or a semantic map: without one every target supplies"
+        )
+    for name, value in changes.items():
+        needed = "a feature map" if name == "feature_weight" and not features else "a semantic map"
+        idle = name in _BY_CLASS or needed == "a feature map"
+        if idle and value != getattr(before, name):
+            fail(function, name, f"{value!r}, which has no effect", f"{needed} beside it, or {name} left out")
+
+
 @outside_graphs
 def label_picture(
     image: Array,
@@ -100,13 +162,18 @@ def label_picture(
     sigma: float = 1.0,
     color_weight: float = 1.0,
     edge_map: Array | None = None,
+    semantic: Array | None = None,
+    features: Array | None = None,
+    terms: Sequence[MapTerm] = (),
     **overrides: Any,
 ) -> PseudoMasks:
     """Cut a picture among its targets by colour: smoothed CIELAB and its gradient stand in for a network's maps.
 
     Every target supplies labels, things and stuff alike, so give the background points of its own. An edge costs
     the L1 difference of the smoothed CIELAB (L, a, b over 100), ``beta`` times the larger boundary value, and a
-    small constant.
+    small constant. A network's maps of the picture's size enter beside the colours: features, any terms, and class
+    probabilities, with which the configuration alone says who supplies (``color_weight`` weighs the colours then, 0
+    leaves them out).
 
     Args:
         image: sRGB picture: NumPy (H, W, 3) uint8 or float in [0, 1], or torch (3, H, W) float.
@@ -116,6 +183,9 @@ def label_picture(
         color_weight: weight of the colour difference, >= 0.
         edge_map: (1, H, W) boundary map in [0, 1] in place of the CIELAB gradient, for example
             :func:`~point2mask_ot.structured_edges`.
+        semantic: (C, H, W) class probabilities; then ``config`` is taken as it is.
+        features: (D, H, W) unit vectors, weighed by ``feature_weight``.
+        terms: further maps, see :class:`~point2mask_ot.MapTerm`.
         overrides: fields of the configuration to change.
 
     Returns:
@@ -123,7 +193,8 @@ def label_picture(
 
     Raises:
         ArgumentError: what :func:`~point2mask_ot.smooth_lab` and :class:`~point2mask_ot.PseudoMasker` refuse; an
-            ``edge_map`` of another size; ``assign="likelihood"`` (preset ``"official"``), which needs classes.
+            ``edge_map`` of another size or range; without a semantic map ``assign="likelihood"`` (preset
+            ``"official"``), which needs classes; an override that has no effect without a map that is not there.
 
     Fails where an object is made of several colours, or shares its neighbour's: colour is all it sees.
 
@@ -135,4 +206,10 @@ def label_picture(
         [120, 80]
     """
     masker = ColorMasker(config, ColorSettings(sigma, color_weight), **overrides)
-    return masker(masker.terms(image, edge_map), targets)
+    if semantic is None:
+        refuse_likelihood("label_picture", masker.config)
+        refuse_idle("label_picture", config, overrides, features=features is not None)
+    elif features is None and "feature_weight" in overrides:
+        refuse_idle("label_picture", config, {"feature_weight": overrides["feature_weight"]})
+    given = check_terms("label_picture", terms)  # first, so that an error numbers them as the caller does
+    return masker([*given, *masker.terms(image, edge_map)], targets, features, semantic)

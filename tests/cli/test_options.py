@@ -25,8 +25,8 @@ from point2mask_ot.masks.settings import Preset
 MASKS = "preset stride beta color-weight sigma edge-model"
 OPTIONS = {
     "demo": f"picture out {MASKS}",
-    "label": f"points out exif levels {MASKS}",
-    "label-dataset": "images points sample truth split per-target seed sampler maps output engine workers "
+    "label": f"points out maps add-colors exif levels {MASKS}",
+    "label-dataset": "images points sample truth split per-target seed sampler maps add-colors output engine workers "
     f"limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
     "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
     "prepare voc": "voc sbd out",

@@ -12,7 +12,19 @@ from point2mask_ot import ArgumentError, PseudoMaskConfig, label_dataset
 from point2mask_ot.labelling import DatasetSettings, Sampling
 
 FINGERPRINT = [
-    *("library", "points", "maps", "edge_model", "sigma", "color_weight", "output", "max_pixels", "exif", "levels"),
+    *(
+        "library",
+        "points",
+        "maps",
+        "edge_model",
+        "sigma",
+        "color_weight",
+        "add_colors",
+        "output",
+        "max_pixels",
+        "exif",
+        "levels",
+    ),
     "shard",
     *(f"config.{field.name}" for field in fields(PseudoMaskConfig)),
 ]
