@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from ..labelling.settings import LabelSettings, RunSettings, Sampling
 from ..panoptic.sampling import Sampler
 from .masks import MaskOptions
 from .options import Option
+from .words import in_words
 
 _SOURCE = tyro.conf.create_mutex_group(required=True, title="points")
 
@@ -72,6 +74,9 @@ class LabelDataset:
         settings = {**vars(self.label), **self.job.settings, **self.mask.changes}
         made = label_dataset(self.images, points, self.out, self.mask.config, **settings)
         print(f"{made.labelled} of {made.pictures} pictures labelled, {made.set_aside} set aside")
+        if made.set_aside and not self.job.shard:
+            first = json.loads((made.out / "summary.json").read_text())["set_aside_first"][0]
+            print(f"{made.out / 'set_aside.csv'} says why; the first: {in_words(first['reason'], self)}")
         for name, value in (made.scores or {}).items():
             print(f"{name} {value:.4g}")
         print(f"wrote {made.out}" + ("" if self.job.shard else f"; {made.out / 'report.html'} shows it"))

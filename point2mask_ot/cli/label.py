@@ -54,12 +54,13 @@ class Label:
 
     def _masks(self, prog: str, image: np.ndarray, points: LabelledPoints) -> PseudoMasks:
         from ..labelling.maps import masks_from_file
-        from ..masks.picture import ColorMasker
+        from ..masks.picture import ColorMasker, refuse_likelihood
 
         masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
         if self.maps is not None:
             config, how = masker.config, {"colors": self.color, "add_colors": self.add_colors}
             return masks_from_file(prog, self.maps, image, points, config, **how)  # type: ignore[arg-type]
+        refuse_likelihood(prog, masker.config, instead="`maps` of classes, or another preset")
         if self.add_colors:
             fail(prog, "add_colors", "True, which has no effect", "`maps` with a semantic map, which colours join")
         return masker(masker.terms(image), points.targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from ..masks.settings import Preset
+from ..masks.settings import Conflict, Preset
 from .options import Option
 
 
@@ -19,6 +19,8 @@ class MaskOptions:
     """Pixels per cell of the graph (default: the preset's)."""
     beta: float | None = None
     """Weight of the boundary map (default: the preset's)."""
+    on_conflict: Conflict | None = None
+    """What to do where two targets have a point on one pixel: refuse, or let the first have it (default: error)."""
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -30,10 +30,12 @@ class Voc:
     """The folder benchmark_RELEASE/dataset of SBD."""
     out: Annotated[Path, Option(says=("write_coco_panoptic",))]
     """Folder for the JSON files and masks."""
+    follow_links: bool = False
+    """Read files and folders that are links out of VOC's."""
 
     def run(self, prog: str) -> None:
         """Write the data sets."""
-        for name, count in prepare_voc(self.voc, self.out, sbd=self.sbd).items():
+        for name, count in prepare_voc(self.voc, self.out, sbd=self.sbd, follow_links=self.follow_links).items():
             print(f"wrote {self.out / name}: {count} pictures")
 
 
@@ -45,10 +47,13 @@ class Masks:
     """COCO panoptic JSON."""
     png: Annotated[Path | None, Option(says=("read_coco_panoptic.png_dir",))] = None
     """Folder of the PNGs (default: beside the JSON, with its name)."""
+    follow_links: bool = False
+    """Read PNGs that are links out of their folder."""
 
     def read(self) -> CocoPanoptic:
         """The data set."""
-        return read_coco_panoptic(self.panoptic, self.png or self.panoptic.with_suffix(""))
+        folder = self.png or self.panoptic.with_suffix("")
+        return read_coco_panoptic(self.panoptic, folder, follow_links=self.follow_links)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,9 +27,7 @@ def complaint(error: BaseException, command: Any, prog: str) -> str:
         command: the record of the command.
         prog: its name.
     """
-    known: dict[str, list[_Known]] = {}
-    for name, option in _options(command):
-        known.setdefault(name, []).append(option)
+    known = _known(command)
     text = str(error)
     if not isinstance(error, ArgumentError):
         return f"{prog}: {_suggesting(text, known)}"
@@ -42,6 +40,19 @@ def complaint(error: BaseException, command: Any, prog: str) -> str:
     options = next((options for options in given + found if len(options) == 1), None)
     about = options[0].shown if options else f"{error.function}: argument '{error.argument}'"
     return f"{prog}: {about}: {said}"
+
+
+def in_words(reason: str, command: Any) -> str:
+    """Why a picture was set aside, with what the reason suggests as options of a command."""
+    got, expected, rest = reason.rpartition("; expected ")
+    return got + expected + _suggesting(rest, _known(command))
+
+
+def _known(command: Any) -> dict[str, list[_Known]]:
+    known: dict[str, list[_Known]] = {}
+    for name, option in _options(command):
+        known.setdefault(name, []).append(option)
+    return known
 
 
 def _options(record: Any) -> Iterator[tuple[str, _Known]]:

@@ -173,18 +173,22 @@ def _decode(
 ) -> tuple[Image.Image, bytes, int]:
     """A loaded picture in one of ``modes``, its file, and its orientation; of more than 8 bits only if ``deep``."""
     limit = check_integer(origin.function, "max_pixels", max_pixels, minimum=1)
-    limit = min(limit, Image.MAX_IMAGE_PIXELS or limit)  # above it Pillow only warns
+    theirs = Image.MAX_IMAGE_PIXELS or limit  # above it Pillow only warns
+    wanted = f"at most {min(limit, theirs)} pixels"
+    if theirs < limit:
+        wanted += f" (Pillow's limit, PIL.Image.MAX_IMAGE_PIXELS, which is below the {limit} of max_pixels)"
+        limit = theirs
     data = read_bytes(origin, 8 * limit + 2**24)  # room for metadata
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        origin.fail(error, f"at most {limit} pixels", error)
+        origin.fail(error, wanted, error)
     except UnidentifiedImageError as error:
         origin.fail("no readable picture", f"one of {', '.join(formats)}", error)
     except Exception as error:  # decoders of hostile bytes raise anything
         origin.fail(f"no readable picture ({error})", f"one of {', '.join(formats)}", error)
     if image.width * image.height > limit:
-        origin.fail(f"{image.width}x{image.height} pixels", f"at most {limit} pixels")
+        origin.fail(f"{image.width}x{image.height} pixels", wanted)
     if image.format == "PNG":
         # Pillow scales 16-bit RGB down without a word, and does not miss the end of a file.
         depth = data[_PNG_BIT_DEPTH]

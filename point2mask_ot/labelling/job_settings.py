@@ -77,7 +77,7 @@ class JobSettings(LabelSettings):
         if self.maps is None and self.add_colors:
             fail(_NAME, "add_colors", "True, which has no effect", "`maps` with a semantic map, which colours join")
         if self.maps is None:
-            refuse_likelihood(_NAME, self.config, instead="semantic maps")
+            refuse_likelihood(_NAME, self.config, instead="`maps` of classes, or another preset")
         if travels:
             try:
                 pickle.dumps(self)

@@ -49,7 +49,7 @@ class LabelSettings(PictureSettings, ColorSettings):
     output: Output = "coco"
     """Layout of the labels; in VOC's, category ids are indices into its palette."""
     max_pixels: int = MAX_PIXELS
-    """Largest picture."""
+    """Largest picture; above 89 million Pillow's own limit (PIL.Image.MAX_IMAGE_PIXELS) holds."""
 
 
 @dataclass(frozen=True)

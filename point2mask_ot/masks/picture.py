@@ -116,7 +116,11 @@ class ColorMasker:
 
 
 def refuse_likelihood(
-    function: str, config: PseudoMaskConfig, *, argument: str = "config", instead: str = "assign='cost'"
+    function: str,
+    config: PseudoMaskConfig,
+    *,
+    argument: str = "config",
+    instead: str = "a semantic map, or assign='cost'",
 ) -> None:
     """Refuse settings that only a network's maps can meet.
 

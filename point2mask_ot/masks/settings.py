@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..checks import check_number, fail, suggestion
 
 Preset = Literal["best", "paper", "official"]
+Conflict = Literal["error", "first"]
 
 
 @dataclass(frozen=True)

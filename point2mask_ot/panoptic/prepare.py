@@ -26,7 +26,11 @@ _BACKGROUND = VOC_CATEGORIES[-1].id
 
 
 def prepare_voc(
-    voc: str | os.PathLike[str], out: str | os.PathLike[str], *, sbd: str | os.PathLike[str] | None = None
+    voc: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    sbd: str | os.PathLike[str] | None = None,
+    follow_links: bool = False,
 ) -> dict[str, int]:
     """Pascal VOC 2012 as COCO panoptic: every object a thing, the background one stuff segment, borders void.
 
@@ -36,6 +40,7 @@ def prepare_voc(
             names; with ``sbd`` the former is ``voc_panoptic_train_aug``.
         sbd: the folder ``benchmark_RELEASE/dataset`` of SBD. Its pictures join VOC's for training; where VOC has a
             mask of its own that one is taken, and VOC's validation pictures are left out: 10,582 pictures.
+        follow_links: read VOC's files and folders that are symbolic links out of it.
 
     Returns:
         Number of pictures written, by file name.
@@ -43,7 +48,7 @@ def prepare_voc(
     Raises:
         FileError: a list, mask or ``.mat`` file that is missing, damaged or of another kind.
     """
-    val, train = read_voc(voc, "val"), read_voc(voc, "train")
+    val, train = (read_voc(voc, split, follow_links=follow_links) for split in ("val", "train"))
     images: dict[str, Any] = {"voc_panoptic_val": val, "voc_panoptic_train": train}
     if sbd is not None:
         del images["voc_panoptic_train"]
@@ -187,7 +192,9 @@ def import_psps(
     def found() -> Iterator[PicturePoints]:
         nonlocal lost
         for entry in dataset.images:
-            origin = Origin(_PSPS, "png_dir", safe_join(png_dir, entry.mask_file, function=_PSPS, argument="png_dir"))
+            follow = dataset.follow_links
+            path = safe_join(png_dir, entry.mask_file, follow_links=follow, function=_PSPS, argument="png_dir")
+            origin = Origin(_PSPS, "png_dir", path)
             ids = decode_ids(read_label_png(origin, "RGB", dataset.max_pixels))
             if entry.size is not None and ids.shape != entry.size:
                 origin.fail(f"{ids.shape[0]}x{ids.shape[1]}", f"HxW = {entry.size[0]}x{entry.size[1]}")

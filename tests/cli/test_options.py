@@ -22,17 +22,17 @@ from point2mask_ot.labelling import DatasetSettings
 from point2mask_ot.labelling.settings import LabelSettings
 from point2mask_ot.masks.settings import Preset
 
-MASKS = "preset stride beta color-weight sigma edge-model"
+MASKS = "preset stride beta on-conflict color-weight sigma edge-model"
 OPTIONS = {
     "demo": f"picture out {MASKS}",
     "label": f"points out maps add-colors exif levels {MASKS}",
     "label-dataset": "images points sample truth split per-target seed sampler maps add-colors output engine workers "
     f"limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
     "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
-    "prepare voc": "voc sbd out",
-    "prepare points": "panoptic png out n seed sampler no-stuff write-png",
-    "prepare import-psps": "panoptic png out",
-    "prepare check": "panoptic png images",
+    "prepare voc": "voc sbd out follow-links",
+    "prepare points": "panoptic png out n seed sampler no-stuff write-png follow-links",
+    "prepare import-psps": "panoptic png out follow-links",
+    "prepare check": "panoptic png images follow-links",
 }
 """What scripts may give."""
 POSITIONAL = {"label": "PHOTO", "annotate": "PHOTO", "prepare check": "POINTS"}
