@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast, overload
+from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -19,9 +19,33 @@ from .types import PointTargets, targets_by_image
 Partitioner: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
 """``partition(points_yx, target)`` -> (H, W) int64: the target that each pixel falls to, -1 where none can."""
 
-CapacityRule: TypeAlias = Callable[[Partitioner, PointTargets, torch.Tensor], Array]
-"""``rule(partition, targets, demand)`` -> (K,): an estimate of one's own; ``demand`` is (H, W) bool, or float64 where
-weights were given, 0 = takes no part."""
+
+class CapacityRule(Protocol):
+    """An estimate of capacities of one's own: any function of three arguments, given in place of a method's name.
+
+    It sees suppliers only: where stuff is told by its class (``stuff="exclude"``), ``targets`` are the things of the
+    image, and ``demand`` is set on their pixels.
+
+    Example:
+        >>> def by_area(partition, targets, demand):
+        ...     labels = partition(targets.points_yx, targets.target)
+        ...     return np.array([int((demand & (labels == k)).sum()) for k in range(targets.num_targets)])
+    """
+
+    def __call__(self, partition: Partitioner, targets: PointTargets, demand: torch.Tensor, /) -> Array:
+        """Estimate the capacities of one image.
+
+        Args:
+            partition: ``partition(points_yx, target)`` -> (H, W) int64: the target that each pixel falls to by the
+                costs in use, -1 where none can.
+            targets: the K suppliers.
+            demand: (H, W) bool, or float64 where weights were given; 0 takes no part.
+
+        Returns:
+            (K,) finite numbers >= 0, in pixels.
+        """
+        ...
+
 
 BatchPartitioner: TypeAlias = Callable[[Sequence[int], Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
 """``partition(images, points_yx, target)``: the same for some images of a batch at once, by their indices."""
@@ -64,7 +88,7 @@ def capacities(
     Args:
         edges: (4, H, W) or (B, 4, H, W) edge costs, or a list of (4, H, W) where images differ in size.
         targets: K targets, or a sequence of them for a batch or a list.
-        method: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :data:`CapacityRule`.
+        method: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :class:`CapacityRule`.
         iterations: centroid rounds, >= 1.
         centroid_of: ``"cell"`` moves each point of a thing by itself; ``"target"`` replaces all points of a thing by
             one centroid, as the released code does. The same where each thing has one point.

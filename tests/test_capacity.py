@@ -216,3 +216,19 @@ def test_refuses(case):
 def test_refuses_a_point_outside():
     with pytest.raises(ArgumentError, match="inside the 4x5 image"):
         capacities(EDGES, PointTargets([(0, 0), (4, 4)]))
+
+
+def test_fault_c14_a_rule_is_described_and_sees_suppliers_only():
+    from point2mask_ot import CapacityRule, PseudoMasker
+
+    assert "sees suppliers only" in CapacityRule.__doc__
+    seen = []
+
+    def rule(partition, targets, demand):
+        seen.append(targets.is_thing.tolist())
+        return np.full(targets.num_targets, 1.0)
+
+    semantic = np.full((2, 8, 8), 0.5, np.float32)
+    targets = PointTargets([(1, 1), (6, 6)], category=[0, 1], is_thing=[True, False])
+    PseudoMasker("best", capacity=rule)(semantic, None, targets)
+    assert seen == [[True]]

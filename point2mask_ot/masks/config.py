@@ -42,7 +42,7 @@ class PseudoMaskConfig:
             ``stuff="exclude"``; ``"all"`` is the released code's first training phase).
         assign: how a pixel chooses among suppliers when regions are counted: least ``"cost"`` (Eq. 4) or
             ``"likelihood"``, (1 - cost / max cost) times class probability (released code).
-        capacity: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :data:`~point2mask_ot.capacity.CapacityRule`.
+        capacity: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :class:`~point2mask_ot.capacity.CapacityRule`.
         centroid_rounds: how often regions are recounted from their centroids (Table 6).
         centroid_of: whether several points of a thing move each to the centroid of its own ``"cell"``, or give way to
             the one centroid of their ``"target"`` (released code; the only choice with ``assign="likelihood"``).
