@@ -20,13 +20,13 @@ PACKAGE = ROOT / "point2mask_ot"
 EQUATIONS = range(1, 16)
 MARKER = re.compile(r"Plain form of Eq\. (\d+): (.+)")
 
-BOX, ROW, COLUMN, MARGIN, WIDTH = (186, 62), 102, 232, 24, 980
+BOX, ROW, COLUMN, MARGIN, WIDTH = (186, 74), 118, 232, 24, 980
 COLUMNS = {
     "cli": 1.5, "labelling": 1, "annotate": 2, "masks": 0.5, "walks": 0, "capacity": 1, "viz": 2,
     "geodesic": 0, "transport": 1, "losses": 2, "panoptic": 3, "graph": 0.5, "maps": 2, "files": 3,
     "types": 1.5, "compiled": 0.5, "arrays": 1.5, "points": 2.5, "pixels": 3.3, "checks": 2,
 }  # fmt: skip
-"""Where a room stands on its floor: by hand, so that few arrows pass behind others' boxes."""
+"""Where a room stands on its floor: by hand, so that arrows are short."""
 
 
 def floors() -> list[list[str]]:
@@ -50,14 +50,25 @@ def purpose(room: str) -> str:
 
 
 def imported_rooms(path: Path, rooms: set[str]) -> Iterator[str]:
-    """The rooms that a file imports from, at its head or within a function."""
+    """The rooms that a file imports from, at its head or within a function.
+
+    Raises:
+        SystemExit: it imports a public name from the package itself, which hides the room that the name lives in.
+    """
     inside = ("point2mask_ot", *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
+        modules: list[list[str]] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
             above = inside[: len(inside) - node.level + 1] if node.level else ()
-            module = [*above, *(node.module or "").split(".")]
-            names = [[*module, alias.name] for alias in node.names] if not node.module else [module]
-            yield from (parts[1] for parts in names if parts[0] == "point2mask_ot" and parts[1:] and parts[1] in rooms)
+            module = [*above, *(node.module or "").split(".")] if node.module else [*above]
+            modules = [[*module, alias.name] if len(module) == 1 else module for alias in node.names]
+        for own in (parts for parts in modules if parts[0] == "point2mask_ot"):
+            if own[1:] and own[1] in rooms:
+                yield own[1]
+            elif own[1:] != ["__version__"]:
+                sys.exit(f"{path.relative_to(ROOT)} imports {'.'.join(own)}: import it from the room that it lives in")
 
 
 def arrows() -> dict[str, set[str]]:
@@ -66,7 +77,10 @@ def arrows() -> dict[str, set[str]]:
     direct = {room: {r for path in sources(room) for r in imported_rooms(path, rooms)} - {room} for room in rooms}
     below: dict[str, set[str]] = {}
     for floor in reversed(floors()):
+        lower = set(below)
         for room in floor:
+            if upward := direct[room] - lower:
+                sys.exit(f"{room} imports from {sorted(upward)}, which the floors of pyproject.toml put no lower")
             below[room] = direct[room].union(*(below[other] for other in direct[room]))
     return {room: {r for r in direct[room] if not any(r in below[o] for o in direct[room])} for room in rooms}
 
@@ -80,19 +94,37 @@ def places() -> dict[str, tuple[float, float]]:
     }
 
 
+def way(start: str, end: str, at: dict[str, tuple[float, float]]) -> str:
+    """The path of an arrow: from floor to floor, between the boxes of those that it passes."""
+    (x, y), (last_x, last_y) = ((at[room][0] + BOX[0] / 2, at[room][1]) for room in (start, end))
+    first_x, first_y, path = x, y, f"M{x:g},{y + BOX[1]:g}"
+    y += BOX[1]
+    for floor in range(round((last_y - first_y) / ROW)):
+        top = first_y + (floor + 1) * ROW
+        straight = first_x + (last_x - first_x) * (top - first_y) / (last_y - first_y)
+        boxes = [(left - 7, left + BOX[0] + 7) for left, upper in at.values() if upper == top != last_y]
+        gaps = [edge for box in boxes for edge in box if not any(left < edge < right for left, right in boxes)]
+        hidden = any(left < straight < right for left, right in boxes)
+        new = min(gaps, key=lambda gap: abs(gap - straight)) if hidden else straight
+        end_y = top - 5 if top == last_y else top
+        path += f" C{x:g},{(y + end_y) / 2:g} {new:g},{(y + end_y) / 2:g} {new:g},{end_y:g}"
+        x, y = new, top + BOX[1]
+        path += "" if top == last_y else f" V{y:g}"
+    return path
+
+
 def drawing() -> str:
-    at, parts = places(), []
-    for room, (x, y) in sorted(at.items()):
-        for other in sorted(arrows()[room]):
-            start, end = (x + BOX[0] / 2, y + BOX[1]), (at[other][0] + BOX[0] / 2, at[other][1] - 5)
-            middle = (start[1] + end[1]) / 2
-            curve = f"M{start[0]:g},{start[1]:g} C{start[0]:g},{middle:g} {end[0]:g},{middle:g} {end[0]:g},{end[1]:g}"
-            parts.append(f'<path d="{curve}" marker-end="url(#tip)"/>')
+    at, above = places(), arrows()
+    parts = [
+        f'<path d="{way(room, other, at)}" marker-end="url(#tip)"/>'
+        for room in sorted(at)
+        for other in sorted(above[room])
+    ]
     for room, (x, y) in sorted(at.items()):
         name = f"{room}/" if (PACKAGE / room).is_dir() else f"{room}.py"
         parts.append(f'<rect x="{x:g}" y="{y:g}" width="{BOX[0]}" height="{BOX[1]}" rx="5"/>')
         parts.append(f'<text class="name" x="{x + 9:g}" y="{y + 18:g}">{escape(name)}</text>')
-        for line, words in enumerate(textwrap.wrap(purpose(room), 34, max_lines=3, placeholder=" ...")):
+        for line, words in enumerate(textwrap.wrap(purpose(room), 34, max_lines=4, placeholder=" ...")):
             parts.append(f'<text x="{x + 9:g}" y="{y + 32 + 12 * line:g}">{escape(words)}</text>')
     height = 2 * MARGIN + (len(floors()) - 1) * ROW + BOX[1]
     body = "\n".join(parts)
