@@ -33,7 +33,7 @@ class PseudoMaskConfig:
             and the only choice without a semantic map).
         presence: set the probability of classes without a target in the image to zero.
         renormalize: give what that takes from a pixel to its other classes, in proportion, so that a stuff pixel is not
-            void for the sake of a class that is not there (not in the released code).
+            void for the sake of a class that is not there. Off in all presets, as in the released code.
         point_radius: probabilities are 1 for the point's class within this Chebyshev distance of it, in pixels.
         point_overlap: where such squares of several classes overlap, the ``"nearest"`` point decides, or ``"all"`` of
             them have probability 1 and the lowest class wins, as in the released code.
@@ -81,7 +81,7 @@ class PseudoMaskConfig:
     within_class: bool = False
     stuff: Literal["exclude", "supply"] = "exclude"
     presence: bool = True
-    renormalize: bool = True
+    renormalize: bool = False
     point_radius: int = 8
     point_overlap: Literal["nearest", "all"] = "nearest"
     min_probability: float = 0.5
@@ -205,7 +205,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "paper": _PAPER,
     "official": {
         **_PAPER,
-        "renormalize": False,
         "assign": "likelihood",
         "centroid_of": "target",
         "point_overlap": "all",

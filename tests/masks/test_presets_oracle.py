@@ -24,11 +24,11 @@ SHARED = {
 OWN = {
     "paper": {
         "point_overlap": "nearest", "assign": "cost", "centroid_of": "cell", "marginal_floor": 0.0,
-        "floor_points": False, "empty_box": "skip", "renormalize": True,
+        "floor_points": False, "empty_box": "skip",
     },
     "official": {
         "point_overlap": "all", "assign": "likelihood", "centroid_of": "target", "marginal_floor": 1e-8,
-        "floor_points": True, "empty_box": "centre", "renormalize": False,
+        "floor_points": True, "empty_box": "centre",
     },
 }  # fmt: skip
 
@@ -72,8 +72,6 @@ class Algorithm:
         category = self.targets.category
         present = np.isin(np.arange(len(semantic)), category)
         P = semantic * present[:, None, None]
-        if not self.official:
-            P = P * semantic.sum(0) / P.sum(0)
         y, x = np.indices(self.size)
         offset = np.stack([np.abs((y - py, x - px)) for py, px in self.targets.points_yx])
         near, inside = (offset**2).sum(1), offset.max(1) <= RADIUS
