@@ -279,7 +279,12 @@ REFUSALS = [
     (call_tree, {"valid": torch.ones(1, 4, 5)}, ArgumentTypeError, "valid"),
     (call_tree, {"valid": torch.ones(4, 5, dtype=torch.bool)}, ArgumentError, "valid"),
     (call_tree, {"backend": "cuda"}, ArgumentError, "backend"),
-    (call_tree, {"image": torch.zeros(3, 4, 5, device="meta"), "backend": "numba"}, ArgumentError, "backend"),
+    (
+        call_tree,
+        {"image": torch.zeros(3, 4, 5, device="meta"), "backend": "numba"},
+        ArgumentError,
+        "image",
+    ),  # it holds no values (FAULTS B6)
     (call_filter, {"tree": GOOD_IMAGE}, ArgumentTypeError, "tree"),
     (call_filter, {"values": np.zeros((1, 2, 4, 5))}, ArgumentTypeError, "values"),
     (call_filter, {"values": torch.zeros(1, 2, 4, 5, dtype=torch.int64)}, ArgumentTypeError, "values"),

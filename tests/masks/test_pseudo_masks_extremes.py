@@ -21,8 +21,11 @@ class TestMustSimplyWork:
     @pytest.mark.parametrize("preset", PRESETS)
     def test_no_things(self, preset):
         _, semantic, boundary, targets = scene()
-        result = self.run(semantic, boundary, targets.select([3]), preset, point_radius=2)
+        alone = targets.select([3])
+        result = self.run(semantic, boundary, alone, preset, point_radius=2, renormalize=False)
         np.testing.assert_array_equal(result.masks[0], semantic[3] > 0.5)
+        result = self.run(semantic, boundary, alone, preset, point_radius=2, renormalize=True)
+        assert result.masks[0].all(), "where one class is present, it is everywhere (FAULTS C13)"
 
     @pytest.mark.parametrize("preset", PRESETS)
     def test_no_stuff(self, preset):
