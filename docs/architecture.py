@@ -53,7 +53,8 @@ def imported_rooms(path: Path, rooms: set[str]) -> Iterator[str]:
     """The rooms that a file imports from, at its head or within a function.
 
     Raises:
-        SystemExit: it imports a public name from the package itself, which hides the room that the name lives in.
+        SystemExit: it imports what is private to another room, or a public name from the package itself, which
+            hides the room that the name lives in.
     """
     inside = ("point2mask_ot", *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text())):
@@ -65,6 +66,8 @@ def imported_rooms(path: Path, rooms: set[str]) -> Iterator[str]:
             module = [*above, *(node.module or "").split(".")] if node.module else [*above]
             modules = [[*module, alias.name] if len(module) == 1 else module for alias in node.names]
         for own in (parts for parts in modules if parts[0] == "point2mask_ot"):
+            if own[1:2] != [*inside[1:2]] and any(part.startswith("_") for part in own[2:]):
+                sys.exit(f"{path.relative_to(ROOT)} imports {'.'.join(own)}, which is private to its room")
             if own[1:] and own[1] in rooms:
                 yield own[1]
             elif own[1:] != ["__version__"]:

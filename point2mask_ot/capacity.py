@@ -50,8 +50,6 @@ class CapacityRule(Protocol):
 BatchPartitioner: TypeAlias = Callable[[Sequence[int], Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
 """``partition(images, points_yx, target)``: the same for some images of a batch at once, by their indices."""
 
-METHODS = ("centroid", "nearest", "equal")
-
 
 @overload
 def capacities(
@@ -181,7 +179,7 @@ def estimate_capacities(
     labels = _regions(partition, demand, [s.by_unit for s in sources], known)
     if method == "centroid":
         labels = _recounted(partition, demand, sources, labels, iterations)
-    share = _equal_shares if method == "equal" else _count
+    share = _SHARES[str(method)]
     return [share(part, wanted, own.num_targets) for part, wanted, own in zip(labels, demand, targets, strict=True)]
 
 
@@ -199,6 +197,11 @@ def _equal_shares(labels: torch.Tensor, demand: torch.Tensor, count: int) -> tor
     more = torch.arange(count, device=demand.device) < torch.remainder(total, count)
     fair = (total / max(count, 1)).expand(count)
     return torch.where(total == total.floor(), fair.floor() + more, fair)
+
+
+_SHARES = {"centroid": _count, "nearest": _count, "equal": _equal_shares}
+"""What each rule makes of the partition that it comes to."""
+METHODS = tuple(_SHARES)
 
 
 def _by_rule(

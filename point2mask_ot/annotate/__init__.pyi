@@ -1,1 +1,1 @@
-from ._server import serve as serve
+from .server import serve as serve

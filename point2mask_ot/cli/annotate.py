@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ..annotate._settings import AnnotateSettings
+from ..annotate.settings import AnnotateSettings
 from ..checks import fail
 from ..panoptic import Category
 from .masks import MaskOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +81,9 @@ class Points(Masks):
 class ImportPsps(Masks):
     """Take over point PNGs made for PSPS or Point2Mask"""
 
-    png: Annotated[Path, Option(says=("read_coco_panoptic.png_dir", "import_psps.png_dir"))]
+    png: Annotated[Path, Option(says=("read_coco_panoptic.png_dir", "import_psps.png_dir"))] = (
+        field()
+    )  # required: no default is inherited
     """Folder of the PNGs."""
     out: Annotated[Path, Option(says=("write_point_set",))]
     """The JSON file to write."""

@@ -138,7 +138,7 @@ def _terms_at_size(function: str, terms: Any, size: tuple[int, int], origin: str
 def _floats(function: str, value: Any, what: str) -> torch.Tensor:
     if not isinstance(value, (np.ndarray, torch.Tensor)):
         fail_type(function, "maps", value, f"an array for {what}")
-    tensor = torch.as_tensor(value).detach().cpu()
+    tensor = torch.as_tensor(value, device="cpu").detach()
     if not tensor.is_floating_point() or tensor.ndim != 3 or 0 in tensor.shape:
         fail(function, "maps", f"{what} of shape {tuple(tensor.shape)}, {tensor.dtype}", "(C, H, W) floats")
     return tensor
@@ -206,7 +206,7 @@ class Masker:
 
     def boundary(self, picture: np.ndarray) -> torch.Tensor:
         """(1, H, W) in [0, 1], from the picture."""
-        return torch.as_tensor(self.by_color.boundary(picture))
+        return torch.as_tensor(self.by_color.boundary(picture), device="cpu")
 
     def __call__(self, picture: np.ndarray, maps: Mapping[str, Any], targets: PointTargets) -> PseudoMasks:
         """Label one picture; ``maps`` must have a boundary."""

@@ -7,7 +7,7 @@ import json
 import threading
 from contextlib import contextmanager
 
-from point2mask_ot.annotate._server import AnnotationServer
+from point2mask_ot.annotate.server import AnnotationServer
 
 
 @contextmanager

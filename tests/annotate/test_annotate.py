@@ -18,8 +18,8 @@ from annotate_cases import ask, serving
 from PIL import Image
 
 from point2mask_ot import Category, FileError, label_picture, read_coco_panoptic, read_points
-from point2mask_ot.annotate._server import MAX_BODY, AnnotationServer, Superseded, Turns, policy
-from point2mask_ot.annotate._session import Session
+from point2mask_ot.annotate.server import MAX_BODY, AnnotationServer, Superseded, Turns, policy
+from point2mask_ot.annotate.session import Session
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.cli import main
 from point2mask_ot.cli.annotate import parse_categories

@@ -14,7 +14,7 @@ from annotate_cases import ask, serving
 from PIL import Image
 
 from point2mask_ot import label_dataset, read_coco_panoptic, read_picture, read_points
-from point2mask_ot.annotate._session import Session
+from point2mask_ot.annotate.session import Session
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.cli import main
 

@@ -13,7 +13,7 @@ from PIL import Image
 from webdriver import browser, missing
 
 from point2mask_ot import read_coco_panoptic, read_picture, read_points
-from point2mask_ot.annotate._session import Session
+from point2mask_ot.annotate.session import Session
 from point2mask_ot.cli.annotate import parse_categories
 
 SIZE = (600, 400)

@@ -93,6 +93,12 @@ def test_help_shows_choices_and_defaults(capsys, monkeypatch):
     assert "(default: 2.0)" in help_of(["demo"], capsys, monkeypatch)
 
 
+def test_a_field_without_a_default_inherits_none(capsys):
+    with pytest.raises(SystemExit):
+        main(["prepare", "import-psps", "--panoptic", "points.json", "--out", "out.json"])
+    assert "--png" in capsys.readouterr().err
+
+
 def test_choices_are_those_of_the_library():
     for preset in get_args(Preset):
         assert PseudoMaskConfig.preset(preset)

@@ -20,8 +20,8 @@ from importlib import resources
 from typing import Any
 
 from ..checks import ArgumentError, fail
-from ._session import Conflict, Session, check_port, words
-from ._settings import NAME
+from .session import Conflict, Session, check_port, words
+from .settings import NAME
 
 HOST = "127.0.0.1"
 MAX_BODY = 2**20

@@ -15,7 +15,7 @@ from ..masks.picture import ColorMasker
 from ..panoptic.images import runs
 from ..points import pixel_indices
 from ..types import PointTargets, PseudoMasks
-from ._settings import NAME
+from .settings import NAME
 
 SENT_PIXELS = 2**22
 

@@ -32,8 +32,8 @@ from ..panoptic.points import (
 )
 from ..types import PointTargets
 from ..viz.colors import target_colors
-from ._preview import Preview, shrink_factor
-from ._settings import NAME, AnnotateSettings
+from .preview import Preview, shrink_factor
+from .settings import NAME, AnnotateSettings
 
 MAX_TARGETS = 400
 DEFAULT_CATEGORIES = (Category(1, "object", True), Category(2, "background", False))
