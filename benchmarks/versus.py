@@ -2,8 +2,9 @@
 
     git worktree add /tmp/before COMMIT && python benchmarks/versus.py /tmp/before [--quick] [--json results.json]
 
-Two processes import the package from the two checkouts and take turns, so that a slow spell of the machine meets both.
-Each call counts by the CPU time of its process on one thread; the ratio is the median over the turns of new over old.
+Two processes import the package from the two checkouts and take turns, so that a slow spell of the machine meets both;
+a few such pairs, because where memory comes to lie makes a process up to a tenth slower than the next one. Each call
+counts by the CPU time of its process on one thread; the ratio is the median over the turns of new over old.
 """
 
 from __future__ import annotations
@@ -114,10 +115,23 @@ def asked(server: subprocess.Popen, name: str) -> float:
     return float(server.stdout.readline())
 
 
+def measure(checkouts: list[Path], quick: bool, repeats: int, seconds: dict[str, list[tuple[float, float]]]) -> None:
+    """Add the turns of a pair of processes: seconds before and now, by call."""
+    servers = [start(checkout, quick) for checkout in checkouts]
+    names, _ = (server.stdout.readline().strip().split("\t") for server in servers if server.stdout)
+    for turn in range(repeats):
+        for name in names:
+            pair = [asked(server, name) for server in (servers if turn % 2 else servers[::-1])]
+            seconds.setdefault(name, []).append((pair[0], pair[1]) if turn % 2 else (pair[1], pair[0]))
+    for server in servers:
+        server.kill()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="the other checkout")
-    parser.add_argument("--repeats", type=int, default=21, help="turns")
+    parser.add_argument("--repeats", type=int, default=9, help="turns of a pair of processes")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of processes")
     parser.add_argument("--quick", action="store_true", help="small sizes alone")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -125,22 +139,16 @@ def main() -> None:
     if options.serve:
         serve(options.quick)
         return
-    servers = [start(checkout.resolve(), options.quick) for checkout in (options.before, HERE)]
-    names, _ = (server.stdout.readline().strip().split("\t") for server in servers if server.stdout)
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(options.pairs):
+        measure([options.before.resolve(), HERE], options.quick, options.repeats, seconds)
     rows = []
     print(f"{'call':<36}{'before, ms':>12}{'now, ms':>12}{'ratio':>8}  quartiles")
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for turn in range(options.repeats):
-        for name in names:
-            pair = [asked(server, name) for server in (servers if turn % 2 else servers[::-1])]
-            seconds[name].append((pair[0], pair[1]) if turn % 2 else (pair[1], pair[0]))
     for name, pairs in seconds.items():
         old, new = (statistics.median(side) for side in zip(*pairs, strict=True))
         low, ratio, high = statistics.quantiles([after / before for before, after in pairs], n=4)
         rows.append({"call": name, "before": old, "now": new, "ratio": ratio, "quartiles": [low, high]})
         print(f"{name:<36}{1e3 * old:>12.3f}{1e3 * new:>12.3f}{ratio:>8.3f}  {low:.3f} to {high:.3f}")
-    for server in servers:
-        server.kill()
     if options.json:
         from harness import write_json
 

@@ -74,7 +74,7 @@ def check_floating(function: str, argument: str, tensor: torch.Tensor) -> None:
 
 def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A copy of a small host array on ``device``, without waiting for a GPU: it goes through pinned memory."""
-    tensor = torch.tensor(array, device="cpu")
+    tensor = torch.from_numpy(array.copy())
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 

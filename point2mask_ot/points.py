@@ -79,8 +79,9 @@ def check_targets(function: str, target: np.ndarray, num_targets: int, num_point
 
 def host_array(function: str, argument: str, values: Any) -> np.ndarray:
     """A float64 or int64 copy of numbers that lie on the host."""
-    check_on_host(function, argument, values)
-    refuse_masked(function, argument, values)
+    if type(values) is not np.ndarray:  # which is neither masked nor on another device
+        check_on_host(function, argument, values)
+        refuse_masked(function, argument, values)
     try:
         array = np.asarray(values)
     except (ValueError, TypeError):  # a ragged list, or a tensor that has no NumPy form
