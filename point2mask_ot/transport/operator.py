@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 
 from ..checks import fail
@@ -111,7 +112,7 @@ def _stacked(solutions: list[Solution], device: torch.device) -> list[torch.Tens
         if not part.axis:
             parts.append(torch.tensor(values, dtype=part.dtype, device=device))
             continue
-        tensors = [torch.as_tensor(value, device=device) for value in values]
+        tensors = [torch.from_numpy(v).to(device) if isinstance(v, np.ndarray) else v for v in values]
         parts.append(torch.stack(tensors) if len(tensors) > 1 else tensors[0][None])
     return parts
 
