@@ -10,7 +10,7 @@ import numpy as np
 
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked
 from .compiled.graphs import outside_graphs
-from .points import check_on_host, check_targets, coordinates, integers
+from .points import check_on_host, check_targets, coordinates, integers, pixel_indices
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +152,7 @@ class PointTargets:
             axis: ``"x"``: left becomes right; ``"y"``: top becomes bottom.
 
         Raises:
-            ArgumentError: an unknown axis.
+            ArgumentError: an unknown axis; a point outside a picture of that size.
 
         Example:
             >>> PointTargets([(10, 2)]).flip((20, 30)).points_yx.tolist()
@@ -160,6 +160,7 @@ class PointTargets:
         """
         check_choice("PointTargets.flip", "axis", axis, ("x", "y"))
         height, width = _size("PointTargets.flip", "size", size)
+        pixel_indices("PointTargets.flip", self.points_yx, height, width)  # or they would land outside
         mirrored = self.points_yx.copy()
         column = "yx".index(axis)
         mirrored[:, column] = (height, width)[column] - 1 - mirrored[:, column]

@@ -125,6 +125,8 @@ class TestFaultC15PointsMoveWithThePicture:
         assert np.array_equal(raster(targets.flip(size), size), raster(targets, size)[:, ::-1])
         assert np.array_equal(raster(targets.flip(size, axis="y"), size), raster(targets, size)[::-1])
         assert np.array_equal(targets.flip(size).flip(size).points_yx, targets.points_yx)
+        with pytest.raises(ArgumentError, match=r"inside the 2x2 image"):
+            targets.flip((2, 2))
 
     def test_crop(self, scattered):
         targets, size = scattered
