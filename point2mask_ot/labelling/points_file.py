@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -70,6 +70,7 @@ def targets_of(body: Any, categories: Sequence[Category]) -> PointTargets:
 
 
 def body_of(targets: PointTargets) -> dict[str, Any]:
+    """What :func:`targets_of` reads, as JSON values."""
     return {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
 
 
@@ -112,14 +113,10 @@ def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connecti
         "CREATE TABLE click (picture INTEGER, fields TEXT)"
     )
     categories: dict[str, Category] = {}
-    try:
-        with open(origin.path, encoding="utf-8-sig", newline="") as file:
-            for name, click in csv_clicks(origin, file, categories):
-                clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (name,))
-                fields = json.dumps([click.where, click.x, click.y, click.category, click.target])
-                clicks.execute("INSERT INTO click SELECT position, ? FROM picture WHERE name = ?", (fields, name))
-    except (OSError, UnicodeDecodeError) as error:
-        origin.fail(reason_of(error), "a readable CSV file in UTF-8", error)
+    for name, click in csv_clicks(origin, categories):
+        clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (name,))
+        fields = json.dumps([click.where, click.x, click.y, click.category, click.target])
+        clicks.execute("INSERT INTO click SELECT position, ? FROM picture WHERE name = ?", (fields, name))
     if not categories:
         origin.fail("no points", "at least one point")
     ordered = in_channel_order(list(categories.values()))
@@ -128,12 +125,16 @@ def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connecti
     )
 
 
-def csv_clicks(origin: Origin, lines: Iterable[str], categories: dict[str, Category]) -> Iterator[tuple[str, Click]]:
-    """Picture and point of each row; categories that are new join ``categories``."""
-    for where, row in csv_rows(origin, lines):
-        if "image" not in row:
-            origin.fail("no column 'image'", "the picture of each point")
-        yield row["image"], csv_click(origin, where, row, categories)
+def csv_clicks(origin: Origin, categories: dict[str, Category]) -> Iterator[tuple[str, Click]]:
+    """Picture and point of each row of a file; categories that are new join ``categories``."""
+    try:
+        with open(origin.path, encoding="utf-8-sig", newline="") as file:
+            for where, row in csv_rows(origin, file):
+                if "image" not in row:
+                    origin.fail("no column 'image'", "the picture of each point")
+                yield row["image"], csv_click(origin, where, row, categories)
+    except (OSError, UnicodeDecodeError) as error:
+        origin.fail(reason_of(error), "a readable CSV file in UTF-8", error)
 
 
 def _csv_pictures(

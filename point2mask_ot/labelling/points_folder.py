@@ -79,12 +79,8 @@ def _read_csv(origin: Origin) -> tuple[list[Category], dict[str, list[Click]]]:
     """Categories, and the clicks on each picture."""
     categories: dict[str, Category] = {}
     pictures: dict[str, list[Click]] = {}
-    try:
-        with open(origin.path, encoding="utf-8-sig", newline="") as file:
-            for name, click in csv_clicks(origin, file, categories):
-                pictures.setdefault(name, []).append(click)
-    except (OSError, UnicodeDecodeError) as error:
-        origin.fail(reason_of(error), "a readable CSV file in UTF-8", error)
+    for name, click in csv_clicks(origin, categories):
+        pictures.setdefault(name, []).append(click)
     return list(categories.values()), pictures
 
 

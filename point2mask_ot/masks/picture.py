@@ -50,7 +50,8 @@ class ColorMasker:
         edge_map: str = "edge_map",
         **overrides: Any,
     ) -> None:
-        self.config = PseudoMasker(config, **overrides).config
+        self._by_class = PseudoMasker(config, **overrides)
+        self.config = self._by_class.config
         self.colors = colors or ColorSettings()
         self.function, self.edge_map = function, edge_map
         self.colors.check_colors(function)
@@ -59,7 +60,6 @@ class ColorMasker:
 
             structured_forest.load(self.colors.edge_model)
         self._masker = PseudoMasker(self.config, stuff="supply", step_cost=self.config.step_cost or STEP_COST)
-        self._by_class = PseudoMasker(self.config)
 
     def boundary(self, image: Array) -> Array:
         """(1, H, W) in [0, 1], from the picture."""
@@ -132,28 +132,35 @@ def refuse_likelihood(
 
 
 def refuse_idle(
-    function: str, config: PseudoMaskConfig | str, changes: Mapping[str, Any], *, features: bool = False
+    function: str,
+    config: PseudoMaskConfig | str,
+    changes: Mapping[str, Any],
+    *,
+    features: bool = False,
+    semantic: bool = False,
 ) -> None:
-    """Refuse changes to a configuration that have no effect where colours stand in for a semantic map.
+    """Refuse changes to a configuration that have no effect without a map that is not there.
 
     Args:
         function: public function named in errors.
         config: what is changed.
         changes: values by field.
         features: there is a feature map.
+        semantic: there is a semantic map.
 
     Raises:
         ArgumentError: naming the field.
     """
     before = PseudoMasker(config).config
-    if changes.get("stuff", "supply") != "supply":
+    if not semantic and changes.get("stuff", "supply") != "supply":
         fail(
             function, "stuff", repr(changes["stuff"]), "'supply', or a semantic map: without one every target supplies"
         )
+    absent = dict.fromkeys(() if semantic else _BY_CLASS, "a semantic map")
+    absent |= {} if features else {"feature_weight": "a feature map"}
     for name, value in changes.items():
-        needed = "a feature map" if name == "feature_weight" and not features else "a semantic map"
-        idle = name in _BY_CLASS or needed == "a feature map"
-        if idle and value != getattr(before, name):
+        needed = absent.get(name)
+        if needed and value != getattr(before, name):
             fail(function, name, f"{value!r}, which has no effect", f"{needed} beside it, or {name} left out")
 
 
@@ -212,8 +219,6 @@ def label_picture(
     masker = ColorMasker(config, ColorSettings(sigma, color_weight), **overrides)
     if semantic is None:
         refuse_likelihood("label_picture", masker.config)
-        refuse_idle("label_picture", config, overrides, features=features is not None)
-    elif features is None and "feature_weight" in overrides:
-        refuse_idle("label_picture", config, {"feature_weight": overrides["feature_weight"]})
+    refuse_idle("label_picture", config, overrides, features=features is not None, semantic=semantic is not None)
     given = check_terms("label_picture", terms)  # first, so that an error numbers them as the caller does
     return masker([*given, *masker.terms(image, edge_map)], targets, features, semantic)
