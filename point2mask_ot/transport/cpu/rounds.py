@@ -105,8 +105,7 @@ def serial_rounds(
 ) -> tuple[int, float]:  # fmt: skip
     """Up to ``limit`` rounds on one thread; stop early at the tolerance or at a lost supplier.
 
-    Compiled because of small problems: driven by the interpreter, 80 rounds of 7 x 900 entries would take 2.9 times as
-    long, all in all, and of 20 x 1,900 entries 1.8 times.
+    Compiled because of small problems, most of whose time the interpreter would take, were it to drive the rounds.
 
     ``parts`` is memory: (ranges, K) masses. Returns the rounds made and the L1 error of the capacities before the last
     update.
@@ -121,7 +120,7 @@ def serial_rounds(
         for r in range(parts.shape[0]):
             for i in range(parts.shape[1]):  # loops, not array expressions: those take seconds to compile
                 parts[r, i] = 0.0
-        for r in range(ranges.first, ranges.last):  # the fused pass; to call it would cost 4 % of a small problem
+        for r in range(ranges.first, ranges.last):  # the fused pass; a call of it would tell in small problems
             for number in range(ranges.bounds[r], ranges.bounds[r + 1]):
                 block = block_of(costs.M, number)
                 count = weigh(costs, suppliers.u, block, base, scratch)
