@@ -82,9 +82,9 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
     return probability.astype(np.float32), (edge / edge.max()).astype(np.float32)
 
 
-def serve(quick: bool) -> None:
+def serve(quick: bool, only: str) -> None:
     """Time the calls whose names come in, line by line; the first calls compile."""
-    found = calls(quick)
+    found = {name: call for name, call in calls(quick).items() if only in name}
     for call in found.values():
         call()
     print("\t".join(found), flush=True)
@@ -96,10 +96,10 @@ def serve(quick: bool) -> None:
         print((time.process_time() - start) / times, flush=True)
 
 
-def start(checkout: Path, quick: bool) -> subprocess.Popen:
+def start(checkout: Path, quick: bool, only: str) -> subprocess.Popen:
     """A server of a checkout; both run this file."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    command = [sys.executable, str(HERE / "benchmarks" / "versus.py"), str(checkout), "--serve"]
+    command = [sys.executable, str(HERE / "benchmarks" / "versus.py"), str(checkout), "--serve", f"--only={only}"]
     return subprocess.Popen(
         [*command, *(["--quick"] if quick else [])], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**os.environ, **threads, "PYTHONPATH": str(checkout)},
@@ -115,9 +115,8 @@ def asked(server: subprocess.Popen, name: str) -> float:
     return float(server.stdout.readline())
 
 
-def measure(checkouts: list[Path], quick: bool, repeats: int, seconds: dict[str, list[tuple[float, float]]]) -> None:
+def measure(servers: list[subprocess.Popen], repeats: int, seconds: dict[str, list[tuple[float, float]]]) -> None:
     """Add the turns of a pair of processes: seconds before and now, by call."""
-    servers = [start(checkout, quick) for checkout in checkouts]
     names, _ = (server.stdout.readline().strip().split("\t") for server in servers if server.stdout)
     for turn in range(repeats):
         for name in names:
@@ -133,15 +132,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="turns of a pair of processes")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of processes")
     parser.add_argument("--quick", action="store_true", help="small sizes alone")
+    parser.add_argument("--only", default="", metavar="TEXT", help="calls whose name holds this")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.quick)
+        serve(options.quick, options.only)
         return
     seconds: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.pairs):
-        measure([options.before.resolve(), HERE], options.quick, options.repeats, seconds)
+        pair = [start(checkout, options.quick, options.only) for checkout in (options.before.resolve(), HERE)]
+        measure(pair, options.repeats, seconds)
     rows = []
     print(f"{'call':<36}{'before, ms':>12}{'now, ms':>12}{'ratio':>8}  quartiles")
     for name, pairs in seconds.items():
