@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, cast, overload
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from .geodesic import nearest_partition
 from .geodesic.arguments import as_edges
 from .graph.centroids import Points, Sources, moved
 from .graph.regions import areas, look_up, weights
+from .sizes import with_hints
 from .types import PointTargets, targets_by_image
 
 Partitioner: TypeAlias = Callable[[np.ndarray, np.ndarray], torch.Tensor]
@@ -85,7 +86,10 @@ def capacities(
 
     Args:
         edges: (4, H, W) or (B, 4, H, W) edge costs, or a list of (4, H, W) where images differ in size.
-        targets: K targets, or a sequence of them for a batch or a list.
+        targets: K targets, or a sequence of them for a batch or a list. Sizes that they carry, in units of the demand,
+            are put together with the counts, each by how far it may be off: a count that centroids changed little is
+            trusted, another gives way. Stuff without a size takes the rest; where all have one, only their proportions
+            matter.
         method: ``"centroid"``, ``"nearest"``, ``"equal"`` or a :class:`CapacityRule`.
         iterations: centroid rounds, >= 1.
         centroid_of: ``"cell"`` moves each point of a thing by itself; ``"target"`` replaces all points of a thing by
@@ -99,7 +103,7 @@ def capacities(
 
     Returns:
         (K,) float64 in units of the demand (pixels); for a batch or a list a list of them. They sum to the demand of
-        the pixels that a point can reach. Counts of pixels are whole numbers.
+        the pixels that a point can reach. Counts of pixels are whole numbers, unless sizes were given.
 
     Raises:
         ArgumentError: bad edges or points, an unknown method, ``iterations < 1``, demand of another size, negative
@@ -139,7 +143,15 @@ def capacities(
         centroid_of=centroid_of,
         keep_points=keep_points,
     )
-    return restore(results[0]) if is_single else [restore(counts) for counts in results]
+    found = [restore(estimate.capacities) for estimate in results]
+    return found[0] if is_single else found
+
+
+class Estimate(NamedTuple):
+    """Of one image, (K,) float64 each, on the device of the demand; one and the same where no size is given."""
+
+    capacities: torch.Tensor
+    counted: torch.Tensor
 
 
 def estimate_capacities(
@@ -152,7 +164,7 @@ def estimate_capacities(
     iterations: int,
     centroid_of: str,
     keep_points: bool,
-) -> list[torch.Tensor]:
+) -> list[Estimate]:
     """Capacities from any way to cut images, not only the cheapest path.
 
     Args:
@@ -163,7 +175,7 @@ def estimate_capacities(
         method, iterations, centroid_of, keep_points: as in :func:`capacities`, checked.
 
     Returns:
-        (K,) float64 for each image, on the device of ``demand``.
+        An estimate for each image.
 
     Raises:
         ArgumentError: a rule whose result is not (K,), finite and >= 0.
@@ -171,16 +183,24 @@ def estimate_capacities(
     known: list[torch.Tensor | None] = [None] * len(targets) if first is None else list(first)
     if callable(method):
         images = enumerate(zip(targets, demand, known, strict=True))
-        return [_by_rule(method, partition, b, *image) for b, image in images]
+        told = [_by_rule(method, partition, b, *image) for b, image in images]
+        return [Estimate(with_hints(count, None, own), count) for count, own in zip(told, targets, strict=True)]
     by_cell = method == "centroid" and centroid_of == "cell"
     sources = [Sources.of(own, by_cell=by_cell, keep=keep_points) for own in targets]
     # What is known is known of the targets, not of single points.
     known = [None if s.are_split else labels for s, labels in zip(sources, known, strict=True)]
-    labels = _regions(partition, demand, [s.by_unit for s in sources], known)
+    first_labels = labels = _regions(partition, demand, [s.by_unit for s in sources], known)
     if method == "centroid":
         labels = _recounted(partition, demand, sources, labels, iterations)
     share = _SHARES[str(method)]
-    return [share(part, wanted, own.num_targets) for part, wanted, own in zip(labels, demand, targets, strict=True)]
+    estimates = []
+    for b, own in enumerate(targets):
+        counted, before = share(labels[b], demand[b], own.num_targets), None
+        if own.has_sizes and method == "centroid":
+            nearest = look_up(sources[b].owner, first_labels[b], nobody=-1)
+            before = _count(nearest, demand[b], own.num_targets)
+        estimates.append(Estimate(with_hints(counted, before, own), counted))
+    return estimates
 
 
 def _count(labels: torch.Tensor, demand: torch.Tensor, count: int) -> torch.Tensor:

@@ -10,13 +10,17 @@ import numpy as np
 
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked
 from .compiled.graphs import outside_graphs
-from .points import check_on_host, check_targets, coordinates, integers, pixel_indices
+from .points import check_on_host, check_targets, coordinates, host_array, integers, pixel_indices
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
     from .arrays import Array
+
+
+SIZE_ERROR = 1.35
+"""By what factor somebody's guess of a size is typically off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +37,14 @@ class PointTargets:
         category: (K,) non-negative class ids: the channel of the semantic map, where there is one. Default: 0 for
             all; where there are things and stuff 0 for things and 1 for stuff.
         is_thing: (K,) booleans. Default: all things.
+        size: (K,) roughly how many pixels of the picture each target covers, NaN where nobody knows (the default);
+            :func:`~point2mask_ot.capacities` puts it together with what it counts.
+        size_error: (K,) or one number >= 1: the factor by which such sizes are typically off (that of one standard
+            deviation, either way). Default: 1.35, what a glance is good for.
 
     Raises:
         ArgumentError: wrong shapes or lengths, non-finite coordinates, a target without a point, ids that are not
-            0..K-1, negative categories, or one category that is both thing and stuff.
+            0..K-1, negative categories, one category that is both thing and stuff, or sizes that are not positive.
 
     Example:
         >>> targets = PointTargets([(10, 20), (40, 8), (41, 30)], target=[0, 1, 1], category=[3, 7])
@@ -48,12 +56,15 @@ class PointTargets:
     target: np.ndarray = None  # type: ignore[assignment]  # filled in below
     category: np.ndarray = None  # type: ignore[assignment]
     is_thing: np.ndarray = None  # type: ignore[assignment]
+    size: np.ndarray = None  # type: ignore[assignment]
+    size_error: np.ndarray = None  # type: ignore[assignment]
 
     if TYPE_CHECKING:  # what may be given is more than what is kept
 
         def __init__(
             self, points_yx: ArrayLike | torch.Tensor, target: ArrayLike | None = None,
             category: ArrayLike | None = None, is_thing: ArrayLike | None = None,
+            size: ArrayLike | None = None, size_error: ArrayLike | None = None,
         ) -> None: ...  # fmt: skip
 
     @outside_graphs
@@ -77,6 +88,9 @@ class PointTargets:
         if both.size:
             fail(name, "is_thing", f"category {both[0]} as thing and as stuff", "one or the other")
         checked = {"points_yx": points, "target": target, "category": category, "is_thing": thing}
+        checked["size"] = _positive("size", np.nan if self.size is None else self.size, count, least=0.0)
+        error = SIZE_ERROR if self.size_error is None else self.size_error
+        checked["size_error"] = _positive("size_error", error, count, least=1.0)
         for field_name, values in checked.items():
             own = values.copy()
             own.setflags(write=False)
@@ -86,6 +100,11 @@ class PointTargets:
     def num_targets(self) -> int:
         """K."""
         return len(self.category)
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether the size of any target is known."""
+        return bool(np.isfinite(self.size).any())
 
     def select(self, keep: Sequence[int] | np.ndarray) -> PointTargets:
         """Some of the targets, renumbered.
@@ -111,10 +130,12 @@ class PointTargets:
             rank[self.target[chosen]],
             self.category[order],
             self.is_thing[order],
+            self.size[order],
+            self.size_error[order],
         )
 
     def crop(self, top: int, left: int, height: int, width: int, *, lost: str = "drop") -> PointTargets:
-        """The targets of a part of the picture, in its coordinates.
+        """The targets of a part of the picture, in its coordinates; sizes stay those of whole objects.
 
         Args:
             top, left: first row and column of the part; it may reach beyond the picture.
@@ -142,7 +163,8 @@ class PointTargets:
             gone = np.setdiff1d(np.arange(self.num_targets), kept).tolist()
             fail(name, "lost", f"'error', and targets {gone[:8]} without a point in the part", "a point of each target")
         rank = np.searchsorted(kept, self.target[inside])
-        return PointTargets(moved[inside], rank, self.category[kept], self.is_thing[kept])
+        per_target = (self.category, self.is_thing, self.size, self.size_error)
+        return PointTargets(moved[inside], rank, *(values[kept] for values in per_target))
 
     def flip(self, size: tuple[int, int], axis: str = "x") -> PointTargets:
         """The targets of the mirrored picture.
@@ -172,7 +194,7 @@ class PointTargets:
         Args:
             size: (H, W) of the picture.
             new_size: (H, W) of the resized one. Coordinates become floats: a pixel's centre lies half a pixel from the
-                picture's border in both.
+                picture's border in both. Sizes grow with the picture's area.
 
         Raises:
             ArgumentError: sizes that are not two positive integers.
@@ -184,7 +206,8 @@ class PointTargets:
         old, new = (_size("PointTargets.resize", *each) for each in (("size", size), ("new_size", new_size)))
         if old == new:
             return self
-        return replace(self, points_yx=(self.points_yx + 0.5) * (np.array(new) / old) - 0.5)
+        scale = np.array(new) / old
+        return replace(self, points_yx=(self.points_yx + 0.5) * scale - 0.5, size=self.size * scale.prod())
 
 
 def _size(function: str, argument: str, size: Any) -> tuple[int, int]:
@@ -192,6 +215,20 @@ def _size(function: str, argument: str, size: Any) -> tuple[int, int]:
         fail_type(function, argument, size, "two integers: height, width")
     height, width = (check_integer(function, argument, side, minimum=1) for side in size)
     return height, width
+
+
+def _positive(name: str, values: Any, count: int, *, least: float) -> np.ndarray:
+    """(count,) float64 of one number or ``count`` of them; NaN stands for what nobody knows, where 0 is the least."""
+    numbers = host_array("PointTargets", name, values).astype(np.float64)
+    if numbers.ndim == 0:
+        numbers = np.full(count, float(numbers))
+    if numbers.shape != (count,):
+        fail("PointTargets", name, f"shape {numbers.shape}", f"({count},): one for each target")
+    expected = "positive finite numbers, or NaN" if least == 0 else f"finite factors >= {least:g}"
+    good = np.isfinite(numbers) & (numbers > 0) & (numbers >= least) | (np.isnan(numbers) & (least == 0))
+    if not good.all():
+        fail("PointTargets", name, f"{numbers[~good][0]:g}", expected)
+    return numbers
 
 
 def _booleans(values: Any) -> np.ndarray:
@@ -273,13 +310,14 @@ class Diagnostics:
         cost: (S, H, W) what the transport minimised, after upsampling and scaling.
         nearest: (H, W) int64 supplier of minimum cost, -1 where none is reachable.
         demand: (H, W) bool: pixels that take part in the transport.
-        capacities: (S,) pixels that each supplier should own (Eq. 4).
+        capacities: (S,) pixels that each supplier should own (Eq. 4), hints of size taken into account.
         transport: the solver's result over all pixels in raster order, ``demand`` being b; None where nothing is
             demanded or no transport was asked for.
         seconds: wall time of each stage by name; of a batch, which runs stage by stage, an equal share for each image.
             On a GPU the time to launch it, since nothing waits for the device.
         walks: ``distances`` are those of :func:`~point2mask_ot.random_walk_costs`, along which no single path leads;
             else of :func:`~point2mask_ot.geodesic_distances`, whose paths :func:`~point2mask_ot.shortest_path` traces.
+        counted: (S,) what was counted, before hints of size came to it; None where nobody kept that.
     """
 
     suppliers: np.ndarray
@@ -292,6 +330,7 @@ class Diagnostics:
     transport: TransportResult | None
     seconds: Mapping[str, float]
     walks: bool = False
+    counted: Array | None = None
 
     def reached(self, tol: float | None) -> bool:
         """Whether the transport is as exact as the configuration's ``tol`` asks for; None asks for rounds alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Preview:
     def __call__(self, targets: PointTargets) -> PseudoMasks:
         """The masks at ``size``, of points in pixels of the whole picture."""
         points_yx = (targets.points_yx + 0.5) / self.factor - 0.5
-        moved = PointTargets(points_yx, targets.target, targets.category, targets.is_thing)
+        moved = replace(targets, points_yx=points_yx, size=targets.size / self.factor**2)
         return self.masker(self.terms, moved)
 
     def labels(self, names: Sequence[str], targets: PointTargets) -> tuple[dict[str, Any], np.ndarray]:

@@ -47,6 +47,14 @@ class PseudoMaskConfig:
         centroid_of: whether several points of a thing move each to the centroid of its own ``"cell"``, or give way to
             the one centroid of their ``"target"`` (released code; the only choice with ``assign="likelihood"``).
         keep_points: whether the points stay beside their centroids when regions are recounted.
+        reach: nobody owns pixels farther from his points than so many radii, of a disc of as many pixels as he should
+            own, and 3 pixels; for things whose size was told (``PointTargets.size``), where there is stuff that takes
+            the rest. None sets no limit.
+        border: whether the picture's border is ``"free"`` or ``"background"``: then the first stuff target has points
+            along all of it, away from those of things. For pictures whose objects lie inside; a few clicks on the
+            background do as much.
+        unary_weight: weight of -log(probability of the target's class) in the cost of a pixel to a target, beside costs
+            of paths whose scale is ``typical_cost``; meant for ``stuff="supply"`` and a semantic map.
         typical_cost: scale the costs of paths so that the median over pixels of the largest cost is this, which gives
             ``reg`` the same meaning on every picture; None leaves them, and those of walks stay as they are.
         method, reg, max_iter, tol, tau: see :func:`~point2mask_ot.solve`; ``method="minimum"`` gives each pixel to
@@ -91,6 +99,9 @@ class PseudoMaskConfig:
     centroid_rounds: int = 3
     centroid_of: Literal["cell", "target"] = "cell"
     keep_points: bool = True
+    reach: float | None = 2.0
+    border: Literal["free", "background"] = "free"
+    unary_weight: float = 0.0
     typical_cost: float | None = 30.0
     method: Literal["newton", "sinkhorn", "exact", "minimum"] = "newton"
     reg: float = 0.1
@@ -159,6 +170,7 @@ _RANGES: dict[str, dict[str, Any]] = {
     "spacing_cost": {"minimum": LEAST_SPACING_COST},
     "min_probability": {"minimum": 0, "maximum": 1},
     "centroid_rounds": {"minimum": 1},
+    "reach": {"above": 0},
     "typical_cost": {"above": 0},
     "max_iter": {"minimum": 1},
     "tol": {"above": 0},

@@ -16,10 +16,14 @@ from ..graph.edges import Summand, sum_costs
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ..graph.regions import first_largest, first_smallest, median_where
 from ..types import PointTargets
+from .border import with_border
 from .classes import ClassMaps, class_maps
 from .config import PseudoMaskConfig
 from .inputs import Maps, check_inputs
 from .raster import Raster
+
+_LEAST_PROBABILITY = 1e-6
+"""What a network says of a class is never taken for more certain than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,8 @@ class Scene:
         """
         pixels = check_inputs(config, maps, targets)
         height, width = maps.first.shape[-2:]
+        if config.border == "background":
+            targets, pixels = with_border(targets, pixels, height, width)
         raster = Raster(height, width, config.stride, config.floor_points)
         classes = None if maps.semantic is None else class_maps(config, maps.semantic, targets, pixels)
         edges = open_edges = _edges(config, maps, classes, raster)
@@ -91,8 +97,20 @@ class Scene:
         score, label = first_largest(torch.where(finite, closeness * likelihood, -torch.inf))
         return torch.where(torch.isfinite(score), label, -1)
 
+    def with_classes(self, cost: torch.Tensor) -> torch.Tensor:
+        """Costs with the unary term, where there is one: scaled first, lest its weight depend on the picture."""
+        weight = self.config.unary_weight
+        if not weight or not len(cost):
+            return cost
+        assert self.classes is not None
+        probability = self.classes.of(self.suppliers.category).clamp(min=_LEAST_PROBABILITY)
+        return self._scaled(cost, torch.isfinite(cost).any(0)) - weight * probability.log()
+
     def scaled(self, cost: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:
         """Costs of paths in units in which the median over pixels of the largest finite one is ``typical_cost``."""
+        return cost if self.config.unary_weight else self._scaled(cost, demand)
+
+    def _scaled(self, cost: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:
         typical = self.config.typical_cost
         if typical is None or self.walks or not len(cost):
             return cost

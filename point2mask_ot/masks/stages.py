@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from ..capacity import estimate_capacities
+from ..capacity import Estimate, estimate_capacities
 from ..checks import ArgumentError
 from ..geodesic import geodesic_distances, nearest_partition
 from ..transport import sinkhorn, solve
@@ -18,6 +18,7 @@ from ..walks.costs import random_walk_costs, random_walk_partition
 from .config import PseudoMaskConfig
 from .inputs import Maps
 from .ownership import pseudo_masks
+from .reach import limit_reach
 from .scene import Scene, cheapest
 
 
@@ -45,13 +46,18 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
     with _clock(seconds, "geodesic", share):
         suppliers = [scene.suppliers for scene in scenes]
         distances = _distances(scenes, [own.points_yx for own in suppliers], [own.target for own in suppliers])
-        costs = [scene.raster.enlarge(own) for scene, own in zip(scenes, distances, strict=True)]
+        costs = [scene.with_classes(scene.raster.enlarge(own)) for scene, own in zip(scenes, distances, strict=True)]
         nearest = [cheapest(cost) for cost in costs]
     with _clock(seconds, "capacities", share):
         demand = [scene.demand(label) for scene, label in zip(scenes, nearest, strict=True)]
-        counts = _capacities(config, scenes, costs, nearest, demand)
+        estimates = _capacities(config, scenes, costs, nearest, demand)
     with _clock(seconds, "transport", share):
         costs = [scene.scaled(cost, own) for scene, cost, own in zip(scenes, costs, demand, strict=True)]
+        counts = [estimate.capacities for estimate in estimates]
+        if config.reach is not None:
+            suppliers = [scene.suppliers for scene in scenes]
+            limited = map(limit_reach, costs, counts, demand, suppliers, [config.reach] * len(scenes))
+            costs, counts = map(list, zip(*limited, strict=True))
         plans = _transport(config, counts, demand, costs)
     with _clock(seconds, "masks", share):
         found = [
@@ -63,6 +69,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
                 nearest=nearest[b],
                 demand=demand[b],
                 capacities=counts[b],
+                counted=estimates[b].counted,
                 transport=plans[b],
                 seconds=seconds,
                 walks=scene.walks,
@@ -114,8 +121,8 @@ def _capacities(
     costs: Sequence[torch.Tensor],
     nearest: Sequence[torch.Tensor],
     demand: Sequence[torch.Tensor],
-) -> list[torch.Tensor]:
-    """(S,) pixels that each supplier of each image should own (Eq. 4)."""
+) -> list[Estimate]:
+    """How many pixels each supplier of each image should own (Eq. 4)."""
     return estimate_capacities(
         lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
         [scene.suppliers for scene in scenes],
@@ -133,9 +140,9 @@ def _regions(
 ) -> list[torch.Tensor]:
     """(H, W) target that each pixel falls to for each image, -1 where none can."""
     config = scenes[0].config
-    if config.assign == "likelihood" or config.stride > 1:
-        costs = _distances(scenes, points_yx, target)
-        return [scene.assigned(scene.raster.enlarge(cost)) for scene, cost in zip(scenes, costs, strict=True)]
+    if config.assign == "likelihood" or config.stride > 1 or config.unary_weight:
+        found = zip(scenes, _distances(scenes, points_yx, target), strict=True)
+        return [scene.assigned(scene.with_classes(scene.raster.enlarge(own))) for scene, own in found]
     return _search(  # labels alone, without a cost for each target
         scenes,
         points_yx,

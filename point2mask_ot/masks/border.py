@@ -1,0 +1,42 @@
+"""The picture's border as background: points that nobody has to click."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..checks import fail
+from ..types import PointTargets
+
+SPACING = 0.04
+"""Between such points, of the picture's longer side."""
+CLEARANCE = 0.1
+"""None lies closer to a point of a thing than this, of the longer side."""
+
+
+def with_border(targets: PointTargets, pixels: np.ndarray, height: int, width: int) -> tuple[PointTargets, np.ndarray]:
+    """The targets and their points' pixels, with more points of the first stuff target along the picture's border.
+
+    Raises:
+        ArgumentError: no stuff target.
+    """
+    background = np.flatnonzero(~targets.is_thing)
+    if not background.size:
+        fail("PseudoMasker", "config.border", "'background' without a background", "a point on it, of a stuff target")
+    rim = _rim(height, width, max(1, round(SPACING * max(height, width))))
+    apart = np.hypot(*(rim[:, None] - pixels[None]).transpose(2, 0, 1))
+    of_a_thing = targets.is_thing[targets.target]
+    far = (apart[:, of_a_thing] > CLEARANCE * max(height, width)).all(1) & (apart > 0).all(1)
+    added = rim[far]
+    target = np.concatenate([targets.target, np.full(len(added), background[0])])
+    more = replace(targets, points_yx=np.concatenate([targets.points_yx, added]), target=target)
+    return more, np.concatenate([pixels, added])
+
+
+def _rim(height: int, width: int, spacing: int) -> np.ndarray:
+    """(R, 2) pixels of the four borders, ``spacing`` apart along each."""
+    y, x = np.mgrid[:height, :width]
+    along_x = ((y == 0) | (y == height - 1)) & (x % spacing == 0)
+    along_y = ((x == 0) | (x == width - 1)) & (y % spacing == 0)
+    return np.argwhere(along_x | along_y)

@@ -1,0 +1,85 @@
+"""Sizes that are told and sizes that are counted: two measurements of one number, put together.
+
+The hint of an annotator is off by some factor. The count (Eq. 4) is either right or badly wrong, so that no normal law
+fits it and its mean with the hint loses both ways; a mixture of a narrow and a wide one does fit. What tells per target
+which of the two it is, is how much the count changed when its point moved to the centroid.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from .arrays import to_device
+from .types import PointTargets
+
+COUNT_ERROR = 0.03
+"""Standard deviation of the logarithm of a count that is right and that no centroid changed."""
+UNKNOWN_CHANGE = 0.1
+"""What stands for the change where the rule counts once."""
+WRONG_ERROR = 0.8
+"""Standard deviation of the logarithm of a count that is wrong."""
+RIGHT = 0.8
+"""How probable it is that a count is right."""
+LEAST_REST = 0.1
+"""Of its count: what the background keeps however large the others are said to be."""
+_LEAST_ERROR = 0.01
+
+
+def with_hints(counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets) -> torch.Tensor:
+    """Capacities from counts and hints; the counts themselves where there is no hint.
+
+    Targets without a hint keep their count, but for stuff, which takes the rest, in proportion to its counts. Where
+    there is none, all are scaled to the sum of the counts.
+
+    Args:
+        counted: (K,) float64 pixels of each target by the rule; their sum is kept.
+        first: (K,) the same before any centroid moved; None if there is no such count.
+        targets: K of them.
+
+    Returns:
+        (K,) float64.
+    """
+    if not targets.has_sizes:
+        return counted
+    hinted = np.isfinite(targets.size)
+    takes_rest = ~hinted & ~targets.is_thing
+    known, rest = (to_device(mask, counted.device) for mask in (hinted, takes_rest))
+    total = counted.sum()
+    hint = to_device(np.where(hinted, targets.size, 1.0), counted.device)
+    if hinted.all():  # then they share out what there is, whatever unit they were guessed in
+        hint = hint * (total / hint.sum())
+    error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
+    changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
+    sizes = torch.where(known, _posterior(counted, changed, hint, error), counted)
+    if not takes_rest.any():
+        return sizes * (total / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny))
+    others, background = torch.where(rest, 0, sizes), torch.where(rest, counted, 0)
+    counted_rest = background.sum()
+    room = total - LEAST_REST * counted_rest
+    others = others * (room / others.sum().clamp(min=torch.finfo(sizes.dtype).tiny)).clamp(max=1)
+    share = torch.where(counted_rest > 0, background / counted_rest, rest.double() / takes_rest.sum())
+    return others + share * (total - others.sum())
+
+
+def _posterior(count: torch.Tensor, changed: torch.Tensor, hint: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+    """exp of the expected logarithm of a size of which ``hint`` and ``count`` are measurements, all sizes being equally
+    probable before.
+
+    Args:
+        count, changed: what was counted, and by how much that changed, in logarithms.
+        hint, error: what was told, and the standard deviation of its logarithm.
+    """
+    told, seen = hint.log(), count.clamp(min=1).log()
+    weights, means = [], []
+    for probability, spread in ((RIGHT, COUNT_ERROR + changed), (1 - RIGHT, torch.full_like(changed, WRONG_ERROR))):
+        both = spread**2 + error**2
+        weights.append(math.log(probability) - (told - seen) ** 2 / (2 * both) - both.log() / 2)
+        means.append((told * spread**2 + seen * error**2) / both)
+    return (torch.stack(weights).softmax(0) * torch.stack(means)).sum(0).exp()
+
+
+def _log_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a.clamp(min=1).log() - b.clamp(min=1).log()
