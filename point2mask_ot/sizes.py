@@ -1,13 +1,12 @@
 """Sizes that are told and sizes that are counted: two measurements of one number, put together.
 
 The hint of an annotator is off by some factor. The count (Eq. 4) is either right or badly wrong, so that no normal law
-fits it and its mean with the hint loses both ways; a mixture of a narrow and a wide one does fit. What tells per target
-which of the two it is, is how much the count changed when its point moved to the centroid.
+fits it and its mean with the hint loses both ways; a mixture of a narrow and a wide one does fit. Which of the two it
+is shows in how much the count changed when its point moved to the centroid, and in whether counts and hints agree on
+the other targets of the picture: in some pictures nearly all counts are right, in others nearly none.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
@@ -19,10 +18,12 @@ COUNT_ERROR = 0.03
 """Standard deviation of the logarithm of a count that is right and that no centroid changed."""
 UNKNOWN_CHANGE = 0.1
 """What stands for the change where the rule counts once."""
-WRONG_ERROR = 0.8
+WRONG_ERROR = 1.6
 """Standard deviation of the logarithm of a count that is wrong."""
 RIGHT = 0.8
-"""How probable it is that a count is right."""
+"""The part of a picture's counts that are right, as far as is known before; it weighs as much as one target."""
+_ROUNDS = 6
+"""Of expectation and maximisation, for that part."""
 LEAST_REST = 0.1
 """Of its count: what the background keeps however large the others are said to be."""
 _LEAST_ERROR = 0.01
@@ -53,7 +54,7 @@ def with_hints(counted: torch.Tensor, first: torch.Tensor | None, targets: Point
         hint = hint * (total / hint.sum())
     error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
-    sizes = torch.where(known, _posterior(counted, changed, hint, error), counted)
+    sizes = torch.where(known, _posterior(counted, changed, hint, error, known), counted)
     if not takes_rest.any():
         return sizes * (total / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny))
     others, background = torch.where(rest, 0, sizes), torch.where(rest, counted, 0)
@@ -64,21 +65,28 @@ def with_hints(counted: torch.Tensor, first: torch.Tensor | None, targets: Point
     return others + share * (total - others.sum())
 
 
-def _posterior(count: torch.Tensor, changed: torch.Tensor, hint: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-    """exp of the expected logarithm of a size of which ``hint`` and ``count`` are measurements, all sizes being equally
-    probable before.
+def _posterior(
+    count: torch.Tensor, changed: torch.Tensor, hint: torch.Tensor, error: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
+    """exp of the expected logarithm of a size that ``hint`` and ``count`` are measurements of.
+
+    Before either, all logarithms are equally probable.
 
     Args:
-        count, changed: what was counted, and by how much that changed, in logarithms.
+        count, changed: what was counted, and by how much that had changed, in logarithms.
         hint, error: what was told, and the standard deviation of its logarithm.
+        known: bool, where a hint was given; the others mean nothing.
     """
     told, seen = hint.log(), count.clamp(min=1).log()
-    weights, means = [], []
-    for probability, spread in ((RIGHT, COUNT_ERROR + changed), (1 - RIGHT, torch.full_like(changed, WRONG_ERROR))):
-        both = spread**2 + error**2
-        weights.append(math.log(probability) - (told - seen) ** 2 / (2 * both) - both.log() / 2)
-        means.append((told * spread**2 + seen * error**2) / both)
-    return (torch.stack(weights).softmax(0) * torch.stack(means)).sum(0).exp()
+    spread = torch.stack([COUNT_ERROR + changed, torch.full_like(changed, WRONG_ERROR)])
+    variance = spread**2 + error**2  # of the difference of the two
+    likelihood = -((told - seen) ** 2) / (2 * variance) - variance.log() / 2
+    part = torch.full_like(error[:1], RIGHT)[0]
+    for _ in range(_ROUNDS):
+        is_right, is_wrong = (likelihood + torch.stack([part, 1 - part]).log()[:, None]).softmax(0)
+        part = (RIGHT + torch.where(known, is_right, 0).sum()) / (1 + known.sum())
+    right, wrong = (told * spread**2 + seen * error**2) / variance
+    return (is_right * right + is_wrong * wrong).exp()
 
 
 def _log_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,8 +23,9 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # harness.py
 
 import numpy as np
-from experiments import TABLES
+from experiments import BASELINES, TABLES
 from harness import machine, write_json
+from hints import learn_typical
 from methods import BASELINE
 from protocols import PROTOCOLS, Problem, problems
 from runs import Run, run_problem
@@ -70,15 +72,21 @@ def evaluate(posed: list[Problem], options: argparse.Namespace, head: dict[str, 
     head = {**head, "instances": instances, "groups": len(posed), "seeds": options.seeds}
     print(f"\n{head['data']}, {head['protocol']}: {instances} instances in {len(posed)} problems,", end=" ")
     print(f"{options.seeds} seeds, {time.perf_counter() - start:.0f} s")
-    print(f"  {'':<42}{'IoU':>6}{'touching':>10}{'PQ':>7}   gain over {BASELINE}, of touching ones {'ms':>6}")
+    baseline = BASELINES.get(options.table, BASELINE)
+    print(f"  {'':<42}{'IoU':>6}{'PQ':>7}{'gain over ' + baseline:>30}{'touching':>10}{'gain':>24}{'ms':>7}")
     rows = []
     for name, run in totals.items():
-        numbers = row(run, totals[BASELINE], options.seeds)
-        low, high = numbers.get("touching_gain_interval", (0.0, 0.0))  # type: ignore[misc]
+        numbers = row(run, totals[baseline], options.seeds)
+        gains = [
+            "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+                numbers.get(gain, np.nan), *numbers.get(f"{gain}_interval", [np.nan] * 2)
+            )
+            for gain in ("gain", "touching_gain")
+        ]
         print(
-            f"  {name:<42}{numbers['mean_iou']:6.3f}{numbers.get('touching_iou', np.nan):10.3f}{numbers['pq']:7.3f}   "
-            f"{numbers.get('touching_gain', np.nan):+.3f} [{low:+.3f}, {high:+.3f}]"
-            f"{1e3 * run.seconds / len(posed) / options.seeds:20.1f}",
+            f"  {name:<42}{numbers['mean_iou']:6.3f}{numbers['pq']:7.3f}{gains[0]:>30}"
+            f"{numbers.get('touching_iou', np.nan):10.3f}{gains[1]:>24}"
+            f"{1e3 * run.seconds / len(posed) / options.seeds:7.1f}",
             flush=True,
         )
         rows.append({**head, "method": name, **numbers})
@@ -103,8 +111,12 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for kind in options.kinds:
         pictures = list(scenes(kind, options.split, options.data, options.side))
+        sizes = {}
+        if options.table == "sizes":
+            others = scenes(kind, "train", options.data, options.side)
+            sizes = learn_typical(problem for scene in others for problem in problems(scene, "points"))
         for protocol in options.protocols:
-            posed = [problem for scene in pictures for problem in problems(scene, protocol)]
+            posed = [replace(problem, typical=sizes) for scene in pictures for problem in problems(scene, protocol)]
             head = {"data": kind, "split": options.split, "protocol": protocol, "table": options.table}
             head |= {"points": options.points, "sampler": options.sampler}
             rows += evaluate(posed[: options.limit], options, head)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from hints import told, typical
 from methods import BASELINE, METHODS, Answer, Method, point2mask, true_capacities
 from protocols import Problem
 
 from point2mask_ot import PointTargets
+from point2mask_ot.types import SIZE_ERROR
 
 _PAPER = {"preset": "paper", "stride": 1}
 _CONVERGED = {**_PAPER, "method": "newton", "reg": 1e-2, "tol": 1e-7, "max_iter": None, "typical_cost": 10.0}
@@ -27,6 +29,24 @@ def _without(maps: tuple[str, ...], method: Method) -> Method:
 
     return changed
 
+
+def _hinted(problem: Problem, targets: PointTargets, off: float, error: float, **overrides: object) -> Answer:
+    return point2mask(problem, told(problem, targets, off, error), **overrides)
+
+
+def _of_class(problem: Problem, targets: PointTargets, **overrides: object) -> Answer:
+    return point2mask(problem, typical(problem, targets), **overrides)
+
+
+def _bordered(problem: Problem, targets: PointTargets, off: float | None = None) -> Answer:
+    """With the rim as background, where there is a background at all."""
+    border = "free" if targets.is_thing.all() else "background"
+    if off is None:
+        return point2mask(problem, targets, border=border)
+    return _hinted(problem, targets, off, SIZE_ERROR, border=border)
+
+
+_OFF = {"exact": 1.0, "x/ 1.35": 1.35, "x/ 2": 2.0}
 
 TABLES: dict[str, dict[str, Method]] = {
     "peers": METHODS,
@@ -65,9 +85,23 @@ TABLES: dict[str, dict[str, Method]] = {
         **{f"{rounds} rounds": partial(_full, max_iter=rounds) for rounds in (20, 50, 80, 100, 1000)},
         "converged": _converged,
     },
+    # Hints of size, off by a factor; "told" says that the method knows by how much, else it takes SIZE_ERROR.
+    "sizes": {
+        BASELINE: _minimum,
+        "best": point2mask,
+        **{f"sizes {name}": partial(_hinted, off=off, error=SIZE_ERROR) for name, off in _OFF.items()},
+        "sizes x/ 2, told": partial(_hinted, off=2.0, error=2.0),
+        **{f"sizes {name}, obeyed": partial(_hinted, off=off, error=1.0) for name, off in _OFF.items()},
+        "sizes x/ 1.35, no reach": partial(_hinted, off=1.35, error=SIZE_ERROR, reach=None),
+        "typical size of the class": _of_class,
+        "border": _bordered,
+        **{f"border, sizes {name}": partial(_bordered, off=off) for name, off in _OFF.items()},
+    },
     # Table A3: beta, the weight of the boundary in Eq. 3.
     "beta": {
         BASELINE: _minimum,
         **{f"beta {beta:g}": partial(_converged, beta=beta) for beta in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)},
     },
 }
+BASELINES = {"sizes": "best"}
+"""What the rows of a table are compared with, where that is not the minimum cost."""

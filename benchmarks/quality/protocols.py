@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scenes import SMALLEST, Scene
@@ -33,6 +33,8 @@ class Problem:
         category: (K,) class of each target, counted from 0 within the picture; the background comes last.
         is_thing: (K,) whether the target is an instance, which is scored.
         touching: (K,) whether a pixel of another instance of its class is next to it.
+        kind: (K,) class of each target in its data set, -1 for the background.
+        typical: size and spread of classes by ``kind``, for the methods that may know them.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Problem:
     category: np.ndarray
     is_thing: np.ndarray
     touching: np.ndarray
+    kind: np.ndarray
+    typical: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     def targets(self, seed: int, points: int = 1, sampler: str = "uniform") -> PointTargets:
         """Random pixels of each target."""
@@ -70,14 +74,14 @@ def problems(scene: Scene, protocol: str) -> Iterator[Problem]:
     if protocol == "union":
         yield from _groups(scene, category, classes)
     elif protocol == "classes":
-        yield Problem(scene.name, scene.name, *maps, classes, scene.truth, category, things, touching)
+        yield Problem(scene.name, scene.name, *maps, classes, scene.truth, category, things, touching, scene.category)
     else:
-        truth, last = scene.truth.copy(), len(category)
+        truth, last, kind = scene.truth.copy(), len(category), scene.category
         if (truth < 0).any():
             truth[truth < 0] = last
             category, things = np.append(category, category.max() + 1), np.append(things, False)
-            touching = np.append(touching, False)
-        yield Problem(scene.name, scene.name, *maps, np.zeros_like(truth), truth, category, things, touching)
+            touching, kind = np.append(touching, False), np.append(kind, -1)
+        yield Problem(scene.name, scene.name, *maps, np.zeros_like(truth), truth, category, things, touching, kind)
 
 
 def _groups(scene: Scene, category: np.ndarray, classes: np.ndarray) -> Iterator[Problem]:
@@ -96,7 +100,8 @@ def _groups(scene: Scene, category: np.ndarray, classes: np.ndarray) -> Iterator
             zeros, ones = np.zeros(len(members), int), np.ones(len(members), bool)
             maps = (scene.picture[box], scene.lab[:, *box], scene.gradient[:, *box])
             known = np.where(truth >= 0, 0, -1)
-            yield Problem(f"{scene.name}/{wanted}/{part}", scene.name, *maps, known, truth, zeros, ones, ones)
+            name = f"{scene.name}/{wanted}/{part}"
+            yield Problem(name, scene.name, *maps, known, truth, zeros, ones, ones, scene.category[members])
 
 
 def touches(truth: np.ndarray, category: np.ndarray) -> np.ndarray:
