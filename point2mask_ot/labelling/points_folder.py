@@ -115,5 +115,7 @@ def _rows(
     for file, listed in files.items():
         own = in_channel_order(listed)
         for name, image_id, clicks in _pictures(file):
-            points, target, category = body_of(clicked_targets(file, clicks, own))["targets"]
-            yield image_id, name, {"targets": [points, target, [index[own[channel].name] for channel in category]]}
+            body = body_of(clicked_targets(file, clicks, own))
+            points, target, category = body["targets"]
+            moved = [points, target, [index[own[channel].name] for channel in category]]
+            yield image_id, name, {**body, "targets": moved}

@@ -30,7 +30,7 @@ OPTIONS = {
     f"limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
     "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
     "prepare voc": "voc sbd out follow-links",
-    "prepare points": "panoptic png out n seed sampler no-stuff write-png follow-links",
+    "prepare points": "panoptic png out n seed sampler no-stuff size-error write-png follow-links",
     "prepare import-psps": "panoptic png out follow-links",
     "prepare check": "panoptic png images follow-links",
 }
