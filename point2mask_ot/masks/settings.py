@@ -12,6 +12,7 @@ from ..checks import check_number, fail, suggestion
 
 Preset = Literal["best", "paper", "official"]
 Conflict = Literal["error", "first"]
+Border = Literal["free", "background"]
 
 
 @dataclass(frozen=True)

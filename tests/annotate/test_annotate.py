@@ -145,6 +145,24 @@ def test_sizes_are_those_of_the_picture_in_blocks_too(photo, tmp_path):
     assert (shown != np.where(plain.void, -1, plain.instance)).any()
 
 
+def test_the_border_as_background(photo, tmp_path):
+    session = Session(photo, out=tmp_path / "out", border="background")
+    session.warm_up()
+    expected = label_picture(
+        np.asarray(Image.open(photo)), session._read(json.dumps(STATE).encode())[1], border="background"
+    )
+    np.testing.assert_array_equal(label_map(session.label(json.dumps(STATE).encode())), expected.instance)
+    with serving(session) as server:
+        status, answer = ask(server, "label", {**STATE, "points": POINTS[:1]})
+    assert status == 400
+    assert "'background' without a point on a background; expected a point of a stuff target" in answer["error"]
+
+
+def test_a_setting_without_effect_is_refused(photo, tmp_path):
+    with pytest.raises(ArgumentError, match=r"^annotate: argument 'unary_weight': got 0\.5, which has no effect"):
+        Session(photo, out=tmp_path / "out", unary_weight=0.5)
+
+
 def test_no_points_yet(server):
     status, answer = ask(server, "label", {**STATE, "points": []})
     assert (status, answer["targets"], answer["values"], answer["lengths"]) == (200, [], [-1], [100 * 150])
