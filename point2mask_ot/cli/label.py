@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..files.results import PictureResults
     from ..panoptic import LabelledPoints
-    from ..types import PseudoMasks
+    from ..types import PointTargets, PseudoMasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,13 @@ class Label:
     photo: Annotated[Path, Option(positional=True)]
     """A PNG, JPEG, WebP, BMP or TIFF picture."""
     points: Annotated[Path, Option(says=("read_points", "PseudoMasker.targets"))]
-    """JSON, or CSV with the columns [image,] x, y, category[, target]."""
+    """JSON, or CSV with the columns [image,] x, y, category[, target][, size]."""
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: Path | None = None
     """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
+    sizes: Annotated[tuple[str, ...], Option("size", of=(LabelSettings, "sizes"))]
     mask: MaskOptions
     color: ColorSettings
     picture: PictureSettings
@@ -48,9 +49,19 @@ class Label:
         inputs = (self.photo, self.points, *([] if self.maps is None else [self.maps]))
         results.check_masks(prog, inputs, strip=True)
         points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
+        points = replace(points, targets=self._sized(prog, points))
         masks = self._masks(prog, image, points)
         results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile
         show(image, points, masks, results)
+
+    def _sized(self, prog: str, points: LabelledPoints) -> PointTargets:
+        """The targets, with typical sizes where these are asked for, and learned from all pictures of the file."""
+        from ..labelling.sizes import typical_of
+        from ..panoptic.points import read_all_targets
+        from ..typical import fill_sizes
+
+        typical = typical_of(prog, self.sizes, points.categories, lambda: read_all_targets(self.points))
+        return fill_sizes(points.targets, typical)
 
     def _masks(self, prog: str, image: np.ndarray, points: LabelledPoints) -> PseudoMasks:
         from ..labelling.maps import masks_from_file

@@ -138,16 +138,17 @@ def _annotated(name: str, kind: Any, option: Option, default: Any, help: str) ->
         one, metavar = str, "{" + ",".join(get_args(one)) + "}"
     else:
         is_path = any(of is Path or get_origin(of) is os.PathLike for of in kinds)
-        metavar = "PATH" if is_path else _METAVARS.get(one, name.upper())
+        metavar = "PATH" if is_path else _METAVARS.get(one, (option.name or name).upper())
     argument = tyro.conf.arg(
         name=option.name,
         help=help.removesuffix("."),
         metavar=name.upper() if option.positional else None if kind is bool else metavar,
         help_behavior_hint=""
-        if default in (MISSING, None, "") or default is False
+        if default in (MISSING, None, "", ()) or default is False
         else lambda shown: f"(default: {shown})",
     )
-    marks = [argument, option.either, tyro.conf.Positional if option.positional else None]
+    again = tyro.conf.UseAppendAction if one == tuple[str, ...] else None  # an option for each, not words in a row
+    marks = [argument, option.either, again, tyro.conf.Positional if option.positional else None]
     annotated: Any = Union[one, None] if default is None else one  # noqa: UP007  # known at run time only
     for mark in marks:
         annotated = annotated if mark is None else Annotated[annotated, mark]

@@ -48,6 +48,7 @@ class Statistics:
 
     Attributes:
         labelled, set_aside, segments, lost, unconverged, scored: counts. A lost target is a thing without a pixel.
+        sizes: of targets with a size, see ``sizes.size_notes``; empty where there is none.
         reasons: (name, reason) of the first pictures that were set aside.
         positions, confidences: of the labelled pictures.
         picture_bins, segment_bins, void_bins: counts over [0, 1] of the confidence of pictures and of segments, and
@@ -64,6 +65,7 @@ class Statistics:
     lost: int = 0
     unconverged: int = 0
     scored: int = 0
+    sizes: Counter[str] = field(default_factory=Counter)
     reasons: list[tuple[str, str]] = field(default_factory=list)
     positions: array[int] = field(default_factory=lambda: array("q"))
     confidences: array[float] = field(default_factory=lambda: array("d"))
@@ -86,6 +88,7 @@ class Statistics:
         self.labelled += 1
         self.lost += record["lost"]
         self.unconverged += not record["converged"]
+        self.sizes.update(record.get("sizes", {}))
         self.positions.append(row.position)
         self.confidences.append(record["confidence"])
         self.picture_bins[_bin(record["confidence"])] += 1

@@ -115,6 +115,14 @@ def read_points(
     return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered)
 
 
+def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
+    """The targets of every picture in a point file, with the categories that :func:`read_points` gives them."""
+    origin = origin_of(_READ, "path", path)
+    categories, pictures = _from_json(origin) if is_json(origin) else _from_csv(origin)
+    ordered = in_channel_order(categories)
+    return [clicked_targets(origin, clicks, ordered) for clicks in pictures.values()]
+
+
 def _of_picture(origin: Origin, pictures: dict[str | None, list[Click]], image: str | None) -> list[Click]:
     """The clicks on one picture; what lies under None is of a picture without a name, which is any."""
     if len(pictures) == 1 and (None in pictures or image is None):
