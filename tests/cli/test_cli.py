@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from point2mask_ot import read_coco_panoptic, read_picture, read_voc, sample_points, write_points
+from point2mask_ot import __version__, read_coco_panoptic, read_picture, read_voc, sample_points, write_points
 from point2mask_ot.cli import main
 
 
@@ -129,6 +129,11 @@ def test_installed_command():
     shown = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
     assert "demo" in shown
     assert "label" in shown
+
+
+def test_the_package_is_the_command():
+    shown = subprocess.run([sys.executable, "-m", "point2mask_ot", "--version"], capture_output=True, text=True)
+    assert (shown.returncode, shown.stdout.strip()) == (0, __version__)
 
 
 def label_sampled_points(dataset, index, photo, folder):
