@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..checks import ArgumentError, check_integer, fail
 from ..files.io import Origin, make_folder, parse_json
+from ..files.pictures import explaining_turns
 from ..files.results import PictureResults, digest
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_likelihood
@@ -76,6 +77,7 @@ class Session:
         settings = AnnotateSettings(**ours)
         settings.check()
         self.photo, self.out = Path(photo), Path(settings.out)
+        self.exif = settings.reading()["exif"]
         self.picture = read_picture(photo, **settings.reading(), function=NAME, argument="photo")
         self.size = (self.picture.shape[0], self.picture.shape[1])
         self.results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
@@ -128,7 +130,8 @@ class Session:
         found: list[Category] = []
         entries: list[dict[str, Any]] = []
         if source:
-            read = read_points(source, image=self.photo.name, shape=self.size)
+            with explaining_turns(self.photo, self.exif):
+                read = read_points(source, image=self.photo.name, shape=self.size)
             found = list(read.categories)
             entries = point_entries(NAME, "points", read.targets, found)
         for category in self.categories:

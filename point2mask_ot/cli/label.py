@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..checks import fail
-from ..files.pictures import PictureSettings
+from ..files.pictures import PictureSettings, explaining_turns
 from ..labelling.settings import LabelSettings
 from ..masks.settings import ColorSettings
 from .masks import MaskOptions
@@ -32,7 +32,8 @@ class Label:
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: Path | None = None
-    """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features."""
+    """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features; channels are the
+    categories of the points, all things before all stuff."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
     mask: MaskOptions
     color: ColorSettings
@@ -47,7 +48,8 @@ class Label:
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
         inputs = (self.photo, self.points, *([] if self.maps is None else [self.maps]))
         results.check_masks(prog, inputs, strip=True)
-        points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
+        with explaining_turns(self.photo, self.picture.reading()["exif"]):
+            points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
         masks = self._masks(prog, image, points)
         results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile
         show(image, points, masks, results)

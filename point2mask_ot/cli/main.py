@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message on standard error when an input is refused or the results cannot be written; 130 or 143 after SIGINT
         or SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names, and the frames of the help, that a locale has no letters for
     words = list(sys.argv[1:] if arguments is None else arguments)
     record, prog, words = choose(COMMANDS, "point2mask", words)
     command = parse(record, prog, words)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
-from ..files.pictures import encode_png
+from ..files.pictures import encode_png, explaining_turns
 from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
@@ -121,7 +121,8 @@ class Labeller:
             maps = self._read_maps(row, picture)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a transport that stopped early is noted in the record
-            masks = self.masker(picture, maps, targets)
+            with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
+                masks = self.masker(picture, maps, targets)
         clock.seconds |= masks.diagnostics.seconds
         with clock("write"):
             instance, confidence = np.asarray(masks.instance), np.asarray(masks.confidence)

@@ -28,7 +28,8 @@ class LabelSettings(PictureSettings, ColorSettings):
     """What the labels depend on: a job goes on only as it began."""
 
     maps: str | os.PathLike[str] | MapFunction | None = None
-    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument.
+    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument. The channels of class
+    probabilities are the categories of the points, all things before all stuff.
 
     What the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz`` or
     ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for every picture;
@@ -36,10 +37,11 @@ class LabelSettings(PictureSettings, ColorSettings):
     of :class:`~point2mask_ot.MapTerm`, if wanted;
     ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
     argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
-    is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are the
-    categories of the points, all of them, things first. Maps of another size are resized where one scale does it, to
-    less than a pixel; others, and other channels, set the picture aside. Without ``semantic``, colours stand in for it
-    and every target supplies; without ``boundary``, the CIELAB gradient or the edge model.
+    is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are all
+    categories of the points, in their order there, but all things before all stuff. Maps of another size are resized
+    where one scale does it, to less than a pixel; others, and other channels, set the picture aside. Without
+    ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB gradient or the
+    edge model.
     """
     add_colors: bool = False
     """Let the colours shape the masks beside a semantic map, too (default: they only stand in for one).
