@@ -148,10 +148,23 @@ def capacities(
 
 
 class Estimate(NamedTuple):
-    """Of one image, (K,) float64 each, on the device of the demand; one and the same where no size is given."""
+    """Of one image, on the device of the demand.
+
+    Attributes:
+        capacities: (K,) float64.
+        counted: (K,) float64, without the sizes that targets carry.
+        doubt: () float64, the part of these counts that such sizes say are wrong; 0 where there are none.
+    """
 
     capacities: torch.Tensor
     counted: torch.Tensor
+    doubt: torch.Tensor
+
+    @classmethod
+    def of(cls, counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets) -> Estimate:
+        """From the counts, and those before any centroid moved."""
+        capacities, doubt = with_hints(counted, first, targets)
+        return cls(capacities, counted, doubt)
 
 
 def estimate_capacities(
@@ -184,7 +197,7 @@ def estimate_capacities(
     if callable(method):
         images = enumerate(zip(targets, demand, known, strict=True))
         told = [_by_rule(method, partition, b, *image) for b, image in images]
-        return [Estimate(with_hints(count, None, own), count) for count, own in zip(told, targets, strict=True)]
+        return [Estimate.of(count, None, own) for count, own in zip(told, targets, strict=True)]
     by_cell = method == "centroid" and centroid_of == "cell"
     sources = [Sources.of(own, by_cell=by_cell, keep=keep_points) for own in targets]
     # What is known is known of the targets, not of single points.
@@ -199,7 +212,7 @@ def estimate_capacities(
         if own.has_sizes and method == "centroid":
             nearest = look_up(sources[b].owner, first_labels[b], nobody=-1)
             before = _count(nearest, demand[b], own.num_targets)
-        estimates.append(Estimate(with_hints(counted, before, own), counted))
+        estimates.append(Estimate.of(counted, before, own))
     return estimates
 
 

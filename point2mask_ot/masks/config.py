@@ -47,9 +47,10 @@ class PseudoMaskConfig:
         centroid_of: whether several points of a thing move each to the centroid of its own ``"cell"``, or give way to
             the one centroid of their ``"target"`` (released code; the only choice with ``assign="likelihood"``).
         keep_points: whether the points stay beside their centroids when regions are recounted.
-        reach: nobody owns pixels farther from his points than so many radii, of a disc of as many pixels as he should
-            own, and 3 pixels; for things whose size was told (``PointTargets.size``), where there is stuff that takes
-            the rest. None sets no limit.
+        compactness: how much dearer pixels become with the square of the distance from a thing's points, in radii of a
+            disc of as many pixels as it should own; as far as sizes that were told (``PointTargets.size``) say that
+            counts in this picture are wrong, and where stuff without a size takes the rest.
+        reach: such things own nothing farther than so many of these radii, and 3 pixels; None sets no limit.
         border: whether the picture's border is ``"free"`` or ``"background"``: then the first stuff target has points
             along all of it, away from those of things. For pictures whose objects lie inside; a few clicks on the
             background do as much.
@@ -99,7 +100,8 @@ class PseudoMaskConfig:
     centroid_rounds: int = 3
     centroid_of: Literal["cell", "target"] = "cell"
     keep_points: bool = True
-    reach: float | None = 2.0
+    compactness: float = 4.0
+    reach: float | None = None
     border: Literal["free", "background"] = "free"
     unary_weight: float = 0.0
     typical_cost: float | None = 30.0

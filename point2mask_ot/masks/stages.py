@@ -16,9 +16,9 @@ from ..transport import sinkhorn, solve
 from ..types import Diagnostics, PointTargets, PseudoMasks, TransportResult
 from ..walks.costs import random_walk_costs, random_walk_partition
 from .config import PseudoMaskConfig
+from .extent import with_extent
 from .inputs import Maps
 from .ownership import pseudo_masks
-from .reach import limit_reach
 from .scene import Scene, cheapest
 
 
@@ -53,11 +53,9 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
         estimates = _capacities(config, scenes, costs, nearest, demand)
     with _clock(seconds, "transport", share):
         costs = [scene.scaled(cost, own) for scene, cost, own in zip(scenes, costs, demand, strict=True)]
-        counts = [estimate.capacities for estimate in estimates]
-        if config.reach is not None:
-            suppliers = [scene.suppliers for scene in scenes]
-            limited = map(limit_reach, costs, counts, demand, suppliers, [config.reach] * len(scenes))
-            costs, counts = map(list, zip(*limited, strict=True))
+        problems = zip(costs, estimates, demand, suppliers, strict=True)
+        bounded = [with_extent(config, *problem) for problem in problems]
+        costs, counts = [cost for cost, _ in bounded], [count for _, count in bounded]
         plans = _transport(config, counts, demand, costs)
     with _clock(seconds, "masks", share):
         found = [
