@@ -50,6 +50,10 @@ class ConvergenceWarning(RuntimeWarning):
     """A solver stopped before it reached its tolerance; its result says ``converged=False``."""
 
 
+class BackgroundWarning(UserWarning):
+    """Things alone share a whole picture, so that one of them has to own every pixel."""
+
+
 def fail(function: str, argument: str, got: object, expected: str) -> NoReturn:
     """Raise :class:`ArgumentError`."""
     raise ArgumentError(function, argument, got, expected)

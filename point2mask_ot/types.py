@@ -280,6 +280,8 @@ class Diagnostics:
             On a GPU the time to launch it, since nothing waits for the device.
         walks: ``distances`` are those of :func:`~point2mask_ot.random_walk_costs`, along which no single path leads;
             else of :func:`~point2mask_ot.geodesic_distances`, whose paths :func:`~point2mask_ot.shortest_path` traces.
+        no_background: all targets are things and nothing leaves a pixel to nobody, neither classes nor a term whose
+            ``kind`` is a function, which may build walls: one of the things has to own every pixel.
     """
 
     suppliers: np.ndarray
@@ -292,6 +294,7 @@ class Diagnostics:
     transport: TransportResult | None
     seconds: Mapping[str, float]
     walks: bool = False
+    no_background: bool = False
 
     def reached(self, tol: float | None) -> bool:
         """Whether the transport is as exact as the configuration's ``tol`` asks for; None asks for rounds alone."""

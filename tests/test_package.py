@@ -21,6 +21,7 @@ PUBLIC = {
     "__version__",
     "ArgumentError",
     "ArgumentTypeError",
+    "BackgroundWarning",
     "CapacityRule",
     "Category",
     "ConvergenceWarning",
