@@ -32,12 +32,11 @@ class PseudoMaskConfig:
             image take no part; ``"supply"``: every target supplies and every pixel takes part (the paper's text,
             and the only choice without a semantic map).
         presence: set the probability of classes without a target in the image to zero.
-        renormalize: give what that takes from a pixel to its other classes, in proportion, so that a stuff pixel is not
-            void for the sake of a class that is not there. Off in all presets, as in the released code.
         point_radius: probabilities are 1 for the point's class within this Chebyshev distance of it, in pixels.
         point_overlap: where such squares of several classes overlap, the ``"nearest"`` point decides, or ``"all"`` of
             them have probability 1 and the lowest class wins, as in the released code.
-        min_probability: a stuff pixel whose largest probability is below is void.
+        min_probability: a stuff pixel whose largest probability is below is void. Where ``presence`` silences classes,
+            it is the probability among those that are left, or the silenced would have a voice in what is void.
         demand: ``"things"`` or ``"all"``: whether stuff pixels are left out of the transport (only with
             ``stuff="exclude"``; ``"all"`` is the released code's first training phase).
         assign: how a pixel chooses among suppliers when regions are counted: least ``"cost"`` (Eq. 4) or
@@ -81,7 +80,6 @@ class PseudoMaskConfig:
     within_class: bool = False
     stuff: Literal["exclude", "supply"] = "exclude"
     presence: bool = True
-    renormalize: bool = False
     point_radius: int = 8
     point_overlap: Literal["nearest", "all"] = "nearest"
     min_probability: float = 0.5
@@ -130,7 +128,8 @@ class PseudoMaskConfig:
                 code without its bugs; ``"official"``, the released code after its first training phase (that phase:
                 ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this library also there: a
                 centroid is refused unless the region holds any of the target's points (not only the first), a
-                refused target keeps all its points, and ``semantic`` gives a thing's pixels the thing's class.
+                refused target keeps all its points, ``semantic`` gives a thing's pixels the thing's class, and
+                ``min_probability`` is compared among the classes present.
             overrides: fields of this class.
 
         Raises:
