@@ -6,7 +6,7 @@ import os
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ..checks import BackgroundWarning, fail_type
 from ..files.io import origin_of
@@ -16,6 +16,7 @@ from ..masks.picture import refuse_idle
 from ..masks.settings import sort_changes
 from .job_settings import JobSettings
 from .labeller import stopping_on_full_disk
+from .overrides import DatasetOverrides
 from .plug_ins import is_plug_in, plug_in_parts
 from .points_folder import points_digest
 from .report.summary import LabelSummary
@@ -36,7 +37,7 @@ def label_dataset(
     config: PseudoMaskConfig | str = "best",
     *,
     settings: DatasetSettings | None = None,
-    **changes: Any,
+    **changes: Unpack[DatasetOverrides],
 ) -> LabelSummary:
     """Make the pseudo-masks of a whole data set, as files that any trainer reads.
 

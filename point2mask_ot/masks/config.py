@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
 from ..capacity import METHODS, CapacityRule
-from ..checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
+from ..checks import ArgumentTypeError, check_choice, check_integer, check_number, fail, fail_type, suggestion
 from ..geodesic.operators import BACKENDS
 from ..graph.edges import LARGEST_POWER
 from ..walks.costs import LEAST_SPACING_COST
+from .overrides import ConfigOverrides
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class PseudoMaskConfig:
             fail("PseudoMaskConfig", "marginal_floor", self.marginal_floor, f"0 for method '{self.method}'")
 
     @classmethod
-    def preset(cls, name: str = "best", **overrides: Any) -> PseudoMaskConfig:
+    def preset(cls, name: str = "best", **overrides: Unpack[ConfigOverrides]) -> PseudoMaskConfig:
         """A named setting with some switches changed.
 
         Args:
@@ -133,17 +135,18 @@ class PseudoMaskConfig:
             overrides: fields of this class.
 
         Raises:
-            ArgumentError: an unknown preset or field; the message suggests the nearest.
+            ArgumentError: an unknown preset; the message suggests the nearest.
+            ArgumentTypeError: an unknown field; the same.
         """
         check_choice("PseudoMaskConfig", "name", name, _PRESETS)
         _refuse_unknown(overrides)
         return cls(**{**_PRESETS[name], **overrides})
 
-    def changed(self, **overrides: Any) -> PseudoMaskConfig:
+    def changed(self, **overrides: Unpack[ConfigOverrides]) -> PseudoMaskConfig:
         """These settings with some changed.
 
         Raises:
-            ArgumentError: an unknown setting; the message suggests the nearest.
+            ArgumentTypeError: an unknown setting; the message suggests the nearest.
         """
         _refuse_unknown(overrides)
         return dataclasses.replace(self, **overrides) if overrides else self
@@ -166,10 +169,11 @@ _RANGES: dict[str, dict[str, Any]] = {
 """Of the numbers that need not only be >= 0."""
 
 
-def _refuse_unknown(overrides: dict[str, Any]) -> None:
-    for name in overrides:
+def _refuse_unknown(names: Iterable[str]) -> None:
+    for name in names:
         if name not in _KINDS:
-            fail("PseudoMaskConfig", name, "an unknown setting", "a field of the class" + suggestion(name, _KINDS))
+            expected = "a field of the class" + suggestion(name, _KINDS)
+            raise ArgumentTypeError("PseudoMaskConfig", name, "an unknown setting", expected)
 
 
 def _check(name: str, value: object, kind: Any) -> None:

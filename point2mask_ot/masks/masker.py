@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import torch
 
@@ -17,6 +17,7 @@ from ..graph.edges import MapTerm, check_maps, check_terms
 from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
 from .inputs import Maps
+from .overrides import ConfigOverrides
 from .stages import label_images
 
 NO_BACKGROUND = (
@@ -48,7 +49,7 @@ class PseudoMasker:
         (2, 20, 40)
     """
 
-    def __init__(self, config: PseudoMaskConfig | str = "best", **overrides: Any) -> None:
+    def __init__(self, config: PseudoMaskConfig | str = "best", **overrides: Unpack[ConfigOverrides]) -> None:
         if isinstance(config, str):
             config = PseudoMaskConfig.preset(config, **overrides)
         elif isinstance(config, PseudoMaskConfig):

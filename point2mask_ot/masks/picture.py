@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -15,6 +15,7 @@ from ..maps import lab_gradient, smooth_lab, structured_edges
 from ..types import PointTargets, PseudoMasks
 from .config import PseudoMaskConfig
 from .masker import PseudoMasker, label_maps, warn_of_no_background
+from .overrides import ConfigOverrides
 from .settings import ColorSettings
 
 STEP_COST = 1e-3
@@ -48,7 +49,7 @@ class ColorMasker:
         *,
         function: str = "label_picture",
         edge_map: str = "edge_map",
-        **overrides: Any,
+        **overrides: Unpack[ConfigOverrides],
     ) -> None:
         self.config = PseudoMasker(config, **overrides).config
         self.colors = colors or ColorSettings()
@@ -175,7 +176,7 @@ def label_picture(
     semantic: Array | None = None,
     features: Array | None = None,
     terms: Sequence[MapTerm] = (),
-    **overrides: Any,
+    **overrides: Unpack[ConfigOverrides],
 ) -> PseudoMasks:
     """Cut a picture among its targets by colour: smoothed CIELAB and its gradient stand in for a network's maps.
 
