@@ -109,6 +109,13 @@ def refuse_masked(function: str, argument: str, value: object) -> None:
         raise ArgumentTypeError(function, argument, got, "a plain array (see its .filled())")
 
 
+def refuse_sparse(function: str, argument: str, value: object) -> None:
+    """Refuse tensors of another layout than the plain one; needs no torch, since what is no tensor has no layout."""
+    layout = str(getattr(value, "layout", "torch.strided"))
+    if layout != "torch.strided":
+        fail(function, argument, f"a tensor of layout {layout}", "a dense tensor (.to_dense())")
+
+
 def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:
     """Refuse a value outside ``choices`` and suggest the nearest one."""
     names = list(choices)
