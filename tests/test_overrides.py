@@ -32,6 +32,14 @@ def test_fault_c14_overrides_are_the_fields_and_their_types(overrides, records):
     assert not overrides.__required_keys__
 
 
+def test_the_name_of_a_preset_is_no_setting():
+    for call in (lambda: label_picture(PICTURE, TARGETS, preset="paper"), lambda: PseudoMasker(preset="paper")):
+        with pytest.raises(TypeError, match=r"'preset'.*named by `config`"):
+            call()
+    with pytest.raises(TypeError, match=r"'preset'.*named by `config`"):
+        label_dataset("in", "points.csv", "out", preset="paper")
+
+
 PICTURE, TARGETS = np.zeros((8, 8, 3), np.uint8), PointTargets([(2, 2)])
 
 

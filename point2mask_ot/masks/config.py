@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
 from ..capacity import METHODS, CapacityRule
-from ..checks import ArgumentTypeError, check_choice, check_integer, check_number, fail, fail_type, suggestion
+from ..checks import ArgumentTypeError, check_choice, check_integer, check_number, fail, fail_type
 from ..geodesic.operators import BACKENDS
 from ..graph.edges import LARGEST_POWER
 from ..walks.costs import LEAST_SPACING_COST
 from .overrides import ConfigOverrides
+from .settings import nearest
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ _RANGES: dict[str, dict[str, Any]] = {
 def _refuse_unknown(names: Iterable[str]) -> None:
     for name in names:
         if name not in _KINDS:
-            expected = "a field of the class" + suggestion(name, _KINDS)
+            expected = "a field of the class" + nearest(name, _KINDS)
             raise ArgumentTypeError("PseudoMaskConfig", name, "an unknown setting", expected)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any, Literal
@@ -35,6 +35,11 @@ class ColorSettings:
         check_number(function, "color_weight", self.color_weight, minimum=0)
 
 
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint for a setting that is unknown."""
+    return " (a preset is named by `config`)" if name == "preset" else suggestion(name, names)
+
+
 def sort_changes(function: str, changes: Mapping[str, Any], *records: type) -> list[dict[str, Any]]:
     """Give every change to the record that has a field of its name.
 
@@ -50,6 +55,6 @@ def sort_changes(function: str, changes: Mapping[str, Any], *records: type) -> l
     for name in changes:
         if not any(name in own for own in names):
             kinds = " or ".join(record.__name__ for record in records)
-            expected = f"a field of {kinds}" + suggestion(name, chain(*names))
+            expected = f"a field of {kinds}" + nearest(name, chain(*names))
             raise ArgumentTypeError(function, name, "an unknown setting", expected)
     return [{name: changes[name] for name in own if name in changes} for own in names]
