@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class PointTargets:
     """N annotated points that belong to K targets.
 
     Annotations are small and made on the host, so they are kept as NumPy arrays whatever the maps are; lists,
-    NumPy arrays and CPU tensors are accepted and copied.
+    NumPy arrays and CPU tensors are accepted and copied. Targets are equal where all values are, in the same order.
 
     Args:
         points_yx: (N, 2) pixel coordinates, row then column. Integers are pixel centres; a float belongs to the
@@ -81,6 +81,15 @@ class PointTargets:
             own = values.copy()
             own.setflags(write=False)
             object.__setattr__(self, field_name, own)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PointTargets):
+            return NotImplemented
+        names = [each.name for each in fields(self)]
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:  # of what has one dtype: 1 and 1.0 are equal
+        return hash((self.target.tobytes(), self.category.tobytes(), self.is_thing.tobytes()))
 
     @property
     def num_targets(self) -> int:
