@@ -28,6 +28,7 @@ PUBLIC = {
     "__version__",
     "ArgumentError",
     "ArgumentTypeError",
+    "BackgroundWarning",
     "CapacityRule",
     "Category",
     "ConvergenceWarning",

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,7 @@ from ..panoptic.points import (
 )
 from ..types import PointTargets
 from ..viz.colors import target_colors
+from .overrides import PageOverrides
 from .preview import Preview, shrink_factor
 from .settings import NAME, AnnotateSettings
 
@@ -71,7 +72,7 @@ class Session:
         *,
         categories: Sequence[Category] = (),
         preset: PseudoMaskConfig | str = "best",
-        **changes: Any,
+        **changes: Unpack[PageOverrides],
     ) -> None:
         ours, theirs = sort_changes(NAME, changes, AnnotateSettings, PseudoMaskConfig)
         settings = AnnotateSettings(**ours)

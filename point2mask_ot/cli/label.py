@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..checks import fail
+from ..checks import BackgroundWarning, fail
 from ..files.pictures import PictureSettings, explaining_turns
 from ..labelling.settings import LabelSettings
 from ..masks.settings import ColorSettings
@@ -42,6 +43,8 @@ class Label:
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
         from ..files.results import PictureResults, digest
+        from ..labelling.settings import BACKGROUND_HINT
+        from ..masks.masker import NO_BACKGROUND
         from ..panoptic import read_picture, read_points
 
         image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
@@ -51,6 +54,8 @@ class Label:
         with explaining_turns(self.photo, self.picture.reading()["exif"]):
             points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
         masks = self._masks(prog, image, points)
+        if masks.diagnostics.no_background:
+            warnings.warn(f"{NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
         results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile
         show(image, points, masks, results)
 

@@ -120,7 +120,7 @@ class Labeller:
         with clock("maps"):
             maps = self._read_maps(row, picture)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a transport that stopped early is noted in the record
+            warnings.simplefilter("ignore")  # what they say is noted in the record
             with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
                 masks = self.masker(picture, maps, targets)
         clock.seconds |= masks.diagnostics.seconds
@@ -140,6 +140,7 @@ class Labeller:
             "lost": int(targets.is_thing.sum()) - sum(segment.is_thing for segment in image.segments),
             "void": round(1 - float(solid.mean()), DIGITS),
             "converged": masks.diagnostics.reached(self.settings.config.tol),
+            "no_background": masks.diagnostics.no_background,
             "files": files,
             "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},
         }

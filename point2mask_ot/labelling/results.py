@@ -47,7 +47,8 @@ class Statistics:
     """Sums over pictures, and one number for each picture: its confidence.
 
     Attributes:
-        labelled, set_aside, segments, lost, unconverged, scored: counts. A lost target is a thing without a pixel.
+        labelled, set_aside, segments, lost, unconverged, no_background, scored: counts. A lost target is a thing
+            without a pixel.
         reasons: (name, reason) of the first pictures that were set aside.
         positions, confidences: of the labelled pictures.
         picture_bins, segment_bins, void_bins: counts over [0, 1] of the confidence of pictures and of segments, and
@@ -63,6 +64,7 @@ class Statistics:
     segments: int = 0
     lost: int = 0
     unconverged: int = 0
+    no_background: int = 0
     scored: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
     positions: array[int] = field(default_factory=lambda: array("q"))
@@ -86,6 +88,7 @@ class Statistics:
         self.labelled += 1
         self.lost += record["lost"]
         self.unconverged += not record["converged"]
+        self.no_background += record["no_background"]
         self.positions.append(row.position)
         self.confidences.append(record["confidence"])
         self.picture_bins[_bin(record["confidence"])] += 1

@@ -17,6 +17,12 @@ from ..panoptic.sampling import Sampler
 
 _NAME = "label_dataset"
 
+BACKGROUND_HINT = (
+    "Give points of the background in a category of stuff (background, or NAME:stuff; isthing 0 in JSON), or `maps` "
+    "with class probabilities."
+)
+"""What to do about :class:`~point2mask_ot.BackgroundWarning` where points come from files."""
+
 MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
 """A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``, ``terms``."""
 Output = Literal["coco", "voc"]

@@ -41,6 +41,7 @@ class Scene:
         chosen: (S,) the targets that supply labels.
         suppliers: these alone.
         walks: costs are those of random walks, not of paths.
+        no_background: one of the things has to own every pixel.
     """
 
     config: PseudoMaskConfig
@@ -53,6 +54,7 @@ class Scene:
     chosen: np.ndarray
     suppliers: PointTargets
     walks: bool
+    no_background: bool
 
     @classmethod
     def of(cls, config: PseudoMaskConfig, maps: Maps, targets: PointTargets) -> Scene:
@@ -73,7 +75,10 @@ class Scene:
         chosen = np.flatnonzero(targets.is_thing | (config.stuff == "supply"))
         suppliers = targets.select(chosen)
         walks = config.cost == "walk" or (config.cost == "auto" and bool(suppliers.is_thing.all()))
-        return cls(config, targets, pixels, raster, classes, edges, open_edges, chosen, suppliers, walks)
+        by_class = classes is not None and (config.stuff == "exclude" or config.within_class)
+        walled = any(callable(term.kind) for term in maps.terms)  # perhaps, but looking would make a GPU wait
+        no_background = bool(targets.num_targets and targets.is_thing.all()) and not (by_class or walled)
+        return cls(config, targets, pixels, raster, classes, edges, open_edges, chosen, suppliers, walks, no_background)
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""

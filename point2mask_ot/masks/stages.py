@@ -71,6 +71,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
                 transport=plans[b],
                 seconds=seconds,
                 walks=scene.walks,
+                no_background=scene.no_background,
             )
             for b, scene in enumerate(scenes)
         ]
