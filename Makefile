@@ -22,13 +22,14 @@ types: .venv/installed
 unit: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Build the wheel, install it into an empty environment and use it from outside the checkout.
+# Build the wheel, install it into an empty environment and use it from outside the checkout, as a newcomer does.
 wheel: .venv/installed
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv --without-pip .venv-wheel
 	$(BIN)/python -m pip --python .venv-wheel/bin/python install --quiet --no-compile --constraint requirements-dev.txt dist/*.whl
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/check_install.py $(CURDIR)
+	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/first_hour.py
 	rm -rf .venv-wheel
 
 # Figures for the README, on an otherwise idle machine: about half an hour. The last needs real pictures.

@@ -2,6 +2,7 @@ from .capacity import CapacityRule as CapacityRule
 from .capacity import capacities as capacities
 from .checks import ArgumentError as ArgumentError
 from .checks import ArgumentTypeError as ArgumentTypeError
+from .checks import BackgroundWarning as BackgroundWarning
 from .checks import ConvergenceWarning as ConvergenceWarning
 from .checks import FileError as FileError
 from .geodesic import geodesic_distances as geodesic_distances

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from .checks import ArgumentTypeError, fail, fail_type, refuse_masked
+from .checks import ArgumentTypeError, fail, fail_type, refuse_masked, refuse_sparse
 
 Array: TypeAlias = torch.Tensor | np.ndarray
 """What public functions take and return."""
@@ -79,8 +79,7 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 def _refuse_valueless(function: str, name: str, tensor: torch.Tensor) -> None:
-    if tensor.layout != torch.strided:
-        fail(function, name, f"a tensor of layout {tensor.layout}", "a dense tensor (.to_dense())")
+    refuse_sparse(function, name, tensor)
     if tensor.device.type == "meta":
         fail(function, name, "a tensor on the meta device", "a tensor that holds values")
 

@@ -50,6 +50,10 @@ class ConvergenceWarning(RuntimeWarning):
     """A solver stopped before it reached its tolerance; its result says ``converged=False``."""
 
 
+class BackgroundWarning(UserWarning):
+    """Things alone share a whole picture, so that one of them has to own every pixel."""
+
+
 def fail(function: str, argument: str, got: object, expected: str) -> NoReturn:
     """Raise :class:`ArgumentError`."""
     raise ArgumentError(function, argument, got, expected)
@@ -103,6 +107,13 @@ def refuse_masked(function: str, argument: str, value: object) -> None:
     if isinstance(value, np.ma.MaskedArray):
         got = f"a masked array with {int(np.ma.count_masked(value))} masked entries"
         raise ArgumentTypeError(function, argument, got, "a plain array (see its .filled())")
+
+
+def refuse_sparse(function: str, argument: str, value: object) -> None:
+    """Refuse tensors of another layout than the plain one; needs no torch, since what is no tensor has no layout."""
+    layout = str(getattr(value, "layout", "torch.strided"))
+    if layout != "torch.strided":
+        fail(function, argument, f"a tensor of layout {layout}", "a dense tensor (.to_dense())")
 
 
 def check_choice(function: str, argument: str, value: object, choices: Iterable[str]) -> None:

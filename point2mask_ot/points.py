@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import fail, fail_type, refuse_masked
+from .checks import fail, fail_type, refuse_masked, refuse_sparse
 
 
 def pixel_indices(function: str, points_yx: Any, height: int, width: int, *, argument: str = "points_yx") -> np.ndarray:
@@ -93,8 +93,7 @@ def host_array(function: str, argument: str, values: Any) -> np.ndarray:
 
 def check_on_host(function: str, argument: str, values: Any) -> None:
     """Refuse a tensor on another device: points are annotations, made and kept on the host."""
-    if str(getattr(values, "layout", "torch.strided")) != "torch.strided":
-        fail(function, argument, f"a tensor of layout {values.layout}", "a dense tensor (.to_dense())")
+    refuse_sparse(function, argument, values)
     device = getattr(values, "device", "cpu")
     if getattr(device, "type", device) != "cpu":
         fail(function, argument, f"a tensor on {device}", "host data: call .cpu() first")

@@ -29,7 +29,9 @@ LEAST_REST = 0.1
 _LEAST_ERROR = 0.01
 
 
-def with_hints(counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets) -> torch.Tensor:
+def with_hints(
+    counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Capacities from counts and hints; the counts themselves where there is no hint.
 
     Targets without a hint keep their count, but for stuff, which takes the rest, in proportion to its counts. Where
@@ -41,10 +43,10 @@ def with_hints(counted: torch.Tensor, first: torch.Tensor | None, targets: Point
         targets: K of them.
 
     Returns:
-        (K,) float64.
+        (K,) float64 capacities, and () float64 the part of the picture's counts that hints say are wrong; 0 without.
     """
     if not targets.has_sizes:
-        return counted
+        return counted, counted.new_zeros(())
     hinted = np.isfinite(targets.size)
     takes_rest = ~hinted & ~targets.is_thing
     known, rest = (to_device(mask, counted.device) for mask in (hinted, takes_rest))
@@ -54,21 +56,22 @@ def with_hints(counted: torch.Tensor, first: torch.Tensor | None, targets: Point
         hint = hint * (total / hint.sum())
     error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
-    sizes = torch.where(known, _posterior(counted, changed, hint, error, known), counted)
+    posterior, right = _posterior(counted, changed, hint, error, known)
+    sizes = torch.where(known, posterior, counted)
     if not takes_rest.any():
-        return sizes * (total / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny))
+        return sizes * (total / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny)), 1 - right
     others, background = torch.where(rest, 0, sizes), torch.where(rest, counted, 0)
     counted_rest = background.sum()
     room = total - LEAST_REST * counted_rest
     others = others * (room / others.sum().clamp(min=torch.finfo(sizes.dtype).tiny)).clamp(max=1)
     share = torch.where(counted_rest > 0, background / counted_rest, rest.double() / takes_rest.sum())
-    return others + share * (total - others.sum())
+    return others + share * (total - others.sum()), 1 - right
 
 
 def _posterior(
     count: torch.Tensor, changed: torch.Tensor, hint: torch.Tensor, error: torch.Tensor, known: torch.Tensor
-) -> torch.Tensor:
-    """exp of the expected logarithm of a size that ``hint`` and ``count`` are measurements of.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp of the expected logarithm of a size that is told and counted, and the part of counts that are right.
 
     Before either, all logarithms are equally probable.
 
@@ -86,7 +89,7 @@ def _posterior(
         is_right, is_wrong = (likelihood + torch.stack([part, 1 - part]).log()[:, None]).softmax(0)
         part = (RIGHT + torch.where(known, is_right, 0).sum()) / (1 + known.sum())
     right, wrong = (told * spread**2 + seen * error**2) / variance
-    return (is_right * right + is_wrong * wrong).exp()
+    return (is_right * right + is_wrong * wrong).exp(), part
 
 
 def _log_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class PointTargets:
     """N annotated points that belong to K targets.
 
     Annotations are small and made on the host, so they are kept as NumPy arrays whatever the maps are; lists,
-    NumPy arrays and CPU tensors are accepted and copied.
+    NumPy arrays and CPU tensors are accepted and copied. Targets are equal where all values are, in the same order.
 
     Args:
         points_yx: (N, 2) pixel coordinates, row then column. Integers are pixel centres; a float belongs to the
@@ -95,6 +95,15 @@ class PointTargets:
             own = values.copy()
             own.setflags(write=False)
             object.__setattr__(self, field_name, own)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PointTargets):
+            return NotImplemented
+        names = [each.name for each in fields(self)]
+        return all(np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in names)
+
+    def __hash__(self) -> int:  # of what has one dtype: 1 and 1.0 are equal
+        return hash((self.target.tobytes(), self.category.tobytes(), self.is_thing.tobytes()))
 
     @property
     def num_targets(self) -> int:
@@ -318,6 +327,8 @@ class Diagnostics:
         walks: ``distances`` are those of :func:`~point2mask_ot.random_walk_costs`, along which no single path leads;
             else of :func:`~point2mask_ot.geodesic_distances`, whose paths :func:`~point2mask_ot.shortest_path` traces.
         counted: (S,) what was counted, before hints of size came to it; None where nobody kept that.
+        no_background: all targets are things and nothing leaves a pixel to nobody, neither classes nor a term whose
+            ``kind`` is a function, which may build walls: one of the things has to own every pixel.
     """
 
     suppliers: np.ndarray
@@ -331,6 +342,7 @@ class Diagnostics:
     seconds: Mapping[str, float]
     walks: bool = False
     counted: Array | None = None
+    no_background: bool = False
 
     def reached(self, tol: float | None) -> bool:
         """Whether the transport is as exact as the configuration's ``tol`` asks for; None asks for rounds alone."""

@@ -39,6 +39,7 @@ ERRORS = {
     "FileError": p2m.FileError("read_points", "path", "a.csv", "CSV"),
     "JobStopped": labelling.JobStopped("a full disk"),
     "JobInterrupted": labelling.JobInterrupted(15),
+    "BackgroundWarning": p2m.BackgroundWarning("no background"),
     "ConvergenceWarning": p2m.ConvergenceWarning("stopped early"),
 }
 

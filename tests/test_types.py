@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +172,17 @@ class TestFaultC15PointsMoveWithThePicture:
     def test_refuses(self, call, argument):
         with pytest.raises(ArgumentError, match=f"'{argument}'"):
             call(PointTargets(TWO))
+
+
+def test_targets_are_equal_by_value():
+    first = PointTargets([(1, 2), (3, 4)], category=[0, 5], is_thing=[True, False])
+    same = [pickle.loads(pickle.dumps(first)), copy.deepcopy(first), first.flip((9, 9)).flip((9, 9))]
+    same.append(PointTargets([(1.0, 2.0), (3.0, 4.0)], category=[0, 5], is_thing=[True, False]))
+    for other in same:
+        assert other == first
+        assert hash(other) == hash(first)
+    others = [first.select([0]), first.select([1, 0]), first.crop(0, 0, 9, 9, lost="error").flip((9, 9))]
+    others.append(PointTargets([(1, 2), (3, 4)], category=[0, 5]))
+    for other in [*others, None, [(1, 2), (3, 4)]]:
+        assert other != first
+    assert len({first, *same, *others}) == 1 + len(others)

@@ -38,12 +38,12 @@ def _of_class(problem: Problem, targets: PointTargets, **overrides: object) -> A
     return point2mask(problem, typical(problem, targets), **overrides)
 
 
-def _bordered(problem: Problem, targets: PointTargets, off: float | None = None) -> Answer:
+def _bordered(problem: Problem, targets: PointTargets, off: float | None = None, error: float = SIZE_ERROR) -> Answer:
     """With the rim as background, where there is a background at all."""
     border = "free" if targets.is_thing.all() else "background"
     if off is None:
         return point2mask(problem, targets, border=border)
-    return _hinted(problem, targets, off, SIZE_ERROR, border=border)
+    return _hinted(problem, targets, off, error, border=border)
 
 
 _OFF = {"exact": 1.0, "x/ 1.35": 1.35, "x/ 2": 2.0}
@@ -92,10 +92,12 @@ TABLES: dict[str, dict[str, Method]] = {
         **{f"sizes {name}": partial(_hinted, off=off, error=SIZE_ERROR) for name, off in _OFF.items()},
         "sizes x/ 2, told": partial(_hinted, off=2.0, error=2.0),
         **{f"sizes {name}, obeyed": partial(_hinted, off=off, error=1.0) for name, off in _OFF.items()},
-        "sizes x/ 1.35, no reach": partial(_hinted, off=1.35, error=SIZE_ERROR, reach=None),
+        "sizes x/ 1.35, not compact": partial(_hinted, off=1.35, error=SIZE_ERROR, compactness=0.0),
+        "sizes x/ 1.35, not compact, reach 2": partial(_hinted, off=1.35, error=SIZE_ERROR, compactness=0.0, reach=2.0),
         "typical size of the class": _of_class,
         "border": _bordered,
         **{f"border, sizes {name}": partial(_bordered, off=off) for name, off in _OFF.items()},
+        "border, sizes x/ 2, told": partial(_bordered, off=2.0, error=2.0),
     },
     # Table A3: beta, the weight of the boundary in Eq. 3.
     "beta": {

@@ -14,7 +14,7 @@ from protocols import Problem
 from scipy import ndimage
 from skimage import segmentation
 
-from point2mask_ot import ConvergenceWarning, MapTerm, PointTargets, PseudoMasker
+from point2mask_ot import BackgroundWarning, ConvergenceWarning, MapTerm, PointTargets, PseudoMasker
 from point2mask_ot.masks.picture import STEP_COST
 
 BASELINE = "minimum cost"
@@ -131,6 +131,7 @@ def point2mask(problem: Problem, targets: PointTargets, preset: str = "best", **
         terms.append(MapTerm(problem.known[None].astype(np.float32), kind=wall))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", BackgroundWarning)  # a union that fills its box has no walls
         result = PseudoMasker(config)(semantic, problem.gradient, targets, terms=terms)
     owned = result.instance >= 0
     count = len(problem.category)

@@ -74,6 +74,7 @@ class Preview:
             "targets": measured,
             "seconds": round(seconds, 4),
             "converged": masks.diagnostics.reached(self.masker.config.tol),
+            "no_background": masks.diagnostics.no_background,
         }, owner
 
 

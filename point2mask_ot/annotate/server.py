@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
 import socketserver
@@ -13,13 +14,16 @@ import sys
 import threading
 import traceback
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from typing import Any
+from typing import Any, Unpack
 
 from ..checks import ArgumentError, fail
+from ..masks.config import PseudoMaskConfig
+from ..panoptic import Category
+from .overrides import PageOverrides
 from .session import Conflict, Session, check_port, words
 from .settings import NAME
 
@@ -28,7 +32,15 @@ MAX_BODY = 2**20
 """Some 15,000 points."""
 
 
-def serve(photo: Any, *, port: int = 0, open_browser: bool = True, **settings: Any) -> None:
+def serve(
+    photo: str | os.PathLike[str],
+    *,
+    port: int = 0,
+    open_browser: bool = True,
+    categories: Sequence[Category] = (),
+    preset: PseudoMaskConfig | str = "best",
+    **settings: Unpack[PageOverrides],
+) -> None:
     """Serve a page to click points on a picture, until the process is interrupted.
 
     The page labels the picture after each change, as :func:`~point2mask_ot.label_picture` does, and on request writes
@@ -46,14 +58,15 @@ def serve(photo: Any, *, port: int = 0, open_browser: bool = True, **settings: A
         photo: a PNG, JPEG, WebP, BMP or TIFF picture.
         port: to listen on; 0 takes a free one.
         open_browser: show the page in the default browser.
-        settings: ``categories``, a sequence of :class:`~point2mask_ot.Category` to begin with; ``preset`` and fields of
-            the configuration as for :func:`~point2mask_ot.label_picture`; fields of ``AnnotateSettings``: ``points``,
-            ``out``, ``exif``, ``levels``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
+        categories: to begin with.
+        preset: settings or the name of a preset, as ``config`` of :func:`~point2mask_ot.label_picture`.
+        settings: fields of the configuration to change; fields of ``AnnotateSettings``: ``points``, ``out``, ``exif``,
+            ``levels``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
 
     Raises:
         ArgumentError: a picture, point file or setting that is refused, or a port that is taken.
     """
-    server = AnnotationServer(Session(photo, **settings), port)
+    server = AnnotationServer(Session(photo, categories=categories, preset=preset, **settings), port)
     with server:
         threading.Thread(target=server.warm_up, daemon=True).start()
         print(f"annotate {photo} at {server.url}\nstop with Ctrl-C", flush=True)

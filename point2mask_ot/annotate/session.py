@@ -9,13 +9,14 @@ import traceback
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from PIL import Image
 
 from ..checks import ArgumentError, check_integer, fail
 from ..files.io import Origin, make_folder, parse_json
+from ..files.pictures import explaining_turns
 from ..files.results import PictureResults, digest
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_idle, refuse_likelihood
@@ -32,6 +33,7 @@ from ..panoptic.points import (
 )
 from ..types import PointTargets
 from ..viz.colors import target_colors
+from .overrides import PageOverrides
 from .preview import Preview, shrink_factor
 from .settings import NAME, AnnotateSettings
 
@@ -70,12 +72,13 @@ class Session:
         *,
         categories: Sequence[Category] = (),
         preset: PseudoMaskConfig | str = "best",
-        **changes: Any,
+        **changes: Unpack[PageOverrides],
     ) -> None:
         ours, theirs = sort_changes(NAME, changes, AnnotateSettings, PseudoMaskConfig)
         settings = AnnotateSettings(**ours)
         settings.check()
         self.photo, self.out = Path(photo), Path(settings.out)
+        self.exif = settings.reading()["exif"]
         self.picture = read_picture(photo, **settings.reading(), function=NAME, argument="photo")
         self.size = (self.picture.shape[0], self.picture.shape[1])
         self.results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
@@ -129,7 +132,8 @@ class Session:
         found: list[Category] = []
         entries: list[dict[str, Any]] = []
         if source:
-            read = read_points(source, image=self.photo.name, shape=self.size)
+            with explaining_turns(self.photo, self.exif):
+                read = read_points(source, image=self.photo.name, shape=self.size)
             found = list(read.categories)
             entries = point_entries(NAME, "points", read.targets, found)
         for category in self.categories:

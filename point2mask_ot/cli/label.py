@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..checks import fail
-from ..files.pictures import PictureSettings
+from ..checks import BackgroundWarning, fail
+from ..files.pictures import PictureSettings, explaining_turns
 from ..labelling.settings import LabelSettings
 from ..masks.settings import ColorSettings
 from .masks import MaskOptions
@@ -32,9 +33,10 @@ class Label:
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: Path | None = None
-    """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features."""
+    """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features; channels are the
+    categories of the points, all things before all stuff."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
-    sizes: Annotated[tuple[str, ...], Option("size", of=(LabelSettings, "sizes"))]
+    sizes: Annotated[tuple[str, ...], Option("size", of=(LabelSettings, "sizes"), many=True)]
     mask: MaskOptions
     color: ColorSettings
     picture: PictureSettings
@@ -42,15 +44,20 @@ class Label:
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
         from ..files.results import PictureResults, digest
+        from ..labelling.settings import BACKGROUND_HINT
+        from ..masks.masker import NO_BACKGROUND
         from ..panoptic import read_picture, read_points
 
         image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
         inputs = (self.photo, self.points, *([] if self.maps is None else [self.maps]))
         results.check_masks(prog, inputs, strip=True)
-        points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
+        with explaining_turns(self.photo, self.picture.reading()["exif"]):
+            points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
         points = replace(points, targets=self._sized(prog, points))
         masks = self._masks(prog, image, points)
+        if masks.diagnostics.no_background:
+            warnings.warn(f"{NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
         results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile
         show(image, points, masks, results)
 

@@ -22,7 +22,7 @@ class MaskOptions:
     border: Border | None = None
     """First give the background several clicks; background: all of the border is background too (default: free)."""
     reach: float | None = None
-    """How far from its points a thing of known size may go, in radii of a disc of that size (default: 2)."""
+    """How far from its points a thing of known size may go, in radii of a disc of that size (default: any)."""
     unary_weight: float | None = None
     """Weight of a semantic map's doubt that a pixel is of the target's class (default: 0)."""
     on_conflict: Conflict | None = None

@@ -6,15 +6,18 @@ import ast
 import dataclasses
 import inspect
 import os
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import tyro
+
+from ..checks import suggestion
 
 _MARKERS = (
     tyro.conf.OmitArgPrefixes,
@@ -35,6 +38,7 @@ class Option:
         of: record and field whose help and default it has.
         either: a group of options (:func:`tyro.conf.create_mutex_group`) of which one is given.
         positional: without a name on the command line.
+        many: may be given again, for another value each time.
         hidden: no option at all; the field keeps its default.
     """
 
@@ -43,6 +47,7 @@ class Option:
     of: tuple[type, str] | None = None
     either: object = None
     positional: bool = False
+    many: bool = False
     hidden: bool = False
 
 
@@ -61,6 +66,9 @@ def choose(commands: Commands, prog: str, words: list[str]) -> tuple[Any, str, l
         SystemExit: after ``--help`` or ``--version``, or a message on standard error.
     """
     if not words or words[0] not in commands.named:
+        near = suggestion(words[0], commands.named) if words else ""
+        if near:
+            _refuse(f"{prog}: no command {words[0]!r}{near}")
         if commands.version and words[:1] == ["--version"]:
             print(commands.version)
             raise SystemExit
@@ -94,11 +102,42 @@ def parse(record: Any, prog: str, words: list[str]) -> Any:
     Raises:
         SystemExit: after ``--help``, or a message on standard error.
     """
+    _check_names(record, prog, words)
     purpose, *more = (inspect.getdoc(record) or "").split("\n\n")
     # Indented, or tyro would join the lines and leave them so.
     details = (textwrap.indent(textwrap.fill(" ".join(text.split()), 78), "  ") for text in more)
     description = "\n".join([purpose, *details])
     return _made(record, tyro.cli(_mirror(record), prog=prog, description=description, args=words, config=_MARKERS))
+
+
+def _check_names(record: Any, prog: str, words: list[str]) -> None:
+    """Refuse an option given twice, of which tyro takes the last, and one that is nearly another one.
+
+    tyro suggests as well, but not what it misses at the same time.
+    """
+    known = {"--help": False, **dict(_names(record))}
+    given = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    for name in () if "--help" in given else given:
+        near = "" if name in known else suggestion(name, known)
+        if near:
+            _refuse(f"{prog}: no option {name!r}{near}")
+        if given.count(name) > 1 and not known.get(name):
+            _refuse(f"{prog}: {name}: given {given.count(name)} times; expected once")
+
+
+def _names(record: Any) -> Iterator[tuple[str, bool]]:
+    """The options of a record as a person types them, and whether one may be given again."""
+    for name, kind, option, _ in fields_of(record):
+        if is_dataclass(kind):
+            yield from _names(kind)
+        elif not (option.hidden or option.positional):
+            yield "--" + (option.name or name).replace("_", "-"), option.many
+
+
+def _refuse(text: str) -> NoReturn:
+    """Say what is wrong with a command line, and end."""
+    print(text, file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _mirror(record: Any) -> Any:
@@ -147,8 +186,8 @@ def _annotated(name: str, kind: Any, option: Option, default: Any, help: str) ->
         if default in (MISSING, None, "", ()) or default is False
         else lambda shown: f"(default: {shown})",
     )
-    again = tyro.conf.UseAppendAction if one == tuple[str, ...] else None  # an option for each, not words in a row
-    marks = [argument, option.either, again, tyro.conf.Positional if option.positional else None]
+    marks = [argument, option.either]
+    marks += [tyro.conf.Positional] * option.positional + [tyro.conf.UseAppendAction] * option.many
     annotated: Any = Union[one, None] if default is None else one  # noqa: UP007  # known at run time only
     for mark in marks:
         annotated = annotated if mark is None else Annotated[annotated, mark]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -116,6 +118,33 @@ def read_picture(
     return np.array(upright(pixels, orientation) if exif == "apply" else pixels)
 
 
+@contextmanager
+def explaining_turns(path: str | os.PathLike[str], exif: Exif) -> Iterator[None]:
+    """Point at ``exif`` where points seem to have x and y swapped, but the picture has its sides swapped.
+
+    Args:
+        path: the picture file that the points are of.
+        exif: how it was read.
+
+    Raises:
+        ArgumentError: the one that was raised within, with the other hint.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        got, _, expected = str(error).partition("': got ")[2].rpartition("; expected ")
+        expected, _, hint = expected.partition(" (x ")
+        if "swapped" not in hint:
+            raise
+        with Image.open(path) as image:
+            orientation = _orientation(image)
+        if orientation < 5:  # the sides stay
+            raise
+        other = "ignore" if exif == "apply" else "apply"
+        expected += f" (EXIF orientation {orientation}: of the picture that exif={other!r} gives, it is inside)"
+        raise type(error)(error.function, error.argument, got, expected) from error
+
+
 def _pixels(origin: Origin, image: Image.Image, data: bytes, orientation: int) -> np.ndarray:
     """(H, W) or (H, W, C) pixels as they are stored, in their own depth."""
     if _depth(image, data) > 8 or image.mode[0] in "IF":
@@ -200,14 +229,19 @@ def _decode(
         wanted = "a grey, palette or RGB picture" if deep else f"mode {' or '.join(modes)}, 8 bits per channel"
         origin.fail(f"{image.format} of mode {image.mode}", wanted)
     try:
-        frames, tag = getattr(image, "n_frames", 1), image.getexif().get(_ORIENTATION)
+        frames, orientation = getattr(image, "n_frames", 1), _orientation(image)
         image.load()
     except Exception as error:
         origin.fail(f"a damaged picture ({error})", "a whole, decodable file", error)
     if frames > 1 and image.format in ("PNG", "WEBP", "TIFF"):  # a phone's JPEG may hold others beside its own
         many = "a TIFF of {} pages" if image.format == "TIFF" else "an animation of {} frames"
         origin.fail(many.format(frames), "one picture: save the one that you mean as a file of its own")
-    return image, data, tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
+    return image, data, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    tag = image.getexif().get(_ORIENTATION)
+    return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 
 
 def encode_png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:

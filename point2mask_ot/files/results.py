@@ -67,6 +67,7 @@ class PictureResults:
         Raises:
             ArgumentError: such points, or another file of that name.
         """
+        self._check_folder(function, self.folder)
         self._check_json(function, self.points, masks=False)
 
     def check_masks(self, function: str, inputs: Iterable[str | os.PathLike[str]], *, strip: bool = False) -> None:
@@ -81,6 +82,8 @@ class PictureResults:
             ArgumentError: such files, or the folder of a data set.
             FileError: a JSON that cannot be read.
         """
+        for folder in (self.folder, self.png.parent):
+            self._check_folder(function, folder)
         written = [self.json, self.png, *([self.strip] if strip else [])]
         there = [path for path in written if path.exists()]
         for path in there:
@@ -92,6 +95,11 @@ class PictureResults:
             for path in (self.folder / ".job", *foreign):
                 if path.exists():
                     fail(function, "out", f"{path}, which is not of this command", "another folder")
+
+    def _check_folder(self, function: str, folder: Path) -> None:
+        there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+        if there.exists() and not there.is_dir():
+            fail(function, "out", f"{there}, which is a file", "a folder, or a name that is free")
 
     def _check_json(self, function: str, path: Path, *, masks: bool) -> None:
         if path.exists() and not self._owns(read_json(path, function=function, argument="out"), masks):

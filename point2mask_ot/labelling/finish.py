@@ -27,8 +27,8 @@ def write_results(
     fingerprint: Mapping[str, Any],
     run: Mapping[str, Any],
     asked: frozenset[int] | None = None,
-) -> dict[str, Any] | None:
-    """The annotations, the summary and the report. Gives the scores, where there is a truth.
+) -> dict[str, Any]:
+    """The annotations, the summary and the report. Gives the summary.
 
     Where only some pictures are ``asked`` for, what earlier calls labelled stays, and what they set aside is left out.
 
@@ -51,8 +51,7 @@ def write_results(
     write_json(root / "timing.json", times)
     write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))
     write_json(root / "summary.json", summary)  # the last: where it is, all is there
-    scores = summary["scores"]
-    return None if scores is None else {name: value for name, value in scores.items() if not isinstance(value, list)}
+    return summary
 
 
 def _unnamed(settings: JobSettings, root: Path, table: Table) -> tuple[int, list[str]]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from ..checks import fail_type
+from ..checks import BackgroundWarning, fail_type
 from ..files.io import origin_of
 from ..masks.config import PseudoMaskConfig
-from ..masks.masker import PseudoMasker
+from ..masks.masker import NO_BACKGROUND, PseudoMasker
 from ..masks.picture import refuse_idle
 from ..masks.settings import sort_changes
 from .job_settings import JobSettings
 from .labeller import stopping_on_full_disk
+from .overrides import DatasetOverrides
 from .plug_ins import is_plug_in, plug_in_parts
 from .points_folder import points_digest
 from .report.summary import LabelSummary
 from .run import Run
-from .settings import DatasetSettings, LabelSettings, Sampling
+from .settings import BACKGROUND_HINT, DatasetSettings, LabelSettings, Sampling
 from .shards import adopt_shards, shard_folder
 from .truth import Truth
 from .workers.processes import refuse_no_children
@@ -35,7 +37,7 @@ def label_dataset(
     config: PseudoMaskConfig | str = "best",
     *,
     settings: DatasetSettings | None = None,
-    **changes: Any,
+    **changes: Unpack[DatasetOverrides],
 ) -> LabelSummary:
     """Make the pseudo-masks of a whole data set, as files that any trainer reads.
 
@@ -82,6 +84,10 @@ def label_dataset(
         JobStopped: a full disk, a folder that cannot be written to or locked, more than ``max_errors`` pictures set
             aside, workers that cannot start. The same call goes on.
         JobInterrupted: SIGINT or SIGTERM, after the pictures at hand. A second signal does not wait for them.
+
+    Warns:
+        BackgroundWarning: once, where pictures have things alone and nothing limits their masks; the report and
+            ``summary.json`` say in how many.
 
     Example:
         >>> import pathlib, tempfile, numpy as np
@@ -130,7 +136,11 @@ def label_dataset(
         run.folder.begin(fingerprint)
         if settings.merge:
             adopt_shards(run.folder, fingerprint)
-        return run.finish(fingerprint)
+        made = run.finish(fingerprint)
+    if made.no_background:
+        where = f"in {made.no_background} of the {made.labelled} labelled pictures"
+        warnings.warn(f"{where} {NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
+    return made
 
 
 def _label_settings(settings: DatasetSettings) -> dict[str, Any]:

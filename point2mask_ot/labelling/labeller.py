@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
-from ..files.pictures import encode_png
+from ..files.pictures import encode_png, explaining_turns
 from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
@@ -123,8 +123,9 @@ class Labeller:
         with clock("maps"):
             maps = self._read_maps(row, picture)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a transport that stopped early is noted in the record
-            masks = self.masker(picture, maps, targets)
+            warnings.simplefilter("ignore")  # what they say is noted in the record
+            with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
+                masks = self.masker(picture, maps, targets)
         clock.seconds |= masks.diagnostics.seconds
         with clock("write"):
             instance, confidence = np.asarray(masks.instance), np.asarray(masks.confidence)
@@ -142,6 +143,7 @@ class Labeller:
             "lost": int(targets.is_thing.sum()) - sum(segment.is_thing for segment in image.segments),
             "void": round(1 - float(solid.mean()), DIGITS),
             "converged": masks.diagnostics.reached(self.settings.config.tol),
+            "no_background": masks.diagnostics.no_background,
             **({"sizes": size_notes(told, targets, masks.diagnostics)} if targets.has_sizes else {}),
             "files": files,
             "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},

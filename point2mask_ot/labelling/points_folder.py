@@ -13,7 +13,7 @@ from ..files.json_stream import stream_json
 from ..panoptic import Category
 from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories
 from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
-from .table import Table, build_table
+from .table import Table, build_table, stem_of
 from .truth import file_digest
 
 _SUFFIXES = (".json", ".csv")
@@ -112,9 +112,15 @@ def _rows(
     files: Mapping[Origin, Sequence[Category]], merged: Sequence[Category]
 ) -> Iterator[tuple[int | str | None, str, Any]]:
     index = {category.name: channel for channel, category in enumerate(merged)}
+    place: dict[str, str] = {}
     for file, listed in files.items():
         own = in_channel_order(listed)
         for name, image_id, clicks in _pictures(file):
+            first = place.setdefault(stem_of(name), file.path.name)
+            if first != file.path.name:
+                file.fail(
+                    f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
+                )
             body = body_of(clicked_targets(file, clicks, own))
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]

@@ -33,9 +33,14 @@ class Reader:
 
     def picture(self, row: Row) -> np.ndarray:
         """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`."""
+        limit = self.settings.max_pixels
+        return read_picture(self.path(row), max_pixels=limit, **self.reading, function=_NAME, argument="images")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How pictures are read."""
         settings = self.settings
-        how = settings.reading(with_masks=settings.sampling is not None or settings.truth is not None)
-        return read_picture(self.path(row), max_pixels=settings.max_pixels, **how, function=_NAME, argument="images")
+        return settings.reading(with_masks=settings.sampling is not None or settings.truth is not None)
 
     def path(self, row: Row) -> Path:
         """Where a picture lies, links followed if they stay in the folder or may leave it."""

@@ -47,7 +47,8 @@ class Statistics:
     """Sums over pictures, and one number for each picture: its confidence.
 
     Attributes:
-        labelled, set_aside, segments, lost, unconverged, scored: counts. A lost target is a thing without a pixel.
+        labelled, set_aside, segments, lost, unconverged, no_background, scored: counts. A lost target is a thing
+            without a pixel.
         sizes: of targets with a size, see ``sizes.size_notes``; empty where there is none.
         reasons: (name, reason) of the first pictures that were set aside.
         positions, confidences: of the labelled pictures.
@@ -64,6 +65,7 @@ class Statistics:
     segments: int = 0
     lost: int = 0
     unconverged: int = 0
+    no_background: int = 0
     scored: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
     reasons: list[tuple[str, str]] = field(default_factory=list)
@@ -88,6 +90,7 @@ class Statistics:
         self.labelled += 1
         self.lost += record["lost"]
         self.unconverged += not record["converged"]
+        self.no_background += record["no_background"]
         self.sizes.update(record.get("sizes", {}))
         self.positions.append(row.position)
         self.confidences.append(record["confidence"])

@@ -143,12 +143,19 @@ class Run:
                 "workers": self.workers,
                 **shown.counts,
             }
-            scores = (
-                write_results(self.settings, self.folder, self.table, fingerprint, run, self.asked) if n == 1 else None
-            )
-        counts = shown.counts
-        done, seconds = counts["labelled"] + counts["kept"], time.monotonic() - begun
-        return LabelSummary(self.folder.root, shown.total, done, counts["set aside"], scores, seconds)
+            found: dict[str, Any] = {}
+            if n == 1:
+                found = write_results(self.settings, self.folder, self.table, fingerprint, run, self.asked)
+        counts, scores = shown.counts, found.get("scores")
+        return LabelSummary(
+            out=self.folder.root,
+            pictures=shown.total,
+            labelled=counts["labelled"] + counts["kept"],
+            set_aside=counts["set aside"],
+            scores=scores and {name: value for name, value in scores.items() if not isinstance(value, list)},
+            seconds=time.monotonic() - begun,
+            no_background=found.get("pictures_without_background", 0),
+        )
 
     def _check_errors(self, count: int, last: Outcome) -> None:
         if self.how.max_errors is not None and count > self.how.max_errors and last.kind == "set aside":

@@ -18,6 +18,12 @@ from .sizes import Sizes, named_sizes
 
 _NAME = "label_dataset"
 
+BACKGROUND_HINT = (
+    "Give points of the background in a category of stuff (background, or NAME:stuff; isthing 0 in JSON), or `maps` "
+    "with class probabilities."
+)
+"""What to do about :class:`~point2mask_ot.BackgroundWarning` where points come from files."""
+
 MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
 """A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``, ``terms``."""
 Output = Literal["coco", "voc"]
@@ -29,7 +35,8 @@ class LabelSettings(PictureSettings, ColorSettings):
     """What the labels depend on: a job goes on only as it began."""
 
     maps: str | os.PathLike[str] | MapFunction | None = None
-    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument.
+    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument. The channels of class
+    probabilities are the categories of the points, all things before all stuff.
 
     What the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz`` or
     ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for every picture;
@@ -37,17 +44,18 @@ class LabelSettings(PictureSettings, ColorSettings):
     of :class:`~point2mask_ot.MapTerm`, if wanted;
     ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
     argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
-    is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are the
-    categories of the points, all of them, things first. Maps of another size are resized where one scale does it, to
-    less than a pixel; others, and other channels, set the picture aside. Without ``semantic``, colours stand in for it
-    and every target supplies; without ``boundary``, the CIELAB gradient or the edge model.
+    is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are all
+    categories of the points, in their order there, but all things before all stuff. Maps of another size are resized
+    where one scale does it, to less than a pixel; others, and other channels, set the picture aside. Without
+    ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB gradient or the
+    edge model.
     """
     add_colors: bool = False
     """Let the colours shape the masks beside a semantic map, too (default: they only stand in for one).
 
     ``color_weight`` then weighs them against it; without a semantic map they enter anyway.
     """
-    sizes: Sizes = field(default=(), metadata={"name": "size"})
+    sizes: Sizes = field(default=(), metadata={"name": "size", "many": True})
     """Typical size of a category's things, NAME=PIXELS[/FACTOR], or learned; may be given again.
 
     For the things whose own size the points do not tell; stuff takes the rest. The factor >= 1 is by how much sizes of

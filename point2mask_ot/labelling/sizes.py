@@ -13,7 +13,7 @@ from ..panoptic import Category
 from ..types import Diagnostics, PointTargets
 from ..typical import LEAST_HINTS, Typical, as_typical, typical_sizes
 
-Sizes: TypeAlias = "tuple[str, ...] | str | Mapping[str, float | tuple[float, float]]"
+Sizes: TypeAlias = tuple[str, ...] | Sequence[str] | Mapping[str, float | tuple[float, float]]
 """``"nucleus=300"``, ``"nucleus=300/1.6"`` or ``"learned"``, one or several; or sizes by category."""
 LEARNED = "learned"
 OVERRULED = 2.0

@@ -21,7 +21,7 @@ class ClassMaps:
         channels: (C',) the classes that are told apart, ascending.
         probability: (C', H, W) theirs.
         category: (H, W) int64, the most probable class.
-        certainty: (H, W) its probability.
+        certainty: (H, W) its probability among those that presence leaves.
         of_a_thing: (H, W) bool: that class is one of the image's things.
     """
 
@@ -43,7 +43,7 @@ def class_maps(
     """What the network says and the points know better.
 
     Args:
-        config: ``presence``, ``renormalize``, ``point_radius`` and ``point_overlap`` matter.
+        config: ``presence``, ``point_radius`` and ``point_overlap`` matter.
         semantic: (C, H, W) probabilities.
         targets: K targets, whose categories are below C.
         pixels: (N, 2) their points' pixels.
@@ -57,8 +57,7 @@ def class_maps(
     told = semantic.index_select(0, to_device(channels, device)).to(compute_dtype(semantic))
     if config.presence and len(absent):
         told[int(np.searchsorted(channels, absent[0]))] = 0
-        if config.renormalize:
-            told = _renormalized(told, semantic)
+    left = told.sum(0)
 
     square, point = _squares(pixels, config.point_radius, (height, width))
     target = targets.target
@@ -71,6 +70,7 @@ def class_maps(
     certainty, label = first_largest(told)
     if config.presence and len(absent):  # what surely is of a class without a target is of none of the others
         label = torch.where(certainty > 0, label, int(np.searchsorted(channels, absent[0])))
+        certainty = _among_present(certainty, left, semantic)
     if config.point_overlap == "nearest":
         # A network may be as sure of another class: around a point the point is right.
         at = to_device(square, device)
@@ -80,13 +80,14 @@ def class_maps(
     return ClassMaps(channels, told, look_up(channels, label), certainty, look_up(things, label))
 
 
-def _renormalized(told: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
-    """The probabilities that are left, which sum again to what all classes did (1 at most); none becomes smaller.
+def _among_present(certainty: torch.Tensor, left: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
+    """Probabilities in proportion to those ``left``, which sum to what all classes did (1 at most); none smaller.
 
-    Where nothing is left, nothing is made up.
+    Edges keep those of all classes: what matters to them is where probabilities change. Where nothing is left, nothing
+    is made up.
     """
-    left, total = told.sum(0), semantic.sum(0, dtype=told.dtype).clamp(max=1)
-    return told * torch.where(left > 0, total / left, 1).clamp(min=1)
+    total = semantic.sum(0, dtype=left.dtype).clamp(max=1)
+    return (certainty * torch.where(left > 0, total / left, 1).clamp(min=1)).clamp(max=1)
 
 
 def _first_targets(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:

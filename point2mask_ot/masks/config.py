@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
 from ..capacity import METHODS, CapacityRule
-from ..checks import check_choice, check_integer, check_number, fail, fail_type, suggestion
+from ..checks import ArgumentTypeError, check_choice, check_integer, check_number, fail, fail_type
 from ..geodesic.operators import BACKENDS
 from ..graph.edges import LARGEST_POWER
 from ..walks.costs import LEAST_SPACING_COST
+from .overrides import ConfigOverrides
+from .settings import nearest
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,11 @@ class PseudoMaskConfig:
             image take no part; ``"supply"``: every target supplies and every pixel takes part (the paper's text,
             and the only choice without a semantic map).
         presence: set the probability of classes without a target in the image to zero.
-        renormalize: give what that takes from a pixel to its other classes, in proportion, so that a stuff pixel is not
-            void for the sake of a class that is not there. Off in all presets, as in the released code.
         point_radius: probabilities are 1 for the point's class within this Chebyshev distance of it, in pixels.
         point_overlap: where such squares of several classes overlap, the ``"nearest"`` point decides, or ``"all"`` of
             them have probability 1 and the lowest class wins, as in the released code.
-        min_probability: a stuff pixel whose largest probability is below is void.
+        min_probability: a stuff pixel whose largest probability is below is void. Where ``presence`` silences classes,
+            it is the probability among those that are left, or the silenced would have a voice in what is void.
         demand: ``"things"`` or ``"all"``: whether stuff pixels are left out of the transport (only with
             ``stuff="exclude"``; ``"all"`` is the released code's first training phase).
         assign: how a pixel chooses among suppliers when regions are counted: least ``"cost"`` (Eq. 4) or
@@ -47,9 +49,10 @@ class PseudoMaskConfig:
         centroid_of: whether several points of a thing move each to the centroid of its own ``"cell"``, or give way to
             the one centroid of their ``"target"`` (released code; the only choice with ``assign="likelihood"``).
         keep_points: whether the points stay beside their centroids when regions are recounted.
-        reach: nobody owns pixels farther from his points than so many radii, of a disc of as many pixels as he should
-            own, and 3 pixels; for things whose size was told (``PointTargets.size``), where there is stuff that takes
-            the rest. None sets no limit.
+        compactness: how much dearer pixels become with the square of the distance from a thing's points, in radii of a
+            disc of as many pixels as it should own; as far as sizes that were told (``PointTargets.size``) say that
+            counts in this picture are wrong, and where stuff without a size takes the rest.
+        reach: such things own nothing farther than so many of these radii, and 3 pixels; None sets no limit.
         border: whether the picture's border is ``"free"`` or ``"background"``: then the first stuff target has points
             along all of it, away from those of things. For pictures whose objects lie inside; a few clicks on the
             background do as much.
@@ -89,7 +92,6 @@ class PseudoMaskConfig:
     within_class: bool = False
     stuff: Literal["exclude", "supply"] = "exclude"
     presence: bool = True
-    renormalize: bool = False
     point_radius: int = 8
     point_overlap: Literal["nearest", "all"] = "nearest"
     min_probability: float = 0.5
@@ -99,7 +101,8 @@ class PseudoMaskConfig:
     centroid_rounds: int = 3
     centroid_of: Literal["cell", "target"] = "cell"
     keep_points: bool = True
-    reach: float | None = 2.0
+    compactness: float = 4.0
+    reach: float | None = None
     border: Literal["free", "background"] = "free"
     unary_weight: float = 0.0
     typical_cost: float | None = 30.0
@@ -132,7 +135,7 @@ class PseudoMaskConfig:
             fail("PseudoMaskConfig", "marginal_floor", self.marginal_floor, f"0 for method '{self.method}'")
 
     @classmethod
-    def preset(cls, name: str = "best", **overrides: Any) -> PseudoMaskConfig:
+    def preset(cls, name: str = "best", **overrides: Unpack[ConfigOverrides]) -> PseudoMaskConfig:
         """A named setting with some switches changed.
 
         Args:
@@ -141,21 +144,23 @@ class PseudoMaskConfig:
                 code without its bugs; ``"official"``, the released code after its first training phase (that phase:
                 ``capacity="nearest"``, ``assign="cost"``, ``demand="all"``). Kept from this library also there: a
                 centroid is refused unless the region holds any of the target's points (not only the first), a
-                refused target keeps all its points, and ``semantic`` gives a thing's pixels the thing's class.
+                refused target keeps all its points, ``semantic`` gives a thing's pixels the thing's class, and
+                ``min_probability`` is compared among the classes present.
             overrides: fields of this class.
 
         Raises:
-            ArgumentError: an unknown preset or field; the message suggests the nearest.
+            ArgumentError: an unknown preset; the message suggests the nearest.
+            ArgumentTypeError: an unknown field; the same.
         """
         check_choice("PseudoMaskConfig", "name", name, _PRESETS)
         _refuse_unknown(overrides)
         return cls(**{**_PRESETS[name], **overrides})
 
-    def changed(self, **overrides: Any) -> PseudoMaskConfig:
+    def changed(self, **overrides: Unpack[ConfigOverrides]) -> PseudoMaskConfig:
         """These settings with some changed.
 
         Raises:
-            ArgumentError: an unknown setting; the message suggests the nearest.
+            ArgumentTypeError: an unknown setting; the message suggests the nearest.
         """
         _refuse_unknown(overrides)
         return dataclasses.replace(self, **overrides) if overrides else self
@@ -179,10 +184,11 @@ _RANGES: dict[str, dict[str, Any]] = {
 """Of the numbers that need not only be >= 0."""
 
 
-def _refuse_unknown(overrides: dict[str, Any]) -> None:
-    for name in overrides:
+def _refuse_unknown(names: Iterable[str]) -> None:
+    for name in names:
         if name not in _KINDS:
-            fail("PseudoMaskConfig", name, "an unknown setting", "a field of the class" + suggestion(name, _KINDS))
+            expected = "a field of the class" + nearest(name, _KINDS)
+            raise ArgumentTypeError("PseudoMaskConfig", name, "an unknown setting", expected)
 
 
 def _check(name: str, value: object, kind: Any) -> None:

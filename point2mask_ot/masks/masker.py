@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import torch
 
 from ..arrays import Array, Restore, as_optional_tensors
-from ..checks import check_integer, fail, fail_type
+from ..checks import BackgroundWarning, check_integer, fail, fail_type
 from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_maps, check_terms
 from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
 from .inputs import Maps
+from .overrides import ConfigOverrides
 from .stages import label_images
+
+NO_BACKGROUND = (
+    "all targets are things and nothing limits them, so that one of them has to own every pixel: a mask ends only "
+    "where another begins"
+)
+"""What :class:`~point2mask_ot.BackgroundWarning` says first; then, in the words of the caller, what to do."""
 
 
 class PseudoMasker:
@@ -35,13 +43,13 @@ class PseudoMasker:
     Example:
         >>> import numpy as np
         >>> boundary = np.zeros((1, 20, 40), np.float32); boundary[0, :, 25] = 1
-        >>> targets = PointTargets([(10, 10), (10, 35)])
+        >>> targets = PointTargets([(10, 10), (10, 35)], is_thing=[True, False])
         >>> result = PseudoMasker("best", stuff="supply", capacity="nearest")(None, boundary, targets)
         >>> result.masks.shape
         (2, 20, 40)
     """
 
-    def __init__(self, config: PseudoMaskConfig | str = "best", **overrides: Any) -> None:
+    def __init__(self, config: PseudoMaskConfig | str = "best", **overrides: Unpack[ConfigOverrides]) -> None:
         if isinstance(config, str):
             config = PseudoMaskConfig.preset(config, **overrides)
         elif isinstance(config, PseudoMaskConfig):
@@ -98,25 +106,57 @@ class PseudoMasker:
             ArgumentError: what :func:`edge_costs` refuses; points outside the image or two targets on one pixel;
                 a category outside the channels; stuff to be excluded without a semantic map; a stride larger than
                 the image; sizes that do not fit.
+
+        Warns:
+            BackgroundWarning: all targets of an image are things and nothing limits them, see
+                :attr:`~point2mask_ot.Diagnostics.no_background`.
+            ConvergenceWarning: see :func:`~point2mask_ot.solve`.
         """
-        given: dict[str, Array | None] = {"semantic": semantic, "boundary": boundary, "features": features}
-        given |= {f"terms[{i}]": term.map for i, term in enumerate(check_terms("PseudoMasker", terms))}
-        tensors, restore = as_optional_tensors("PseudoMasker", **given)
-        maps = {name: tensor for name, tensor in zip(given, tensors, strict=True) if tensor is not None}
-        check_maps("PseudoMasker", maps)
-        first = next(iter(maps.values()))
-        batch = len(first) if first.ndim == 4 else None
-        labelled = targets_by_image("PseudoMasker", targets, batch)
-        full = (first.shape[-2], first.shape[-1])
-        crops = _check_sizes(sizes, batch, full)
-        images = []
-        for b, (height, width) in enumerate(crops):
-            planes = [None if t is None else (t if batch is None else t[b])[..., :height, :width] for t in tensors]
-            images.append(Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:])))
-        with torch.no_grad():
-            labels = [_pad(masks, full) for masks in label_images(self.config, images, labelled)]
-        results = [_restore(masks, restore) for masks in labels]
-        return results[0] if batch is None else results
+        found = label_maps(self.config, semantic, boundary, targets, features, terms=terms, sizes=sizes)
+        warn_of_no_background("PseudoMasker", found)
+        return found
+
+
+def warn_of_no_background(function: str, found: PseudoMasks | Sequence[PseudoMasks]) -> None:
+    """Warn the caller of a public method or function that is called outside graphs, in Python's words."""
+    if any(masks.diagnostics.no_background for masks in ([found] if isinstance(found, PseudoMasks) else found)):
+        warnings.warn(
+            f"{function}: {NO_BACKGROUND}. Give points of the background as a target with is_thing=False, or a "
+            "semantic map with stuff='exclude'.",
+            BackgroundWarning,
+            stacklevel=4,
+        )
+
+
+def label_maps(
+    config: PseudoMaskConfig,
+    semantic: Array | None,
+    boundary: Array | None,
+    targets: PointTargets | Sequence[PointTargets],
+    features: Array | None = None,
+    *,
+    terms: Sequence[MapTerm] = (),
+    sizes: Sequence[tuple[int, int]] | None = None,
+) -> Any:
+    """What :class:`PseudoMasker` returns, without its :class:`~point2mask_ot.BackgroundWarning`."""
+    given: dict[str, Array | None] = {"semantic": semantic, "boundary": boundary, "features": features}
+    given |= {f"terms[{i}]": term.map for i, term in enumerate(check_terms("PseudoMasker", terms))}
+    tensors, restore = as_optional_tensors("PseudoMasker", **given)
+    maps = {name: tensor for name, tensor in zip(given, tensors, strict=True) if tensor is not None}
+    check_maps("PseudoMasker", maps)
+    first = next(iter(maps.values()))
+    batch = len(first) if first.ndim == 4 else None
+    labelled = targets_by_image("PseudoMasker", targets, batch)
+    full = (first.shape[-2], first.shape[-1])
+    crops = _check_sizes(sizes, batch, full)
+    images = []
+    for b, (height, width) in enumerate(crops):
+        planes = [None if t is None else (t if batch is None else t[b])[..., :height, :width] for t in tensors]
+        images.append(Maps(planes[0], planes[1], planes[2], _with_maps(terms, planes[3:])))
+    with torch.no_grad():
+        labels = [_pad(masks, full) for masks in label_images(config, images, labelled)]
+    results = [_restore(masks, restore) for masks in labels]
+    return results[0] if batch is None else results
 
 
 def _check_sizes(

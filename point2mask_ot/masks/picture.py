@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -14,7 +14,8 @@ from ..graph.edges import MapTerm, check_terms
 from ..maps import lab_gradient, smooth_lab, structured_edges
 from ..types import PointTargets, PseudoMasks
 from .config import PseudoMaskConfig
-from .masker import PseudoMasker
+from .masker import PseudoMasker, label_maps, warn_of_no_background
+from .overrides import ConfigOverrides
 from .settings import ColorSettings
 
 STEP_COST = 1e-3
@@ -48,10 +49,9 @@ class ColorMasker:
         *,
         function: str = "label_picture",
         edge_map: str = "edge_map",
-        **overrides: Any,
+        **overrides: Unpack[ConfigOverrides],
     ) -> None:
-        self._by_class = PseudoMasker(config, **overrides)
-        self.config = self._by_class.config
+        self.config = PseudoMasker(config, **overrides).config
         self.colors = colors or ColorSettings()
         self.function, self.edge_map = function, edge_map
         self.colors.check_colors(function)
@@ -59,7 +59,7 @@ class ColorMasker:
             from ..maps import structured_forest  # imports OpenCV, which others do without
 
             structured_forest.load(self.colors.edge_model)
-        self._masker = PseudoMasker(self.config, stuff="supply", step_cost=self.config.step_cost or STEP_COST)
+        self._by_color = self.config.changed(stuff="supply", step_cost=self.config.step_cost or STEP_COST)
 
     def boundary(self, image: Array) -> Array:
         """(1, H, W) in [0, 1], from the picture."""
@@ -110,9 +110,9 @@ class ColorMasker:
                 semantic map.
         """
         if semantic is not None:
-            return self._by_class(semantic, None, targets, features, terms=terms)
+            return label_maps(self.config, semantic, None, targets, features, terms=terms)
         refuse_likelihood(self.function, self.config)
-        return self._masker(None, None, targets, features, terms=terms)
+        return label_maps(self._by_color, None, None, targets, features, terms=terms)
 
 
 def refuse_likelihood(
@@ -176,7 +176,7 @@ def label_picture(
     semantic: Array | None = None,
     features: Array | None = None,
     terms: Sequence[MapTerm] = (),
-    **overrides: Any,
+    **overrides: Unpack[ConfigOverrides],
 ) -> PseudoMasks:
     """Cut a picture among its targets by colour: smoothed CIELAB and its gradient stand in for a network's maps.
 
@@ -207,12 +207,17 @@ def label_picture(
             ``edge_map`` of another size or range; without a semantic map ``assign="likelihood"`` (preset
             ``"official"``), which needs classes; an override that has no effect without a map that is not there.
 
+    Warns:
+        BackgroundWarning: all targets are things and nothing limits them, so that one of them has to own every pixel.
+        ConvergenceWarning: see :func:`~point2mask_ot.solve`.
+
     Fails where an object is made of several colours, or shares its neighbour's: colour is all it sees.
 
     Example:
         >>> import numpy as np
         >>> picture = np.zeros((10, 20, 3), np.uint8); picture[:, 12:] = 200
-        >>> masks = label_picture(picture, PointTargets([(5, 2), (5, 18)]), capacity="nearest").masks
+        >>> targets = PointTargets([(5, 2), (5, 18)], is_thing=[True, False])
+        >>> masks = label_picture(picture, targets, capacity="nearest").masks
         >>> masks.sum((1, 2)).tolist()
         [120, 80]
     """
@@ -221,4 +226,6 @@ def label_picture(
         refuse_likelihood("label_picture", masker.config)
     refuse_idle("label_picture", config, overrides, features=features is not None, semantic=semantic is not None)
     given = check_terms("label_picture", terms)  # first, so that an error numbers them as the caller does
-    return masker([*given, *masker.terms(image, edge_map)], targets, features, semantic)
+    masks = masker([*given, *masker.terms(image, edge_map)], targets, features, semantic)
+    warn_of_no_background("label_picture", masks)
+    return masks

@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from ..checks import surely_all
+from ..checks import fail, surely_all
 from ..graph.edges import Summand, sum_costs
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ..graph.regions import first_largest, first_smallest, median_where
@@ -41,6 +41,7 @@ class Scene:
         chosen: (S,) the targets that supply labels.
         suppliers: these alone.
         walks: costs are those of random walks, not of paths.
+        no_background: one of the things has to own every pixel.
     """
 
     config: PseudoMaskConfig
@@ -53,6 +54,7 @@ class Scene:
     chosen: np.ndarray
     suppliers: PointTargets
     walks: bool
+    no_background: bool
 
     @classmethod
     def of(cls, config: PseudoMaskConfig, maps: Maps, targets: PointTargets) -> Scene:
@@ -73,7 +75,10 @@ class Scene:
         chosen = np.flatnonzero(targets.is_thing | (config.stuff == "supply"))
         suppliers = targets.select(chosen)
         walks = config.cost == "walk" or (config.cost == "auto" and bool(suppliers.is_thing.all()))
-        return cls(config, targets, pixels, raster, classes, edges, open_edges, chosen, suppliers, walks)
+        by_class = classes is not None and (config.stuff == "exclude" or config.within_class)
+        walled = any(callable(term.kind) for term in maps.terms)  # perhaps, but looking would make a GPU wait
+        no_background = bool(targets.num_targets and targets.is_thing.all()) and not (by_class or walled)
+        return cls(config, targets, pixels, raster, classes, edges, open_edges, chosen, suppliers, walks, no_background)
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""
@@ -97,13 +102,22 @@ class Scene:
         score, label = first_largest(torch.where(finite, closeness * likelihood, -torch.inf))
         return torch.where(torch.isfinite(score), label, -1)
 
-    def with_classes(self, cost: torch.Tensor) -> torch.Tensor:
-        """Costs with the unary term, where there is one: scaled first, lest its weight depend on the picture."""
+    def with_classes(self, cost: torch.Tensor, owner: np.ndarray | None = None) -> torch.Tensor:
+        """Costs with the unary term, where there is one: scaled first, lest its weight depend on the picture.
+
+        Args:
+            cost: (U, H, W).
+            owner: the supplier of each of U units; None where these are the suppliers.
+        """
         weight = self.config.unary_weight
         if not weight or not len(cost):
             return cost
         assert self.classes is not None
-        probability = self.classes.of(self.suppliers.category).clamp(min=_LEAST_PROBABILITY)
+        whose = np.arange(len(self.chosen)) if owner is None else owner
+        if len(cost) > len(whose):  # a capacity rule of somebody's own may cut among anything
+            got = f"a rule that cuts among {len(cost)} of {len(whose)} targets"
+            fail("PseudoMasker", "config.capacity", got, "a rule that cuts among targets, since unary_weight > 0")
+        probability = self.classes.of(self.suppliers.category[whose[: len(cost)]]).clamp(min=_LEAST_PROBABILITY)
         return self._scaled(cost, torch.isfinite(cost).any(0)) - weight * probability.log()
 
     def scaled(self, cost: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:

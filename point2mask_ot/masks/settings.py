@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any, Literal
 
-from ..checks import check_number, fail, suggestion
+from ..checks import ArgumentTypeError, check_number, suggestion
 
 Preset = Literal["best", "paper", "official"]
 Conflict = Literal["error", "first"]
@@ -36,6 +36,11 @@ class ColorSettings:
         check_number(function, "color_weight", self.color_weight, minimum=0)
 
 
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint for a setting that is unknown."""
+    return " (a preset is named by `config`)" if name == "preset" else suggestion(name, names)
+
+
 def sort_changes(function: str, changes: Mapping[str, Any], *records: type) -> list[dict[str, Any]]:
     """Give every change to the record that has a field of its name.
 
@@ -45,11 +50,12 @@ def sort_changes(function: str, changes: Mapping[str, Any], *records: type) -> l
         records: dataclasses without a name in common.
 
     Raises:
-        ArgumentError: a name that no record has; the message suggests the nearest.
+        ArgumentTypeError: a name that no record has; the message suggests the nearest.
     """
     names = [[own.name for own in fields(record)] for record in records]
     for name in changes:
         if not any(name in own for own in names):
             kinds = " or ".join(record.__name__ for record in records)
-            fail(function, name, "an unknown setting", f"a field of {kinds}" + suggestion(name, chain(*names)))
+            expected = f"a field of {kinds}" + nearest(name, chain(*names))
+            raise ArgumentTypeError(function, name, "an unknown setting", expected)
     return [{name: changes[name] for name in own if name in changes} for own in names]

@@ -16,9 +16,9 @@ from ..transport import sinkhorn, solve
 from ..types import Diagnostics, PointTargets, PseudoMasks, TransportResult
 from ..walks.costs import random_walk_costs, random_walk_partition
 from .config import PseudoMaskConfig
+from .extent import with_extent
 from .inputs import Maps
 from .ownership import pseudo_masks
-from .reach import limit_reach
 from .scene import Scene, cheapest
 
 
@@ -53,11 +53,9 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
         estimates = _capacities(config, scenes, costs, nearest, demand)
     with _clock(seconds, "transport", share):
         costs = [scene.scaled(cost, own) for scene, cost, own in zip(scenes, costs, demand, strict=True)]
-        counts = [estimate.capacities for estimate in estimates]
-        if config.reach is not None:
-            suppliers = [scene.suppliers for scene in scenes]
-            limited = map(limit_reach, costs, counts, demand, suppliers, [config.reach] * len(scenes))
-            costs, counts = map(list, zip(*limited, strict=True))
+        problems = zip(costs, estimates, demand, suppliers, strict=True)
+        bounded = [with_extent(config, *problem) for problem in problems]
+        costs, counts = [cost for cost, _ in bounded], [count for _, count in bounded]
         plans = _transport(config, counts, demand, costs)
     with _clock(seconds, "masks", share):
         found = [
@@ -73,6 +71,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
                 transport=plans[b],
                 seconds=seconds,
                 walks=scene.walks,
+                no_background=scene.no_background,
             )
             for b, scene in enumerate(scenes)
         ]
@@ -124,7 +123,7 @@ def _capacities(
 ) -> list[Estimate]:
     """How many pixels each supplier of each image should own (Eq. 4)."""
     return estimate_capacities(
-        lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
+        lambda chosen, *points: _regions([scenes[b] for b in chosen], *points),
         [scene.suppliers for scene in scenes],
         demand,
         first=nearest if config.assign == "cost" else list(map(Scene.assigned, scenes, costs)),
@@ -136,17 +135,17 @@ def _capacities(
 
 
 def _regions(
-    scenes: Sequence[Scene], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+    scenes: Sequence[Scene], points_yx: Sequence[np.ndarray], unit: Sequence[np.ndarray], owner: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
-    """(H, W) target that each pixel falls to for each image, -1 where none can."""
+    """(H, W) unit of the points that each pixel falls to for each image, -1 where none can; ``owner`` says whose."""
     config = scenes[0].config
     if config.assign == "likelihood" or config.stride > 1 or config.unary_weight:
-        found = zip(scenes, _distances(scenes, points_yx, target), strict=True)
-        return [scene.assigned(scene.with_classes(scene.raster.enlarge(own))) for scene, own in found]
+        found = zip(scenes, _distances(scenes, points_yx, unit), owner, strict=True)
+        return [scene.assigned(scene.with_classes(scene.raster.enlarge(own), whose)) for scene, own, whose in found]
     return _search(  # labels alone, without a cost for each target
         scenes,
         points_yx,
-        target,
+        unit,
         walk=lambda *images: random_walk_partition(*images, spacing_cost=config.spacing_cost),
         path=lambda *images: [part.labels for part in nearest_partition(*images, backend=config.backend)],
     )

@@ -28,6 +28,7 @@ CSV_COLUMNS = (*_WRITTEN, *SIZE_FIELDS)
 _SURELY_MISSPELT = 0.8
 """What likeness to the name of a column of sizes takes, lest a column "slice" be refused for "size"."""
 _BACKGROUND = "background"
+_KINDS = ("thing", "stuff")
 _FAR = 2**31
 
 
@@ -306,6 +307,8 @@ def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[
     name, said = named_kind(row["category"])
     if not name:
         origin.fail(f"{where}: no category", "a category's name")
+    if said is None and not row.get("isthing"):
+        _refuse_near_kind(origin, where, name)
     thing = _csv_flag(origin, where, name, row.get("isthing"), said)
     category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
     if category.is_thing != thing:
@@ -314,10 +317,18 @@ def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[
     return Click(where, row["x"], row["y"], name, row.get("target") or None, sizes)
 
 
+def _refuse_near_kind(origin: Origin, where: str, name: str) -> None:
+    """``table:stuf`` would be a thing of that name."""
+    near = suggestion(name.rpartition(":")[2].strip().lower(), _KINDS) if ":" in name else ""
+    if near:
+        expected = f":thing or :stuff behind the colon{near}, or {name}:thing for a thing of that name"
+        origin.fail(f"{where}: category {name!r:.80}", expected)
+
+
 def named_kind(text: str) -> tuple[str, bool | None]:
     """``wall:stuff`` and ``coin:thing`` as a name and whether it is a thing; None where the name alone stands there."""
     name, _, kind = (part.strip() for part in text.rpartition(":"))
-    return (name, kind == "thing") if kind in ("thing", "stuff") and name else (text, None)
+    return (name, kind == "thing") if kind in _KINDS and name else (text, None)
 
 
 def csv_rows(origin: Origin, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:

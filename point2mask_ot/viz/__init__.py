@@ -1,6 +1,7 @@
 """Pictures of every stage: points, boundaries, geodesic costs and paths, partitions, pseudo-masks.
 
-Every function takes and gives (H, W, 3) uint8 pictures, leaves its inputs alone, and draws the same bits each time.
+Every function takes pictures as ``label_picture`` does, gives (H, W, 3) uint8, leaves its inputs alone, and draws the
+same bits each time.
 """
 
 from __future__ import annotations

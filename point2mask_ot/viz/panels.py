@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..arrays import Array
 from ..checks import check_integer, fail
 from ..types import PointTargets, PseudoMasks
 from .canvas import INK, WHITE, enlarge, fit_text
@@ -59,13 +60,11 @@ def stage_strip(
     return np.asarray(sheet).copy()
 
 
-def stages(
-    image: np.ndarray, targets: PointTargets, masks: PseudoMasks, *, size: int = 520
-) -> list[tuple[str, np.ndarray]]:
+def stages(image: Array, targets: PointTargets, masks: PseudoMasks, *, size: int = 520) -> list[tuple[str, np.ndarray]]:
     """Show how the points became pseudo-masks, as panels for :func:`stage_strip`.
 
     Args:
-        image: (H, W, 3) uint8 photograph.
+        image: the photograph, as in :func:`~point2mask_ot.label_picture`.
         targets: the annotated points, in its pixels.
         masks: what ``PseudoMasker`` made of them, for this one image (on any device; copied to the host).
         size: longer side of the panels in pixels.
@@ -79,11 +78,12 @@ def stages(
     Raises:
         ArgumentTypeError, ArgumentError: not such a picture, or masks of another picture's size.
     """
-    grid = check_picture("stages", image).shape[:2]
+    picture = check_picture("stages", image)
+    grid = picture.shape[:2]
     steps = masks.diagnostics
     if tuple(masks.instance.shape) != grid:
         fail("stages", "masks", f"masks of {tuple(masks.instance.shape)}", f"the picture's {grid}")
-    photo = fit(image, size)
+    photo = fit(picture, size)
     canvas = photo.shape[:2]
     colors = target_colors(targets)
     edges, distances = _host(steps.edges), _host(steps.distances)

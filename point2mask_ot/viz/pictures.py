@@ -1,6 +1,7 @@
 """Draw points, paths, partitions, masks and maps of costs.
 
-Every function takes and gives (H, W, 3) uint8 pictures, leaves its inputs alone, and draws the same bits each time.
+Every function takes pictures as ``label_picture`` does, gives (H, W, 3) uint8, leaves its inputs alone, and draws the
+same bits each time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..checks import check_integer, check_number, fail, fail_type, refuse_masked
+from ..arrays import Array, as_tensors
+from ..checks import check_integer, check_number, fail, fail_type
+from ..maps.pictures import RANGE_TOLERANCE
 from ..pixels import to_8_bits, without_alpha
 from ..types import PointTargets
 from .canvas import INK, WHITE, blend, borders, fill_disc, hatching, line_coverage, onto, to_bytes
@@ -19,7 +22,7 @@ from .colors import UNREACHABLE, heat_colors, target_colors
 
 
 def draw_points(
-    image: np.ndarray,
+    image: Array,
     targets: PointTargets,
     *,
     grid: tuple[int, ...] | None = None,
@@ -28,7 +31,7 @@ def draw_points(
     """Draw each annotated point as a disc in its target's colour, with a white ring and a dark rim.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: as in :func:`~point2mask_ot.label_picture`.
         targets: the points.
         grid: (height, width) of the picture that the points refer to, where ``image`` is a resized one.
         radius: of the coloured disc in pixels of ``image``; default: 1/75 of the longer side, at least 3.
@@ -45,11 +48,11 @@ def draw_points(
         [230, 159, 0]
     """
     canvas = check_picture("draw_points", image).astype(np.float64)
-    size = max(3.0, max(image.shape[:2]) / 75) if radius is None else radius
+    size = max(3.0, max(canvas.shape[:2]) / 75) if radius is None else radius
     size = check_number("draw_points", "radius", size, above=0)
     ring = max(1.5, size * 0.4)
     colors = target_colors(targets)
-    for point, target in zip(onto(image.shape[:2], targets.points_yx, grid), targets.target, strict=True):
+    for point, target in zip(onto(canvas.shape[:2], targets.points_yx, grid), targets.target, strict=True):
         fill_disc(canvas, point, size + ring + 1, INK)
         fill_disc(canvas, point, size + ring, WHITE)
         fill_disc(canvas, point, size, colors[target])
@@ -57,7 +60,7 @@ def draw_points(
 
 
 def draw_paths(
-    image: np.ndarray,
+    image: Array,
     paths: Iterable[np.ndarray],
     *,
     grid: tuple[int, ...] | None = None,
@@ -66,7 +69,7 @@ def draw_paths(
     """Draw paths as white lines with a dark casing, which read on any background.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: as in :func:`~point2mask_ot.label_picture`.
         paths: each (L, 2) row, column, as ``shortest_path`` returns it.
         grid: (height, width) of the grid that the paths run on, where it is not the picture's.
         width: of the white line in pixels; default: 1/300 of the longer side, at least 1.5.
@@ -78,26 +81,26 @@ def draw_paths(
         ArgumentTypeError, ArgumentError: not such a picture; a path that is not (L, 2); width <= 0.
     """
     canvas = check_picture("draw_paths", image).astype(np.float64)
-    line = max(1.5, max(image.shape[:2]) / 300) if width is None else width
+    line = max(1.5, max(canvas.shape[:2]) / 300) if width is None else width
     line = check_number("draw_paths", "width", line, above=0)
     drawn = []
     for path in paths:
         vertices = np.asarray(path)
         if vertices.ndim != 2 or vertices.shape[1] != 2:
             fail("draw_paths", "paths", f"a path of shape {vertices.shape}", "(L, 2): row, column")
-        drawn.append(onto(image.shape[:2], vertices, grid))
+        drawn.append(onto(canvas.shape[:2], vertices, grid))
     for color, stroke in ((INK, line + 2), (WHITE, line)):
-        blend(canvas, line_coverage(image.shape[:2], drawn, stroke), color)
+        blend(canvas, line_coverage(canvas.shape[:2], drawn, stroke), color)
     return to_bytes(canvas)
 
 
 def partition_map(
-    image: np.ndarray, labels: np.ndarray, *, colors: np.ndarray | None = None, opacity: float = 0.6
+    image: Array, labels: np.ndarray, *, colors: np.ndarray | None = None, opacity: float = 0.6
 ) -> np.ndarray:
     """Tint each region of a label map, with white borders between regions and grey hatching where there is none.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: as in :func:`~point2mask_ot.label_picture`.
         labels: (H, W) integers: index of the region, or negative for void.
         colors: (K, 3) uint8, one for each label; default :func:`target_colors`.
         opacity: of the tint, 0 (only the borders) to 1.
@@ -133,12 +136,12 @@ def partition_map(
 
 
 def overlay_masks(
-    image: np.ndarray, masks: np.ndarray, *, colors: np.ndarray | None = None, opacity: float = 0.6
+    image: Array, masks: np.ndarray, *, colors: np.ndarray | None = None, opacity: float = 0.6
 ) -> np.ndarray:
     """Lay disjoint masks over a picture; pixels of no mask are hatched in grey.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: as in :func:`~point2mask_ot.label_picture`.
         masks: (K, H, W) bool, disjoint.
         colors, opacity: as in :func:`partition_map`.
 
@@ -191,7 +194,7 @@ def heat_map(values: np.ndarray, *, maximum: float | None = None) -> np.ndarray:
     return to_bytes(colored)
 
 
-def fit(image: np.ndarray, size: int) -> np.ndarray:
+def fit(image: Array, size: int) -> np.ndarray:
     """Resize a picture up or down so that its longer side is ``size`` pixels; the shorter keeps at least one.
 
     Example:
@@ -206,11 +209,20 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def check_picture(function: str, image: Any) -> np.ndarray:
-    refuse_masked(function, "image", image)
-    """(H, W, 3) uint8 of a picture as people have it: grey, opaque, or with 16 bits."""
-    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
-        fail_type(function, "image", image, "a uint8 NumPy picture")
-    if image.ndim not in (2, 3) or 0 in image.shape or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        fail(function, "image", f"shape {image.shape}", "(H, W, 3), at least one pixel")
-    colors = without_alpha(function, "image", image)
+    """(H, W, 3) uint8 of a picture as :func:`~point2mask_ot.label_picture` takes it."""
+    (tensor,), _ = as_tensors(function, image=image)
+    floats = tensor.is_floating_point()
+    pixels = (tensor.detach().double() if floats else tensor).cpu().numpy()
+    if not floats and pixels.dtype not in (np.uint8, np.uint16):
+        fail_type(function, "image", image, "uint8, uint16, or floats in [0, 1]")
+    if pixels.ndim == 3 and not isinstance(image, np.ndarray):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        got, of = f"shape {tuple(tensor.shape)}", "(H, W, 3)" if isinstance(image, np.ndarray) else "(3, H, W)"
+        fail(function, "image", got, f"{of}, at least one pixel")
+    if floats:
+        if not (np.abs(pixels - 0.5) <= 0.5 + RANGE_TOLERANCE).all():  # nor NaN
+            fail(function, "image", "NaN or floats outside [0, 1]", "floats in [0, 1]")
+        pixels = to_bytes(255 * pixels)
+    colors = without_alpha(function, "image", pixels)
     return colors if colors.dtype == np.uint8 else to_8_bits(function, "image", colors)

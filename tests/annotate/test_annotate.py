@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -255,6 +256,16 @@ def test_of_those_that_wait_the_newest_has_its_turn():
     for thread in threads:
         thread.join()
     assert sorted(done) == [-2, -1, 3]
+
+
+def test_sound_twelve_requests_at_once(server):
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: ask(server, "label", STATE), range(12)))
+        alone = ask(server, "label", STATE)[1]
+    labelled = [answer for status, answer in answers if status == 200]
+    assert labelled
+    assert all(answer["values"] == alone["values"] and answer["lengths"] == alone["lengths"] for answer in labelled)
+    assert {status for status, _ in answers} <= {200, 409}, "done, or given up for a newer one"
 
 
 def test_the_page_needs_nothing_from_elsewhere(server):

@@ -12,7 +12,7 @@ from annotate_cases import serving
 from PIL import Image
 from webdriver import browser, missing
 
-from point2mask_ot import read_coco_panoptic, read_picture, read_points
+from point2mask_ot import Category, read_coco_panoptic, read_picture, read_points
 from point2mask_ot.annotate.session import Session
 from point2mask_ot.cli.annotate import parse_categories
 
@@ -172,6 +172,24 @@ def test_the_page_by_keyboard_and_on_a_phone(window, coffee, tmp_path):
     window.keys("\ue015")
     window.keys("\ue007")
     assert "does not answer" in window.wait("return document.getElementById('alert').textContent;")
+
+
+def test_sound_a_script_as_the_name_of_a_category_is_a_name(window, small, tmp_path):
+    hostile = "<img src=x onerror=window.ran=1><script>window.ran=1</script>"
+    with serving(Session(small, out=tmp_path / "out", categories=[Category(1, hostile, True)])) as server:
+        window.resize(1280, 800)
+        window.open(server.url)
+        window.wait(SAYS, "Click on the picture")
+        window.click(*window.run(PLACE, 300, 60))
+        window.wait(SAYS, "1 target labelled")
+        assert window.run("return document.querySelector('#targets .name').textContent;") == f"{hostile} 1"
+        assert window.run("return document.querySelectorAll('img, script').length;") == 2, (
+            "the photo and the page's own"
+        )
+        window.press("#save")
+        window.wait(SAYS, "Saved")
+        assert not window.run("return 'ran' in window;")
+    assert read_points(tmp_path / "out/coffee_points.json").categories[0].name == hostile
 
 
 SHOWN = "return (e => !e.hidden && e.offsetHeight > 0)(document.getElementById(arguments[0]));"

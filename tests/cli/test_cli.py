@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from point2mask_ot import read_coco_panoptic, read_picture, read_voc, sample_points, write_points
+from point2mask_ot import __version__, read_coco_panoptic, read_picture, read_voc, sample_points, write_points
 from point2mask_ot.cli import main
 
 
@@ -87,6 +87,20 @@ def test_a_folder_that_cannot_take_the_results_is_an_error(photo, tmp_path, caps
     assert "coffee_stages.png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "folder"])
+@pytest.mark.parametrize("command", ["label", "annotate", "demo"])
+def test_a_file_in_place_of_the_folder_is_refused_before_the_work(command, out, photo, tmp_path, capsys):
+    (tmp_path / "points.csv").write_text(POINTS_CSV)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/panoptic").write_text("")
+    words = {"demo": [], "label": [photo, "--points", tmp_path / "points.csv"], "annotate": [photo, "--no-browser"]}
+    assert main([command, *map(str, words[command]), "--out", str(tmp_path / out)]) == 2
+    shown = capsys.readouterr()
+    assert "which is a file; expected a folder" in shown.err
+    assert "capacity" not in shown.out
+
+
 def test_same_input_same_bytes(photo, tmp_path):
     points = tmp_path / "points.csv"
     points.write_text(POINTS_CSV)
@@ -129,6 +143,11 @@ def test_installed_command():
     shown = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
     assert "demo" in shown
     assert "label" in shown
+
+
+def test_the_package_is_the_command():
+    shown = subprocess.run([sys.executable, "-m", "point2mask_ot", "--version"], capture_output=True, text=True)
+    assert (shown.returncode, shown.stdout.strip()) == (0, __version__)
 
 
 def label_sampled_points(dataset, index, photo, folder):

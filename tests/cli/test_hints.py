@@ -144,6 +144,28 @@ def test_fault_c3_hints_in_the_words_of_the_command_line(tmp_path, capsys, monke
     assert main([*label, "--on-conflict", "first"]) == 0
 
 
+def test_fault_c2_points_of_the_other_frame_are_told_of_the_turn(tmp_path, capsys, monkeypatch):
+    """Of a picture that is stored lying and shown upright, 24 wide: x = 29 is a point of the stored one."""
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(0)).save("images/a.jpg", exif=exif)
+    stored, shown = "29,2", "2,29"
+    for point, how, other in ((stored, [], "ignore"), (shown, ["--exif", "ignore"], "apply")):
+        Path("points.csv").write_text(f"image,x,y,category\na.jpg,2,12,left\na.jpg,{point},right:stuff\n")
+        hint = f"(EXIF orientation 6: of the picture that --exif {other} gives, it is inside)"
+        for command, status in (
+            (["label", "images/a.jpg", "--points", "points.csv", "--out", "out"], 2),
+            (["annotate", "images/a.jpg", "--points", "points.csv", "--out", "out", "--no-browser"], 2),
+            (["label-dataset", "--images", "images", "--points", "points.csv", "--out", other, "--workers", "0"], 1),
+        ):
+            assert main([*command, *how]) == status
+            said = capsys.readouterr()
+            assert hint in said.out + said.err, (command, said)
+            assert "swapped" not in said.out + said.err
+
+
 def test_fault_c3_pillows_limit_is_named(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 80)

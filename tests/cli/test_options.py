@@ -114,7 +114,18 @@ def test_every_setting_is_an_option():
 
 WRONG = {
     "no command": ([], "label-dataset"),
-    "no such command": (["lable"], "lable"),
+    "no such command": (["lable"], "point2mask: no command 'lable' (did you mean 'label'?)"),
+    "no such command at all": (["serve"], "label-dataset"),
+    "no such kind": (
+        ["prepare", "chek", "--out", "o"],
+        "point2mask prepare: no command 'chek' (did you mean 'check'?)",
+    ),
+    "nearly what is required": (
+        ["label", "a.png", "--point", "p", "--out", "o"],
+        "'--point' (did you mean '--points'?)",
+    ),
+    "twice": (["label", "a.png", "--out=a", "--points", "p", "--out", "b"], "--out: given 2 times; expected once"),
+    "twice, in two ways": (["demo", "--edge-model", "a", "--edge_model", "b"], "--edge-model: given 2 times"),
     "nothing": (["label"], "--points"),
     "no such option": (["label", "a.png", "--points", "p.csv", "--out", "o", "--sigmas", "2"], "--sigma"),
     "no number": (["label", "a.png", "--points", "p.csv", "--out", "o", "--stride", "two"], "--stride"),

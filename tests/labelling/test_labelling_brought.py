@@ -325,8 +325,13 @@ def test_fault_c7_folders_that_mean_nothing(job, tmp_path):
     with pytest.raises(FileError, match=r"b.json: category 'left' as stuff; expected thing, as in a.json"):
         job(points=folder)
     save_points(folder / "b.json", "p000.png", [("left", 1)], [left])
-    with pytest.raises(FileError, match=r"'p000.png', .* twice"):
+    with pytest.raises(FileError, match=r"b.json: points of 'p000.png', whose points are in a.json, too"):
         job(points=folder)
+    (folder / "b.json").unlink()
+    (folder / "b.csv").write_text("image,x,y,category\np000.png,2,12,left\n")
+    with pytest.raises(FileError, match=r"b.csv: points of 'p000.png', whose points are in a.json, too"):
+        job(points=folder)
+    (folder / "b.csv").unlink()
     save_points(folder / "b.json", "p001.png", [("left", 1)], [{**left, "category": "lift"}])
     with pytest.raises(FileError, match=r"b.json: p001.png: points\[0\]: category 'lift'.*did you mean 'left'"):
         job(points=folder)

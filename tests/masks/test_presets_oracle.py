@@ -64,8 +64,10 @@ class Algorithm:
         self.f = self.sinkhorn()
         owner = (self.f[:, None, None] - self.cost).argmax(0)
         self.instance = np.where(self.demand, self.things[owner], -1)
+        # The released code compares what silencing left; this library, the probability among the classes present.
+        sure = np.minimum(self.P.max(0) / semantic[np.unique(targets.category)].sum(0), 1)
         for k in np.flatnonzero(~targets.is_thing):
-            self.instance[(best == targets.category[k]) & (self.P.max(0) >= MIN_PROBABILITY)] = k
+            self.instance[(best == targets.category[k]) & (sure >= MIN_PROBABILITY)] = k
 
     def with_points(self, semantic):
         """Step 1: probability 0 for classes without a target, 1 on the squares around the points."""

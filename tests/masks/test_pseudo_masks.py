@@ -10,7 +10,7 @@ import torch
 from pseudo_mask_cases import PRESETS, iou, scene
 from scipy import ndimage
 
-from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMasker, label_picture
+from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, label_picture
 from point2mask_ot.masks import stages
 
 
@@ -311,20 +311,27 @@ def test_presence_silences_classes_without_a_point():
     assert (kept.semantic[10:20, 50:60] == 0).all()
     assert (kept.instance[10:20, 50:60] == -1).all()
     assert (silenced.semantic[10:20, 50:60] == 3).all()
-    assert silenced.void[10:20, 50:60].all(), "the background's own probability is low there"
+    assert silenced.masks[3, 10:20, 50:60].all()
+    assert silenced.confidence[10:20, 50:60] == pytest.approx(0.05 / 0.09), "among the classes of the targets"
 
 
-def test_fault_c13_what_absent_classes_leave_is_renormalised():
+@pytest.mark.parametrize("preset", ["best", "paper", "official"])
+def test_fault_c13_what_is_void_is_decided_among_the_classes_present(preset):
     semantic = np.empty((3, 4, 40), np.float32)
     semantic[:] = np.array([0.6, 0.3, 0.1])[:, None, None]
     semantic[:, :, :8] = np.array([1.0, 0.0, 0.0])[:, None, None]  # surely of the absent class: nothing is left
     targets = PointTargets([(2, 20), (2, 38)], category=[1, 2], is_thing=[False, True])
-    settings = {"point_radius": 1, "capacity": "nearest"}
-    for renormalize, confidence in ((True, 0.75), (False, 0.0)):
-        found = PseudoMasker("paper", stride=1, renormalize=renormalize, **settings)(semantic, None, targets)
-        assert found.void[0, 9:19].all() != renormalize
-        assert found.void[0, :8].all()
-        assert found.confidence[0, 10] == pytest.approx(confidence)
+    settings = {"stride": 1, "point_radius": 1, "capacity": "nearest"}
+    found = PseudoMasker(preset, **settings)(semantic, None, targets)
+    assert found.masks[0, 0, 9:19].all()
+    assert found.confidence[0, 10] == pytest.approx(0.75)
+    assert found.void[0, :8].all()
+    below, above = (PseudoMasker(preset, **settings, min_probability=p)(semantic, None, targets) for p in (0.74, 0.76))
+    assert not below.void[0, 9:19].any()
+    assert above.void[0, 9:19].all()
+    # Edges are the paper's: of the silenced probabilities, here (0, .3, .1) beside (0, 0, 0), as they stand.
+    power = PseudoMaskConfig.preset(preset).edge_power
+    assert found.diagnostics.edges[0, 0, 7] == pytest.approx(0.4**power)
 
 
 def test_box_rules():

@@ -233,6 +233,14 @@ def test_csv_points(header, tmp_path):
     assert summary(read_points(write(tmp_path / "points", text.encode()))) == EXPECTED
 
 
+def test_a_colon_in_a_name_is_a_colon(tmp_path):
+    rows = ["x,y,category,isthing", "1,2,cat:tabby,", "3,4,person:staff:thing,", "5,6,role:staff,1", "7,8,a:b:stuff,"]
+    points = read_points(write(tmp_path / "p.csv", "\n".join(rows)))
+    assert [(c.name, c.is_thing) for c in points.categories] == [
+        ("cat:tabby", True), ("person:staff", True), ("role:staff", True), ("a:b", False)
+    ]  # fmt: skip
+
+
 def test_background_is_stuff_and_floats_stay_floats(tmp_path):
     text = "category,y,x\nBackground,1.5,2\ncoin,3,4\ncoin,5,6.25\nBackground,7,8\n"
     labels = read_points(write(tmp_path / "p.csv", text))
@@ -276,6 +284,9 @@ CSV_REFUSED = {
     "target of two categories": (HEADER + "1,2,coin,0\n\n3,4,pen,0\n", "line 4: target '0' in ['coin', 'pen']"),
     "isthing": ("x,y,category,isthing\n1,2,coin,yes\n", "line 2: isthing 'yes'"),
     "thing and stuff": ("x,y,category,isthing\n1,2,a,1\n1,2,a,0\n", "line 3: category 'a' as thing and as stuff"),
+    "a kind misspelt": (HEADER + "1,2,wall:stuf,\n", "line 2: category 'wall:stuf'; expected :thing or :stuff"),
+    "a kind in capitals": (HEADER + "1,2,wall: Stuff,\n", "did you mean 'stuff'"),
+    "kinds": (HEADER + "1,2,coin:things,\n", "did you mean 'thing'?), or coin:things:thing for a thing of that name"),
     "open quote": (HEADER + '1,2,"coin,0\n', "unexpected end of data"),
     "not UTF-8": (b"x,y,category\n1,2,\xff\n", "utf-8"),
 }

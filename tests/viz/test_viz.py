@@ -7,7 +7,15 @@ import pytest
 import torch
 from skimage import color
 
-from point2mask_ot import ArgumentError, Diagnostics, PointTargets, PseudoMasks, geodesic_distances, viz
+from point2mask_ot import (
+    ArgumentError,
+    Diagnostics,
+    PointTargets,
+    PseudoMasks,
+    geodesic_distances,
+    label_picture,
+    viz,
+)
 from point2mask_ot.graph.edges import edge_costs
 
 WHITE = (255, 255, 255)
@@ -213,6 +221,20 @@ def test_stages_without_targets(photo):
     assert len(viz.stages(photo, none, masks)) == 6
 
 
+def test_pictures_are_taken_as_label_picture_takes_them(photo, targets):
+    masks = label_picture(photo / 255, targets)
+    planes = torch.from_numpy(photo.transpose(2, 0, 1).copy())
+    drawn = viz.draw_points(photo, targets)
+    expected = viz.stages(photo, targets, masks, size=80)
+    for given in (photo / 255, (photo / 255).astype(np.float32), planes, planes / 255):
+        np.testing.assert_array_equal(viz.draw_points(given, targets), drawn)
+        for (title, panel), (other, wanted) in zip(viz.stages(given, targets, masks, size=80), expected, strict=True):
+            assert title == other
+            np.testing.assert_array_equal(panel, wanted)
+    paths = [np.array([(3, 4), (40, 70)])]
+    np.testing.assert_array_equal(viz.draw_paths(planes, paths), viz.draw_paths(photo, paths))
+
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 PICTURE = np.zeros((6, 8, 3), np.uint8)
@@ -223,7 +245,10 @@ POINT = PointTargets([(1, 1)])
 @pytest.mark.parametrize(
     ("call", "function", "argument"),
     [
-        (lambda: viz.draw_points(PICTURE / 255, POINT), "draw_points", "image"),
+        (lambda: viz.draw_points(PICTURE + 1.5, POINT), "draw_points", "image"),
+        (lambda: viz.draw_points(PICTURE * np.nan, POINT), "draw_points", "image"),
+        (lambda: viz.draw_points(PICTURE.astype(int), POINT), "draw_points", "image"),
+        (lambda: viz.draw_points(PICTURE.tolist(), POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE[0, :, 0], POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE[:0], POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE, POINT, radius=0), "draw_points", "radius"),

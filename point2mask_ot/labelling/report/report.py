@@ -16,12 +16,14 @@ import numpy as np
 from PIL import Image
 
 from ...checks import ArgumentError
+from ...masks.masker import NO_BACKGROUND
 from ...panoptic import atomic_write
 from ...viz import draw_points, fit, partition_map
 from ...viz.canvas import enlarge
 from ...viz.colors import target_colors
 from ..reader import Reader
 from ..results import RecordOf, Statistics
+from ..settings import BACKGROUND_HINT
 from ..table import Row, Table
 from ..truth import mean_iou
 from .summary import percent
@@ -61,7 +63,7 @@ def write_report(
     page = template.substitute(
         title=escape(f"Pseudo-masks of {summary['labelled']:,} pictures"),
         tiles=_tiles(summary),
-        trust=_trust(summary),
+        trust=_background(summary) + _trust(summary),
         gallery=_gallery(statistics, table, record_of, reader),
         charts=_charts(summary),
         categories=_category_table(summary),
@@ -99,6 +101,13 @@ def _tiles(summary: Mapping[str, Any]) -> str:
     ]
     shown += [(name, f"{count:,}") for name, count in notes if count]
     return "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in shown)
+
+
+def _background(summary: Mapping[str, Any]) -> str:
+    count = summary["pictures_without_background"]
+    if not count:
+        return ""
+    return f"<p>In <b>{count:,}</b> of the labelled pictures {NO_BACKGROUND}. {escape(BACKGROUND_HINT)}</p>"
 
 
 def _trust(summary: Mapping[str, Any]) -> str:

@@ -34,6 +34,8 @@ class LabelSummary:
         scores: ``pq``, ``pq_things``, ``pq_stuff``, ``sq``, ``rq``, ``miou`` of the labels against the truth, and the
             number ``scored`` of pictures; None where no truth was given.
         seconds: wall time of this run.
+        no_background: labelled pictures in which things alone had to share every pixel, see
+            :class:`~point2mask_ot.BackgroundWarning`; 0 for a part of a job.
     """
 
     out: Path
@@ -42,6 +44,7 @@ class LabelSummary:
     set_aside: int
     scores: Mapping[str, float] | None
     seconds: float
+    no_background: int = 0
 
 
 def scores_of(settings: JobSettings, statistics: Statistics) -> dict[str, Any] | None:
@@ -99,6 +102,7 @@ def summarize(
         "segments": statistics.segments,
         "things_without_pixels": statistics.lost,
         "transport_not_converged": statistics.unconverged,
+        "pictures_without_background": statistics.no_background,
         **({"sizes": _sizes(settings, statistics)} if statistics.sizes else {}),
         "confidence": {
             "minimum_quartiles_maximum": quartiles,

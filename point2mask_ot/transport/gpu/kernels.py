@@ -243,13 +243,15 @@ def read_out(M, b, state, g, labels, partials, tables, numbers, ROWS: tl.constex
     demand = load_demand(b, tables, tile, pixels, numbers)
     weights, best = exponents(costs, load_rows(state, tables, tile, rows, BEFORE, -_INF), bits, tl.float64)
     share = tl.log2(served_shares(demand, tl.sum(tl.exp2(weights), axis=0)))
+    level = share / bits - best
     first = entry(tables, tile, FIRST_PIXEL)
-    tl.store(g + first + pixels, share / bits - best, mask=inside)
+    tl.store(g + first + pixels, level, mask=inside)
     scores = load_rows(state, tables, tile, rows, F, -_INF)[:, None] - costs
     top = tl.max(scores, axis=0)
     label = tl.min(tl.where(scores == top[None, :], rows[:, None], ROWS), axis=0)
     tl.store(labels + first + pixels, label.to(tl.int64), mask=inside)
-    plan = tl.exp2((scores - best[None, :]) * bits + share[None, :])
+    # As the potentials give it, with what rounding took from them: the error is that of the plan, not of its idea.
+    plan = tl.exp2((scores + level[None, :]) * bits)
     tl.store(partial_of(partials, tables, tile, rows, own), tl.sum(plan, axis=1), mask=rows < suppliers)
     cost = tl.sum(tl.sum(tl.where(plan > 0, plan * costs, 0.0), axis=0), axis=0)
     tl.store(partial_of(partials, tables, tile, suppliers, own), cost)
