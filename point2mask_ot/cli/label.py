@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from ..checks import BackgroundWarning, fail
 from ..files.pictures import PictureSettings, explaining_turns
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from ..files.results import PictureResults
     from ..panoptic import LabelledPoints
     from ..types import PointTargets, PseudoMasks
+
+    Panels: TypeAlias = Sequence[tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +87,12 @@ class Label:
         return masker(masker.terms(image), points.targets)
 
 
-def show(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:
-    """Print what the masks are like, and write them and the strip of pictures."""
+def show(
+    image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults, more: Panels = ()
+) -> None:
+    """Print what the masks are like, and write them and the strip of pictures, with ``more`` below."""
     print(summary(points, masks))
-    _write(image, points, masks, results)
+    _write(image, points, masks, results, more)
     for path in (results.strip, results.json, results.png):
         print(f"wrote {path}")
 
@@ -115,7 +120,9 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
     return "\n".join(lines)
 
 
-def _write(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:
+def _write(
+    image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults, more: Panels
+) -> None:
     """COCO panoptic JSON and PNG, and the strip of pictures."""
     from ..files.pictures import encode_png
     from ..panoptic import PanopticImage, atomic_write, write_coco_panoptic
@@ -124,6 +131,6 @@ def _write(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, result
     targets, categories = points.targets, points.categories
     instance: Any = masks.instance
     panoptic = PanopticImage.from_targets(instance, targets, categories, image_id=1, file_name=results.name)
-    strip = encode_png(stage_strip(stages(image, targets, masks)))  # before anything is written
+    strip = encode_png(stage_strip([*stages(image, targets, masks), *more], columns=3))  # before anything is written
     write_coco_panoptic([panoptic], results.json, results.png.parent, categories, info=results.info)
     atomic_write(results.strip, strip)

@@ -24,7 +24,7 @@ from point2mask_ot.masks.settings import Preset
 
 MASKS = "preset stride beta border reach unary-weight on-conflict color-weight sigma edge-model"
 OPTIONS = {
-    "demo": f"picture out {MASKS}",
+    "demo": f"picture sizes out {MASKS}",
     "label": f"points out maps add-colors size exif levels {MASKS}",
     "label-dataset": "images points sample truth split per-target seed sampler maps add-colors size output engine "
     f"workers limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
