@@ -1,20 +1,24 @@
-"""Where the trainer looked beside the right pixel."""
+"""Where the trainer looked beside the right pixel, or left pictures out: one test for each fault."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
+import predict
 import pytest
 import torch
-from panoptic_segformer.data import Sample, SyntheticSamples, collate, resized
+from panoptic_segformer.data import FileSamples, GroupedBatches, Sample, SyntheticSamples, collate, resized
 from panoptic_segformer.inference import as_panoptic
 from panoptic_segformer.network import nearest
 from panoptic_segformer.targets import UNKNOWN, PictureTargets, point_labels
+from PIL import Image
 from torch.nn import functional
-from trainer_cases import STUFF, THINGS, criterion_for, one_picture
+from trainer_cases import STUFF, THINGS, TINY, criterion_for, one_picture
 
 from point2mask_ot import PointTargets, PseudoMasks
+from point2mask_ot.panoptic import PicturePoints, write_point_set
 
 
 class TestFaultA8:
@@ -101,3 +105,67 @@ class TestFaultA8:
         masks = PseudoMasks(owner, None, None, torch.tensor([0, 1, THINGS])[owner], owner < 0, None, None)
         found = as_panoptic(masks, SyntheticSamples.categories, one_picture(points, (3, 3)), 0, (3, 4))
         assert found.id_map.tolist() == [[1, 2, 2, 3]] * 3
+
+
+class TestFaultA9:
+    """Every picture is in every epoch."""
+
+    @pytest.mark.parametrize(("wide", "tall", "batch_size"), [(19, 5, 8), (5, 19, 8), (3, 0, 8), (1, 1, 4), (16, 8, 8)])
+    @pytest.mark.parametrize("processes", [1, 2, 4])
+    def test_fault_a9_all_pictures_are_seen(self, wide, tall, batch_size, processes):
+        is_wide = np.random.default_rng(0).permutation([True] * wide + [False] * tall)
+        count = -(-wide // batch_size) + -(-tall // batch_size)
+        parts = [GroupedBatches(is_wide, batch_size, 1, rank, processes) for rank in range(processes)]
+        for epoch in range(3):
+            for part in parts:
+                part.epoch = epoch
+            shares = [list(part) for part in parts]
+            # A process with a step more, or with a larger part, would wait for the others or be waited for.
+            assert [len(share) for share in shares] == [len(part) for part in parts] == [count] * processes
+            assert {len(part) for share in shares for part in share} == {batch_size // processes}
+            batches = [np.concatenate(parts_of_one) for parts_of_one in zip(*shares, strict=True)]
+            assert all(len(set(is_wide[batch])) == 1 for batch in batches)
+            seen = np.bincount(np.concatenate(batches), minlength=wide + tall)
+            for group in (seen[is_wide], seen[~is_wide]):
+                assert not group.size or group.min() >= 1, "of no orientation is a picture left out"
+                assert not group.size or group.max() <= group.min() + 1, "what is repeated is shared out evenly"
+
+    def test_fault_a9_what_is_repeated_changes_with_the_epoch_and_survives_an_interruption(self):
+        batches = GroupedBatches([True] * 5, 4, 1)
+        repeated: set[int] = set()
+        for epoch in range(20):
+            batches.epoch, batches.start = epoch, 0
+            whole = list(batches)
+            repeated |= set(np.flatnonzero(np.bincount(np.concatenate(whole)) == 2).tolist())
+            batches.start = 1
+            assert list(batches) == whole[1:]
+        assert repeated == set(range(5))
+
+    def test_fault_a9_nothing_to_learn_from(self):
+        with pytest.raises(ValueError, match="data: got no pictures, expected at least one"):
+            GroupedBatches([], 8, 0)
+        with pytest.raises(ValueError, match=r"optimiser\.batch_size: got 0, expected a positive multiple of the 1"):
+            GroupedBatches([True], 0, 0)
+
+    def test_fault_a9_pictures_that_are_not_trained_on_are_counted(self, tmp_path):
+        thing = PointTargets([(3, 3)], category=[0])
+        ground = PointTargets([(3, 3)], category=[THINGS], is_thing=[False])
+        entries = []
+        for name, side, points in (("a.png", 32, thing), ("tiny.png", 31, thing), ("ground.png", 32, ground)):
+            Image.new("RGB", (50, side)).save(tmp_path / name)
+            entries.append(PicturePoints(name, len(entries), points))
+        for kept in (entries, entries[:1]):
+            write_point_set(tmp_path / "points.json", kept, SyntheticSamples.categories)
+            match = (
+                r"data\.points: 2 of 3 pictures are not trained on: without a point on a thing, or with a side below"
+            )
+            with pytest.warns(UserWarning, match=match) if len(kept) == 3 else nullcontext():  # else a warning fails
+                samples = FileSamples(tmp_path, tmp_path / "points.json", None)
+            assert [entry.file_name for entry in samples.entries] == ["a.png"]
+
+    def test_fault_a9_all_kinds_of_pictures_are_predicted_on(self, tmp_path):
+        names = [f"a{suffix}" for suffix in (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")]
+        for name in names:
+            Image.new("RGB", (9, 7)).save(tmp_path / name)
+        found = predict.pictures_of(predict.Options(tmp_path, tmp_path, pictures=tmp_path), TINY)
+        assert [sample.image_id for sample, _ in found] == names
