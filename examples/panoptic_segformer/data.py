@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
@@ -129,7 +129,10 @@ class FileSamples:
 
     def _size(self, file_name: str) -> tuple[int, int]:
         with Image.open(self.pictures / file_name) as picture:
-            return picture.height, picture.width
+            size = picture.height, picture.width
+            # A picture on its side is read upright; of a TIFF, Pillow says the size that it will have.
+            on_side = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5 and picture.format != "TIFF"
+        return size[::-1] if on_side else size
 
 
 class PreparedSamples(Dataset):

@@ -13,7 +13,7 @@ from panoptic_segformer.data import FileSamples, GroupedBatches, Sample, Synthet
 from panoptic_segformer.inference import as_panoptic
 from panoptic_segformer.network import nearest
 from panoptic_segformer.targets import UNKNOWN, PictureTargets, point_labels
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.nn import functional
 from trainer_cases import STUFF, THINGS, TINY, criterion_for, one_picture
 
@@ -169,3 +169,15 @@ class TestFaultA9:
             Image.new("RGB", (9, 7)).save(tmp_path / name)
         found = predict.pictures_of(predict.Options(tmp_path, tmp_path, pictures=tmp_path), TINY)
         assert [sample.image_id for sample, _ in found] == names
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_fault_c2_the_size_of_a_turned_picture_is_that_of_what_is_read(orientation, suffix, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (50, 40)).save(tmp_path / f"a.{suffix}", exif=exif)
+    entry = PicturePoints(f"a.{suffix}", 1, PointTargets([(3, 3)], category=[0]))
+    write_point_set(tmp_path / "points.json", [entry], SyntheticSamples.categories)
+    samples = FileSamples(tmp_path, tmp_path / "points.json", None)
+    assert samples.size(0) == samples[0].picture.shape[:2] == ((50, 40) if orientation >= 5 else (40, 50))
