@@ -73,10 +73,12 @@ def picture_counts(options: Options) -> tuple[dict[Setting, np.ndarray], tuple[C
     }
     samples = make_samples(config)[0]
     counts: dict[Setting, list[np.ndarray]] = {key: [] for key in labellers}
-    for index in tqdm(range(min(len(samples), options.pictures or len(samples)))):
+    asked, scored = min(len(samples), options.pictures or len(samples)), 0
+    for index in tqdm(range(asked)):
         sample, truth = samples[index], samples.truth(index)
         if truth is None:
             continue
+        scored += 1
         tallies = {key: Tally(categories) for key in labellers}
         outputs = None
         for seed in range(options.seeds):
@@ -90,6 +92,9 @@ def picture_counts(options: Options) -> tuple[dict[Setting, np.ndarray], tuple[C
                 tallies[key].add(as_panoptic(masks, categories, batch, 0, truth.size), truth)
         for key, tally in tallies.items():
             counts[key].append(tally.counts)
+    if not scored:
+        raise SystemExit(f"ablation: --run: none of the {asked} pictures of {options.run} has true masks (data.truth)")
+    print(f"scored on {scored} of {asked} pictures: those with true masks")
     return {key: np.array(rows) for key, rows in counts.items()}, categories
 
 

@@ -31,8 +31,7 @@ from point2mask_ot import (
     read_picture,
     write_coco_panoptic,
 )
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from point2mask_ot.files.pictures import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ def pictures_of(options: Options, config: Config) -> Iterator[tuple[Sample, Pano
         for index, truth in enumerate(truths):
             yield Sample(truths.picture(index), NO_POINTS, truth.image_id), truth
     else:
-        paths = [path for path in sorted(options.pictures.iterdir()) if path.suffix.lower() in SUFFIXES]
+        paths = [path for path in sorted(options.pictures.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES]
         if not paths:
-            raise SystemExit(f"predict: --pictures: none in {options.pictures}, expected {', '.join(SUFFIXES)}")
+            raise SystemExit(f"predict: --pictures: none in {options.pictures}, expected {', '.join(PICTURE_SUFFIXES)}")
         for path in paths:
             yield Sample(read_picture(path), NO_POINTS, path.name), None
 

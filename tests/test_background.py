@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import warnings
 
@@ -55,6 +56,13 @@ def test_fault_c10_things_alone_are_warned_of(case):
     masks = result[-1] if isinstance(result, list) else result
     assert masks.diagnostics.no_background
     assert masks.masks.sum() == np.prod(SIZE), "somebody owns every pixel"
+
+
+def test_fault_c10_the_warning_is_the_callers_however_many_decorators_there_are():
+    importlib.import_module("torch._dynamo")  # then torch's stands between the library and its caller
+    with pytest.warns(BackgroundWarning) as caught:
+        label_picture(PICTURE, NUCLEI)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 LIMITED = {

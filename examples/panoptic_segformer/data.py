@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,6 +22,8 @@ from . import synthetic
 from .network import nearest
 from .targets import Batch
 
+LEAST_SIDE = 32
+"""A picture with a shorter side, in pixels, is not trained on."""
 NO_POINTS = PointTargets(np.zeros((0, 2), np.int64))
 
 
@@ -99,8 +103,14 @@ class FileSamples:
         self._truth_of = {} if self.masks is None else {e.file_name: i for i, e in enumerate(self.masks.images)}
         self._sizes = [self._size(entry.file_name) for entry in self.entries]
         if points is not None:  # a picture that small teaches nothing, as one without things
-            large = [index for index, size in enumerate(self._sizes) if min(size) >= 32]
+            large = [index for index, size in enumerate(self._sizes) if min(size) >= LEAST_SIDE]
             self.entries, self._sizes = [self.entries[i] for i in large], [self._sizes[i] for i in large]
+            if left_out := len(found.pictures) - len(large):
+                warnings.warn(
+                    f"data.points: {left_out} of {len(found.pictures)} pictures are not trained on: without a point "
+                    f"on a thing, or with a side below {LEAST_SIDE} pixels",
+                    stacklevel=2,
+                )
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -119,7 +129,10 @@ class FileSamples:
 
     def _size(self, file_name: str) -> tuple[int, int]:
         with Image.open(self.pictures / file_name) as picture:
-            return picture.height, picture.width
+            size = picture.height, picture.width
+            # A picture on its side is read upright; of a TIFF, Pillow says the size that it will have.
+            on_side = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5 and picture.format != "TIFF"
+        return size[::-1] if on_side else size
 
 
 class PreparedSamples(Dataset):
@@ -212,7 +225,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
 class GroupedBatches:
     """Random batches of pictures that are all wide or all tall, and this process's part of each.
 
-    Global batch number k holds the same pictures however many processes share it.
+    Every picture is in every epoch. Where the wide or the tall ones end within a batch, those that the epoch began with
+    fill it, as in mmdet. Global batch number k holds the same pictures however many processes share it.
 
     Args:
         is_wide: of each picture.
@@ -223,32 +237,28 @@ class GroupedBatches:
     """
 
     def __init__(self, is_wide: Sequence[bool], batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
-        if batch_size % processes:
+        if batch_size < 1 or batch_size % processes:
             raise ValueError(
-                f"optimiser.batch_size: got {batch_size}, expected a multiple of the {processes} processes"
+                f"optimiser.batch_size: got {batch_size}, expected a positive multiple of the {processes} processes"
             )
-        self.is_wide, self.batch_size, self.seed = np.asarray(is_wide), batch_size, seed
+        self.is_wide, self.batch_size, self.seed = np.asarray(is_wide, bool), batch_size, seed
+        if not self.is_wide.size:
+            raise ValueError("data: got no pictures, expected at least one to learn from")
         self.part = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
         self.epoch = self.start = 0
-        self.tall, self.wide = np.bincount(self.is_wide, minlength=2).tolist()
-        if not len(self):
-            raise ValueError(
-                f"optimiser.batch_size: got {batch_size}, expected at most {max(self.wide, self.tall)}: the data "
-                f"have {self.wide} wide and {self.tall} tall pictures, which do not share batches"
-            )
 
     def __len__(self) -> int:
-        return self.wide // self.batch_size + self.tall // self.batch_size
+        return sum(math.ceil(count / self.batch_size) for count in np.bincount(self.is_wide, minlength=2))
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        batches = []
+        batches: list[np.ndarray] = []
         for wide in (False, True):
             members = rng.permutation(np.flatnonzero(self.is_wide == wide))
-            batches += np.split(members, range(self.batch_size, len(members), self.batch_size)) if len(members) else []
-        full = [batch for batch in batches if len(batch) == self.batch_size]
-        for position in rng.permutation(len(full))[self.start :]:
-            yield full[position][self.part].tolist()
+            count = math.ceil(len(members) / self.batch_size)
+            batches += list(np.resize(members, (count, self.batch_size)))  # begins again with the first where they end
+        for position in rng.permutation(len(batches))[self.start :]:
+            yield batches[position][self.part].tolist()
 
 
 def loader(prepared: PreparedSamples, batches: GroupedBatches, workers: int) -> DataLoader:

@@ -324,5 +324,7 @@ def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def nearest(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, H, W) integers or booleans at (height, width), each from the nearest pixel."""
-    return functional.interpolate(labels[:, None].double(), tuple(size), mode="nearest")[:, 0].to(labels.dtype)
+    """(N, H, W) integers or booleans at (height, width), each from the pixel at the centre of its cell."""
+    # Torch's "nearest" takes the corner of a cell, and what it resizes lies half a cell off the maps beside it.
+    pixels = functional.interpolate(labels[:, None].double(), tuple(size), mode="nearest-exact")
+    return pixels[:, 0].to(labels.dtype)

@@ -145,7 +145,10 @@ def boxes_of(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def point_labels(batch: Batch, window: int, size: tuple[int, int]) -> Tensor:
-    """(B, *size) int64 class of the ``window`` x ``window`` square around each point, UNKNOWN elsewhere."""
+    """(B, *size) int64 class of the ``window`` x ``window`` square around each point, UNKNOWN elsewhere.
+
+    A cell has the label of the pixel at its centre; in the released code, of the one at its corner.
+    """
     labels = np.full(batch.inside.shape, UNKNOWN)
     for image, points in enumerate(batch.points):
         y, x = np.floor(points.points_yx + 0.5).astype(int).T

@@ -57,7 +57,7 @@ class Preview:
         seconds = time.perf_counter() - start
         owner = np.where(masks.void, -1, masks.instance)
         thin = shrink_factor(self.size, SENT_PIXELS)
-        sent = owner[::thin, ::thin]
+        sent = owner[np.ix_(*(_centres(length, thin) for length in self.size))]
         values, _, lengths = runs(sent.ravel())
         measured = []
         for k, name in enumerate(names):
@@ -84,6 +84,11 @@ def _refuse_shared_pixels(targets: PointTargets, size: tuple[int, int]) -> None:
     for (y, x), target in zip(pixel_indices(NAME, targets.points_yx, *size).tolist(), targets.target, strict=True):
         if (first := owner.setdefault((y, x), target)) != target:
             fail(NAME, "points", f"targets {first} and {target} both at (y, x) = ({y}, {x})", "one target a pixel")
+
+
+def _centres(length: int, factor: int) -> np.ndarray:
+    """The middle pixel of each block of ``factor`` along an axis, the last block's within the picture."""
+    return np.minimum(np.arange(0, length, factor) + factor // 2, length - 1)
 
 
 def shrink_factor(size: Sequence[int], limit: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,14 +119,23 @@ class PseudoMasker:
 
 
 def warn_of_no_background(function: str, found: PseudoMasks | Sequence[PseudoMasks]) -> None:
-    """Warn the caller of a public method or function that is called outside graphs, in Python's words."""
+    """Warn whoever called the library, in Python's words."""
     if any(masks.diagnostics.no_background for masks in ([found] if isinstance(found, PseudoMasks) else found)):
         warnings.warn(
             f"{function}: {NO_BACKGROUND}. Give points of the background as a target with is_thing=False, or a "
             "semantic map with stuff='exclude'.",
             BackgroundWarning,
-            stacklevel=4,
+            stacklevel=_callers_level(),
         )
+
+
+def _callers_level() -> int:
+    """The stack level, for :func:`warn_of_no_background`, of who called the library: decorators add some, torch's too
+    once its compiler is loaded."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in ("point2mask_ot", "torch"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def label_maps(

@@ -190,6 +190,20 @@ def test_fault_c7_the_page_reads_points_of_many_pictures(photo, tmp_path):
         Session(photo, out=tmp_path / "out", points=points)
 
 
+def test_fault_a8_what_is_thinned_for_the_page_is_the_centre_of_each_block(photo, tmp_path, monkeypatch):
+    session = Session(photo, out=tmp_path / "out")
+    body = json.dumps(state(*FOUR)).encode()
+    answers = [session.label(body)]
+    monkeypatch.setattr("point2mask_ot.annotate.preview.SENT_PIXELS", 500)
+    answers.append(session.label(body))
+    whole, thin = (
+        np.repeat(answer["values"], answer["lengths"]).reshape(answer["height"], answer["width"]) for answer in answers
+    )
+    assert (whole.shape, thin.shape, answers[1]["factor"]) == ((50, 75), (17, 25), 3)
+    rows = [*range(1, 48, 3), 49]  # of the last block, two rows, the last
+    np.testing.assert_array_equal(thin, whole[rows][:, 1::3])
+
+
 def test_fault_a10_two_targets_in_one_block_are_two(photo, tmp_path):
     session = Session(photo, out=tmp_path / "out", pixels=1000)
     near = json.dumps(state((36, 20, "cup"), (37, 20, "cup"))).encode()

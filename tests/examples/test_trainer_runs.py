@@ -19,7 +19,7 @@ from accelerate.state import AcceleratorState
 from network_maps import NetworkMaps
 from panoptic_segformer import run_folder
 from panoptic_segformer.config import PRESETS, Config, Losses, Optimiser, PseudoLabels
-from panoptic_segformer.data import collate
+from panoptic_segformer.data import SyntheticSamples, collate
 from panoptic_segformer.training import Trainer
 from safetensors.torch import save_model
 
@@ -85,6 +85,14 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     same_run(parts, whole)
     assert len(steps(whole)) == 4
     assert steps(whole)[2][1] == pytest.approx(steps(whole)[1][1] / 10)  # the milestone
+
+
+def test_fault_a9_a_batch_that_is_filled_up_is_resumed_with(tmp_path):
+    words = f"{TWO_EPOCHS} {DROPOUT} --data.synthetic-train 6"
+    whole = train(tmp_path / "whole", words)
+    train(tmp_path / "parts", f"{words} {INTERRUPTED}")
+    same_run(train(tmp_path / "parts", f"{words} --resume"), whole)
+    assert len(steps(whole)) == 4
 
 
 def same_run(parts: list[dict], whole: list[dict]) -> None:
@@ -201,7 +209,15 @@ def test_two_processes_learn_as_one_and_resume(tmp_path):
     assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
 
 
-def test_prediction_from_a_run_that_learns(tmp_path, capsys):
+def test_fault_a9_two_processes_share_fewer_pictures_than_a_batch(tmp_path):
+    words = f"{TWO_EPOCHS} --data.synthetic-train 3"
+    train_on_two_processes(tmp_path, ("shared", words))
+    alone, shared = train(tmp_path / "alone", words), logged(tmp_path / "shared")
+    assert len(steps(alone)) == 2
+    np.testing.assert_allclose(np.array(steps(shared)), np.array(steps(alone)), rtol=1e-4)
+
+
+def test_prediction_from_a_run_that_learns(tmp_path, capsys, monkeypatch):
     log = train(
         tmp_path / "run", "--optimiser.max-steps 16 --optimiser.lr 2e-3 --data.synthetic-train 64 --data.scored 4"
     )
@@ -211,6 +227,10 @@ def test_prediction_from_a_run_that_learns(tmp_path, capsys):
     assert "stuff" in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 2
     ablation.main(["--run", str(tmp_path / "run"), "--pictures", "2", "--seeds", "1", "--presets", "best"])
+    assert "scored on 2 of 2 pictures" in capsys.readouterr().out
     rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
     assert rows[0]["difference"] == 0
     assert all(0 <= row["pq"] <= 1 and row["interval"][0] <= row["interval"][1] for row in rows)
+    monkeypatch.setattr(SyntheticSamples, "truth", lambda *_: None)
+    with pytest.raises(SystemExit, match=r"none of the 2 pictures of .* has true masks"):
+        ablation.main(["--run", str(tmp_path / "run"), "--pictures", "2"])
