@@ -51,12 +51,12 @@ def with_hints(
     takes_rest = ~hinted & ~targets.is_thing
     known, rest = (to_device(mask, counted.device) for mask in (hinted, takes_rest))
     total = counted.sum()
-    hint = to_device(np.where(hinted, targets.size, 1.0), counted.device)
+    told = to_device(np.log(np.where(hinted, targets.size, 1.0)), counted.device)
     if hinted.all():  # then they share out what there is, whatever unit they were guessed in
-        hint = hint * (total / hint.sum())
+        told = told + total.clamp(min=1).log() - told.logsumexp(0)
     error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
-    posterior, right = _posterior(counted, changed, hint, error, known)
+    posterior, right = _posterior(counted, changed, told, error, known)
     sizes = torch.where(known, posterior, counted)
     if not takes_rest.any():
         return sizes * (total / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny)), 1 - right
@@ -65,11 +65,11 @@ def with_hints(
     room = total - LEAST_REST * counted_rest
     others = others * (room / others.sum().clamp(min=torch.finfo(sizes.dtype).tiny)).clamp(max=1)
     share = torch.where(counted_rest > 0, background / counted_rest, rest.double() / takes_rest.sum())
-    return others + share * (total - others.sum()), 1 - right
+    return others + share * (total - others.sum()).clamp(min=0), 1 - right
 
 
 def _posterior(
-    count: torch.Tensor, changed: torch.Tensor, hint: torch.Tensor, error: torch.Tensor, known: torch.Tensor
+    count: torch.Tensor, changed: torch.Tensor, told: torch.Tensor, error: torch.Tensor, known: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """exp of the expected logarithm of a size that is told and counted, and the part of counts that are right.
 
@@ -77,10 +77,10 @@ def _posterior(
 
     Args:
         count, changed: what was counted, and by how much that had changed, in logarithms.
-        hint, error: what was told, and the standard deviation of its logarithm.
+        told, error: the logarithm of what was told, and its standard deviation.
         known: bool, where a hint was given; the others mean nothing.
     """
-    told, seen = hint.log(), count.clamp(min=1).log()
+    seen = count.clamp(min=1).log()
     spread = torch.stack([COUNT_ERROR + changed, torch.full_like(changed, WRONG_ERROR)])
     variance = spread**2 + error**2  # of the difference of the two
     likelihood = -((told - seen) ** 2) / (2 * variance) - variance.log() / 2
