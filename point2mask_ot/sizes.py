@@ -8,11 +8,13 @@ the other targets of the picture: in some pictures nearly all counts are right, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from .arrays import to_device
-from .types import PointTargets
+from .types import SIZE_ERROR, PointTargets
 
 COUNT_ERROR = 0.03
 """Standard deviation of the logarithm of a count that is right and that no centroid changed."""
@@ -20,8 +22,9 @@ UNKNOWN_CHANGE = 0.1
 """What stands for the change where the rule counts once."""
 WRONG_ERROR = 1.6
 """Standard deviation of the logarithm of a count that is wrong."""
-RIGHT = 0.8
-"""The part of a picture's counts that are right, as far as is known before; it weighs as much as one target."""
+RIGHT = 0.9
+"""The part of a picture's counts that are right, as far as is known before; it weighs as much as one target whose hint
+is as good as a glance, and the rougher hints are, the less they say of that part."""
 _ROUNDS = 6
 """Of expectation and maximisation, for that part."""
 LEAST_REST = 0.1
@@ -84,10 +87,11 @@ def _posterior(
     spread = torch.stack([COUNT_ERROR + changed, torch.full_like(changed, WRONG_ERROR)])
     variance = spread**2 + error**2  # of the difference of the two
     likelihood = -((told - seen) ** 2) / (2 * variance) - variance.log() / 2
+    testimony = torch.where(known, (math.log(SIZE_ERROR) / error) ** 2, 0).clamp(max=1)
     part = torch.full_like(error[:1], RIGHT)[0]
     for _ in range(_ROUNDS):
         is_right, is_wrong = (likelihood + torch.stack([part, 1 - part]).log()[:, None]).softmax(0)
-        part = (RIGHT + torch.where(known, is_right, 0).sum()) / (1 + known.sum())
+        part = (RIGHT + (testimony * is_right).sum()) / (1 + testimony.sum())
     right, wrong = (told * spread**2 + seen * error**2) / variance
     return (is_right * right + is_wrong * wrong).exp(), part
 
