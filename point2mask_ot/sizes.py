@@ -33,7 +33,7 @@ _LEAST_ERROR = 0.01
 
 
 def with_hints(
-    counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets
+    counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets, group: np.ndarray | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Capacities from counts and hints; the counts themselves where there is no hint.
 
@@ -44,6 +44,8 @@ def with_hints(
         counted: (K,) float64 pixels of each target by the rule; their sum is kept.
         first: (K,) the same before any centroid moved; None if there is no such count.
         targets: K of them.
+        group: (K,) int64, equal for targets that compete for the same pixels; each group keeps its own sum. Default:
+            all do.
 
     Returns:
         (K,) float64 capacities, and () float64 the part of the picture's counts that hints say are wrong; 0 without.
@@ -51,24 +53,39 @@ def with_hints(
     if not targets.has_sizes:
         return counted, counted.new_zeros(())
     hinted = np.isfinite(targets.size)
-    takes_rest = ~hinted & ~targets.is_thing
-    known, rest = (to_device(mask, counted.device) for mask in (hinted, takes_rest))
-    total = counted.sum()
-    hint = to_device(np.where(hinted, targets.size, 1.0), counted.device)
-    if hinted.all():  # then they share out what there is, whatever unit they were guessed in
-        hint = hint * (total / hint.sum())
+    group = np.zeros(targets.num_targets, np.int64) if group is None else group
+    of = to_device(group, counted.device)
+    known, rest = (to_device(mask, counted.device) for mask in (hinted, ~hinted & ~targets.is_thing))
     error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
+    total = _sums(counted, of)
+    hint = to_device(np.where(hinted, targets.size, 1.0), counted.device)
+    # Where all have one, they share out what there is, whatever unit they were guessed in.
+    hint = torch.where(_sums(~known, of) == 0, hint * (total / _sums(hint, of)), hint)
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
     posterior, right = _posterior(counted, changed, hint, error, known)
     sizes = torch.where(known, posterior, counted)
-    if not takes_rest.any():
-        return sizes * (total / sizes.sum().clamp(min=torch.finfo(sizes.dtype).tiny)), 1 - right
+    return torch.where(_sums(rest, of) > 0, _with_rest(sizes, counted, rest, of), _scaled(sizes, total, of)), 1 - right
+
+
+def _sums(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """(K,) float64, for each target the sum over its group."""
+    return torch.zeros_like(values, dtype=torch.float64).index_add(0, group, values.double())[group]
+
+
+def _scaled(sizes: torch.Tensor, total: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """Sizes in proportion, that sum to the total of their group."""
+    return sizes * (total / _sums(sizes, group).clamp(min=torch.finfo(sizes.dtype).tiny))
+
+
+def _with_rest(sizes: torch.Tensor, counted: torch.Tensor, rest: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """Sizes of which those of ``rest`` are what others leave, which they make room for if they must."""
     others, background = torch.where(rest, 0, sizes), torch.where(rest, counted, 0)
-    counted_rest = background.sum()
+    total, counted_rest = _sums(counted, group), _sums(background, group)
     room = total - LEAST_REST * counted_rest
-    others = others * (room / others.sum().clamp(min=torch.finfo(sizes.dtype).tiny)).clamp(max=1)
-    share = torch.where(counted_rest > 0, background / counted_rest, rest.double() / takes_rest.sum())
-    return others + share * (total - others.sum()), 1 - right
+    others = torch.where(_sums(others, group) > room, _scaled(others, room, group), others)
+    even = rest.double() / _sums(rest, group).clamp(min=1)
+    share = torch.where(counted_rest > 0, background / counted_rest.clamp(min=1), even)
+    return others + share * (total - _sums(others, group))
 
 
 def _posterior(

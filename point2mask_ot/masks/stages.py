@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from ..capacity import Estimate, estimate_capacities
+from ..capacity import Estimate, estimate_capacities, rivals
 from ..checks import ArgumentError
 from ..geodesic import geodesic_distances, nearest_partition
 from ..transport import sinkhorn, solve
@@ -126,6 +126,7 @@ def _capacities(
         lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
         [scene.suppliers for scene in scenes],
         demand,
+        group=lambda b: rivals(costs[b], scenes[b].suppliers.points_yx, scenes[b].suppliers.target),
         first=nearest if config.assign == "cost" else list(map(Scene.assigned, scenes, costs)),
         method=config.capacity,
         iterations=config.centroid_rounds,
