@@ -147,9 +147,7 @@ def capacities(
         cheapest_paths,
         suppliers,
         [_check_demand(wanted, image) for wanted, image in zip(demands, images, strict=True)],
-        group=lambda b: rivals(
-            cast(torch.Tensor, geodesic_distances(images[b], *sources[b], backend=backend)), *sources[b]
-        ),
+        group=reached_together,
         method=method,
         iterations=iterations,
         centroid_of=centroid_of,
