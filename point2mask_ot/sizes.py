@@ -58,11 +58,13 @@ def with_hints(
     known, rest = (to_device(mask, counted.device) for mask in (hinted, ~hinted & ~targets.is_thing))
     error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
     total = _sums(counted, of)
-    hint = to_device(np.where(hinted, targets.size, 1.0), counted.device)
-    # Where all have one, they share out what there is, whatever unit they were guessed in.
-    hint = torch.where(_sums(~known, of) == 0, hint * (total / _sums(hint, of)), hint)
+    told = to_device(np.log(np.where(hinted, targets.size, 1.0)), counted.device)
+    # Where all have a hint, they share out what there is, whatever unit it was guessed in.
+    top = told.amax()
+    part_of_all = total.clamp(min=1).log() + (told - top) - _sums((told - top).exp(), of).log()
+    told = torch.where(_sums(~known, of) == 0, part_of_all, told)
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
-    posterior, right = _posterior(counted, changed, hint, error, known)
+    posterior, right = _posterior(counted, changed, told, error, known)
     sizes = torch.where(known, posterior, counted)
     return torch.where(_sums(rest, of) > 0, _with_rest(sizes, counted, rest, of), _scaled(sizes, total, of)), 1 - right
 
@@ -85,11 +87,11 @@ def _with_rest(sizes: torch.Tensor, counted: torch.Tensor, rest: torch.Tensor, g
     others = torch.where(_sums(others, group) > room, _scaled(others, room, group), others)
     even = rest.double() / _sums(rest, group).clamp(min=1)
     share = torch.where(counted_rest > 0, background / counted_rest.clamp(min=1), even)
-    return others + share * (total - _sums(others, group))
+    return others + share * (total - _sums(others, group)).clamp(min=0)
 
 
 def _posterior(
-    count: torch.Tensor, changed: torch.Tensor, hint: torch.Tensor, error: torch.Tensor, known: torch.Tensor
+    count: torch.Tensor, changed: torch.Tensor, told: torch.Tensor, error: torch.Tensor, known: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """exp of the expected logarithm of a size that is told and counted, and the part of counts that are right.
 
@@ -97,10 +99,10 @@ def _posterior(
 
     Args:
         count, changed: what was counted, and by how much that had changed, in logarithms.
-        hint, error: what was told, and the standard deviation of its logarithm.
+        told, error: the logarithm of what was told, and its standard deviation.
         known: bool, where a hint was given; the others mean nothing.
     """
-    told, seen = hint.log(), count.clamp(min=1).log()
+    seen = count.clamp(min=1).log()
     spread = torch.stack([COUNT_ERROR + changed, torch.full_like(changed, WRONG_ERROR)])
     variance = spread**2 + error**2  # of the difference of the two
     likelihood = -((told - seen) ** 2) / (2 * variance) - variance.log() / 2
