@@ -344,8 +344,8 @@ class PseudoMasks:
     How sure a mask is, ``target_confidence``, is the agreement of what could have been: the product of what is left of
     the mask under each of up to three assumptions that might as well hold.
 
-    - Prices sway by ``3 reg``: what the target keeps if all others outbid it by that, over what it gets if it outbids
-      them. The plan shares those pixels less unevenly than 20 to 1.
+    - Prices sway by ``3 reg``, whatever the method: what the target keeps if all others outbid it by that, over what it
+      gets if it outbids them. The plan shares those pixels less unevenly than 20 to 1.
     - The outline is smoothed (at ``stride=1``): the part of the mask that its pixels' neighbours in other masks do not
       outvote.
     - The picture's border is background: intersection over union with the partition by point, where the first stuff

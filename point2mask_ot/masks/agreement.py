@@ -58,7 +58,7 @@ def of_targets(scene: Scene, agreed: torch.Tensor, masks: torch.Tensor, confiden
     for k in np.setdiff1d(np.arange(len(masks)), scene.chosen).tolist():
         total = torch.where(masks[k], confidence, 0).sum(dtype=torch.float64)
         sure[k] = total / masks[k].sum().clamp(min=1)
-    return sure.to(torch.float32)
+    return torch.where(masks.flatten(1).any(1), sure, 0).to(torch.float32)
 
 
 def _firmness(found: Diagnostics, sway: float) -> torch.Tensor:

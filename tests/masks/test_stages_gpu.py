@@ -64,7 +64,7 @@ def walk(image):
     zeros = torch.zeros(size[0] * size[1], dtype=torch.float64, device=device)
     plan = SimpleNamespace(f=zeros[:suppliers], g=zeros, labels=nearest.flatten())
     found = Diagnostics(image.chosen, image.edges, distances, cost, nearest, demand, zeros[:suppliers], plan, {})
-    assert pseudo_masks(image, found).boxes.shape == (image.targets.num_targets, 4)
+    assert pseudo_masks(image, found, if_border=nearest).boxes.shape == (image.targets.num_targets, 4)
 
 
 @pytest.mark.parametrize("kind", ["l1", "max", "cosine"])
