@@ -91,7 +91,7 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
     lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
     for k, category in enumerate(points.targets.category):
         mask: Any = result.masks[k]
-        confidence = float(result.confidence[mask].mean()) if mask.any() else 0.0
+        confidence = float(result.target_confidence[k])
         name = points.categories[category].name
         lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}")
     if notes.transport is not None:

@@ -125,7 +125,7 @@ class Labeller:
                 masks = self.masker(picture, maps, targets)
         clock.seconds |= masks.diagnostics.seconds
         with clock("write"):
-            instance, confidence = np.asarray(masks.instance), np.asarray(masks.confidence)
+            instance, sure = np.asarray(masks.instance), np.asarray(masks.target_confidence)
             image = PanopticImage.from_targets(instance, targets, self.settings.categories, row.image_id, row.name)
             files = self._write_labels(image)
         solid = ~np.asarray(masks.void)
@@ -135,8 +135,8 @@ class Labeller:
             "size": list(image.size),
             "targets": targets.num_targets,
             "segments": segments_info(image),
-            "confidences": confidence_of_segments(image, confidence),
-            "confidence": round(float(confidence[solid].mean()), DIGITS) if solid.any() else 0.0,
+            "confidences": confidence_of_segments(image, np.append(sure, 0)[instance]),
+            "confidence": round(float(sure.mean()), DIGITS) if sure.size else 0.0,
             "lost": int(targets.is_thing.sum()) - sum(segment.is_thing for segment in image.segments),
             "void": round(1 - float(solid.mean()), DIGITS),
             "converged": masks.diagnostics.reached(self.settings.config.tol),
