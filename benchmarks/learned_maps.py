@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,14 @@ from point2mask_ot.panoptic import PanopticImage, PicturePoints, read_point_set,
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def prepare(voc: Path, split: str, folder: Path, side: int, seed: int) -> None:
+def prepare(voc: Path, split: str, folder: Path, side: int, seed: int, limit: int | None = None) -> None:
     """``images/``, ``truth.json`` and ``points.json`` of a split, with the longer side of each picture ``side``."""
     dataset = read_voc(voc, split)
     categories = sorted(dataset.categories, key=lambda category: not category.is_thing)
     (folder / "images").mkdir(parents=True)
 
     def scaled() -> Iterator[PanopticImage]:
-        for index, image in enumerate(dataset):
+        for index, image in enumerate(islice(dataset, limit)):
             name = f"{Path(image.file_name).stem}.png"
             scale = side / max(image.size)
             size = [max(1, round(length * scale)) for length in image.size]
@@ -105,6 +106,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--splits", nargs="+", default=["train", "val"], choices=["train", "val"])
     parser.add_argument("--maps", nargs="+", default=["colours", "learned"], choices=["colours", "learned"])
     parser.add_argument("--side", type=int, default=256, help="longer side of the pictures")
+    parser.add_argument("--limit", type=int, help="pictures of each split (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of points and weights")
     parser.add_argument("--set", nargs="+", default=[], type=setting, metavar="NAME=VALUE", help="for the labels")
     parser.add_argument("--learn", nargs=argparse.REMAINDER, default=[], help="options of learn_maps.py; come last")
@@ -118,7 +120,8 @@ def main(arguments: Iterable[str] | None = None) -> None:
         root = options.keep or Path(temporary)
         for split in {"train", *options.splits}:
             if not (root / split / "points.json").exists():
-                prepare(options.data / "voc_layout/VOCdevkit/VOC2012", split, root / split, options.side, options.seed)
+                voc, how = options.data / "voc_layout/VOCdevkit/VOC2012", (options.side, options.seed, options.limit)
+                prepare(voc, split, root / split, *how)
         weights, train = root / "maps.pt", root / "train"
         if "learned" in options.maps and not weights.exists():
             given = ["--images", train / "images", "--points", train / "points.json", "--out", weights]
