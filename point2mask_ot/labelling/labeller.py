@@ -16,13 +16,14 @@ import numpy as np
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
 from ..files.pictures import encode_png, explaining_turns
-from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
+from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
+from ..types import PointTargets
 from .folder import JobFolder, label_names
 from .job_settings import JobSettings
 from .maps import Masker, as_map_tensors, map_file, read_maps
-from .plug_ins import check_channels, is_plug_in, load_plug_in
+from .plug_ins import call_plug_in, check_channels, is_plug_in, load_plug_in
 from .reader import Reader
 from .stamps import stamps_of, unchanged
 from .stopping import JobStopped
@@ -118,7 +119,7 @@ class Labeller:
             picture = self.reader.picture(row)
             targets = self.reader.targets(row)
         with clock("maps"):
-            maps = self._read_maps(row, picture)
+            maps = self._read_maps(row, picture, targets)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is noted in the record
             with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
@@ -145,14 +146,15 @@ class Labeller:
             "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},
         }
 
-    def _read_maps(self, row: Row, picture: np.ndarray) -> dict[str, Any]:
+    def _read_maps(self, row: Row, picture: np.ndarray, targets: PointTargets) -> dict[str, Any]:
         found: Any = {}
         origin = "the picture"
         if isinstance(self.maps, str):
             path = map_file(self.maps, row.name, follow_links=self.settings.follow_links)
             found, origin = read_maps(path), path.name
         elif self.maps is not None:
-            found, origin = self.maps(picture.copy()), "the plug-in"
+            points = LabelledPoints(targets, self.settings.categories)
+            found, origin = call_plug_in(self.maps, picture, points), "the plug-in"
         size, categories = (picture.shape[0], picture.shape[1]), len(self.settings.categories)
         maps: dict[str, Any] = as_map_tensors(found, size, origin, categories)
         if "boundary" not in maps:
