@@ -33,8 +33,8 @@ class Label:
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: str | None = None
-    """NAME.npy of class probabilities, .npz or .safetensors of maps by name, or a plug-in, as of label-dataset; channels
-    are the categories of the points, all things before all stuff."""
+    """NAME.npy of class probabilities, .npz or .safetensors of maps by name; or a plug-in, as of label-dataset. Their
+    channels are the categories of the points, all things before all stuff."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
     mask: MaskOptions
     color: ColorSettings
