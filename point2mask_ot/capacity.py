@@ -7,13 +7,16 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from .arrays import Array, Restore, as_optional_tensors
+from .arrays import Array, Restore, as_optional_tensors, to_device
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, require_all
-from .geodesic import nearest_partition
+from .geodesic import geodesic_distances, nearest_partition
 from .geodesic.arguments import as_edges
 from .graph.centroids import Sources, moved
 from .graph.regions import areas, look_up, weights
+from .points import pixel_indices
 from .sizes import with_hints
 from .types import PointTargets, targets_by_image
 
@@ -136,10 +139,17 @@ def capacities(
         parts = nearest_partition([images[b] for b in chosen], list(points_yx), list(unit), backend=backend)
         return [cast(torch.Tensor, part.labels) for part in parts]
 
+    suppliers = targets_by_image("capacities", targets, None if is_single else len(images))
+
+    def reached_together(b: int) -> np.ndarray:
+        own = suppliers[b].points_yx, suppliers[b].target
+        return rivals(cast(torch.Tensor, geodesic_distances(images[b], *own, backend=backend)), *own)
+
     results = estimate_capacities(
         cheapest_paths,
-        targets_by_image("capacities", targets, None if is_single else len(images)),
+        suppliers,
         [_check_demand(wanted, image) for wanted, image in zip(demands, images, strict=True)],
+        group=reached_together,
         method=method,
         iterations=iterations,
         centroid_of=centroid_of,
@@ -163,9 +173,11 @@ class Estimate(NamedTuple):
     doubt: torch.Tensor
 
     @classmethod
-    def of(cls, counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets) -> Estimate:
-        """From the counts, and those before any centroid moved."""
-        capacities, doubt = with_hints(counted, first, targets)
+    def of(
+        cls, counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets, group: np.ndarray | None
+    ) -> Estimate:
+        """From the counts, those before any centroid moved, and who competes with whom."""
+        capacities, doubt = with_hints(counted, first, targets, group)
         return cls(capacities, counted, doubt)
 
 
@@ -175,6 +187,7 @@ def estimate_capacities(
     demand: Sequence[torch.Tensor],
     *,
     first: Sequence[torch.Tensor] | None = None,
+    group: Callable[[int], np.ndarray],
     method: str | CapacityRule,
     iterations: int,
     centroid_of: str,
@@ -187,6 +200,8 @@ def estimate_capacities(
         targets: K targets of each image.
         demand: (H, W) of each, booleans or float64 weights >= 0.
         first: (H, W) of each, its partition by the targets' own points where that is known: it is not asked for again.
+        group: ``group(image)`` -> (K,) int64, equal for targets whose pixels the same ones can reach; asked where sizes
+            are known.
         method, iterations, centroid_of, keep_points: as in :func:`capacities`, checked.
 
     Returns:
@@ -199,7 +214,7 @@ def estimate_capacities(
     if callable(method):
         images = enumerate(zip(targets, demand, known, strict=True))
         told = [_by_rule(method, partition, b, *image) for b, image in images]
-        return [Estimate.of(count, None, own) for count, own in zip(told, targets, strict=True)]
+        return [Estimate.of(told[b], None, own, group(b) if own.has_sizes else None) for b, own in enumerate(targets)]
     by_cell = method == "centroid" and centroid_of == "cell"
     sources = [Sources.of(own, by_cell=by_cell, keep=keep_points) for own in targets]
     # What is known is known of the targets, not of single points.
@@ -214,8 +229,18 @@ def estimate_capacities(
         if own.has_sizes and method == "centroid":
             nearest = look_up(sources[b].owner, first_labels[b], nobody=-1)
             before = _count(nearest, demand[b], own.num_targets)
-        estimates.append(Estimate.of(counted, before, own))
+        estimates.append(Estimate.of(counted, before, own, group(b) if own.has_sizes else None))
     return estimates
+
+
+def rivals(cost: torch.Tensor, points_yx: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(K,) int64, equal for targets that compete for the same pixels: from the (K, H, W) costs that are finite."""
+    y, x = to_device(pixel_indices("capacities", points_yx, *cost.shape[1:]), cost.device).unbind(1)
+    reached = torch.isfinite(cost[:, y, x]).cpu().numpy()
+    pairs = np.stack(np.nonzero(reached))
+    pairs[1] = target[pairs[1]]
+    graph = coo_array((np.ones(pairs.shape[1], bool), pairs), shape=(len(cost), len(cost)))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _count(labels: torch.Tensor, demand: torch.Tensor, count: int) -> torch.Tensor:

@@ -146,6 +146,7 @@ def arrays(value: Any) -> Iterator[np.ndarray]:
         yield from arrays([value.f, value.g, value.labels, value.cost, value.marginal_error, value.plan])
     elif isinstance(value, p2m.PseudoMasks):
         notes = value.diagnostics
-        yield from arrays([value.instance, value.masks, value.boxes, value.semantic, value.void, value.confidence])
+        yield from arrays([value.instance, value.masks, value.boxes, value.semantic, value.void])
+        yield from arrays([value.confidence, value.target_confidence])
         yield from arrays([notes.edges, notes.distances, notes.cost, notes.nearest, notes.demand])
         yield from arrays([notes.capacities, notes.counted])

@@ -6,6 +6,7 @@ differences are paired: the same pictures, seeds and points.
 
     python benchmarks/quality --data ../shared/data --seeds 5 --json benchmarks/results/quality.json
     python benchmarks/quality --data ../shared/data --table capacity        # the paper's Table 5 on these pictures
+    python benchmarks/quality --data ../shared/data --table confidence      # whether confidence knows what is right
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from methods import BASELINE
 from protocols import PROTOCOLS, Problem, problems
 from runs import Run, run_problem
 from scenes import KINDS, scenes
-from scores import confidence_curve, interval, panoptic_quality
+from scores import confidence_curve, interval, panoptic_quality, rank_correlation, rejection_area
 
 
 def row(run: Run, baseline: Run, seeds: int) -> dict[str, object]:
@@ -47,14 +48,34 @@ def row(run: Run, baseline: Run, seeds: int) -> dict[str, object]:
         "gain": float(gain.mean()),
         "gain_interval": interval(gain, picture),
         "seconds": run.seconds,
+        "times_baseline": float(np.median(np.array(run.calls) / np.array(baseline.calls))),
     }
     if touching.any():
         found["touching_iou"] = float(iou[touching].mean())
         found["touching_gain"] = float(gain[touching].mean())
         found["touching_gain_interval"] = interval(gain[touching], picture[touching])
-    if run.confidence:
-        found["iou_by_confidence"] = confidence_curve(iou, np.array(run.confidence))
+    for name in ("confidence", "plan_share"):
+        if sure := getattr(run, name):
+            found |= trust(iou, np.array(sure), name)
     return found
+
+
+def trust(iou: np.ndarray, sure: np.ndarray, name: str) -> dict[str, object]:
+    """Whether what a method is sure of is what it got right."""
+    return {
+        f"iou_by_{name}": confidence_curve(iou, sure),
+        f"rank_correlation_of_{name}": rank_correlation(iou, sure),
+        f"rejection_area_of_{name}": rejection_area(iou, sure),
+    }
+
+
+def print_trust(numbers: dict[str, object]) -> None:
+    """The lines below a method: its confidence, the plan's mean share beside it, and its time."""
+    for name in ("confidence", "plan_share"):
+        fifths = " ".join(f"{iou:.3f}" for iou in numbers[f"iou_by_{name}"])
+        correlation, area = numbers[f"rank_correlation_of_{name}"], numbers[f"rejection_area_of_{name}"]
+        print(f"    {name:<12} IoU by fifths {fifths}   rank correlation {correlation:.3f}   area {area:.3f}")
+    print(f"    {numbers['times_baseline']:.2f} times the seconds of the first row (median of paired calls)")
 
 
 def evaluate(posed: list[Problem], options: argparse.Namespace, head: dict[str, object]) -> list[dict[str, object]]:
@@ -89,6 +110,8 @@ def evaluate(posed: list[Problem], options: argparse.Namespace, head: dict[str, 
             f"{1e3 * run.seconds / len(posed) / options.seeds:7.1f}",
             flush=True,
         )
+        if options.table == "confidence" and run.confidence:
+            print_trust(numbers)
         rows.append({**head, "method": name, **numbers})
     return rows
 

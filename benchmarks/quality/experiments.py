@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
+import torch
 from hints import told, typical
 from methods import BASELINE, METHODS, Answer, Method, point2mask, true_capacities
 from protocols import Problem
 
 from point2mask_ot import PointTargets
+from point2mask_ot.masks import ownership, stages
 from point2mask_ot.types import SIZE_ERROR
 
 _PAPER = {"preset": "paper", "stride": 1}
@@ -44,6 +47,16 @@ def _bordered(problem: Problem, targets: PointTargets, off: float | None = None,
     if off is None:
         return point2mask(problem, targets, border=border)
     return _hinted(problem, targets, off, error, border=border)
+
+
+def _unasked(problem: Problem, targets: PointTargets) -> Answer:
+    """The same masks by the same steps, without how sure they are: for its time."""
+    with (
+        mock.patch.object(stages, "_if_border_is_background", lambda scenes: [None] * len(scenes)),
+        mock.patch.object(ownership, "agreement", lambda found, *_: torch.zeros(len(found.suppliers)).double()),
+    ):
+        answer = point2mask(problem, targets)
+    return Answer(answer.labels)
 
 
 _OFF = {"exact": 1.0, "x/ 1.35": 1.35, "x/ 2": 2.0}
@@ -99,11 +112,17 @@ TABLES: dict[str, dict[str, Method]] = {
         **{f"border, sizes {name}": partial(_bordered, off=off) for name, off in _OFF.items()},
         "border, sizes x/ 2, told": partial(_bordered, off=2.0, error=2.0),
     },
+    # How sure each mask is, against its IoU; and what it costs to know that.
+    "confidence": {
+        "best, nobody asks": _unasked,
+        "best": point2mask,
+        "sizes x/ 1.35": partial(_hinted, off=1.35, error=SIZE_ERROR),
+    },
     # Table A3: beta, the weight of the boundary in Eq. 3.
     "beta": {
         BASELINE: _minimum,
         **{f"beta {beta:g}": partial(_converged, beta=beta) for beta in (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)},
     },
 }
-BASELINES = {"sizes": "best"}
+BASELINES = {"sizes": "best", "confidence": "best, nobody asks"}
 """What the rows of a table are compared with, where that is not the minimum cost."""

@@ -22,10 +22,17 @@ BASELINE = "minimum cost"
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """(H, W) target of each pixel, -1 for none, and (K,) how sure the method is of each target's mask."""
+    """What a method says.
+
+    Attributes:
+        labels: (H, W) target of each pixel, -1 for none.
+        confidence: (K,) how sure the method is of each target's mask.
+        plan_share: (K,) mean over the mask of what the plan gives to it: how clear-cut the choice was.
+    """
 
     labels: np.ndarray
     confidence: np.ndarray | None = None
+    plan_share: np.ndarray | None = None
 
 
 Method = Callable[[Problem, PointTargets], Answer]
@@ -136,7 +143,8 @@ def point2mask(problem: Problem, targets: PointTargets, preset: str = "best", **
     owned = result.instance >= 0
     count = len(problem.category)
     sums = np.bincount(result.instance[owned], weights=result.confidence[owned], minlength=count)
-    return Answer(result.instance, sums / np.maximum(np.bincount(result.instance[owned], minlength=count), 1))
+    share = sums / np.maximum(np.bincount(result.instance[owned], minlength=count), 1)
+    return Answer(result.instance, result.target_confidence, share)
 
 
 def true_capacities(problem: Problem, targets: PointTargets, **overrides: object) -> Answer:

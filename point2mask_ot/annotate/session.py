@@ -162,7 +162,7 @@ class Session:
         Returns:
             ``values`` and ``lengths`` of the runs of equal label in raster order (index into ``targets``, or -1),
             the ``height`` and ``width`` of the label map, the ``factor`` by which it is smaller than the picture,
-            and for each of ``targets`` its name, pixels and mean confidence.
+            and for each of ``targets`` its name, pixels and confidence.
 
         Raises:
             ArgumentError: a state that no picture can be labelled from.

@@ -35,9 +35,9 @@ class Label:
     """JSON, or CSV with the columns [image,] x, y, category[, target][, size]."""
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
-    maps: Path | None = None
-    """NAME.npy of class probabilities, or .npz or .safetensors of semantic, boundary and features; channels are the
-    categories of the points, all things before all stuff."""
+    maps: str | None = None
+    """NAME.npy of class probabilities, .npz or .safetensors of maps by name; or a plug-in, as of label-dataset. Their
+    channels are the categories of the points, all things before all stuff."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
     sizes: Annotated[tuple[str, ...], Option("size", of=(LabelSettings, "sizes"), many=True)]
     mask: MaskOptions
@@ -47,13 +47,14 @@ class Label:
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
         from ..files.results import PictureResults, digest
+        from ..labelling.plug_ins import is_plug_in
         from ..labelling.settings import BACKGROUND_HINT
         from ..masks.masker import NO_BACKGROUND
         from ..panoptic import read_picture, read_points
 
         image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
-        inputs = (self.photo, self.points, *([] if self.maps is None else [self.maps]))
+        inputs = [self.photo, self.points, *([] if self.maps is None or is_plug_in(self.maps) else [Path(self.maps)])]
         results.check_masks(prog, inputs, strip=True)
         with explaining_turns(self.photo, self.picture.reading()["exif"]):
             points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
@@ -74,13 +75,13 @@ class Label:
         return fill_sizes(points.targets, typical)
 
     def _masks(self, prog: str, image: np.ndarray, points: LabelledPoints) -> PseudoMasks:
-        from ..labelling.maps import masks_from_file
+        from ..labelling.maps import masks_from_maps
         from ..masks.picture import ColorMasker, refuse_likelihood
 
         masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
         if self.maps is not None:
             config, how = masker.config, {"colors": self.color, "add_colors": self.add_colors}
-            return masks_from_file(prog, self.maps, image, points, config, **how)  # type: ignore[arg-type]
+            return masks_from_maps(prog, self.maps, image, points, config, **how)  # type: ignore[arg-type]
         refuse_likelihood(prog, masker.config, instead="`maps` of classes, or another preset")
         if self.add_colors:
             fail(prog, "add_colors", "True, which has no effect", "`maps` with a semantic map, which colours join")
@@ -107,7 +108,7 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
     lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
     for k, category in enumerate(points.targets.category):
         mask: Any = result.masks[k]
-        confidence = float(result.confidence[mask].mean()) if mask.any() else 0.0
+        confidence = float(result.target_confidence[k])
         name = points.categories[category].name
         lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}")
     if notes.transport is not None:

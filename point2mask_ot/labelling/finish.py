@@ -47,6 +47,7 @@ def write_results(
     unnamed = _unnamed(settings, root, table)
     summary = summarize(settings, fingerprint, pictures, statistics, unnamed)
     summary["pictures_not_asked_for"] = table.size - pictures
+    summary["label_next"] = [table.at(int(position)).name for position in statistics.most_doubtful()[:_LISTED]]
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
     write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))

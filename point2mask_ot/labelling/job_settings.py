@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,17 +153,20 @@ class JobSettings(LabelSettings):
 
 def _argument(argument: str) -> dict[str, Any]:
     """What a plug-in is given: words, or a checkpoint, which may move: a file of weights, or a folder of them, and the
-    ``config.json`` there, which says what network they belong to.
+    ``config.json`` there, which says what network they belong to; or a folder of such folders.
     """
     path = Path(argument)
     config = (path if path.is_dir() else path.parent) / _CONFIG
     known: dict[str, Any] = {"maps.config": _digest(config)} if config.is_file() else {}
     if path.is_file():
         return {"maps.argument": _digest(path), **known}
-    if not path.is_dir() or not known:
+    inner = sorted(path.iterdir()) if path.is_dir() else []
+    models = [folder for folder in (path, *inner) if os.path.isfile(folder / _CONFIG)]
+    if not models:
         return {"maps.argument": argument}
-    weights = sorted(file for file in path.iterdir() if file.suffix in _WEIGHTS and file.is_file())
-    return known | {f"maps.argument.{file.name}": _digest(file) for file in weights}
+    files = [file for folder in models for file in sorted(folder.iterdir()) if file.is_file() and file != config]
+    read = [file for file in files if file.suffix in _WEIGHTS or file.name == _CONFIG]
+    return known | {f"maps.argument.{file.relative_to(path).as_posix()}": _digest(file) for file in read}
 
 
 def _digest(path: Path | None) -> str | None:

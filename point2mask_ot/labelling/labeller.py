@@ -16,14 +16,15 @@ import numpy as np
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
 from ..files.pictures import encode_png, explaining_turns
-from ..panoptic import PanopticImage, atomic_write, safe_join, voc_palette
+from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
+from ..types import PointTargets
 from ..typical import fill_sizes
 from .folder import JobFolder, label_names
 from .job_settings import JobSettings
 from .maps import Masker, as_map_tensors, map_file, read_maps
-from .plug_ins import check_channels, is_plug_in, load_plug_in
+from .plug_ins import call_plug_in, check_channels, is_plug_in, load_plug_in
 from .reader import Reader
 from .sizes import size_notes
 from .stamps import stamps_of, unchanged
@@ -121,14 +122,14 @@ class Labeller:
             told = self.reader.targets(row)
             targets = fill_sizes(told, self.settings.typical)
         with clock("maps"):
-            maps = self._read_maps(row, picture)
+            maps = self._read_maps(row, picture, targets)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is noted in the record
             with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
                 masks = self.masker(picture, maps, targets)
         clock.seconds |= masks.diagnostics.seconds
         with clock("write"):
-            instance, confidence = np.asarray(masks.instance), np.asarray(masks.confidence)
+            instance, sure = np.asarray(masks.instance), np.asarray(masks.target_confidence)
             image = PanopticImage.from_targets(instance, targets, self.settings.categories, row.image_id, row.name)
             files = self._write_labels(image)
         solid = ~np.asarray(masks.void)
@@ -138,8 +139,8 @@ class Labeller:
             "size": list(image.size),
             "targets": targets.num_targets,
             "segments": segments_info(image),
-            "confidences": confidence_of_segments(image, confidence),
-            "confidence": round(float(confidence[solid].mean()), DIGITS) if solid.any() else 0.0,
+            "confidences": confidence_of_segments(image, np.append(sure, 0)[instance]),
+            "confidence": round(float(sure.mean()), DIGITS) if sure.size else 0.0,
             "lost": int(targets.is_thing.sum()) - sum(segment.is_thing for segment in image.segments),
             "void": round(1 - float(solid.mean()), DIGITS),
             "converged": masks.diagnostics.reached(self.settings.config.tol),
@@ -149,14 +150,15 @@ class Labeller:
             "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},
         }
 
-    def _read_maps(self, row: Row, picture: np.ndarray) -> dict[str, Any]:
+    def _read_maps(self, row: Row, picture: np.ndarray, targets: PointTargets) -> dict[str, Any]:
         found: Any = {}
         origin = "the picture"
         if isinstance(self.maps, str):
             path = map_file(self.maps, row.name, follow_links=self.settings.follow_links)
             found, origin = read_maps(path), path.name
         elif self.maps is not None:
-            found, origin = self.maps(picture.copy()), "the plug-in"
+            points = LabelledPoints(targets, self.settings.categories)
+            found, origin = call_plug_in(self.maps, picture, points), "the plug-in"
         size, categories = (picture.shape[0], picture.shape[1]), len(self.settings.categories)
         maps: dict[str, Any] = as_map_tensors(found, size, origin, categories)
         if "boundary" not in maps:

@@ -20,6 +20,7 @@ from ..masks.picture import ColorMasker
 from ..masks.settings import ColorSettings
 from ..panoptic import LabelledPoints, safe_join
 from ..types import PointTargets, PseudoMasks
+from .plug_ins import call_plug_in, check_channels, is_plug_in, load_plug_in, refusing
 from .stopping import JobStopped
 from .table import stem_of
 
@@ -218,9 +219,9 @@ class Masker:
         return self.by_color([*terms, *self.by_color.terms(image, boundary)], targets, features, semantic)
 
 
-def masks_from_file(
+def masks_from_maps(
     function: str,
-    path: Path,
+    maps: str,
     picture: np.ndarray,
     points: LabelledPoints,
     config: PseudoMaskConfig,
@@ -228,18 +229,29 @@ def masks_from_file(
     *,
     add_colors: bool,
 ) -> PseudoMasks:
-    """What a job makes of one picture and its map file, in NumPy.
+    """What a job makes of one picture and its maps, from a file or a plug-in, in NumPy.
 
     Raises:
-        ArgumentError: as a job sets the picture aside.
+        ArgumentError: as a job sets the picture aside; a plug-in that cannot be loaded, or is for other categories.
         FileError, JobStopped: see :func:`read_maps`; another suffix.
     """
-    if path.suffix not in SUFFIXES:
-        Origin(function, "maps", path).fail(f"the suffix {path.suffix!r}", f"{', '.join(SUFFIXES)}")
     masker = Masker(config, colors, add_colors=add_colors, function=function)
+    if is_plug_in(maps):
+        plug_in, origin = load_plug_in(maps, function=function), maps
+        check_channels(plug_in, points.categories, function=function)
+        with refusing(function, maps, "a plug-in that takes this picture"):
+            given = call_plug_in(plug_in, picture, points)
+    else:
+        path = Path(maps)
+        if path.suffix not in SUFFIXES:
+            Origin(function, "maps", path).fail(f"the suffix {path.suffix!r}", f"{', '.join(SUFFIXES)}, or a plug-in")
+        given, origin = read_maps(path), path.name
     size = picture.shape[0], picture.shape[1]
-    maps = as_map_tensors(read_maps(path), size, path.name, len(points.categories), function=function)
-    if add_colors and "semantic" not in maps:
-        fail(function, "add_colors", "True, which has no effect", f"a semantic map in {path.name}")
-    maps.setdefault("boundary", masker.boundary(picture))
-    return masker(picture, {name: np.asarray(tensor) for name, tensor in maps.items()}, points.targets)
+    found = as_map_tensors(given, size, origin, len(points.categories), function=function)
+    if add_colors and "semantic" not in found:
+        fail(function, "add_colors", "True, which has no effect", f"a semantic map in {origin}")
+    if "boundary" not in found:
+        found["boundary"] = masker.boundary(picture)
+    terms = [replace(term, map=np.asarray(term.map)) for term in found.pop("terms", ())]
+    arrays = {name: np.asarray(tensor) for name, tensor in found.items()}
+    return masker(picture, {**arrays, "terms": terms}, points.targets)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..checks import ArgumentError, fail, fail_type
-from ..panoptic import Category
+from ..panoptic import Category, LabelledPoints
 from .settings import MapFunction
 
 _NAME = "label_dataset"
@@ -20,8 +24,8 @@ _PLUG_IN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(:.+)?")
 
 
 def is_plug_in(maps: str) -> bool:
-    """``module:function`` or ``module:Class:argument``, as opposed to a folder."""
-    return bool(_PLUG_IN.fullmatch(maps)) and not os.path.isdir(maps)
+    """``module:function`` or ``module:Class:argument``, as opposed to a folder or a file."""
+    return bool(_PLUG_IN.fullmatch(maps)) and not os.path.exists(maps)
 
 
 def plug_in_parts(name: str) -> tuple[str, str, str | None]:
@@ -30,8 +34,12 @@ def plug_in_parts(name: str) -> tuple[str, str, str | None]:
     return module, attribute, argument[0] if argument else None
 
 
-def load_plug_in(name: str) -> MapFunction:
+def load_plug_in(name: str, *, function: str = _NAME) -> MapFunction:
     """The callable that ``module:function`` names; a class is called once, with its argument if any.
+
+    Args:
+        name: of the plug-in.
+        function: public function named in errors.
 
     Raises:
         ArgumentError: no such module or name, nothing that can be called, an argument for what is no class, or
@@ -41,45 +49,60 @@ def load_plug_in(name: str) -> MapFunction:
     here = os.getcwd()
     sys.path.insert(0, here)  # as with `python -m`, a plug-in may lie in the folder that one works in
     try:
-        found: Any = importlib.import_module(module_name)
-        for attribute in attributes.split("."):
-            found = getattr(found, attribute)
-    except MemoryError:
-        raise
-    except Exception as error:  # its own code runs
-        expected = "module:function that can be imported, or a folder"
-        raise ArgumentError(_NAME, "maps", _told(name, error), expected) from error
+        with refusing(function, name, "module:function that can be imported, or a folder"):
+            found: Any = importlib.import_module(module_name)
+            for attribute in attributes.split("."):
+                found = getattr(found, attribute)
     finally:
         sys.path.remove(here)
     if argument is not None and not isinstance(found, type):
-        fail(_NAME, "maps", repr(name), "a class where an argument follows it")
-    function = _made(name, found, argument) if isinstance(found, type) else found
-    if not callable(function):
-        fail_type(_NAME, "maps", function, f"a callable under the name {name!r}")
-    return function
+        fail(function, "maps", repr(name), "a class where an argument follows it")
+    plug_in = found
+    if isinstance(found, type):  # there may be no file of weights, or half of one
+        with refusing(function, name, "a class that can be made" + ("" if argument is None else " from its argument")):
+            plug_in = found() if argument is None else found(argument)
+    if not callable(plug_in):
+        fail_type(function, "maps", plug_in, f"a callable under the name {name!r}")
+    return plug_in
 
 
-def check_channels(maps: Any, categories: Sequence[Category]) -> None:
+def takes_points(maps: MapFunction) -> bool:
+    """Whether the second parameter is called ``points``."""
+    try:
+        parameters = list(inspect.signature(maps).parameters.values())
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return False
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return len(parameters) > 1 and parameters[1].name == "points" and parameters[1].kind in by_position
+
+
+def call_plug_in(maps: MapFunction, picture: np.ndarray, points: LabelledPoints) -> Mapping[str, Any]:
+    """Its maps of a picture, of which it may change its own copy."""
+    return maps(picture.copy(), points) if takes_points(maps) else maps(picture.copy())
+
+
+def check_channels(maps: Any, categories: Sequence[Category], *, function: str = _NAME) -> None:
     """Refuse a plug-in whose attribute ``categories``, if it has one, is not what the points are of, in their order."""
     said, wanted = ([(c.id, c.name, c.is_thing) for c in of] for of in (getattr(maps, "categories", ()), categories))
     if said and said != wanted:
-        fail(
-            _NAME, "maps", f"maps whose channels are the (id, name, is_thing) {said}", f"those of the points: {wanted}"
-        )
+        got = f"maps whose channels are the (id, name, is_thing) {said}"
+        fail(function, "maps", got, f"those of the points: {wanted}")
 
 
-def _made(name: str, kind: type, argument: str | None) -> Any:
+@contextmanager
+def refusing(function: str, name: str, expected: str) -> Iterator[None]:
+    """Whatever a plug-in's own code raises is a refusal of it.
+
+    Raises:
+        ArgumentError: of the argument ``maps`` of ``function``, in place of the error.
+    """
     try:
-        return kind() if argument is None else kind(argument)
+        yield
     except MemoryError:
         raise
-    except Exception as error:  # no file of weights, or half of one
-        expected = "a class that can be made" + (" from its argument" if argument is not None else "")
-        raise ArgumentError(_NAME, "maps", _told(name, error), expected) from error
-
-
-def _told(name: str, error: Exception) -> str:
-    return f"{name!r}: {type(error).__name__}: {' '.join(str(error).split()):.1000}"
+    except Exception as error:
+        told = f"{name!r}: {type(error).__name__}: {' '.join(str(error).split()):.1000}"
+        raise ArgumentError(function, "maps", told, expected) from error
 
 
 def plug_in_source(module: str) -> Path | None:

@@ -51,7 +51,7 @@ class Statistics:
             without a pixel.
         sizes: of targets with a size, see ``sizes.size_notes``; empty where there is none.
         reasons: (name, reason) of the first pictures that were set aside.
-        positions, confidences: of the labelled pictures.
+        positions, confidences: of the labelled pictures; how sure a picture is, is the mean over its targets.
         picture_bins, segment_bins, void_bins: counts over [0, 1] of the confidence of pictures and of segments, and
             of the share of a picture that is void.
         categories: by id.
@@ -79,6 +79,10 @@ class Statistics:
     score: np.ndarray | None = None
     scored_confidences: array[float] = field(default_factory=lambda: array("d"))
     scored_ious: array[float] = field(default_factory=lambda: array("d"))
+
+    def most_doubtful(self) -> np.ndarray:
+        """Positions of the labelled pictures, the least sure first."""
+        return np.array(self.positions, np.int64)[np.argsort(np.array(self.confidences), kind="stable")]
 
     def add(self, row: Row, record: dict[str, Any], truth_digest: str) -> None:
         """Count one picture."""

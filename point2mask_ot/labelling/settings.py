@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from ..checks import ArgumentError, check_choice, check_integer, fail
 from ..files.io import origin_of
 from ..files.pictures import MAX_PIXELS, PictureSettings
@@ -24,8 +22,9 @@ BACKGROUND_HINT = (
 )
 """What to do about :class:`~point2mask_ot.BackgroundWarning` where points come from files."""
 
-MapFunction = Callable[[np.ndarray], Mapping[str, Any]]
-"""A picture, (H, W, 3) uint8, to maps by name: ``semantic``, ``boundary``, ``features``, ``terms``."""
+MapFunction = Callable[..., Mapping[str, Any]]
+"""A picture, (H, W, 3) uint8, and, if the second parameter is called ``points``, its ``LabelledPoints``, to maps by
+name: ``semantic``, ``boundary``, ``features``, ``terms``."""
 Output = Literal["coco", "voc"]
 Engine = Literal["local", "ray"]
 
@@ -41,14 +40,15 @@ class LabelSettings(PictureSettings, ColorSettings):
     What the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz`` or
     ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for every picture;
     ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name, and to ``terms``, a list
-    of :class:`~point2mask_ot.MapTerm`, if wanted;
+    of :class:`~point2mask_ot.MapTerm`, if wanted; one whose second parameter is called ``points`` is given the
+    picture's points, too, as :func:`~point2mask_ot.read_points` gives them;
     ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
-    argument is a file, or a folder with a ``config.json``, a change of its content or of the ``config.json`` beside it
-    is a change of the job; so is a change of what a callable object holds). The channels of ``semantic`` are all
-    categories of the points, in their order there, but all things before all stuff. Maps of another size are resized
-    where one scale does it, to less than a pixel; others, and other channels, set the picture aside. Without
-    ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB gradient or the
-    edge model.
+    argument is a file, a folder with a ``config.json``, or one of such folders, a change of its content or of the
+    ``config.json`` beside it is a change of the job; so is a change of what a callable object holds). The channels of
+    ``semantic`` are all categories of the points, in their order there, but all things before all stuff. Maps of
+    another size are resized where one scale does it, to less than a pixel; others, and other channels, set the picture
+    aside. Without ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB
+    gradient or the edge model.
     """
     add_colors: bool = False
     """Let the colours shape the masks beside a semantic map, too (default: they only stand in for one).

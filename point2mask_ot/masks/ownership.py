@@ -14,23 +14,29 @@ from ..arrays import to_device
 from ..geodesic import nearest_partition
 from ..graph.regions import look_up
 from ..types import Diagnostics, PseudoMasks, TransportResult
+from .agreement import SWAY, agreement, of_targets
 from .boxes import components_with_points, mask_boxes, replace_empty
 from .scene import Scene
 
 
-def pseudo_masks(scene: Scene, found: Diagnostics) -> PseudoMasks:
-    """The masks of one image, whose maps up to the transport's result have been ``found``."""
+def pseudo_masks(scene: Scene, found: Diagnostics, if_border: torch.Tensor | None = None) -> PseudoMasks:
+    """The masks of one image, whose maps up to the transport's result have been ``found``.
+
+    ``if_border`` (H, W) is the supplier of each pixel if the picture's border were background, None where nobody asked.
+    """
     cost, nearest, demand = (cast(torch.Tensor, each) for each in (found.cost, found.nearest, found.demand))
     plan = found.transport
     supplier = nearest if plan is None else cast(torch.Tensor, plan.labels).view(nearest.shape)
     owner, share = _owners(scene, supplier, cost, demand, plan)
+    agreed = agreement(found, owner, if_border, SWAY * scene.config.reg)
     if scene.config.within_class:
         near, chance = _islands(scene)
         cut_off = owner < 0
         owner, share = torch.where(cut_off, near, owner), torch.where(cut_off, chance, share)
     instance, semantic, void, confidence = _panoptic_map(scene, owner, share)
     masks = instance == torch.arange(scene.targets.num_targets, device=instance.device)[:, None, None]
-    return PseudoMasks(instance, masks, _boxes(scene, masks), semantic, void, confidence, found)
+    sure = of_targets(scene, agreed, masks, confidence)
+    return PseudoMasks(instance, masks, _boxes(scene, masks), semantic, void, confidence, sure, found)
 
 
 def _owners(

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from ..capacity import Estimate, estimate_capacities
+from ..capacity import Estimate, estimate_capacities, rivals
 from ..checks import ArgumentError
 from ..geodesic import geodesic_distances, nearest_partition
 from ..transport import sinkhorn, solve
 from ..types import Diagnostics, PointTargets, PseudoMasks, TransportResult
 from ..walks.costs import random_walk_costs, random_walk_partition
+from .agreement import with_border_points
 from .config import PseudoMaskConfig
 from .extent import with_extent
 from .inputs import Maps
@@ -57,6 +58,8 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
         bounded = [with_extent(config, *problem) for problem in problems]
         costs, counts = [cost for cost, _ in bounded], [count for _, count in bounded]
         plans = _transport(config, counts, demand, costs)
+    with _clock(seconds, "confidence", share):
+        if_border = _if_border_is_background(scenes)
     with _clock(seconds, "masks", share):
         found = [
             Diagnostics(
@@ -75,7 +78,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
             )
             for b, scene in enumerate(scenes)
         ]
-        masks = [pseudo_masks(scene, notes) for scene, notes in zip(scenes, found, strict=True)]
+        masks = [pseudo_masks(*image) for image in zip(scenes, found, if_border, strict=True)]
     return masks
 
 
@@ -126,6 +129,7 @@ def _capacities(
         lambda chosen, *points: _regions([scenes[b] for b in chosen], *points),
         [scene.suppliers for scene in scenes],
         demand,
+        group=lambda b: rivals(costs[b], scenes[b].suppliers.points_yx, scenes[b].suppliers.target),
         first=nearest if config.assign == "cost" else list(map(Scene.assigned, scenes, costs)),
         method=config.capacity,
         iterations=config.centroid_rounds,
@@ -149,6 +153,18 @@ def _regions(
         walk=lambda *images: random_walk_partition(*images, spacing_cost=config.spacing_cost),
         path=lambda *images: [part.labels for part in nearest_partition(*images, backend=config.backend)],
     )
+
+
+def _if_border_is_background(scenes: Sequence[Scene]) -> list[torch.Tensor | None]:
+    """(H, W) supplier that each pixel of each image falls to then; one search for all images that it is news for."""
+    bordered = [with_border_points(scene) for scene in scenes]
+    asked = [(scene, own) for scene, own in zip(scenes, bordered, strict=True) if own is not None]
+    if not asked:
+        return [None] * len(scenes)
+    chosen, suppliers = zip(*asked, strict=True)
+    points = ([own.points_yx for own in suppliers], [own.target for own in suppliers])
+    found = iter(_regions(chosen, *points, [np.arange(own.num_targets) for own in suppliers]))
+    return [None if own is None else next(found) for own in bordered]
 
 
 def _search(

@@ -62,7 +62,7 @@ def test_masks_are_those_of_label_picture(server, photo, tmp_path):
     np.testing.assert_array_equal(label_map(answer), np.where(expected.void, -1, expected.instance))
     assert [t["target"] for t in answer["targets"]] == ["7", "2", "5"]
     assert [t["pixels"] for t in answer["targets"]] == expected.masks.sum((1, 2)).tolist()
-    assert all(0.5 < t["confidence"] <= 1 for t in answer["targets"])
+    assert [t["confidence"] for t in answer["targets"]] == pytest.approx(expected.target_confidence, abs=1e-3)
     assert answer["factor"] == 1
     assert answer["converged"]
 

@@ -45,8 +45,19 @@ def test_intervals_are_those_of_independent_pictures(instrument, rng):
 def test_confidence_and_panoptic_quality(instrument):
     scores = instrument["scores"]
     assert scores.confidence_curve(np.array([0.9, 0.1, 0.5, 0.3]), np.array([4, 1, 3, 2]), bins=2) == [0.2, 0.7]
+    assert scores.confidence_curve(np.array([0.9, 0.1, 0.5]), np.array([1, 1, 1]), bins=3) == [0.5] * 3, "none is first"
     # One match of IoU .75, one miss on both sides: .75 / (1 + 1/2 + 1/2)
     assert scores.panoptic_quality(np.array([0.75, 0.5])) == 0.375
+
+
+def test_leaving_out_and_rank_correlation(instrument, rng):
+    scores = instrument["scores"]
+    iou, order = np.array([0.2, 0.8, 0.5]), np.array([1, 3, 2])
+    assert scores.rejection_area(iou, order) == pytest.approx((0.8 + 1.3 / 2 + 1.5 / 3) / 3)
+    assert scores.rejection_area(iou, np.ones(3)) == pytest.approx(0.5)
+    assert scores.rank_correlation(iou, order) == pytest.approx(1)
+    assert scores.rank_correlation(iou, -order) == pytest.approx(-1)
+    assert scores.rank_correlation(iou, np.ones(3)) == 0
 
 
 def test_protocols_pose_the_same_instances(instrument):

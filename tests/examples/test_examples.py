@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,17 @@ def test_quality_on_a_few_groups(shared_data, tmp_path):
     words = ["--data", str(shared_data), "--limit", "2", "--seeds", "2", "--workers", "1", "--json", str(out)]
     assert "best, given the true capacities" in run("benchmarks/quality", *words)
     assert out.is_file()
+
+
+@pytest.mark.shared
+def test_learned_maps_of_a_few_photographs(shared_data, tmp_path):
+    """From random weights: what is learnt in a moment is nothing, and each step is taken."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    words = ["--data", str(shared_data), "--limit", "3", "--side", "96", "--set", "point_radius=2", "--maps", "learned"]
+    printed = run("benchmarks/learned_maps.py", *words, "--learn", "--random", "--side", "64", "--epochs", "1", "1")
+    rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    assert [(row["split"], row["pictures"], row["set"]) for row in rows] == [
+        ("train", 3, {"point_radius": 2}),
+        ("val", 3, {"point_radius": 2}),
+    ]
+    assert all(0 < row["mean_iou"] < 1 for row in rows)

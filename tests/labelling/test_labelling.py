@@ -267,6 +267,12 @@ def test_summary_and_report(job, tmp_path):
     assert (summary["pictures"], summary["labelled"], summary["set_aside"], summary["segments"]) == (11, 10, 1, 20)
     assert summary["pictures_without_points_first"] == ["extra.jpg"]
     assert sum(summary["confidence"]["pictures"]) == 10
+    records = [json.loads(path.read_text()) for path in sorted((made.out / ".job/records/0000").glob("*.json"))]
+    sure = {record["name"]: record["confidence"] for record in records if "error" not in record}
+    assert summary["label_next"] == sorted(sure, key=sure.get)
+    for record in records:
+        if "error" not in record:
+            assert record["confidence"] == pytest.approx(np.mean(record["confidences"]), abs=1e-6)
     assert [(c["name"], c["segments"]) for c in summary["categories"]] == [("left", 10), ("right", 10)]
     assert summary["settings"]["config.reg"] == 0.1
     assert (made.out / "set_aside.csv").read_text().startswith("picture,reason\np003.png,")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labelling_jobs import CATEGORIES, make_set, results
+from labelling_jobs import CATEGORIES, entry, make_set, results, write_document
 
 from point2mask_ot import (
     ArgumentError,
@@ -26,6 +26,7 @@ from point2mask_ot import (
 )
 from point2mask_ot.labelling import JobStopped
 from point2mask_ot.labelling.maps import read_maps
+from point2mask_ot.labelling.plug_ins import takes_points
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -131,6 +132,73 @@ def test_the_argument_of_a_plug_in_is_the_same_file_in_every_folder(job, tmp_pat
     for argument, told in (("best.pt", f"{tmp_path}/best.pt"), ("large", "large")):
         job(f"out-{argument}", maps=f"told_plug:Told:{argument}")
         assert (tmp_path / "told").read_text() == told
+
+
+def test_a_plug_in_that_asks_for_the_points(job, tmp_path, monkeypatch):
+    (tmp_path / "asking_plug.py").write_text(
+        "import numpy as np\n"
+        "def nearest(picture, points):\n"
+        "    targets, columns = points.targets, np.arange(picture.shape[1])\n"
+        "    assert [c.name for c in points.categories] == ['left', 'right']\n"
+        "    last = targets.points_yx[targets.category[targets.target] == 1, 1].min()\n"
+        "    right = np.broadcast_to(columns >= last - 9, picture.shape[:2])\n"
+        "    return {'semantic': np.stack([~right, right]).astype('f'), 'boundary': right[None] * np.float32(0)}\n"
+        "class Nearest:\n"
+        "    def __call__(self, picture, points=None):\n"
+        "        return nearest(picture, points)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import asking_plug
+
+    bound = partial(asking_plug.nearest, points=None)  # it has its points, and is given none
+    assert not takes_points(bound)
+    assert not takes_points(lambda picture, *, points=None: {})
+    assert not takes_points(dict)
+    plug_ins = "asking_plug:nearest", "asking_plug:Nearest", asking_plug.nearest, asking_plug.Nearest()
+    for index, maps in enumerate(plug_ins):
+        made = job(f"out{index}", maps=maps)
+        for image in read_coco_panoptic(made.out / "panoptic.json", made.out / "panoptic"):
+            assert (image.id_map == np.where(np.arange(32) < 20, 1, 2)).all()
+
+
+def test_a_job_does_not_go_on_with_other_points_for_its_plug_in(job, tmp_path):
+    (tmp_path / "pointed_plug.py").write_text("def maps(picture, points):\n    return {}\n")
+    job(maps="pointed_plug:maps")
+    write_document(tmp_path / "points.json", [entry("p000.png"), entry("p001.png", height=20)])
+    with pytest.raises(ArgumentError, match=r"settings: points: \w+ -> \w+"):
+        job(maps="pointed_plug:maps")
+
+
+def test_a_folder_of_checkpoints_is_all_their_weights_and_configurations(job, tmp_path):
+    (tmp_path / "models_plug.py").write_text(
+        "class Models:\n"
+        "    def __init__(self, folder):\n"
+        "        pass\n"
+        "    def __call__(self, picture):\n"
+        "        return {}\n"
+    )
+    for model in ("backbone", "promptable"):
+        (tmp_path / "models" / model).mkdir(parents=True)
+        (tmp_path / "models" / model / "config.json").write_text("{}")
+        (tmp_path / "models" / model / "model.safetensors").write_text("weights")
+    made = job(maps="models_plug:Models:models")
+    known = json.loads((made.out / "summary.json").read_text())["settings"]
+    named = [
+        f"maps.argument.{model}/{file}"
+        for model in ("backbone", "promptable")
+        for file in ("config.json", "model.safetensors")
+    ]
+    assert [name for name in known if name.startswith("maps.argument")] == named
+    (tmp_path / "models" / "log.txt").write_text("epoch 1")
+    (tmp_path / "models").rename(tmp_path / "moved")
+    job(maps="models_plug:Models:moved")
+    for name in ("config.json", "model.safetensors"):
+        file = tmp_path / "moved" / "promptable" / name
+        kept = file.read_text()
+        file.write_text("other")
+        with pytest.raises(ArgumentError, match=rf"maps\.argument\.promptable/{name}: \w+ -> \w+"):
+            job(maps="models_plug:Models:moved")
+        file.write_text(kept)
 
 
 def test_a_plug_in_that_cannot_be_made(job, tmp_path):

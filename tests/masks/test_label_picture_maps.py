@@ -140,6 +140,40 @@ def test_fault_c11_maps_on_the_command_line_are_those_of_a_job(files, capsys):
         assert said in capsys.readouterr().err
 
 
+def test_a_plug_in_on_the_command_line_is_that_of_a_job(files, tmp_path, monkeypatch, capsys):
+    (tmp_path / "sides_plug.py").write_text(
+        "import numpy as np\n"
+        "from point2mask_ot import MapTerm\n"
+        "class Halves:\n"
+        "    def __init__(self, at='15'):\n"
+        "        self.at = int(at)\n"
+        "    def __call__(self, picture, points):\n"
+        "        right = np.broadcast_to(np.arange(32) >= self.at, (16, 32))\n"
+        "        maps = np.stack([~right, right])[: len(points.categories)].astype('f')\n"
+        "        return {'semantic': maps, 'boundary': maps[:1] * 0, 'terms': [MapTerm(maps)]}\n"
+        "def broken(picture):\n"
+        "    return {}['nothing']\n"
+    )
+    label = ["label", "images/a.png", "--points", "points.csv"]
+    for out, words, settings in (("plain", [], {}), ("colours", ["--add-colors"], {"add_colors": True})):
+        assert main([*label, "--maps", "sides_plug:Halves:12", *words, "--out", out]) == 0
+        how = {"workers": 0, "progress": False, **settings}
+        made = label_dataset("images", "points.csv", f"job-{out}", maps="sides_plug:Halves:12", **how)
+        assert np.array_equal(ids(out), ids(made.out))
+    assert (ids("plain")[:, 5:24] == 1 + (np.arange(5, 24) >= 12)).all()
+    (tmp_path / "maps" / "a.npz").rename("sides_plug:Halves.npz")  # a file, whatever it is called
+    assert main([*label, "--maps", "sides_plug:Halves.npz", "--out", "file"]) == 0
+    assert (ids("file")[:, 5:24] == 1 + (np.arange(5, 24) >= 15)).all()
+    capsys.readouterr()
+    for maps, said in (
+        ("sides_plug:Half", "--maps: got 'sides_plug:Half': AttributeError"),
+        ("sides_plug:Halves:half", "--maps: got 'sides_plug:Halves:half': ValueError"),
+        ("sides_plug:broken", "--maps: got 'sides_plug:broken': KeyError: 'nothing'"),
+    ):
+        assert main([*label, "--maps", maps, "--out", "out"]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_fault_c12_colours_terms_and_a_semantic_map_in_a_job(files):
     flat = np.full((2, 16, 32), 0.5, np.float32)
     how = {"workers": 0, "progress": False, "stuff": "supply", "point_radius": 0, **SMALL}

@@ -45,7 +45,7 @@ def test_everything_fits_together():
     assert notes.capacities.sum() == notes.demand.sum()
     assert notes.transport.converged
     assert notes.transport.plan.shape == (3, 48 * 64)
-    assert list(notes.seconds) == ["edges", "geodesic", "capacities", "transport", "masks"]
+    assert list(notes.seconds) == ["edges", "geodesic", "capacities", "transport", "confidence", "masks"]
 
 
 def test_each_target_owns_about_its_capacity():
@@ -185,6 +185,7 @@ def test_batch_equals_loop_and_padding_changes_nothing(preset):
         assert together[b].void[height:].all()
         assert together[b].void[:, width:].all()
         assert torch.equal(together[b].boxes.nan_to_num(-1), alone.boxes.nan_to_num(-1))
+        assert torch.equal(together[b].target_confidence, alone.target_confidence)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_a_batch_equals_its_images_under_other_settings(settings):
     masker = PseudoMasker("best", **settings)
     for b, together in enumerate(masker(np.stack([semantic] * 3), np.stack([boundary] * 3), everyone)):
         alone = masker(semantic, boundary, everyone[b])
-        for name in ("instance", "boxes", "semantic", "void", "confidence"):
+        for name in ("instance", "boxes", "semantic", "void", "confidence", "target_confidence"):
             np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
 
 
@@ -289,7 +290,7 @@ def test_families_dtypes_and_purity():
     kept = semantic.copy(), boundary.copy()
     from_numpy = PseudoMasker()(semantic, boundary, targets)
     from_torch = PseudoMasker()(torch.from_numpy(semantic), torch.from_numpy(boundary), targets)
-    for name in ("instance", "masks", "boxes", "semantic", "void", "confidence"):
+    for name in ("instance", "masks", "boxes", "semantic", "void", "confidence", "target_confidence"):
         assert isinstance(getattr(from_numpy, name), np.ndarray)
         np.testing.assert_array_equal(getattr(from_numpy, name), getattr(from_torch, name).numpy())
     assert isinstance(from_numpy.diagnostics.transport.plan, np.ndarray)

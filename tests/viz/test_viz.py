@@ -176,7 +176,15 @@ def result(shape, targets, stride=1, wall=False, tensors=False) -> PseudoMasks:
     void = ~np.isfinite(cost).any(axis=0)
     owner = np.where(void, -1, cost.argmin(axis=0))
     masks = np.stack([owner == k for k in range(len(cost))])
-    maps = (owner, masks, np.zeros((len(cost), 4), np.float32), owner, void, (~void).astype(np.float32))
+    maps = (
+        owner,
+        masks,
+        np.zeros((len(cost), 4), np.float32),
+        owner,
+        void,
+        (~void).astype(np.float32),
+        np.ones(len(cost), np.float32),
+    )
     inside = (edges, distances, cost, owner, ~void, masks.sum(axis=(1, 2)).astype(float))
     if tensors:
         maps, inside = (tuple(map(torch.from_numpy, group)) for group in (maps, inside))
@@ -217,7 +225,8 @@ def test_stages_without_targets(photo):
         np.zeros(0, int), np.zeros((4, 60, 80)), empty, empty, np.full((60, 80), -1), ~void, np.zeros(0), None, {}
     )
     nothing = np.full((60, 80), -1)
-    masks = PseudoMasks(nothing, empty > 0, np.zeros((0, 4)), nothing, void, np.zeros((60, 80), np.float32), inside)
+    sure = np.zeros((60, 80), np.float32), np.zeros(0, np.float32)
+    masks = PseudoMasks(nothing, empty > 0, np.zeros((0, 4)), nothing, void, *sure, inside)
     assert len(viz.stages(photo, none, masks)) == 6
 
 

@@ -120,10 +120,10 @@ def _trust(summary: Mapping[str, Any]) -> str:
 
 
 def _gallery(statistics: Statistics, table: Table, record_of: RecordOf, reader: Reader) -> str:
-    order = np.array(statistics.positions, np.int64)[np.argsort(np.array(statistics.confidences), kind="stable")]
+    order = statistics.most_doubtful()
     middle = max(0, len(order) // 2 - _SHOWN // 2)
     groups = [
-        ("Most doubtful", order[:_SHOWN]),
+        ("Most doubtful: label these next", order[:_SHOWN]),
         ("Median", order[_SHOWN:][max(0, middle - _SHOWN) :][:_SHOWN]),
         ("Most certain", order[2 * _SHOWN :][-_SHOWN:]),
     ]
