@@ -44,6 +44,8 @@ from .types import Diagnostics as Diagnostics
 from .types import PointTargets as PointTargets
 from .types import PseudoMasks as PseudoMasks
 from .types import TransportResult as TransportResult
+from .typical import fill_sizes as fill_sizes
+from .typical import typical_sizes as typical_sizes
 from .walks.costs import random_walk_costs as random_walk_costs
 
 __version__: str

@@ -14,7 +14,7 @@ from .arrays import Array, Restore, as_optional_tensors, to_device
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, require_all
 from .geodesic import geodesic_distances, nearest_partition
 from .geodesic.arguments import as_edges
-from .graph.centroids import Points, Sources, moved
+from .graph.centroids import Sources, moved
 from .graph.regions import areas, look_up, weights
 from .points import pixel_indices
 from .sizes import with_hints
@@ -51,8 +51,10 @@ class CapacityRule(Protocol):
         ...
 
 
-BatchPartitioner: TypeAlias = Callable[[Sequence[int], Sequence[np.ndarray], Sequence[np.ndarray]], list[torch.Tensor]]
-"""``partition(images, points_yx, target)``: the same for some images of a batch at once, by their indices."""
+Arrays: TypeAlias = Sequence[np.ndarray]
+BatchPartitioner: TypeAlias = Callable[[Sequence[int], Arrays, Arrays, Arrays], list[torch.Tensor]]
+"""``partition(images, points_yx, unit, owner)``: the same for some images of a batch at once, by their indices, among
+what moves as one, whose targets are ``owner``."""
 
 
 @overload
@@ -133,8 +135,8 @@ def capacities(
         check_choice("capacities", "method", method, METHODS)
         check_choice("capacities", "centroid_of", centroid_of, ("cell", "target"))
 
-    def cheapest_paths(chosen: Sequence[int], points_yx: Any, target: Any) -> list[torch.Tensor]:
-        parts = nearest_partition([images[b] for b in chosen], list(points_yx), list(target), backend=backend)
+    def cheapest_paths(chosen: Sequence[int], points_yx: Any, unit: Any, owner: Any) -> list[torch.Tensor]:
+        parts = nearest_partition([images[b] for b in chosen], list(points_yx), list(unit), backend=backend)
         return [cast(torch.Tensor, part.labels) for part in parts]
 
     suppliers = targets_by_image("capacities", targets, None if is_single else len(images))
@@ -217,7 +219,7 @@ def estimate_capacities(
     sources = [Sources.of(own, by_cell=by_cell, keep=keep_points) for own in targets]
     # What is known is known of the targets, not of single points.
     known = [None if s.are_split else labels for s, labels in zip(sources, known, strict=True)]
-    first_labels = labels = _regions(partition, demand, [s.by_unit for s in sources], known)
+    first_labels = labels = _regions(partition, demand, [(*s.by_unit, s.owner) for s in sources], known)
     if method == "centroid":
         labels = _recounted(partition, demand, sources, labels, iterations)
     share = _SHARES[str(method)]
@@ -274,7 +276,8 @@ def _by_rule(
 
     def cut(points_yx: np.ndarray, target: np.ndarray) -> torch.Tensor:
         own = np.array_equal(points_yx, targets.points_yx) and np.array_equal(target, targets.target)
-        return known if own and known is not None else partition([image], [points_yx], [target])[0]
+        every = np.arange(targets.num_targets)
+        return known if own and known is not None else partition([image], [points_yx], [target], [every])[0]
 
     result: object = rule(cut, targets, demand)
     refuse_masked("capacities", "method", result)
@@ -293,16 +296,19 @@ def _by_rule(
 def _regions(
     partition: BatchPartitioner,
     demand: Sequence[torch.Tensor],
-    points: Sequence[Points],
+    points: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     known: Sequence[torch.Tensor | None] | None = None,
 ) -> list[torch.Tensor]:
-    """(H, W) owner of the points that each pixel of each image falls to; one search for all that are not ``known``.
+    """(H, W) unit of the points that each pixel of each image falls to; one search for all that are not ``known``.
 
     Pixels that ask for nothing are nobody's, -1: they would pull the centroids out of the objects.
+
+    Args:
+        points: of each image, the points, their units, and whose these are.
     """
     known = [None] * len(points) if known is None else known
     asked = [b for b, labels in enumerate(known) if labels is None]
-    found = iter(partition(asked, [points[b][0] for b in asked], [points[b][1] for b in asked]) if asked else ())
+    found = iter(partition(asked, *([points[b][part] for b in asked] for part in range(3))) if asked else ())
     labels = [next(found) if own is None else own for own in known]
     return [torch.where(wanted > 0, own, -1) for wanted, own in zip(demand, labels, strict=True)]
 
@@ -318,11 +324,13 @@ def _recounted(
     ``labels``, to their centroids."""
     sources = moved(sources, labels)
     for _ in range(rounds - 1):
-        labels = _where_reached(_regions(partition, demand, [s.by_unit for s in sources]), labels)
+        labels = _where_reached(_regions(partition, demand, [(*s.by_unit, s.owner) for s in sources]), labels)
         sources = moved(sources, labels)
     # One centroid may sit in one component of a target whose points covered several: the rest stays its own.
     before = [look_up(s.owner, own, nobody=-1) for s, own in zip(sources, labels, strict=True)]
-    return _where_reached(_regions(partition, demand, [s.by_target for s in sources]), before)
+    every = [np.arange(s.owner.max(initial=-1) + 1) for s in sources]
+    points = [(*s.by_target, targets) for s, targets in zip(sources, every, strict=True)]
+    return _where_reached(_regions(partition, demand, points), before)
 
 
 def _where_reached(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -125,9 +125,9 @@ def check_choice(function: str, argument: str, value: object, choices: Iterable[
     fail(function, argument, repr(value), listed + suggestion(value, names))
 
 
-def suggestion(value: object, names: Iterable[str]) -> str:
+def suggestion(value: object, names: Iterable[str], likeness: float = 0.6) -> str:
     """``" (did you mean 'x'?)"`` for a near miss, else the empty string."""
-    near = difflib.get_close_matches(value, list(names), n=1) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value, list(names), n=1, cutoff=likeness) if isinstance(value, str) else []
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

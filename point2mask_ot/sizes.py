@@ -86,7 +86,7 @@ def _with_rest(sizes: torch.Tensor, counted: torch.Tensor, rest: torch.Tensor, g
     room = total - LEAST_REST * counted_rest
     others = torch.where(_sums(others, group) > room, _scaled(others, room, group), others)
     even = rest.double() / _sums(rest, group).clamp(min=1)
-    share = torch.where(counted_rest > 0, background / counted_rest.clamp(min=1), even)
+    share = torch.where(counted_rest > 0, background / counted_rest.clamp(min=torch.finfo(background.dtype).tiny), even)
     return others + share * (total - _sums(others, group)).clamp(min=0)
 
 

@@ -23,6 +23,14 @@ def _targets() -> p2m.PointTargets:
     return p2m.PointTargets([(4, 4), (18, 22), (20, 3)], category=[0, 0, 2], is_thing=[True, True, False])
 
 
+def _sized() -> p2m.PointTargets:
+    """Targets of which one has a size told and one a typical size."""
+    things = [(4, 4), (12, 14), (18, 22)]
+    category, is_thing, size = [0, 0, 0, 2], [True, True, True, False], [60, np.nan, 90, np.nan]
+    told = p2m.PointTargets([*things, (20, 3)], None, category, is_thing, size)
+    return p2m.fill_sizes(told, p2m.typical_sizes(told, least=2))
+
+
 def _labels() -> torch.Tensor:
     labels = torch.full((1, H, W), 255, dtype=torch.int64, device="cpu")
     labels[0, 4, 4], labels[0, 18, 22] = 0, 2
@@ -89,6 +97,10 @@ CALLS: dict[str, Callable[[], Any]] = {
     "PseudoMasker, paper": lambda: p2m.PseudoMasker("paper", stride=4)(_semantic(), None, _targets()),
     "PseudoMasker, official": lambda: p2m.PseudoMasker("official", stride=4)(_semantic(), None, _targets()),
     "PseudoMasker, classes": lambda: p2m.PseudoMasker(within_class=True, point_radius=0)(_semantic(), None, _targets()),
+    "PseudoMasker, sizes": lambda: p2m.PseudoMasker("best", stuff="supply", border="background", unary_weight=0.5)(
+        _semantic(), None, _sized()
+    ),
+    "capacities, sizes": lambda: p2m.capacities(_edges(), _sized()),
     "label_picture": lambda: p2m.label_picture(_semantic(), _targets()),
     "smooth_lab": lambda: p2m.smooth_lab(_semantic()),
     "lab_gradient": lambda: p2m.lab_gradient(_semantic()),
@@ -136,4 +148,5 @@ def arrays(value: Any) -> Iterator[np.ndarray]:
         notes = value.diagnostics
         yield from arrays([value.instance, value.masks, value.boxes, value.semantic, value.void])
         yield from arrays([value.confidence, value.target_confidence])
-        yield from arrays([notes.edges, notes.distances, notes.cost, notes.nearest, notes.demand, notes.capacities])
+        yield from arrays([notes.edges, notes.distances, notes.cost, notes.nearest, notes.demand])
+        yield from arrays([notes.capacities, notes.counted])

@@ -20,6 +20,7 @@ from point2mask_ot import labelling, panoptic
 COIN = p2m.Category(3, "coin", True, (1, 2, 3))
 RECORDS = {
     "PointTargets": p2m.PointTargets([(1, 2), (3, 4)], category=[1, 2]),
+    "PointTargets, sizes": p2m.PointTargets([(1, 2), (3, 4)], size=[300, np.nan], size_error=[1.6, 2]),
     "PseudoMaskConfig": p2m.PseudoMaskConfig.preset("paper", stride=4),
     "PseudoMasker": p2m.PseudoMasker("official"),
     "MapTerm": p2m.MapTerm(np.ones((1, 2, 3), np.float32), 0.5, "max"),
@@ -29,6 +30,7 @@ RECORDS = {
     "LabelledPoints": panoptic.LabelledPoints(p2m.PointTargets([(1, 2)]), (COIN,)),
     "PicturePoints": panoptic.PicturePoints("a.png", 1, p2m.PointTargets([(1, 2)])),
     "Sampling": labelling.Sampling("truth.json"),
+    "DatasetSettings": labelling.DatasetSettings(sizes={"coin": (300, 1.6)}),
     "LabelSummary": labelling.LabelSummary(Path("out"), 3, 2, 1, None, 0.5),
 }
 ERRORS = {

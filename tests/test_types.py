@@ -158,6 +158,20 @@ class TestFaultC15PointsMoveWithThePicture:
         np.testing.assert_allclose(back.points_yx, targets.points_yx, atol=1e-12)
         assert targets.resize(size, size) is targets
 
+    def test_sizes_are_those_of_whole_objects_in_pixels_of_the_picture(self):
+        size, error = [100.0, np.nan, 30], [1.2, 2, 1.35]
+        targets = PointTargets([(2, 3), (5, 6), (8, 1)], size=size, size_error=error)
+        half = targets.resize((10, 12), (5, 24))
+        np.testing.assert_array_equal(half.size, np.array(size) * 0.5 * 2)
+        np.testing.assert_array_equal(targets.resize((10, 12), (5, 6)).size, np.array(size) / 4)
+        part = targets.crop(4, 0, 6, 8)
+        np.testing.assert_array_equal(part.size, size[1:])
+        chosen = targets.select([2, 0])
+        np.testing.assert_array_equal(chosen.size, [30, 100])
+        for moved, kept in ((half, error), (part, error[1:]), (chosen, [1.35, 1.2]), (targets.flip((10, 12)), error)):
+            assert moved.size_error.tolist() == kept
+        np.testing.assert_array_equal(targets.flip((10, 12)).size, size)
+
     @pytest.mark.parametrize(
         ("call", "argument"),
         [
@@ -186,3 +200,25 @@ def test_targets_are_equal_by_value():
     for other in [*others, None, [(1, 2), (3, 4)]]:
         assert other != first
     assert len({first, *same, *others}) == 1 + len(others)
+
+
+def test_sizes():
+    unknown = PointTargets(TWO)
+    assert np.isnan(unknown.size).all()
+    assert unknown.size_error.tolist() == [1.35, 1.35]
+    assert not unknown.has_sizes
+    told = PointTargets(TWO, size=[3, np.nan], size_error=2)
+    assert told.has_sizes
+    assert told.size_error.tolist() == [2, 2]
+    assert PointTargets(TWO, size=7).size.tolist() == [7, 7]
+    assert told == PointTargets(TWO, size=[3, np.nan], size_error=[2, 2])
+    assert hash(told) == hash(PointTargets(TWO, size=[3.0, np.nan], size_error=2.0))
+    assert told != PointTargets(TWO, size=[4, np.nan], size_error=2)
+    assert told != unknown
+    for argument, values in {
+        "size": [0, -1, np.inf, [1, 2, 3], [[1, 2]], ["a", "b"]],
+        "size_error": [0.5, np.nan, np.inf, [1, 2, 3]],
+    }.items():
+        for value in values:
+            with pytest.raises(ArgumentError, match=f"^PointTargets: argument '{argument}'"):
+                PointTargets(TWO, **{argument: value})

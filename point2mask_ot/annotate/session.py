@@ -19,7 +19,7 @@ from ..files.io import Origin, make_folder, parse_json
 from ..files.pictures import explaining_turns
 from ..files.results import PictureResults, digest
 from ..masks.config import PseudoMaskConfig
-from ..masks.picture import ColorMasker, refuse_likelihood
+from ..masks.picture import ColorMasker, refuse_idle, refuse_likelihood
 from ..masks.settings import sort_changes
 from ..panoptic import Category, PanopticImage, read_picture, read_points, write_coco_panoptic, write_points
 from ..panoptic.points import (
@@ -89,6 +89,7 @@ class Session:
         self.results.check_masks(NAME, self.inputs)
 
         self.masker = ColorMasker(preset, settings, function=NAME, **theirs)
+        refuse_idle(NAME, preset, theirs)
         refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
         self.preview = Preview(self.picture, shrink_factor(self.size, settings.pixels), self.masker)
 
@@ -148,7 +149,9 @@ class Session:
     def warm_up(self) -> None:
         """Have the kernels compiled before the first click."""
         corners = np.array([(0, 0), (self.size[0] - 1, self.size[1] - 1)])
-        self.preview(PointTargets(np.unique(corners, axis=0)))
+        corners = np.unique(corners, axis=0)
+        stuff = np.full(len(corners), self.masker.config.border == "background")
+        self.preview(PointTargets(corners, is_thing=~stuff))
 
     def label(self, body: bytes) -> dict[str, Any]:
         """The labels of the page's points.

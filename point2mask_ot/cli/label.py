@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from ..checks import BackgroundWarning, fail
 from ..files.pictures import PictureSettings, explaining_turns
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from ..files.results import PictureResults
     from ..panoptic import LabelledPoints
-    from ..types import PseudoMasks
+    from ..types import PointTargets, PseudoMasks
+
+    Panels: TypeAlias = Sequence[tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +32,14 @@ class Label:
     photo: Annotated[Path, Option(positional=True)]
     """A PNG, JPEG, WebP, BMP or TIFF picture."""
     points: Annotated[Path, Option(says=("read_points", "PseudoMasker.targets"))]
-    """JSON, or CSV with the columns [image,] x, y, category[, target]."""
+    """JSON, or CSV with the columns [image,] x, y, category[, target][, size]."""
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: str | None = None
     """NAME.npy of class probabilities, .npz or .safetensors of maps by name; or a plug-in, as of label-dataset. Their
     channels are the categories of the points, all things before all stuff."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
+    sizes: Annotated[tuple[str, ...], Option("size", of=(LabelSettings, "sizes"), many=True)]
     mask: MaskOptions
     color: ColorSettings
     picture: PictureSettings
@@ -54,11 +58,21 @@ class Label:
         results.check_masks(prog, inputs, strip=True)
         with explaining_turns(self.photo, self.picture.reading()["exif"]):
             points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
+        points = replace(points, targets=self._sized(prog, points))
         masks = self._masks(prog, image, points)
         if masks.diagnostics.no_background:
             warnings.warn(f"{NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
         results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile
         show(image, points, masks, results)
+
+    def _sized(self, prog: str, points: LabelledPoints) -> PointTargets:
+        """The targets, with typical sizes where these are asked for, and learned from all pictures of the file."""
+        from ..labelling.sizes import typical_of
+        from ..panoptic.points import read_all_targets
+        from ..typical import fill_sizes
+
+        typical = typical_of(prog, self.sizes, points.categories, lambda: read_all_targets(self.points))
+        return fill_sizes(points.targets, typical)
 
     def _masks(self, prog: str, image: np.ndarray, points: LabelledPoints) -> PseudoMasks:
         from ..labelling.maps import masks_from_maps
@@ -74,10 +88,12 @@ class Label:
         return masker(masker.terms(image), points.targets)
 
 
-def show(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:
-    """Print what the masks are like, and write them and the strip of pictures."""
+def show(
+    image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults, more: Panels = ()
+) -> None:
+    """Print what the masks are like, and write them and the strip of pictures, with ``more`` below."""
     print(summary(points, masks))
-    _write(image, points, masks, results)
+    _write(image, points, masks, results, more)
     for path in (results.strip, results.json, results.png):
         print(f"wrote {path}")
 
@@ -105,7 +121,9 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
     return "\n".join(lines)
 
 
-def _write(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults) -> None:
+def _write(
+    image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults, more: Panels
+) -> None:
     """COCO panoptic JSON and PNG, and the strip of pictures."""
     from ..files.pictures import encode_png
     from ..panoptic import PanopticImage, atomic_write, write_coco_panoptic
@@ -114,6 +132,6 @@ def _write(image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, result
     targets, categories = points.targets, points.categories
     instance: Any = masks.instance
     panoptic = PanopticImage.from_targets(instance, targets, categories, image_id=1, file_name=results.name)
-    strip = encode_png(stage_strip(stages(image, targets, masks)))  # before anything is written
+    strip = encode_png(stage_strip([*stages(image, targets, masks), *more], columns=3))  # before anything is written
     write_coco_panoptic([panoptic], results.json, results.png.parent, categories, info=results.info)
     atomic_write(results.strip, strip)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from ..masks.settings import Conflict, Preset
+from ..masks.settings import Border, Conflict, Preset
 from .options import Option
 
 
@@ -19,6 +19,12 @@ class MaskOptions:
     """Pixels per cell of the graph (default: the preset's)."""
     beta: float | None = None
     """Weight of the boundary map (default: the preset's)."""
+    border: Border | None = None
+    """First give the background several clicks; background: all of the border is background too (default: free)."""
+    reach: float | None = None
+    """How far from its points a thing of known size may go, in radii of a disc of that size (default: any)."""
+    unary_weight: float | None = None
+    """Weight of a semantic map's doubt that a pixel is of the target's class (default: 0)."""
     on_conflict: Conflict | None = None
     """What to do where two targets have a point on one pixel: refuse, or let the first have it (default: error)."""
 

@@ -38,6 +38,7 @@ class Option:
         of: record and field whose help and default it has.
         either: a group of options (:func:`tyro.conf.create_mutex_group`) of which one is given.
         positional: without a name on the command line.
+        many: may be given again, for another value each time.
         hidden: no option at all; the field keeps its default.
     """
 
@@ -46,6 +47,7 @@ class Option:
     of: tuple[type, str] | None = None
     either: object = None
     positional: bool = False
+    many: bool = False
     hidden: bool = False
 
 
@@ -113,23 +115,23 @@ def _check_names(record: Any, prog: str, words: list[str]) -> None:
 
     tyro suggests as well, but not what it misses at the same time.
     """
-    known = ["--help", *_names(record)]
+    known = {"--help": False, **dict(_names(record))}
     given = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
     for name in () if "--help" in given else given:
         near = "" if name in known else suggestion(name, known)
         if near:
             _refuse(f"{prog}: no option {name!r}{near}")
-        if given.count(name) > 1:
+        if given.count(name) > 1 and not known.get(name):
             _refuse(f"{prog}: {name}: given {given.count(name)} times; expected once")
 
 
-def _names(record: Any) -> Iterator[str]:
-    """The options of a record as a person types them."""
+def _names(record: Any) -> Iterator[tuple[str, bool]]:
+    """The options of a record as a person types them, and whether one may be given again."""
     for name, kind, option, _ in fields_of(record):
         if is_dataclass(kind):
             yield from _names(kind)
         elif not (option.hidden or option.positional):
-            yield "--" + (option.name or name).replace("_", "-")
+            yield "--" + (option.name or name).replace("_", "-"), option.many
 
 
 def _refuse(text: str) -> NoReturn:
@@ -175,16 +177,17 @@ def _annotated(name: str, kind: Any, option: Option, default: Any, help: str) ->
         one, metavar = str, "{" + ",".join(get_args(one)) + "}"
     else:
         is_path = any(of is Path or get_origin(of) is os.PathLike for of in kinds)
-        metavar = "PATH" if is_path else _METAVARS.get(one, name.upper())
+        metavar = "PATH" if is_path else _METAVARS.get(one, (option.name or name).upper())
     argument = tyro.conf.arg(
         name=option.name,
         help=help.removesuffix("."),
         metavar=name.upper() if option.positional else None if kind is bool else metavar,
         help_behavior_hint=""
-        if default in (MISSING, None, "") or default is False
+        if default in (MISSING, None, "", ()) or default is False
         else lambda shown: f"(default: {shown})",
     )
-    marks = [argument, option.either, tyro.conf.Positional if option.positional else None]
+    marks = [argument, option.either]
+    marks += [tyro.conf.Positional] * option.positional + [tyro.conf.UseAppendAction] * option.many
     annotated: Any = Union[one, None] if default is None else one  # noqa: UP007  # known at run time only
     for mark in marks:
         annotated = annotated if mark is None else Annotated[annotated, mark]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ..labelling.settings import Sampling
 from ..panoptic import (
@@ -67,13 +67,19 @@ class Points(Masks):
     sampler: Annotated[Sampler, Option(of=(Sampling, "sampler"))]
     no_stuff: bool = False
     """Draw from things only."""
+    size_error: float | None = None
+    """Also sizes of the things, as guessed: off by a factor, typically this one; 1: the true ones.
+
+    It tells what such hints would be worth on one's own data: label the points with and without them.
+    """
     write_png: bool = False
     """Also as PNGs for PSPS and Point2Mask: NAME_png.json, folder NAME_png."""
 
     def run(self, prog: str) -> None:
         """Write the points."""
-        how = {"n": self.n, "seed": self.seed, "sampler": self.sampler, "stuff": not self.no_stuff}
-        count = prepare_points(self.read(), self.out, **how, write_png=self.write_png)  # type: ignore[arg-type]
+        how: dict[str, Any] = {"n": self.n, "seed": self.seed, "sampler": self.sampler, "stuff": not self.no_stuff}
+        how |= {"size_error": self.size_error, "write_png": self.write_png}
+        count = prepare_points(self.read(), self.out, **how)
         print(f"wrote {self.out}: points of {count} pictures")
 
 

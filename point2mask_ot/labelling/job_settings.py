@@ -17,9 +17,11 @@ from ..masks.config import PseudoMaskConfig
 from ..masks.picture import refuse_likelihood
 from ..panoptic import Category
 from ..pixels import check_levels
+from ..typical import Typical
 from .callables import name_of, state_of
 from .plug_ins import is_plug_in, plug_in_parts, plug_in_source
 from .settings import LabelSettings, MapFunction, Sampling
+from .sizes import LEARNED, named_sizes
 from .truth import Truth, file_digest
 
 _NAME = "label_dataset"
@@ -37,6 +39,7 @@ class JobSettings(LabelSettings):
         config: switches of Algorithm 1.
         follow_links: out of the folders of pictures and of maps; of no weight to what a picture's labels are.
         categories: all things, then all stuff: channel c is categories[c].
+        typical: size and spread by category c, of the things whose own size is not told.
         sampling: where points are drawn from, if not from a file.
         truth: what to score against.
         truth_digest: of its list of pictures.
@@ -49,6 +52,7 @@ class JobSettings(LabelSettings):
     config: PseudoMaskConfig
     follow_links: bool = False
     categories: tuple[Category, ...] = ()
+    typical: Mapping[int, Typical] = dataclasses.field(default_factory=dict)
     sampling: Sampling | None = None
     truth: Truth | None = None
     truth_digest: str = ""
@@ -86,8 +90,13 @@ class JobSettings(LabelSettings):
                 fail(_NAME, "maps or config", error, "functions that another process can import (or workers=0)")
 
     def check_categories(self) -> None:
-        """Refuse what the output cannot express: VOC's palette ends at 254."""
+        """Refuse what the output cannot express (VOC's palette ends at 254), and a border of a background of nothing.
+
+        A picture without a point on its background is set aside for that; here there can be none.
+        """
         largest = max(category.id for category in self.categories)
+        if self.config.border == "background" and all(category.is_thing for category in self.categories):
+            fail(_NAME, "border", "'background' with categories of things alone", "one of stuff, or border='free'")
         if self.output == "voc" and largest > 254:
             fail(_NAME, "output", f"'voc' with category id {largest}", "ids within 0..254, or output='coco'")
 
@@ -110,6 +119,7 @@ class JobSettings(LabelSettings):
             "points": points,
             **{f"sampling.{name}": value for name, value in drawn.items()},
             **self._maps(),
+            **self._sizes(),
             "edge_model": file_digest(origin_of(_NAME, "edge_model", self.edge_model)) if self.edge_model else None,
             "sigma": self.sigma,
             "color_weight": self.color_weight,
@@ -121,6 +131,12 @@ class JobSettings(LabelSettings):
             "shard": f"{shard[0]}/{shard[1]}",
             **config,
         }
+
+    def _sizes(self) -> dict[str, Any]:
+        """What is learned depends on the points alone, all of them, whichever pictures are asked for."""
+        named, learned = named_sizes(_NAME, self.sizes)
+        given = {f"sizes.{name}": list(told) for name, told in sorted(named.items())}
+        return {"sizes": LEARNED, **given} if learned else given
 
     def _maps(self) -> dict[str, Any]:
         """A folder may move, and its files are looked at one by one; a plug-in is known by its source and its argument;

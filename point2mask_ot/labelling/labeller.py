@@ -20,11 +20,13 @@ from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, v
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
 from ..types import PointTargets
+from ..typical import fill_sizes
 from .folder import JobFolder, label_names
 from .job_settings import JobSettings
 from .maps import Masker, as_map_tensors, map_file, read_maps
 from .plug_ins import call_plug_in, check_channels, is_plug_in, load_plug_in
 from .reader import Reader
+from .sizes import size_notes
 from .stamps import stamps_of, unchanged
 from .stopping import JobStopped
 from .table import Row, stem_of
@@ -117,7 +119,8 @@ class Labeller:
         clock = Clock()
         with clock("read"):
             picture = self.reader.picture(row)
-            targets = self.reader.targets(row)
+            told = self.reader.targets(row)
+            targets = fill_sizes(told, self.settings.typical)
         with clock("maps"):
             maps = self._read_maps(row, picture, targets)
         with warnings.catch_warnings():
@@ -142,6 +145,7 @@ class Labeller:
             "void": round(1 - float(solid.mean()), DIGITS),
             "converged": masks.diagnostics.reached(self.settings.config.tol),
             "no_background": masks.diagnostics.no_background,
+            **({"sizes": size_notes(told, targets, masks.diagnostics)} if targets.has_sizes else {}),
             "files": files,
             "seconds": {stage: round(seconds, DIGITS) for stage, seconds in clock.seconds.items()},
         }

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ..files.pictures import Exif
 from ..masks.overrides import ConfigOverrides
 from .settings import Engine, MapFunction, Output
+from .sizes import Sizes
 
 
 class DatasetOverrides(ConfigOverrides, total=False):
@@ -24,6 +25,7 @@ class DatasetOverrides(ConfigOverrides, total=False):
     levels: tuple[float, float] | None
     maps: str | os.PathLike[str] | MapFunction | None
     add_colors: bool
+    sizes: Sizes
     output: Output
     max_pixels: int
     truth: str | os.PathLike[str] | None

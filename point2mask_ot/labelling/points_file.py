@@ -66,12 +66,14 @@ def targets_of(body: Any, categories: Sequence[Category]) -> PointTargets:
     """The targets of a row."""
     points, target, category = body["targets"]
     is_thing = np.array([categories[c].is_thing for c in category], bool)
-    return PointTargets(points, target, category, is_thing)
+    return PointTargets(points, target, category, is_thing, **body.get("sizes", {}))
 
 
 def body_of(targets: PointTargets) -> dict[str, Any]:
     """What :func:`targets_of` reads, as JSON values."""
-    return {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
+    body = {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
+    sizes = {"size": targets.size.tolist(), "size_error": targets.size_error.tolist()}
+    return {**body, "sizes": sizes} if targets.has_sizes else body
 
 
 def _index_json(origin: Origin, path: Path, source: str) -> Table:
@@ -115,7 +117,7 @@ def _index_csv(origin: Origin, path: Path, source: str, clicks: sqlite3.Connecti
     categories: dict[str, Category] = {}
     for name, click in csv_clicks(origin, categories):
         clicks.execute("INSERT OR IGNORE INTO picture (name) VALUES (?)", (name,))
-        fields = json.dumps([click.where, click.x, click.y, click.category, click.target])
+        fields = json.dumps(list(vars(click).values()))
         clicks.execute("INSERT INTO click SELECT position, ? FROM picture WHERE name = ?", (fields, name))
     if not categories:
         origin.fail("no points", "at least one point")

@@ -121,5 +121,7 @@ def _rows(
                 file.fail(
                     f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
                 )
-            points, target, category = body_of(clicked_targets(file, clicks, own))["targets"]
-            yield image_id, name, {"targets": [points, target, [index[own[channel].name] for channel in category]]}
+            body = body_of(clicked_targets(file, clicks, own))
+            points, target, category = body["targets"]
+            moved = [points, target, [index[own[channel].name] for channel in category]]
+            yield image_id, name, {**body, "targets": moved}

@@ -49,6 +49,7 @@ class Statistics:
     Attributes:
         labelled, set_aside, segments, lost, unconverged, no_background, scored: counts. A lost target is a thing
             without a pixel.
+        sizes: of targets with a size, see ``sizes.size_notes``; empty where there is none.
         reasons: (name, reason) of the first pictures that were set aside.
         positions, confidences: of the labelled pictures; how sure a picture is, is the mean over its targets.
         picture_bins, segment_bins, void_bins: counts over [0, 1] of the confidence of pictures and of segments, and
@@ -66,6 +67,7 @@ class Statistics:
     unconverged: int = 0
     no_background: int = 0
     scored: int = 0
+    sizes: Counter[str] = field(default_factory=Counter)
     reasons: list[tuple[str, str]] = field(default_factory=list)
     positions: array[int] = field(default_factory=lambda: array("q"))
     confidences: array[float] = field(default_factory=lambda: array("d"))
@@ -93,6 +95,7 @@ class Statistics:
         self.lost += record["lost"]
         self.unconverged += not record["converged"]
         self.no_background += record["no_background"]
+        self.sizes.update(record.get("sizes", {}))
         self.positions.append(row.position)
         self.confidences.append(record["confidence"])
         self.picture_bins[_bin(record["confidence"])] += 1

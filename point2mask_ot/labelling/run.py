@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..checks import fail
 from ..files.io import origin_of
+from ..panoptic import Category
+from ..types import PointTargets
 from .asked import first_positions, names_asked, positions_named
 from .finish import write_results
 from .folder import JobFolder
@@ -19,11 +21,12 @@ from .job_settings import JobSettings
 from .labeller import Labeller, Outcome, Task, set_aside
 from .maps import map_names
 from .plug_ins import is_plug_in
-from .points_file import categories_of
+from .points_file import categories_of, targets_of
 from .points_folder import index_points
 from .progress import Progress
 from .report.summary import LabelSummary
 from .settings import RunSettings
+from .sizes import typical_of
 from .stopping import JobInterrupted, JobStopped, listening
 from .table import Row, Table, open_table
 from .truth import Truth, check_same_categories
@@ -80,7 +83,9 @@ class Run:
         self._check_names()
         if self.how.limit is not None:
             self.asked = first_positions(self._rows(), self.how.limit, self._is_there)
-        self.settings = replace(self.settings, categories=categories_of(table))
+        categories = categories_of(table)
+        typical = typical_of(_NAME, self.settings.sizes, categories, lambda: self._told(categories))
+        self.settings = replace(self.settings, categories=categories, typical=typical)
         self.settings.check_categories()
         truth = self.settings.truth
         if truth is None:
@@ -91,6 +96,11 @@ class Run:
         known = categories_of(self.truth)
         check_same_categories(self.settings.categories, known)
         self.settings = replace(self.settings, truth_digest=digest, truth_categories=known)
+
+    def _told(self, categories: Sequence[Category]) -> Iterator[PointTargets]:
+        """The targets of all pictures whose points tell sizes."""
+        rows = () if self.settings.sampling else self.table.rows()
+        return (targets_of(row.body, categories) for row in rows if "sizes" in row.body)
 
     def _check_names(self) -> None:
         """Refuse a folder that has nothing of what the points name, and names that the disk takes for one.

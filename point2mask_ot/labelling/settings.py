@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ..checks import ArgumentError, check_choice, check_integer, fail
@@ -12,6 +12,7 @@ from ..files.io import origin_of
 from ..files.pictures import MAX_PIXELS, PictureSettings
 from ..masks.settings import ColorSettings
 from ..panoptic.sampling import Sampler
+from .sizes import Sizes, named_sizes
 
 _NAME = "label_dataset"
 
@@ -53,6 +54,15 @@ class LabelSettings(PictureSettings, ColorSettings):
     """Let the colours shape the masks beside a semantic map, too (default: they only stand in for one).
 
     ``color_weight`` then weighs them against it; without a semantic map they enter anyway.
+    """
+    sizes: Sizes = field(default=(), metadata={"name": "size", "many": True})
+    """Typical size of a category's things, NAME=PIXELS[/FACTOR], or learned; may be given again.
+
+    For the things whose own size the points do not tell; stuff takes the rest. The factor >= 1 is by how much sizes of
+    the category typically differ from that one (default 2). ``"learned"``: size and factor of each category that has at
+    least 3 sizes told in the points, see :func:`~point2mask_ot.typical_sizes`. From Python also a mapping:
+    ``{"nucleus": 300, "cell": (900, 1.6)}``. They help where the picture says little of how large things are, and do
+    harm where it says it well.
     """
     output: Output = "coco"
     """Layout of the labels; in VOC's, category ids are indices into its palette."""
@@ -129,6 +139,7 @@ class DatasetSettings(RunSettings, LabelSettings):
             check_choice(_NAME, name, getattr(self, name), get_args(choices))
         self.check_colors(_NAME)
         self.check_pictures(_NAME)
+        named_sizes(_NAME, self.sizes)
         for name, least in {"workers": int(self.engine == "ray"), "max_errors": 0, "limit": 1, "max_pixels": 1}.items():
             value = getattr(self, name)
             if value is not None or name == "max_pixels":

@@ -23,7 +23,8 @@ def with_border(targets: PointTargets, pixels: np.ndarray, height: int, width: i
     """
     background = np.flatnonzero(~targets.is_thing)
     if not background.size:
-        fail("PseudoMasker", "config.border", "'background' without a background", "a point on it, of a stuff target")
+        got = "'background' without a point on a background"
+        fail("PseudoMasker", "config.border", got, "a point of a stuff target, or border='free'")
     rim = _rim(height, width, max(1, round(SPACING * max(height, width))))
     apart = np.hypot(*(rim[:, None] - pixels[None]).transpose(2, 0, 1))
     of_a_thing = targets.is_thing[targets.target]

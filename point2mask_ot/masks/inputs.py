@@ -73,6 +73,9 @@ def _check_values(maps: Maps) -> None:
 def _check_semantic(config: PseudoMaskConfig, semantic: torch.Tensor | None, targets: PointTargets) -> None:
     """Refuse a map without a channel for each category, and settings that cannot do without a map."""
     if semantic is None:
+        if config.unary_weight:
+            got = f"{config.unary_weight:g} without a semantic map"
+            fail("PseudoMasker", "config.unary_weight", got, "a semantic map, or unary_weight=0")
         if config.within_class:
             fail("PseudoMasker", "semantic", "None", "a semantic map, since within_class=True")
         if config.stuff == "exclude" and not targets.is_thing.all():

@@ -20,7 +20,7 @@ from .settings import ColorSettings
 
 STEP_COST = 1e-3
 """Keeps paths short across flat regions, whose colour differences are all zero."""
-_BY_CLASS = ("presence", "point_radius", "point_overlap", "min_probability", "demand")
+_BY_CLASS = ("presence", "point_radius", "point_overlap", "min_probability", "demand", "unary_weight")
 """Settings of the class maps."""
 _TOLERANCE = 1e-3
 
@@ -161,7 +161,7 @@ def refuse_idle(
     for name, value in changes.items():
         needed = absent.get(name)
         if needed and value != getattr(before, name):
-            fail(function, name, f"{value!r}, which has no effect", f"{needed} beside it, or {name} left out")
+            fail(function, name, f"{value!r}, which has no effect", f"{needed} beside it, or `{name}` left out")
 
 
 @outside_graphs

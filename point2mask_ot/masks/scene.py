@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from ..checks import surely_all
+from ..checks import fail, surely_all
 from ..graph.edges import Summand, sum_costs
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ..graph.regions import first_largest, first_smallest, median_where
@@ -102,13 +102,22 @@ class Scene:
         score, label = first_largest(torch.where(finite, closeness * likelihood, -torch.inf))
         return torch.where(torch.isfinite(score), label, -1)
 
-    def with_classes(self, cost: torch.Tensor) -> torch.Tensor:
-        """Costs with the unary term, where there is one: scaled first, lest its weight depend on the picture."""
+    def with_classes(self, cost: torch.Tensor, owner: np.ndarray | None = None) -> torch.Tensor:
+        """Costs with the unary term, where there is one: scaled first, lest its weight depend on the picture.
+
+        Args:
+            cost: (U, H, W).
+            owner: the supplier of each of U units; None where these are the suppliers.
+        """
         weight = self.config.unary_weight
         if not weight or not len(cost):
             return cost
         assert self.classes is not None
-        probability = self.classes.of(self.suppliers.category).clamp(min=_LEAST_PROBABILITY)
+        whose = np.arange(len(self.chosen)) if owner is None else owner
+        if len(cost) > len(whose):  # a capacity rule of somebody's own may cut among anything
+            got = f"a rule that cuts among {len(cost)} of {len(whose)} targets"
+            fail("PseudoMasker", "config.capacity", got, "a rule that cuts among targets, since unary_weight > 0")
+        probability = self.classes.of(self.suppliers.category[whose[: len(cost)]]).clamp(min=_LEAST_PROBABILITY)
         return self._scaled(cost, torch.isfinite(cost).any(0)) - weight * probability.log()
 
     def scaled(self, cost: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from ..checks import ArgumentTypeError, check_number, suggestion
 
 Preset = Literal["best", "paper", "official"]
 Conflict = Literal["error", "first"]
+Border = Literal["free", "background"]
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _capacities(
 ) -> list[Estimate]:
     """How many pixels each supplier of each image should own (Eq. 4)."""
     return estimate_capacities(
-        lambda chosen, points_yx, target: _regions([scenes[b] for b in chosen], points_yx, target),
+        lambda chosen, *points: _regions([scenes[b] for b in chosen], *points),
         [scene.suppliers for scene in scenes],
         demand,
         group=lambda b: rivals(costs[b], scenes[b].suppliers.points_yx, scenes[b].suppliers.target),
@@ -139,17 +139,17 @@ def _capacities(
 
 
 def _regions(
-    scenes: Sequence[Scene], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray]
+    scenes: Sequence[Scene], points_yx: Sequence[np.ndarray], unit: Sequence[np.ndarray], owner: Sequence[np.ndarray]
 ) -> list[torch.Tensor]:
-    """(H, W) target that each pixel falls to for each image, -1 where none can."""
+    """(H, W) unit of the points that each pixel falls to for each image, -1 where none can; ``owner`` says whose."""
     config = scenes[0].config
     if config.assign == "likelihood" or config.stride > 1 or config.unary_weight:
-        found = zip(scenes, _distances(scenes, points_yx, target), strict=True)
-        return [scene.assigned(scene.with_classes(scene.raster.enlarge(own))) for scene, own in found]
+        found = zip(scenes, _distances(scenes, points_yx, unit), owner, strict=True)
+        return [scene.assigned(scene.with_classes(scene.raster.enlarge(own), whose)) for scene, own, whose in found]
     return _search(  # labels alone, without a cost for each target
         scenes,
         points_yx,
-        target,
+        unit,
         walk=lambda *images: random_walk_partition(*images, spacing_cost=config.spacing_cost),
         path=lambda *images: [part.labels for part in nearest_partition(*images, backend=config.backend)],
     )
@@ -162,7 +162,8 @@ def _if_border_is_background(scenes: Sequence[Scene]) -> list[torch.Tensor | Non
     if not asked:
         return [None] * len(scenes)
     chosen, suppliers = zip(*asked, strict=True)
-    found = iter(_regions(chosen, [own.points_yx for own in suppliers], [own.target for own in suppliers]))
+    points = ([own.points_yx for own in suppliers], [own.target for own in suppliers])
+    found = iter(_regions(chosen, *points, [np.arange(own.num_targets) for own in suppliers]))
     return [None if own is None else next(found) for own in bordered]
 
 

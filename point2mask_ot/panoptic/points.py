@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,12 +18,15 @@ from ..checks import fail, suggestion
 from ..files.io import Origin, atomic_write, origin_of, read_bytes, read_json
 from ..types import PointTargets
 from .images import Category, category_channels, check_categories
+from .point_sizes import SIZE_FIELDS, number_of, size_entries, size_fields, told_sizes
 
 _READ, _WRITE = "read_points", "write_points"
 _MAX_BYTES = 2**26
-CSV_COLUMNS = ("image", "x", "y", "category", "target", "isthing")
-"""The first and the last two may be absent."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_REQUIRED = ("x", "y", "category")
+_WRITTEN = ("image", *_REQUIRED, "target", "isthing")
+CSV_COLUMNS = (*_WRITTEN, *SIZE_FIELDS)
+_SURELY_MISSPELT = 0.8
+"""What likeness to the name of a column of sizes takes, lest a column "slice" be refused for "size"."""
 _BACKGROUND = "background"
 _KINDS = ("thing", "stuff")
 _FAR = 2**31
@@ -46,13 +47,14 @@ class LabelledPoints:
 
 @dataclass(frozen=True)
 class Click:
-    """One point as it stands in the file; ``where`` is its line or position."""
+    """One point as it stands in the file; ``where`` is its line or position, ``sizes`` what it says of its target's."""
 
     where: str
     x: Any
     y: Any
     category: Any
     target: Any = None
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_points(
@@ -68,11 +70,11 @@ def read_points(
 
     or, of one picture that need not be named, ``"points": [...]`` in place of ``"images"``. A category may have an
     ``id`` (default: its position, from 1), a ``color`` and a ``supercategory``; a point may name its category by that
-    id. CSV has a header with the columns x, y, category and, if wanted, image, target and isthing, between commas,
-    semicolons or tabs; others are not read::
+    id. CSV has a header with the columns x, y, category and, if wanted, image, target, isthing and those of sizes,
+    between commas, semicolons or tabs; others are not read::
 
-        image,x,y,category,target,isthing
-        a.jpg,31,12,coin,0,1
+        image,x,y,category,target,isthing,diameter
+        a.jpg,31,12,coin,0,1,40
 
     Without ``isthing``, every category but "background" is a thing; ``table:stuff`` or ``coin:thing`` as the category
     says it too. What the file is, its content tells.
@@ -80,6 +82,11 @@ def read_points(
     x is the column and y the row, in pixels: 0, 0 is the centre of the top left pixel. Points with the same
     ``target`` (a number or a name) belong to one target. Without it, each point of a thing is a target of its own,
     and all points of a stuff category are one. Targets are numbered as they appear.
+
+    A point may say roughly how large its target is (:attr:`PointTargets.size`), in either format: by a ``size`` in
+    pixels, or by the ``radius`` or ``diameter`` in pixels of a disc as large; and by what factor, >= 1, that is
+    typically off (``size_error``, default 1.35). What is empty, null or absent is not known. One of a target's points
+    is enough; where several say it, they agree, to within 5 % for what was rounded.
 
     Args:
         path: the file, UTF-8.
@@ -89,8 +96,8 @@ def read_points(
     Raises:
         FileError: naming the line or the entry: the file is missing, damaged or has unknown fields; a coordinate is
             no finite number or lies outside the picture; a category is unknown, named twice, or both thing and
-            stuff; one target has points of two categories; there is no point, or several pictures have some and
-            ``image`` does not say which.
+            stuff; one target has points of two categories, or of two sizes; a size is no positive number; there is no
+            point, or several pictures have some and ``image`` does not say which.
 
     Example:
         >>> import tempfile, pathlib
@@ -107,6 +114,14 @@ def read_points(
         origin.fail("no points", "at least one point")
     ordered = in_channel_order(categories)
     return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered)
+
+
+def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
+    """The targets of every picture in a point file, with the categories that :func:`read_points` gives them."""
+    origin = origin_of(_READ, "path", path)
+    categories, pictures = _from_json(origin) if is_json(origin) else _from_csv(origin)
+    ordered = in_channel_order(categories)
+    return [clicked_targets(origin, clicks, ordered) for clicks in pictures.values()]
 
 
 def _of_picture(origin: Origin, pictures: dict[str | None, list[Click]], image: str | None) -> list[Click]:
@@ -151,7 +166,9 @@ def clicked_targets(
         points_yx = points_yx.astype(np.int64)
     target, channel = _targets(origin, clicks, categories)
     is_thing = [categories[c].is_thing for c in channel]
-    return PointTargets(points_yx, np.array(target, np.int64), np.array(channel, np.int64), np.array(is_thing, bool))
+    told = ((k, click.where, click.sizes) for k, click in zip(target, clicks, strict=True))
+    of_targets = np.array(channel, np.int64), np.array(is_thing, bool), *told_sizes(origin, told, len(channel))
+    return PointTargets(points_yx, np.array(target, np.int64), *of_targets)
 
 
 def _targets(origin: Origin, clicks: Sequence[Click], categories: Sequence[Category]) -> tuple[list[int], list[int]]:
@@ -176,23 +193,13 @@ def _targets(origin: Origin, clicks: Sequence[Click], categories: Sequence[Categ
 
 def _coordinates(origin: Origin, click: Click, shape: tuple[int, int] | None) -> tuple[float, float]:
     """(row, column)."""
-    x, y = (_number(value) for value in (click.x, click.y))
+    x, y = (number_of(value) for value in (click.x, click.y))
     if not (abs(x) < _FAR and abs(y) < _FAR):
         origin.fail(f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}", f"two numbers below {_FAR} in size")
     if shape is not None and not _inside(y, x, shape):
         hint = " (x and y swapped?)" if _inside(x, y, shape) else ""
         origin.fail(f"{click.where}: x={x:g}, y={y:g}", f"a point inside HxW = {shape[0]}x{shape[1]}{hint}")
     return y, x
-
-
-def _number(value: Any) -> float:
-    """NaN for what is no number; Python would take 2_0 for one."""
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        return math.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def _inside(row: float, column: float, shape: tuple[int, int]) -> bool:
@@ -261,13 +268,16 @@ def json_clicks(origin: Origin, entries: Iterable[Any], of: str = "") -> list[Cl
     clicks = []
     for index, entry in enumerate(entries):
         where = f"{of}points[{index}]"
-        only(origin, entry, ("x", "y", "category", "target"), where)
+        only(origin, entry, ("x", "y", "category", "target", *SIZE_FIELDS), where)
         for key in ("x", "y"):
             origin.field(entry, key, (int, float), where)
         origin.field(entry, "category", (str, int), where)
         if entry.get("target") is not None:
             origin.field(entry, "target", (int, str), where)
-        clicks.append(Click(where, **entry))
+        sizes = size_fields(entry)
+        for key in sizes:
+            origin.field(entry, key, (int, float), where)
+        clicks.append(Click(where, entry["x"], entry["y"], entry["category"], entry.get("target"), sizes))
     return clicks
 
 
@@ -303,7 +313,8 @@ def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[
     category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
     if category.is_thing != thing:
         origin.fail(f"{where}: category {name!r} as thing and as stuff", "one or the other")
-    return Click(where, row["x"], row["y"], name, row.get("target") or None)
+    sizes = size_fields({column: cell for column, cell in row.items() if cell})
+    return Click(where, row["x"], row["y"], name, row.get("target") or None, sizes)
 
 
 def _refuse_near_kind(origin: Origin, where: str, name: str) -> None:
@@ -366,15 +377,15 @@ def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
     """Columns of somebody's own pass; one that is nearly a known one that is missing is probably misspelt."""
     missing = [column for column in CSV_COLUMNS if column not in header]
     for column in header:
-        hint = suggestion(column, missing)
+        hint = suggestion(column, [name for name in missing if name in _WRITTEN])
+        hint = hint or suggestion(column, [name for name in missing if name in SIZE_FIELDS], likeness=_SURELY_MISSPELT)
         if column not in CSV_COLUMNS and hint:
             origin.fail(f"{where}: column {column!r:.80}", f"columns out of {', '.join(CSV_COLUMNS)}{hint}")
-    required = CSV_COLUMNS[1:-2]
-    absent = [column for column in required if column in missing]
+    absent = [column for column in _REQUIRED if column in missing]
     twice = [column for column in CSV_COLUMNS if header.count(column) > 1]
     if absent or twice:
         problem = f"no column {absent[0]!r} among {header}" if absent else f"a column twice, {twice[0]!r}"
-        origin.fail(f"{where}: {problem}", f"the columns {', '.join(required)}, each once")
+        origin.fail(f"{where}: {problem}", f"the columns {', '.join(_REQUIRED)}, each once")
 
 
 def _csv_flag(origin: Origin, where: str, name: str, text: str | None, said: bool | None) -> bool:
@@ -443,10 +454,11 @@ def point_entries(
         if category >= len(categories) or categories[category].is_thing != thing:
             got = f"a {'thing' if thing else 'stuff'} target of category {category}"
             fail(function, argument, got, "indices into categories, things and stuff as they say")
+    told = size_entries(targets)
     order = np.argsort(targets.target, kind="stable")
     clicked = zip(targets.points_yx[order].tolist(), targets.target[order].tolist(), strict=True)
     return [
-        {"x": x, "y": y, "category": categories[targets.category[target]].name, "target": target}
+        {"x": x, "y": y, "category": categories[targets.category[target]].name, "target": target} | told[target]
         for (y, x), target in clicked
     ]
 
@@ -471,7 +483,8 @@ def _to_json(
 def _to_csv(points: list[dict[str, Any]], categories: Sequence[Category], image: str | None) -> str:
     is_thing = {category.name: int(category.is_thing) for category in categories}
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS[image is None :], lineterminator="\n")
+    columns = [*_WRITTEN[image is None :], *(name for name in SIZE_FIELDS if any(name in point for point in points))]
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     named = {} if image is None else {"image": image}
     writer.writerows({**named, **point, "isthing": is_thing[point["category"]]} for point in points)

@@ -120,6 +120,7 @@ def prepare_points(
     seed: int = 0,
     sampler: str = "uniform",
     stuff: bool = True,
+    size_error: float | None = None,
     write_png: bool = False,
 ) -> int:
     """Draw points from every mask of a data set and write them, for training and labelling to read.
@@ -127,8 +128,8 @@ def prepare_points(
     Args:
         dataset: COCO panoptic or VOC, see :func:`read_coco_panoptic` and :func:`read_voc`.
         path: the JSON file, see :func:`read_point_set`.
-        n, seed, sampler, stuff: as in :func:`sample_points`. The file depends on these and on the masks alone, not
-            on the order of pictures.
+        n, seed, sampler, stuff, size_error: as in :func:`sample_points`. The file depends on these and on the masks
+            alone, not on the order of pictures.
         write_png: also write them as PSPS and Point2Mask read them, for comparison: beside ``points.json`` a COCO
             panoptic data set ``points_png.json`` with PNGs in ``points_png`` that are zero but for the pixels that
             are points. Its boxes and areas are those of the points. The masks are read twice.
@@ -141,14 +142,12 @@ def prepare_points(
     """
     categories = in_channel_order(dataset.categories)
     channels = category_channels(categories)
-    info = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff, "version": __version__}
+    how: dict[str, Any] = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff}
+    how |= {} if size_error is None else {"size_error": size_error}
+    info = {**how, "version": __version__}
 
     def drawn() -> Iterator[tuple[PanopticImage, SampledPoints]]:
-        for image in dataset:
-            yield (
-                image,
-                sample_points(image, categories, n=n, seed=seed, sampler=sampler, stuff=stuff, channels=channels),
-            )
+        return ((image, sample_points(image, categories, channels=channels, **how)) for image in dataset)
 
     pictures = (PicturePoints(image.file_name, image.image_id, points.targets) for image, points in drawn())
     count = write_point_set(path, pictures, [replace(c, color=None) for c in categories], info)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..checks import check_choice, check_integer, fail
+from ..checks import check_choice, check_integer, check_number, fail
 from ..types import PointTargets
 from .images import Category, PanopticImage, category_channels, check_categories, check_segments, extents
 
@@ -40,6 +40,7 @@ def sample_points(
     sampler: str = "uniform",
     stuff: bool = False,
     channels: Mapping[int, int] | None = None,
+    size_error: float | None = None,
 ) -> SampledPoints:
     """Draw n different random pixels of each segment; all pixels of a segment that has fewer.
 
@@ -58,12 +59,15 @@ def sample_points(
         stuff: draw from stuff segments too.
         channels: category id -> channel, which becomes the category of the targets. Default:
             :func:`category_channels`, 0, 1, ... in the order of ``categories``, things first.
+        size_error: where given, each thing's size comes with it as somebody would guess it: its pixels, off by a random
+            factor that is typically this large (one standard deviation of a normal law of the logarithm); 1: exactly.
 
     Returns:
         Targets in the order of ``image.segments``, with their segment ids.
 
     Raises:
-        ArgumentError: n < 1, a negative seed, an unknown sampler, or a segment's category without a channel.
+        ArgumentError: n < 1, a negative seed, an unknown sampler, size_error < 1, or a segment's category without a
+            channel.
 
     Example:
         >>> from point2mask_ot.panoptic import Category, PanopticImage, Segment
@@ -75,6 +79,7 @@ def sample_points(
     n = check_integer(_NAME, "n", n, minimum=1)
     seed = check_integer(_NAME, "seed", seed, minimum=0)
     check_choice(_NAME, "sampler", sampler, get_args(Sampler))
+    error = check_number(_NAME, "size_error", 1 if size_error is None else size_error, minimum=1)
     by_id = check_categories(_NAME, categories)
     check_segments(_NAME, "image", image, by_id)
     channels = category_channels(by_id.values()) if channels is None else channels
@@ -83,7 +88,7 @@ def sample_points(
     if missing:
         fail(_NAME, "channels", f"no channel for category {missing[0]}", "a channel for each category drawn from")
     boxes = extents(image.id_map)
-    points = []
+    points, sizes = [], []
     for segment in chosen:
         x, y, width, height = boxes[segment.id][1]
         mask = image.id_map[y : y + height, x : x + width] == segment.id
@@ -91,11 +96,15 @@ def sample_points(
         key = f"{seed}/{image.image_id!r}/{segment.id}"
         drawn = candidates[_draw(key, len(candidates), n)]
         points.append(np.stack([y + drawn // width, x + drawn % width], axis=1))
+        known = size_error is not None and segment.is_thing
+        sizes.append(mask.sum() * error ** _normal(f"{key}/size") if known else np.nan)
     targets = PointTargets(
         np.concatenate(points) if points else np.zeros((0, 2), np.int64),
         np.repeat(np.arange(len(points)), [len(p) for p in points]),
         np.array([channels[segment.category_id] for segment in chosen], np.int64),
         np.array([segment.is_thing for segment in chosen], bool),
+        np.array(sizes, np.float64),
+        None if size_error is None else error,
     )
     return SampledPoints(targets, np.array([segment.id for segment in chosen], np.int64))
 
@@ -103,12 +112,10 @@ def sample_points(
 def _draw(key: str, population: int, n: int) -> list[int]:
     """At most n different indices below ``population``, uniformly and in random order (Fisher-Yates).
 
-    Random bits come straight from a counter-based generator: NumPy promises to keep those streams for ever, and
-    not the streams of ``Generator.integers`` or ``choice``. An index is biased by less than population / 2^64.
+    An index is biased by less than population / 2^64.
     """
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     count = min(n, population)
-    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
+    bits = _bits(key, count)
     moved: dict[int, int] = {}
     drawn = []
     for first, draw in enumerate(bits.tolist()):
@@ -116,6 +123,21 @@ def _draw(key: str, population: int, n: int) -> list[int]:
         drawn.append(moved.get(other, other))
         moved[other] = moved.get(first, first)
     return drawn
+
+
+def _normal(key: str) -> float:
+    """A number of the standard normal law (Box and Muller)."""
+    radius, angle = ((bits + 0.5) / 2**64 for bits in _bits(key, 2).tolist())
+    return math.sqrt(-2 * math.log(radius)) * math.cos(2 * math.pi * angle)
+
+
+def _bits(key: str, count: int) -> np.ndarray:
+    """(count,) uint64, straight from a counter-based generator.
+
+    NumPy promises to keep those streams for ever, and not those of ``Generator.integers``, ``choice`` or ``normal``.
+    """
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(count)
 
 
 def _by_depth(mask: np.ndarray, sampler: str, n: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,55 @@ def test_fault_a10_large_pictures_are_shown_in_blocks_and_saved_pixel_by_pixel(p
     assert points.points_yx.tolist() == [[y, x] for x, y, _, _ in CLICKS], "in pixels of the picture"
     rows, columns = points.points_yx.T
     np.testing.assert_array_equal(made[rows, columns], points.target + 1)
+
+
+SIZED = [{**point, "size": 900.5, "size_error": 1.6} if point["target"] == 7 else point for point in POINTS]
+
+
+def test_sizes_of_a_file_outlive_the_page(photo, tmp_path):
+    """The page sends back what it was sent, with points of its own that say nothing of sizes."""
+    (tmp_path / "mine.csv").write_text("x,y,category,diameter,size_error\n75,30,cup,30,1.6\n20,90,table:stuff,,\n")
+    session = Session(photo, out=tmp_path / "out", points=tmp_path / "mine.csv")
+    opened = session.opening()
+    clicked = {**opened, "points": [*opened["points"], {"x": 74, "y": 31, "category": "cup", "target": 0}]}
+    session.save(json.dumps(clicked).encode())
+    found = read_points(tmp_path / "out/coffee_points.json").targets
+    np.testing.assert_array_equal(found.size, [np.pi * 15**2, np.nan])
+    assert found.size_error[0] == 1.6
+    assert found.target.tolist() == [0, 0, 1]
+
+
+def test_sizes_are_those_of_the_picture_in_blocks_too(photo, tmp_path):
+    """What the page shows of a large picture is what the reduced picture gives with sizes of its own."""
+    state = json.dumps({**STATE, "points": SIZED}).encode()
+    shown = label_map(Session(photo, out=tmp_path / "out", pixels=3000).label(state))
+    reduced = np.asarray(Image.open(photo).reduce(3))
+    names, targets, _, _ = Session(photo, out=tmp_path / "out")._read(state)
+    assert names.index("7") == 0
+    half_pixel = (targets.points_yx + 0.5) / 3 - 0.5
+    moved = replace(targets, points_yx=half_pixel, size=[900.5 / 9, np.nan, np.nan])
+    expected = label_picture(reduced, moved, on_conflict="first")
+    np.testing.assert_array_equal(shown, np.where(expected.void, -1, expected.instance))
+    plain = label_picture(reduced, replace(moved, size=None), on_conflict="first")
+    assert (shown != np.where(plain.void, -1, plain.instance)).any()
+
+
+def test_the_border_as_background(photo, tmp_path):
+    session = Session(photo, out=tmp_path / "out", border="background")
+    session.warm_up()
+    expected = label_picture(
+        np.asarray(Image.open(photo)), session._read(json.dumps(STATE).encode())[1], border="background"
+    )
+    np.testing.assert_array_equal(label_map(session.label(json.dumps(STATE).encode())), expected.instance)
+    with serving(session) as server:
+        status, answer = ask(server, "label", {**STATE, "points": POINTS[:1]})
+    assert status == 400
+    assert "'background' without a point on a background; expected a point of a stuff target" in answer["error"]
+
+
+def test_a_setting_without_effect_is_refused(photo, tmp_path):
+    with pytest.raises(ArgumentError, match=r"^annotate: argument 'unary_weight': got 0\.5, which has no effect"):
+        Session(photo, out=tmp_path / "out", unary_weight=0.5)
 
 
 def test_no_points_yet(server):

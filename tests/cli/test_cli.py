@@ -50,6 +50,21 @@ def test_demo_in_colour(tmp_path, capsys):
     assert (tmp_path / "coffee_stages.png").is_file()
 
 
+def test_demo_with_sizes(tmp_path):
+    """One point of each target; the sizes that a person would guess, and what they change, in a row more."""
+    strips, areas = [], []
+    for name, words in (("plain", []), ("sized", ["--sizes"])):
+        out = tmp_path / name
+        assert main(["demo", "--picture", "coffee", *words, "--out", str(out)]) == 0
+        strips.append(read_picture(out / "coffee_stages.png"))
+        made = read_coco_panoptic(out / "coffee.json", out / "panoptic")[0]
+        areas.append(np.bincount(made.id_map.ravel(), minlength=6)[1:])
+    assert strips[0].shape[1] == strips[1].shape[1]
+    assert 1.45 < strips[1].shape[0] / strips[0].shape[0] < 1.55
+    told = np.pi / 4 * np.array([130, 200, 300, 70]) ** 2
+    assert (areas[1][:4] < 2 * told).all(), "and no saucer as large as the table"
+
+
 @pytest.mark.parametrize("preset", ["best", "paper", "official"])
 def test_label_own_picture(photo, tmp_path, capsys, preset):
     points = tmp_path / "points.csv"

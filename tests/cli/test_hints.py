@@ -30,6 +30,7 @@ VALUES = {"x", "y"}
 
 ANY = "demo label label-dataset annotate"
 COMMANDS_OF = {
+    "border": ANY,
     "exif": "label label-dataset annotate",
     "follow_links": "label-dataset; prepare voc; prepare points; prepare import-psps; prepare check",
     "fresh": "label-dataset",
@@ -40,6 +41,7 @@ COMMANDS_OF = {
     "out": "label-dataset",
     "output": "label-dataset",
     "shard": "label-dataset",
+    "unary_weight": ANY,
     "workers": "label-dataset",
 }
 """The commands whose user may read the hint; each must have the option."""

@@ -22,15 +22,15 @@ from point2mask_ot.labelling import DatasetSettings
 from point2mask_ot.labelling.settings import LabelSettings
 from point2mask_ot.masks.settings import Preset
 
-MASKS = "preset stride beta on-conflict color-weight sigma edge-model"
+MASKS = "preset stride beta border reach unary-weight on-conflict color-weight sigma edge-model"
 OPTIONS = {
-    "demo": f"picture out {MASKS}",
-    "label": f"points out maps add-colors exif levels {MASKS}",
-    "label-dataset": "images points sample truth split per-target seed sampler maps add-colors output engine workers "
-    f"limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
+    "demo": f"picture sizes out {MASKS}",
+    "label": f"points out maps add-colors size exif levels {MASKS}",
+    "label-dataset": "images points sample truth split per-target seed sampler maps add-colors size output engine "
+    f"workers limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
     "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
     "prepare voc": "voc sbd out follow-links",
-    "prepare points": "panoptic png out n seed sampler no-stuff write-png follow-links",
+    "prepare points": "panoptic png out n seed sampler no-stuff size-error write-png follow-links",
     "prepare import-psps": "panoptic png out follow-links",
     "prepare check": "panoptic png images follow-links",
 }
@@ -205,6 +205,7 @@ MESSAGES = {
         ("f", "merge", "b", "shard='i/n' or"),
         "--merge: got b; expected --shard i/n or",
     ),
+    "a size": (LABEL, ("point2mask label", "sizes", "'b'", "x"), "--size: got 'b'; expected x"),
     "what it got": (f"{DATASET} --points p", ("f", "out", "fresh=True", "x"), "--out: got fresh=True; expected x"),
     "a quoted name": (
         f"{DATASET} --points p",
@@ -238,3 +239,6 @@ def test_the_record_of_a_command_line():
     assert command.label == LabelSettings(sigma=2.0, output="voc")
     assert command.mask.changes == {}
     assert command_of(f"{LABEL} --stride 4 --beta=0.2")[0].mask.changes == {"stride": 4, "beta": 0.2}
+    assert command_of(f"{LABEL} --border background --reach 3")[0].mask.changes == {"border": "background", "reach": 3}
+    assert command_of(f"{LABEL} --size a=3 --size learned")[0].sizes == ("a=3", "learned")
+    assert command_of(f"{DATASET} --points p --size a=3")[0].label == LabelSettings(sizes=("a=3",))

@@ -88,7 +88,12 @@ def _tiles(summary: Mapping[str, Any]) -> str:
         shown += [("PQ", percent(scores["pq"])), ("mIoU", percent(scores["miou"]))]
         if scores["scored"] != summary["labelled"]:
             shown.append(("scored", f"{scores['scored']:,}"))
+    sizes = summary.get("sizes", {})
     notes = [
+        ("sizes told", sizes.get("told", 0)),
+        ("typical sizes", sizes.get("typical", 0)),
+        ("hints overruled by the picture", sizes.get("hints_overruled", 0)),
+        ("counts overruled by a hint", sizes.get("counts_overruled", 0)),
         ("things without a pixel", summary["things_without_pixels"]),
         ("transport stopped early", summary["transport_not_converged"]),
         ("pictures without points", summary["pictures_without_points"]),

@@ -103,6 +103,7 @@ def summarize(
         "things_without_pixels": statistics.lost,
         "transport_not_converged": statistics.unconverged,
         "pictures_without_background": statistics.no_background,
+        **({"sizes": _sizes(settings, statistics)} if statistics.sizes else {}),
         "confidence": {
             "minimum_quartiles_maximum": quartiles,
             "bin_width": 1 / BINS,
@@ -125,6 +126,12 @@ def summarize(
         "scores": scores_of(settings, statistics),
         "settings": {name: value for name, value in fingerprint.items() if name != "shard"},
     }
+
+
+def _sizes(settings: JobSettings, statistics: Statistics) -> dict[str, Any]:
+    """How many targets had a size, what became of it, and the typical sizes by category with their spread."""
+    typical = {settings.categories[c].name: [round(value, 3) for value in told] for c, told in settings.typical.items()}
+    return {**statistics.sizes, "typical_sizes": typical}
 
 
 def timing(statistics: Statistics, run: Mapping[str, Any]) -> dict[str, Any]:
