@@ -48,8 +48,8 @@ def label_dataset(
 
     (an image may have an ``id``, else its position in the list, from 1; a point a ``target`` and a ``size``, as
     in :func:`~point2mask_ot.read_points`); or in a CSV with the columns image, x, y, category and, if wanted, target,
-    isthing and size; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true masks
-    (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or ``SegmentationClass``,
+    isthing and size; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true
+    masks (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or ``SegmentationClass``,
     ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``, ``timing.json``,
     ``set_aside.csv`` and ``report.html``.
 
