@@ -86,7 +86,8 @@ def _with_rest(sizes: torch.Tensor, counted: torch.Tensor, rest: torch.Tensor, g
     room = total - LEAST_REST * counted_rest
     others = torch.where(_sums(others, group) > room, _scaled(others, room, group), others)
     even = rest.double() / _sums(rest, group).clamp(min=1)
-    share = torch.where(counted_rest > 0, background / counted_rest.clamp(min=torch.finfo(background.dtype).tiny), even)
+    tiny = torch.finfo(background.dtype).tiny
+    share = torch.where(counted_rest > tiny, background / counted_rest.clamp(min=tiny), even)
     return others + share * (total - _sums(others, group)).clamp(min=0)
 
 

@@ -363,6 +363,7 @@ class PseudoMasks:
     - The picture's border is background: intersection over union with the partition by point, where the first stuff
       target has points along the border. Where stuff supplies labels, and ``border="free"``.
 
+    Parts of a class without a point (``within_class``) count for the chance that the guess whose they are is right.
     It orders masks from doubtful to certain within a set of pictures and settings; it is no probability and no IoU.
     Stuff that its class decides has the mean of its pixels' ``confidence``, which tells how clear-cut the choice was,
     not whether it was right. Fails on objects that do reach the border, which look as if their masks ran over, and on

@@ -13,6 +13,8 @@ from .types import PointTargets
 
 SPREAD = 2.0
 """By what factor things of a category typically differ in size, where nothing is said."""
+CAUTION = 2.0
+"""Spreads, in logarithms, that a typical size may be off: all things of one picture may be larger than others are."""
 LEAST_HINTS = 3
 """Of a category: from fewer nothing is learned."""
 
@@ -71,21 +73,23 @@ def fill_sizes(targets: PointTargets, typical: Mapping[int, float | Typical]) ->
     Args:
         targets: of one picture.
         typical: by category a size in pixels, or a size and the factor >= 1 by which sizes of the category typically
-            differ from it (default 2), as :func:`typical_sizes` gives them. It becomes their ``size_error``.
+            differ from it (default 2), as :func:`typical_sizes` gives them. Their ``size_error`` is its square, since
+            things of one picture tend to be all larger, or all smaller, than those of others.
 
     Raises:
         ArgumentError: a size that is not positive, a factor below 1.
 
     Example:
         >>> targets = PointTargets([(1, 1), (9, 9), (5, 5)], category=[0, 0, 1], size=[100, float("nan"), float("nan")])
-        >>> filled = fill_sizes(targets, {0: (300, 1.6)})
+        >>> filled = fill_sizes(targets, {0: (300, 1.5)})
         >>> filled.size.tolist(), filled.size_error.tolist()
-        ([100.0, 300.0, nan], [1.35, 1.6, 1.35])
+        ([100.0, 300.0, nan], [1.35, 2.25, 1.35])
     """
     size, error = targets.size.copy(), targets.size_error.copy()
     for category, told in typical.items():
         unknown = np.isnan(targets.size) & targets.is_thing & (targets.category == category)
-        size[unknown], error[unknown] = as_typical("fill_sizes", "typical", told)
+        size[unknown], spread = as_typical("fill_sizes", "typical", told)
+        error[unknown] = spread**CAUTION
     return replace(targets, size=size, size_error=error)
 
 

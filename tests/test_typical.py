@@ -48,7 +48,7 @@ def test_who_is_told():
     targets = sized([NAN, 50, NAN, NAN, NAN], [0, 0, 1, 2, 3], [True, True, True, True, False], error=1.1)
     filled = fill_sizes(targets, {0: (300, 1.6), 1: 40, 3: 9000})
     np.testing.assert_array_equal(filled.size, [300, 50, 40, NAN, NAN])
-    assert filled.size_error.tolist() == [1.6, 1.1, 2, 1.1, 1.1]
+    assert filled.size_error.tolist() == [1.6**2, 1.1, 4, 1.1, 1.1]
     np.testing.assert_array_equal(targets.size, [NAN, 50, NAN, NAN, NAN], err_msg="inputs stay")
     same = fill_sizes(targets, {})
     np.testing.assert_array_equal(same.size, targets.size)

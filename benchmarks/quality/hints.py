@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from protocols import Problem
 
-from point2mask_ot import PointTargets
+from point2mask_ot import PointTargets, fill_sizes, typical_sizes
 from point2mask_ot.types import SIZE_ERROR
 
 HINTED = 5
@@ -34,29 +34,19 @@ def told(problem: Problem, targets: PointTargets, off: float, error: float = SIZ
 
 
 def typical(problem: Problem, targets: PointTargets) -> PointTargets:
-    """The targets with the typical size of their class, which is off by the spread of the class."""
-    sizes, errors = (np.array([problem.typical.get(c, (np.nan, 1.0))[i] for c in problem.kind]) for i in (0, 1))
-    return replace(targets, size=sizes, size_error=np.maximum(errors, 1))
+    """The targets with the typical size of their class, whose spread says how far to trust it."""
+    known = {k: problem.typical[kind] for k, kind in enumerate(problem.kind.tolist()) if kind in problem.typical}
+    by_target = replace(targets, category=np.arange(targets.num_targets))
+    return replace(fill_sizes(by_target, known), category=targets.category)
 
 
 def learn_typical(problems: Iterable[Problem], off: float = SIZE_ERROR) -> dict[int, tuple[float, float]]:
-    """Size and spread of each class, from the guesses of the first few targets of it, one each of different pictures
-    where there are enough."""
-    found: dict[int, list[list[float]]] = {}
+    """Size and spread of each class, from the guesses of a few of its targets drawn at random."""
+    found: dict[int, list[float]] = {}
     for problem in problems:
         sizes = told(problem, problem.targets(0), off).size
-        for kind in np.unique(problem.kind[problem.is_thing]).tolist():
-            found.setdefault(kind, []).append(sizes[problem.is_thing & (problem.kind == kind)].tolist())
-    return {kind: _law([size for row in _in_turns(rows) for size in row][:HINTED]) for kind, rows in found.items()}
-
-
-def _in_turns(rows: list[list[float]]) -> list[list[float]]:
-    """The first of every row, then the second, ..."""
-    return [[row[i] for row in rows if i < len(row)] for i in range(max(map(len, rows)))]
-
-
-def _law(sizes: list[float]) -> tuple[float, float]:
-    """Geometric mean and the factor of one standard deviation."""
-    logs = np.log(sizes)
-    spread = logs.std(ddof=1) if len(logs) > 1 else np.log(4.0)
-    return float(np.exp(logs.mean())), float(np.exp(spread))
+        for kind, size in zip(problem.kind[problem.is_thing].tolist(), sizes[problem.is_thing], strict=True):
+            found.setdefault(kind, []).append(size)
+    rng = np.random.default_rng(0)
+    drawn = {kind: rng.choice(sizes, HINTED, replace=False) for kind, sizes in found.items() if len(sizes) >= HINTED}
+    return {k: typical_sizes(PointTargets(np.zeros((HINTED, 2)), size=sizes))[0] for k, sizes in drawn.items()}

@@ -1,6 +1,6 @@
 """Look at pseudo-masks with supervision: masks, boxes and class names over the picture.
 
-A class has a colour; the figure is the mean confidence of the mask, the share of its pixels that the plan gave to it.
+A class has a colour; the figure is how sure the mask is.
 
     python examples/integrations/supervision_view.py --out supervision.png
 """
@@ -22,13 +22,13 @@ ZOOM = 5
 
 
 def detections(targets: PointTargets, result: PseudoMasks) -> sv.Detections:
-    """The things that have a mask; confidence is the mean over the mask."""
+    """The things that have a mask."""
     kept = np.flatnonzero(targets.is_thing & result.masks.any((1, 2)))
     return sv.Detections(
         xyxy=result.boxes[kept],
         mask=result.masks[kept],
         class_id=targets.category[kept],
-        confidence=np.array([result.confidence[result.masks[k]].mean() for k in kept]),
+        confidence=result.target_confidence[kept],
     )
 
 
@@ -41,7 +41,7 @@ def view(picture: np.ndarray, found: sv.Detections) -> np.ndarray:
         class_id=found.class_id,
         confidence=found.confidence,
     )
-    names = [f"{CATEGORIES[c].name} {share:.2f}" for c, share in zip(found.class_id, found.confidence, strict=True)]
+    names = [f"{CATEGORIES[c].name} {sure:.2f}" for c, sure in zip(found.class_id, found.confidence, strict=True)]
     # supervision follows OpenCV in the order of colours: BGR in, BGR out.
     canvas = np.kron(picture[..., ::-1], grow[..., None]).astype(np.uint8)
     canvas = sv.MaskAnnotator(COLORS, opacity=0.6).annotate(canvas, large)

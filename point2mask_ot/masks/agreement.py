@@ -14,7 +14,7 @@ import torch
 
 from ..arrays import to_device
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
-from ..graph.regions import areas
+from ..graph.regions import areas, weights
 from ..types import Diagnostics, PointTargets
 from .border import with_border
 from .scene import Scene
@@ -50,6 +50,11 @@ def agreement(found: Diagnostics, owner: torch.Tensor, if_border: torch.Tensor |
     if if_border is not None:
         agreed = agreed * _ious(inside, torch.where(demand, if_border, -1), count)
     return agreed
+
+
+def part_known(owner: torch.Tensor, chance: torch.Tensor, count: int) -> torch.Tensor:
+    """(count,) float64 mean over each region of the chance that a pixel is its supplier's, 1 where that is no guess."""
+    return weights(owner, chance, count) / areas(owner, count).clamp(min=1)
 
 
 def of_targets(scene: Scene, agreed: torch.Tensor, masks: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from ..arrays import to_device
 from ..geodesic import nearest_partition
 from ..graph.regions import look_up
 from ..types import Diagnostics, PseudoMasks, TransportResult
-from .agreement import SWAY, agreement, of_targets
+from .agreement import SWAY, agreement, of_targets, part_known
 from .boxes import components_with_points, mask_boxes, replace_empty
 from .scene import Scene
 
@@ -33,6 +33,7 @@ def pseudo_masks(scene: Scene, found: Diagnostics, if_border: torch.Tensor | Non
         near, chance = _islands(scene)
         cut_off = owner < 0
         owner, share = torch.where(cut_off, near, owner), torch.where(cut_off, chance, share)
+        agreed = agreed * part_known(owner, torch.where(cut_off, chance, 1), len(agreed))
     instance, semantic, void, confidence = _panoptic_map(scene, owner, share)
     masks = instance == torch.arange(scene.targets.num_targets, device=instance.device)[:, None, None]
     sure = of_targets(scene, agreed, masks, confidence)

@@ -104,7 +104,9 @@ def test_sizes_of_the_points_reach_the_masks(job, tmp_path):
 def test_sizes_by_category(job):
     """For the things without a size of their own, and never for stuff."""
     made = job([[{"size": 120}]], sizes={"bead": (200, 1.6)})
-    np.testing.assert_array_equal(id_maps(made.out)[0], expected(0, [120, 200, 200, np.nan], [1.35, 1.6, 1.6, 1.35]))
+    np.testing.assert_array_equal(
+        id_maps(made.out)[0], expected(0, [120, 200, 200, np.nan], [1.35, 1.6**2, 1.6**2, 1.35])
+    )
     told = summary(made.out)
     assert told["settings"]["sizes.bead"] == [200, 1.6]
     assert {**told["sizes"], "hints_overruled": 0, "counts_overruled": 0} == {
@@ -120,7 +122,7 @@ def test_learned_sizes(job):
     (size, spread), = summary(made.out)["sizes"]["typical_sizes"].values()  # fmt: skip
     spread_of_hints = np.hypot(np.log([100, 150, 225]).std(ddof=1), np.log(1.35))
     assert (size, spread) == (150, pytest.approx(np.exp(spread_of_hints), abs=1e-3))
-    error = float(np.exp(spread_of_hints))
+    error = float(np.exp(spread_of_hints)) ** 2
     np.testing.assert_array_equal(
         id_maps(made.out)[2], expected(2, [150, 150, 150, np.nan], [error, error, error, 1.35])
     )
@@ -251,7 +253,7 @@ def test_label_takes_sizes(job, tmp_path, capsys):
     assert main([*words, str(tmp_path / "b"), "--size", "bead=200/1.6"]) == 0
     assert main([*words, str(tmp_path / "c"), "--size", "learned"]) == 0
     mean, spread = np.exp(np.log([120, 150, 225]).mean()), np.hypot(np.log([120, 150, 225]).std(ddof=1), np.log(1.35))
-    for out, size, error in (("a", np.nan, 1.35), ("b", 200, 1.6), ("c", mean, np.exp(spread))):
+    for out, size, error in (("a", np.nan, 1.35), ("b", 200, 1.6**2), ("c", mean, np.exp(spread) ** 2)):
         found = read_coco_panoptic(tmp_path / out / "0.json", tmp_path / out / "panoptic")[0].id_map
         np.testing.assert_array_equal(found, expected(0, [120, 150, size, np.nan], [1.35, 1.35, error, 1.35]))
     capsys.readouterr()

@@ -63,6 +63,16 @@ def test_stuff_that_its_class_decides_is_as_sure_as_its_pixels():
     assert found.target_confidence[3] == pytest.approx(found.confidence[found.masks[3]].mean())
 
 
+def test_a_part_of_a_class_without_a_point_is_a_guess():
+    classes = np.zeros((20, 60), int)
+    classes[5:15, 5:15] = classes[5:15, 25:35] = classes[5:15, 40:50] = 1
+    semantic = np.eye(2, dtype=np.float32)[classes].transpose(2, 0, 1)
+    things = PointTargets([(10, 10), (10, 30)], category=[1, 1])
+    found = PseudoMasker(within_class=True, point_radius=0, step_cost=1e-3)(semantic, None, things)
+    assert found.masks.sum((1, 2)).tolist() == [100, 200]
+    assert found.target_confidence.tolist() == pytest.approx([1, 0.75])
+
+
 def test_targets_and_pictures_turned_around():
     picture, targets = drawing(6)
     found = label_picture(picture, targets)
