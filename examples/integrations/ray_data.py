@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,19 @@ from scenes import CATEGORIES, make_scene
 from point2mask_ot import PanopticImage, PointTargets, Segment, label_picture, write_coco_panoptic
 
 Row = dict[str, Any]
+TARGETS = tuple(field.name for field in fields(PointTargets))
 
 
 def picture_row(seed: int) -> Row:
     """What a worker needs to know of one picture. For files, give paths and let the worker read them."""
     picture, targets, truth = make_scene(seed)
-    points = {name: getattr(targets, name) for name in ("points_yx", "target", "category", "is_thing")}
+    points = {name: getattr(targets, name) for name in TARGETS}
     return {"image_id": seed, "file_name": truth.file_name, "picture": picture, **points}
 
 
 def label(row: Row) -> Row:
     """One picture's segments, by the same call as anywhere else."""
-    targets = PointTargets(*(np.array(row[name]) for name in ("points_yx", "target", "category", "is_thing")))
+    targets = PointTargets(*(np.array(row[name]) for name in TARGETS))
     result = label_picture(np.array(row["picture"]), targets)
     image = PanopticImage.from_targets(result.instance, targets, CATEGORIES)
     return {

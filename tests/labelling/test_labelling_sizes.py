@@ -233,6 +233,16 @@ def test_the_report_counts_what_was_overruled(job):
     assert ("counts overruled by a hint" in page) == bool(told["counts_overruled"])
 
 
+def test_a_turn_of_the_camera_changes_no_size(job, tmp_path):
+    """Sizes are in pixels of the turned picture, whose pixels are those that are stored."""
+    job([[{"size": 120}, {"size": 400}]])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(beads(0))).save(job.images / "0.png", exif=exif)
+    made = label_dataset(job.images, job.points, tmp_path / "turned", workers=0, progress=False)
+    np.testing.assert_array_equal(id_maps(made.out)[0], expected(0, [120, 400, np.nan, np.nan]))
+
+
 # The command line
 
 
