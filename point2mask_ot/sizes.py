@@ -62,7 +62,7 @@ def with_hints(
     # Where all have a hint, they share out what there is, whatever unit it was guessed in.
     top = told.amax()
     part_of_all = total.clamp(min=1).log() + (told - top) - _sums((told - top).exp(), of).clamp(min=1e-300).log()
-    told = torch.where(_sums(~known, of) == 0, part_of_all, told)
+    told = torch.where(_sums(~known, of) == 0, part_of_all, told.minimum(total.clamp(min=1).log()))
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
     posterior, right = _posterior(counted, changed, told, error, known)
     sizes = torch.where(known, posterior, counted)

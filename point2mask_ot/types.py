@@ -228,6 +228,8 @@ def _size(function: str, argument: str, size: Any) -> tuple[int, int]:
 
 def _positive(name: str, values: Any, count: int, *, least: float) -> np.ndarray:
     """(count,) float64 of one number or ``count`` of them; NaN stands for what nobody knows, where 0 is the least."""
+    if isinstance(values, (list, tuple)):
+        values = [np.nan if value is None else value for value in values]
     numbers = host_array("PointTargets", name, values).astype(np.float64)
     if numbers.ndim == 0:
         numbers = np.full(count, float(numbers))

@@ -38,7 +38,7 @@ def typical_sizes(pictures: PointTargets | Iterable[PointTargets], *, least: int
 
     Raises:
         ArgumentError: ``least < 2``.
-        ArgumentTypeError: what is no :class:`PointTargets`.
+        ArgumentTypeError: what is no :class:`PointTargets`, nor many of them.
 
     Example:
         >>> targets = PointTargets([(1, 1), (9, 9), (5, 5), (5, 8)], size=[100, 400, 200, float("nan")])
@@ -46,6 +46,8 @@ def typical_sizes(pictures: PointTargets | Iterable[PointTargets], *, least: int
         [(200, 2.13)]
     """
     least = check_integer("typical_sizes", "least", least, minimum=2)
+    if not isinstance(pictures, Iterable) and not isinstance(pictures, PointTargets):
+        fail_type("typical_sizes", "pictures", pictures, "PointTargets, or many of them")
     sums: dict[int, np.ndarray] = {}
     for targets in [pictures] if isinstance(pictures, PointTargets) else pictures:
         if not isinstance(targets, PointTargets):
@@ -78,6 +80,7 @@ def fill_sizes(targets: PointTargets, typical: Mapping[int, float | Typical]) ->
 
     Raises:
         ArgumentError: a size that is not positive, a factor below 1.
+        ArgumentTypeError: what is no such mapping.
 
     Example:
         >>> targets = PointTargets([(1, 1), (9, 9), (5, 5)], category=[0, 0, 1], size=[100, float("nan"), float("nan")])
@@ -85,6 +88,8 @@ def fill_sizes(targets: PointTargets, typical: Mapping[int, float | Typical]) ->
         >>> filled.size.tolist(), filled.size_error.tolist()
         ([100.0, 300.0, nan], [1.35, 2.25, 1.35])
     """
+    if not isinstance(typical, Mapping) or not all(isinstance(key, (int, np.integer)) for key in typical):
+        fail_type("fill_sizes", "typical", typical, "a mapping from category indices to sizes")
     size, error = targets.size.copy(), targets.size_error.copy()
     for category, told in typical.items():
         unknown = np.isnan(targets.size) & targets.is_thing & (targets.category == category)

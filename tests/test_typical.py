@@ -65,3 +65,13 @@ def test_refuses_what_is_no_picture():
         typical_sizes([3])
     with pytest.raises(ArgumentError, match=r"^typical_sizes: argument 'least': got 1"):
         typical_sizes([], least=1)
+
+
+@pytest.mark.parametrize("typical", [300, [3], {"nucleus": 300}])
+def test_sizes_are_by_category_index(typical):
+    with pytest.raises(ArgumentError, match=r"^fill_sizes: argument 'typical'"):
+        fill_sizes(sized([NAN]), typical)
+
+
+def test_none_stands_for_an_unknown_size():
+    assert np.isnan(PointTargets([(1, 1), (2, 2)], size=[None, 3]).size).tolist() == [True, False]

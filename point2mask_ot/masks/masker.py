@@ -23,7 +23,7 @@ from .stages import label_images
 
 NO_BACKGROUND = (
     "all targets are things and nothing limits them, so that one of them has to own every pixel: a mask ends only "
-    "where another begins"
+    "where another begins, and of sizes only the proportions count"
 )
 """What :class:`~point2mask_ot.BackgroundWarning` says first; then, in the words of the caller, what to do."""
 

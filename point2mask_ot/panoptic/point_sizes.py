@@ -39,16 +39,18 @@ def size_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def told_sizes(
-    origin: Origin, told: Iterable[tuple[int, str, Mapping[str, Any]]], count: int
+    origin: Origin, told: Iterable[tuple[int, str, Mapping[str, Any]]], count: int, shape: tuple[int, int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(K,) the size of each target in pixels, NaN where no point says, and (K,) by what factor it may be off.
 
     Args:
         told: for each point of a picture its target, where it stands, and its fields, see :func:`size_fields`.
         count: K.
+        shape: (H, W) of the picture, if known.
 
     Raises:
-        FileError: what is no positive number; sizes of one target that disagree; an error of a size that is not there.
+        FileError: what is no positive number, or more than the picture has pixels; sizes of one target that disagree;
+            an error of a size that is not there.
     """
     size, error = np.full(count, np.nan), np.full(count, np.nan)
     error_at: dict[int, str] = {}
@@ -58,6 +60,9 @@ def told_sizes(
                 error_at.setdefault(target, where)
             known = error if name == "size_error" else size
             known[target] = _told(origin, where, name, given, known[target])
+            if shape is not None and size[target] > shape[0] * shape[1]:
+                expected = f"at most the {shape[0] * shape[1]} pixels of the picture"
+                origin.fail(f"{where}: {name} {given!r:.40}, which makes {size[target]:.6g} pixels", expected)
     for target, where in error_at.items():
         if np.isnan(size[target]):
             got = f"{where}: size_error {error[target]:g} without a size"

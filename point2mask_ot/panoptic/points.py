@@ -167,7 +167,7 @@ def clicked_targets(
     target, channel = _targets(origin, clicks, categories)
     is_thing = [categories[c].is_thing for c in channel]
     told = ((k, click.where, click.sizes) for k, click in zip(target, clicks, strict=True))
-    of_targets = np.array(channel, np.int64), np.array(is_thing, bool), *told_sizes(origin, told, len(channel))
+    of_targets = np.array(channel, np.int64), np.array(is_thing, bool), *told_sizes(origin, told, len(channel), shape)
     return PointTargets(points_yx, np.array(target, np.int64), *of_targets)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..checks import check_number
 from ..files.io import Origin, read_bytes, safe_join
 from ..files.pictures import read_label_png
 from ..types import PointTargets
@@ -140,10 +141,16 @@ def prepare_points(
     Raises:
         ArgumentError, FileError: as :func:`sample_points` and :func:`write_point_set`.
     """
+    how: dict[str, Any] = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff}
+    if size_error is not None:
+        how["size_error"] = check_number("prepare_points", "size_error", size_error, minimum=1)
     categories = in_channel_order(dataset.categories)
     channels = category_channels(categories)
-    how: dict[str, Any] = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff}
-    how |= {} if size_error is None else {"size_error": size_error}
+    how |= (
+        {}
+        if size_error is None
+        else {"size_error": check_number("prepare_points", "size_error", size_error, minimum=1)}
+    )
     info = {**how, "version": __version__}
 
     def drawn() -> Iterator[tuple[PanopticImage, SampledPoints]]:

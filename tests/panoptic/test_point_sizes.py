@@ -23,7 +23,7 @@ from point2mask_ot import (
     write_points,
 )
 from point2mask_ot.cli import main
-from point2mask_ot.panoptic import PicturePoints, read_point_set, write_point_set
+from point2mask_ot.panoptic import PicturePoints, prepare_points, read_point_set, write_point_set
 from point2mask_ot.types import SIZE_ERROR
 
 COIN, TABLE = Category(3, "coin", True), Category(7, "table", False)
@@ -252,3 +252,17 @@ def test_prepare_points_writes_sizes_if_asked(tmp_path, capsys):
         assert picture.targets.size_error[:2].tolist() == [1.6, 1.6]
     assert main([*ask, str(tmp_path / "p.json"), "--size-error", "0"]) == 2
     assert "--size-error: got 0" in capsys.readouterr().err
+
+
+def test_a_size_that_no_target_of_the_picture_has_is_refused(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("x,y,category,radius\n3,4,coin,40\n")
+    assert read_points(path).targets.size[0] == pytest.approx(np.pi * 1600)
+    with pytest.raises(FileError, match=r"radius '40', which makes 5026.55 pixels.*at most the 2000 pixels"):
+        read_points(path, shape=(40, 50))
+
+
+@pytest.mark.parametrize("error", [float("nan"), float("inf"), 0.5])
+def test_an_error_of_sizes_is_a_finite_factor(error, tmp_path):
+    with pytest.raises(ArgumentError, match=r"prepare_points: argument 'size_error'"):
+        prepare_points([], tmp_path / "p.json", size_error=error)
