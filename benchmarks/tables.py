@@ -50,7 +50,7 @@ def times(ratio: float) -> str:
 
 
 QUALITY = ("quality", "quality_classes", "quality_classes_nuclei", "quality_points", "quality_points_nuclei")
-SIZES = ("quality_sizes_points", "quality_sizes_points_nuclei", "quality_sizes_union")
+SIZES = tuple(f"quality_sizes_{name}" for name in ("points", "points_nuclei", "union", "union_nuclei"))
 HINTED = {
     "sizes x/ 1.35": "best, sizes told, off by a factor of 1.35",
     "sizes x/ 2, told": "best, sizes told, off by a factor of 2",
