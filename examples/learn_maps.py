@@ -64,13 +64,7 @@ class Network(nn.Module):
     def probabilities(self, seen: tuple[Tensor, ...], size: tuple[int, ...], targets: p2m.PointTargets) -> Tensor:
         """(C, H, W) class probabilities, where all classes that are there have a point."""
         scores, present = resized(self(*seen)[None], size)[0], torch.from_numpy(np.unique(targets.category))
-        return torch.zeros_like(scores).index_copy(0, present, self.of_present(scores, present).softmax(0))
-
-    def of_present(self, scores: Tensor, present: Tensor) -> Tensor:
-        """Scores of classes that are there: what looks like any thing is one of the things there, and so with stuff."""
-        things, stuff = present[present < self.things], present[present >= self.things]
-        kinds = (things, scores[: self.things]), (stuff, scores[self.things :])
-        return torch.cat([scores[k] + of_kind.logsumexp(0) - scores[k].logsumexp(0) for k, of_kind in kinds if len(k)])
+        return torch.zeros_like(scores).index_copy(0, present, scores[present].softmax(0))
 
 
 class View:
@@ -85,19 +79,22 @@ class View:
         self.labels: Tensor | None = None  # and confidence, (2, h, w)
 
     def loss(self, network: Network, affinity: float) -> Tensor:
-        """Points, things and stuff half each; classes that are not there; Eq. 5's affinities; labels, if any."""
+        """The points, things and stuff half each, told from the classes that are there; that these are there; Eq. 5's
+        affinities; labels, if any.
+        """
         scores = network(*self.seen)
-        surprise = functional.cross_entropy(scores[:, *self.cells].T, self.classes, reduction="none")
+        there, rank = self.classes.unique(return_inverse=True)
+        present = scores[there]
+        surprise = functional.cross_entropy(present[:, *self.cells].T, rank, reduction="none")
         is_thing = self.classes < network.things
         loss = torch.stack([surprise[kind].mean() for kind in (is_thing, ~is_thing) if kind.any()]).mean()
-        there = self.classes.unique()
-        loss = loss + PRESENCE_WEIGHT * (scores.logsumexp(0) - scores[there].logsumexp(0)).mean()
+        loss = loss + PRESENCE_WEIGHT * (scores.logsumexp(0) - present.logsumexp(0)).mean()
         if affinity:
-            present = network.of_present(scores, there)
             spread = p2m.lab_affinity_loss(present, self.colours) + p2m.tree_affinity_loss(present, self.colours)
             loss = loss + affinity * spread
         if self.labels is not None:
-            surprise = functional.cross_entropy(scores[None], self.labels[None, 0].long(), reduction="none")[0]
+            rank = torch.searchsorted(there, self.labels[0].long()).clamp(max=len(there) - 1)  # any class in void
+            surprise = functional.cross_entropy(present[None], rank[None], reduction="none")[0]
             loss = loss + LABEL_WEIGHT * (self.labels[1] * surprise).mean()
         return loss
 

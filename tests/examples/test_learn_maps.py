@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,19 +78,6 @@ def test_it_learns_the_same_from_a_seed_and_a_job_takes_it(drawn, tmp_path, caps
     drawn[1].write_text(drawn[1].read_text().replace("disc", "ball"))
     with pytest.raises(ArgumentError, match=r"maps whose channels are .*'disc'.*; expected those of the points"):
         label_dataset(*drawn, tmp_path / "others", maps=maps, **how)
-
-
-def test_what_looks_like_a_thing_is_one_of_the_things_there():
-    scores = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(0))
-    network = SimpleNamespace(things=4)
-    everywhere, present = scores.softmax(0), torch.tensor([1, 3, 4])
-    found = learn_maps.Network.of_present(network, scores, present).softmax(0)
-    assert torch.allclose(found[:2].sum(0), everywhere[:4].sum(0))
-    assert torch.allclose(found[2], everywhere[4:].sum(0))
-    assert torch.allclose(found[0] / found[1], everywhere[1] / everywhere[3])
-    assert torch.equal(
-        learn_maps.Network.of_present(network, scores, torch.tensor([5])).softmax(0), torch.ones(1, 4, 5)
-    )
 
 
 def test_labels_pull_the_map(drawn, tmp_path):
