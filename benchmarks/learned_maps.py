@@ -36,7 +36,9 @@ from point2mask_ot.panoptic import PanopticImage, PicturePoints, read_point_set,
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def prepare(voc: Path, split: str, folder: Path, side: int, seed: int, limit: int | None = None) -> None:
+def prepare(
+    voc: Path, split: str, folder: Path, side: int, seed: int, limit: int | None = None, size_error: float | None = None
+) -> None:
     """``images/``, ``truth.json`` and ``points.json`` of a split, with the longer side of each picture ``side``."""
     dataset = read_voc(voc, split)
     categories = sorted(dataset.categories, key=lambda category: not category.is_thing)
@@ -56,10 +58,8 @@ def prepare(voc: Path, split: str, folder: Path, side: int, seed: int, limit: in
 
     write_coco_panoptic(scaled(), folder / "truth.json", folder / "truth", categories)
     truths = read_coco_panoptic(folder / "truth.json", folder / "truth")
-    drawn = (
-        PicturePoints(t.file_name, t.image_id, sample_points(t, categories, seed=seed, stuff=True).targets)
-        for t in truths
-    )
+    how: dict[str, Any] = {"seed": seed, "stuff": True, "size_error": size_error}
+    drawn = (PicturePoints(t.file_name, t.image_id, sample_points(t, categories, **how).targets) for t in truths)
     write_point_set(folder / "points.json", drawn, categories, {"seed": seed})
 
 
@@ -108,6 +108,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--maps", nargs="+", default=["colours", "learned"], choices=["colours", "learned"])
     parser.add_argument("--side", type=int, default=512, help="longer side of the pictures")
     parser.add_argument("--limit", type=int, help="pictures of each split (default: all)")
+    parser.add_argument("--size-error", type=float, help="points come with sizes, off by this factor")
     parser.add_argument("--seed", type=int, default=0, help="of points and weights")
     parser.add_argument("--set", nargs="+", default=[], type=setting, metavar="NAME=VALUE", help="for the labels")
     parser.add_argument("--learn", nargs=argparse.REMAINDER, default=[], help="options of learn_maps.py; come last")
@@ -122,7 +123,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         for split in {"train", *options.splits}:
             if not (root / split / "points.json").exists():
                 voc, how = options.data / "voc_layout/VOCdevkit/VOC2012", (options.side, options.seed, options.limit)
-                prepare(voc, split, root / split, *how)
+                prepare(voc, split, root / split, *how, options.size_error)
         weights, train = root / "maps.pt", root / "train"
         if "learned" in options.maps and not weights.exists():
             given = ["--images", train / "images", "--points", train / "points.json", "--out", weights]
