@@ -39,8 +39,8 @@ def with_hints(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Capacities from counts and hints; the counts themselves where there is no hint.
 
-    Targets without a hint keep their count, but for stuff, which takes the rest, in proportion to its counts, unless its
-    count is surer than the hints. Where there is none, all are scaled to the sum of the counts.
+    Targets without a hint keep their count, but for stuff, which takes the rest in proportion to its counts, unless
+    these are surer than the hints. Where there is none, all are scaled to the sum of the counts.
 
     Args:
         counted: (K,) float64 pixels of each target by the rule; their sum is kept.
@@ -93,8 +93,8 @@ def _with_rest(
 ) -> torch.Tensor:
     """Sizes that sum to the counts of their group, where those of ``rest`` were not told.
 
-    What the background counts is right or wrong, as all counts are. What it and the sizes miss of the total they share by
-    how uncertain each is, in pixels: where its count is right the others give way, where wrong it takes nearly all.
+    What the background counts is right or wrong, as all counts are. What it and the sizes miss of the total, they share
+    by how uncertain each is, in pixels: where its count is right the others give way, where wrong it takes nearly all.
     """
     others, background = torch.where(rest, 0, sizes), torch.where(rest, counted, 0)
     total, behind = _sums(counted, group), _sums(background, group)
