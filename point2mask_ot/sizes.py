@@ -30,8 +30,6 @@ _ROUNDS = 6
 LEAST_REST = 0.1
 """Of its count: what the background keeps however large the others are said to be."""
 _LEAST_ERROR = 0.01
-_LARGEST_STEP = 2.0
-"""In logarithms, by which a size may give way to the background."""
 
 
 def with_hints(
@@ -39,8 +37,8 @@ def with_hints(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Capacities from counts and hints; the counts themselves where there is no hint.
 
-    Targets without a hint keep their count, but for stuff, which takes the rest in proportion to its counts, unless
-    these are surer than the hints. Where there is none, all are scaled to the sum of the counts.
+    Targets without a hint keep their count, but for stuff, which takes the rest, in proportion to its counts. Where
+    there is none, all are scaled to the sum of the counts.
 
     Args:
         counted: (K,) float64 pixels of each target by the rule; their sum is kept.
@@ -66,10 +64,9 @@ def with_hints(
     part_of_all = total.clamp(min=1).log() + (told - top) - _sums((told - top).exp(), of).clamp(min=1e-300).log()
     told = torch.where(_sums(~known, of) == 0, part_of_all, told.minimum(total.clamp(min=1).log()))
     changed = torch.full_like(counted, UNKNOWN_CHANGE) if first is None else _log_ratio(counted, first).abs()
-    posterior, variance, right = _posterior(counted, changed, told, error, known)
-    sizes, variance = torch.where(known, posterior, counted), torch.where(known, variance, 0)
-    with_rest = _with_rest(sizes, variance, counted, counted if first is None else first, rest, right, of)
-    return torch.where(_sums(rest, of) > 0, with_rest, _scaled(sizes, total, of)), 1 - right
+    posterior, right = _posterior(counted, changed, told, error, known)
+    sizes = torch.where(known, posterior, counted)
+    return torch.where(_sums(rest, of) > 0, _with_rest(sizes, counted, rest, of), _scaled(sizes, total, of)), 1 - right
 
 
 def _sums(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
@@ -82,54 +79,22 @@ def _scaled(sizes: torch.Tensor, total: torch.Tensor, group: torch.Tensor) -> to
     return sizes * (total / _sums(sizes, group).clamp(min=torch.finfo(sizes.dtype).tiny))
 
 
-def _with_rest(
-    sizes: torch.Tensor,
-    variance: torch.Tensor,
-    counted: torch.Tensor,
-    first: torch.Tensor,
-    rest: torch.Tensor,
-    right: torch.Tensor,
-    group: torch.Tensor,
-) -> torch.Tensor:
-    """Sizes that sum to the counts of their group, where those of ``rest`` were not told.
-
-    What the background counts is right or wrong, as all counts are. What it and the sizes miss of the total, they share
-    by how uncertain each is, in pixels: where its count is right the others give way, where wrong it takes nearly all.
-    """
+def _with_rest(sizes: torch.Tensor, counted: torch.Tensor, rest: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+    """Sizes of which those of ``rest`` are what others leave, which they make room for if they must."""
     others, background = torch.where(rest, 0, sizes), torch.where(rest, counted, 0)
-    total, behind = _sums(counted, group), _sums(background, group)
-    before = _sums(torch.where(rest, first, 0), group)
-    missing = total - behind - _sums(others, group)
-    uncertain = torch.where(rest, 0, variance * others**2)
-    spread = _sums(uncertain, group)
-    by_right = ((COUNT_ERROR + _log_ratio(behind, before).abs()) * behind) ** 2
-    by_wrong = total**2  # then it may be anything: where things leak, it counts next to nothing
-    odds = torch.logit(right, eps=1e-6) + _normal(missing, spread + by_right) - _normal(missing, spread + by_wrong)
-    tiny = torch.finfo(sizes.dtype).tiny
-    of_right, of_wrong = (spread / (spread + theirs).clamp(min=tiny) for theirs in (by_right, by_wrong))
-    given = missing * torch.lerp(of_wrong, of_right, torch.sigmoid(odds))
-    step = given * uncertain / spread.clamp(min=tiny) / others.clamp(min=1)
-    told = _sums(others, group) + given
-    kept = torch.where(uncertain > 0, 0, others)
-    moved = (others - kept) * step.clamp(-_LARGEST_STEP, _LARGEST_STEP).exp()
-    others = kept + _scaled(moved, (told - _sums(kept, group)).clamp(min=0), group)
-    room = total - LEAST_REST * behind
+    total, counted_rest = _sums(counted, group), _sums(background, group)
+    room = total - LEAST_REST * counted_rest
     others = torch.where(_sums(others, group) > room, _scaled(others, room, group), others)
     even = rest.double() / _sums(rest, group).clamp(min=1)
-    part = torch.where(behind > tiny, background / behind.clamp(min=tiny), even)
-    return others + part * (total - _sums(others, group)).clamp(min=0)
-
-
-def _normal(value: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the density of a normal law around 0, but for a constant."""
-    variance = variance.clamp(min=1)
-    return -(value**2) / (2 * variance) - variance.log() / 2
+    tiny = torch.finfo(background.dtype).tiny
+    share = torch.where(counted_rest > tiny, background / counted_rest.clamp(min=tiny), even)
+    return others + share * (total - _sums(others, group)).clamp(min=0)
 
 
 def _posterior(
     count: torch.Tensor, changed: torch.Tensor, told: torch.Tensor, error: torch.Tensor, known: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """exp of the expected logarithm of a size that is told and counted, its variance, and the part of right counts.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp of the expected logarithm of a size that is told and counted, and the part of counts that are right.
 
     Before either, all logarithms are equally probable.
 
@@ -147,10 +112,8 @@ def _posterior(
     for _ in range(_ROUNDS):
         is_right, is_wrong = (likelihood + torch.stack([part, 1 - part]).log()[:, None]).softmax(0)
         part = (RIGHT + (testimony * is_right).sum()) / (1 + testimony.sum())
-    weight = torch.stack([is_right, is_wrong])
-    means, within = (told * spread**2 + seen * error**2) / variance, spread**2 * error**2 / variance
-    mean = (weight * means).sum(0)
-    return mean.exp(), (weight * (within + (means - mean) ** 2)).sum(0), part
+    right, wrong = (told * spread**2 + seen * error**2) / variance
+    return (is_right * right + is_wrong * wrong).exp(), part
 
 
 def _log_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
