@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from .arrays import Array, Restore, as_optional_tensors, to_device
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, require_all
@@ -174,10 +173,10 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(
-        cls, counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets, group: np.ndarray | None
+        cls, counted: torch.Tensor, first: torch.Tensor | None, targets: PointTargets, group: Callable[[], np.ndarray]
     ) -> Estimate:
-        """From the counts, those before any centroid moved, and who competes with whom."""
-        capacities, doubt = with_hints(counted, first, targets, group)
+        """From the counts, those before any centroid moved, and who competes with whom, which only sizes ask for."""
+        capacities, doubt = with_hints(counted, first, targets, group() if targets.has_sizes else None)
         return cls(capacities, counted, doubt)
 
 
@@ -214,7 +213,7 @@ def estimate_capacities(
     if callable(method):
         images = enumerate(zip(targets, demand, known, strict=True))
         told = [_by_rule(method, partition, b, *image) for b, image in images]
-        return [Estimate.of(told[b], None, own, group(b) if own.has_sizes else None) for b, own in enumerate(targets)]
+        return [Estimate.of(told[b], None, own, partial(group, b)) for b, own in enumerate(targets)]
     by_cell = method == "centroid" and centroid_of == "cell"
     sources = [Sources.of(own, by_cell=by_cell, keep=keep_points) for own in targets]
     # What is known is known of the targets, not of single points.
@@ -229,12 +228,15 @@ def estimate_capacities(
         if own.has_sizes and method == "centroid":
             nearest = look_up(sources[b].owner, first_labels[b], nobody=-1)
             before = _count(nearest, demand[b], own.num_targets)
-        estimates.append(Estimate.of(counted, before, own, group(b) if own.has_sizes else None))
+        estimates.append(Estimate.of(counted, before, own, partial(group, b)))
     return estimates
 
 
 def rivals(cost: torch.Tensor, points_yx: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(K,) int64, equal for targets that compete for the same pixels: from the (K, H, W) costs that are finite."""
+    from scipy.sparse import coo_array  # slow to import, and only sizes need it
+    from scipy.sparse.csgraph import connected_components
+
     y, x = to_device(pixel_indices("capacities", points_yx, *cost.shape[1:]), cost.device).unbind(1)
     reached = torch.isfinite(cost[:, y, x]).cpu().numpy()
     pairs = np.stack(np.nonzero(reached))

@@ -55,7 +55,7 @@ def with_hints(
     hinted = np.isfinite(targets.size)
     group = np.zeros(targets.num_targets, np.int64) if group is None else group
     of = to_device(group, counted.device)
-    known, rest = (to_device(mask, counted.device) for mask in (hinted, ~hinted & ~targets.is_thing))
+    known, rest = (to_device(mask, counted.device) for mask in (hinted, targets.takes_rest))
     error = to_device(np.log(targets.size_error).clip(_LEAST_ERROR), counted.device)
     total = _sums(counted, of)
     told = to_device(np.log(np.where(hinted, targets.size, 1.0)), counted.device)

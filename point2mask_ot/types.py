@@ -115,6 +115,11 @@ class PointTargets:
         """Whether the size of any target is known."""
         return bool(np.isfinite(self.size).any())
 
+    @property
+    def takes_rest(self) -> np.ndarray:
+        """(K,) booleans: stuff without a size, which takes what sizes leave."""
+        return ~self.is_thing & np.isnan(self.size)
+
     def select(self, keep: Sequence[int] | np.ndarray) -> PointTargets:
         """Some of the targets, renumbered.
 

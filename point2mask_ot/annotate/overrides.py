@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 
 from ..files.pictures import Exif
-from ..masks.overrides import ConfigOverrides
+from ..masks.overrides import ColorOverrides
 
 
-class PageOverrides(ConfigOverrides, total=False):
+class PageOverrides(ColorOverrides, total=False):
     """Fields of :class:`.settings.AnnotateSettings`, which documents them, and those of the configuration."""
 
-    sigma: float
-    color_weight: float
-    edge_model: str | os.PathLike[str] | None
     exif: Exif | None
     levels: tuple[float, float] | None
     points: str | os.PathLike[str] | None

@@ -10,17 +10,14 @@ import os
 from collections.abc import Sequence
 
 from ..files.pictures import Exif
-from ..masks.overrides import ConfigOverrides
+from ..masks.overrides import ColorOverrides
 from .settings import Engine, MapFunction, Output
 from .sizes import Sizes
 
 
-class DatasetOverrides(ConfigOverrides, total=False):
+class DatasetOverrides(ColorOverrides, total=False):
     """Fields of :class:`.settings.DatasetSettings`, which documents them, and those of the configuration."""
 
-    sigma: float
-    color_weight: float
-    edge_model: str | os.PathLike[str] | None
     exif: Exif | None
     levels: tuple[float, float] | None
     maps: str | os.PathLike[str] | MapFunction | None

@@ -34,8 +34,7 @@ def with_extent(
     Returns:
         (K, H, W) and (K,) capacities that the costs allow; those that came in where there is nothing to do.
     """
-    told = np.isfinite(targets.size)
-    chosen, takes_rest = np.flatnonzero(told & targets.is_thing), ~told & ~targets.is_thing
+    chosen, takes_rest = np.flatnonzero(np.isfinite(targets.size) & targets.is_thing), targets.takes_rest
     if not (chosen.size and takes_rest.any()) or not (config.compactness or config.reach):
         return cost, estimate.capacities
     things = to_device(chosen, cost.device)

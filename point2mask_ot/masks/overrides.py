@@ -5,6 +5,7 @@ A test holds the names and types to those of the fields of :class:`~point2mask_o
 
 from __future__ import annotations
 
+import os
 from typing import Literal, TypedDict
 
 from ..capacity import CapacityRule
@@ -49,3 +50,11 @@ class ConfigOverrides(TypedDict, total=False):
     box_from: Literal["mask", "component"]
     empty_box: Literal["skip", "point", "centre"]
     backend: str
+
+
+class ColorOverrides(ConfigOverrides, total=False):
+    """Those, and the fields of :class:`.settings.ColorSettings`."""
+
+    sigma: float
+    color_weight: float
+    edge_model: str | os.PathLike[str] | None
