@@ -378,8 +378,8 @@ class PseudoMasks:
 
     Attributes:
         instance: (H, W) int64, index of the target that owns the pixel, -1 where none does.
-        masks: (K, H, W) bool; disjoint. Where stuff is decided by class, a stuff target's mask is the region of its
-            category, and of several targets of one category the first has it.
+            Where stuff is decided by class, a stuff target's is the region of its category, and of several targets of
+            one category the first has it.
         boxes: (K, 4) float32 xyxy, tight around the mask, right and bottom edges exclusive; NaN where the mask
             is empty and the configuration says to skip it.
         semantic: (H, W) int64 category of each pixel; where ``void`` is set the value means nothing.
@@ -390,10 +390,27 @@ class PseudoMasks:
     """
 
     instance: Array
-    masks: Array
     boxes: Array
     semantic: Array
     void: Array
     confidence: Array
     target_confidence: Array
     diagnostics: Diagnostics
+    _masks: Array | None = field(default=None, init=False, repr=False)
+
+    @property
+    def masks(self) -> Array:
+        """(K, H, W) bool, disjoint: ``instance`` target by target, made on first use: thousands do not fit."""
+        if self._masks is None:
+            object.__setattr__(self, "_masks", self.instance == _column(len(self.boxes), self.instance))
+        return self._masks  # type: ignore[return-value]
+
+
+def _column(count: int, like: Any) -> Any:
+    """(count, 1, 1) numbers from 0, of the family and on the device of another array."""
+    numbers = np.arange(count)[:, None, None]
+    if isinstance(like, np.ndarray):
+        return numbers
+    import torch
+
+    return torch.from_numpy(numbers).to(like.device)

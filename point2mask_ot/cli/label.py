@@ -103,14 +103,16 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
 
     A target that supplies no labels, stuff that is told by its class, has no capacity.
     """
-    notes = result.diagnostics
-    capacity = {int(k): f"{float(pixels):.0f}" for k, pixels in zip(notes.suppliers, notes.capacities, strict=True)}
+    import numpy as np
+
+    notes, owner = result.diagnostics, np.asarray(result.instance)
+    pixels = np.bincount(owner[owner >= 0], minlength=points.targets.num_targets)
+    capacity = {int(k): f"{float(own):.0f}" for k, own in zip(notes.suppliers, notes.capacities, strict=True)}
     lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
     for k, category in enumerate(points.targets.category):
-        mask: Any = result.masks[k]
         confidence = float(result.target_confidence[k])
         name = points.categories[category].name
-        lines.append(f"{k:>6}  {name:<14}{int(mask.sum()):>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}")
+        lines.append(f"{k:>6}  {name:<14}{pixels[k]:>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}")
     if notes.transport is not None:
         plan = notes.transport
         state = "converged" if plan.converged else "stopped"

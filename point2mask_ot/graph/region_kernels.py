@@ -1,4 +1,4 @@
-"""The first of the smallest or largest over the leading axis (compiled)."""
+"""The first of the smallest or largest over the leading axis, and where labels lie (compiled)."""
 
 from __future__ import annotations
 
@@ -44,3 +44,24 @@ def first_extreme(values, largest, best, label):  # type: ignore[no-untyped-def]
         for k in range(1, len(values)):
             _improve(values[k, start:stop], np.int32(k), largest, best[start:stop], own)
         label[start:stop] = own
+
+
+@njit()
+def extents(labels, bounds):  # type: ignore[no-untyped-def]
+    """First row, first column, last row and last column of each label.
+
+    Args:
+        labels: (H, W) int64 below K, -1 for nobody.
+        bounds: (K, 4) int64, written; the last lie before the first for a label of none.
+    """
+    height, width = labels.shape
+    bounds[:, :2] = max(height, width)
+    bounds[:, 2:] = -1
+    for i in range(height):
+        for j in range(width):
+            k = labels[i, j]
+            if k >= 0:
+                bounds[k, 0] = min(bounds[k, 0], i)
+                bounds[k, 1] = min(bounds[k, 1], j)
+                bounds[k, 2] = i
+                bounds[k, 3] = max(bounds[k, 3], j)

@@ -82,6 +82,27 @@ def profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
     return members.sum(2), members.sum(1)
 
 
+def _extents(labels: torch.Tensor, count: int) -> torch.Tensor:
+    from .region_kernels import extents as found
+
+    bounds = torch.empty(count, 4, dtype=torch.int64)
+    found(labels.contiguous().numpy(), bounds.numpy())
+    return bounds
+
+
+@_on_host(_extents)
+def extents(labels: torch.Tensor, count: int) -> torch.Tensor:
+    """(count, 4) int64 first row, first column, last row, last column of each label; the last before the first if none."""
+    height, width = labels.shape
+    of = (labels + 1).flatten()
+    bounds = []
+    for rule, start in (("amin", max(height, width)), ("amax", -1)):
+        for axis, side in ((1, height), (0, width)):
+            place = torch.arange(side, device=labels.device).unsqueeze(axis).expand(height, width).flatten()
+            bounds.append(place.new_full((count + 1,), start).scatter_reduce(0, of, place, rule)[1:])
+    return torch.stack(bounds, 1)
+
+
 def _weights(labels: torch.Tensor, weight: torch.Tensor, count: int) -> torch.Tensor:
     return torch.bincount((labels + 1).flatten(), weights=weight.double().flatten(), minlength=count + 1)[1:]
 

@@ -57,13 +57,14 @@ def part_known(owner: torch.Tensor, chance: torch.Tensor, count: int) -> torch.T
     return weights(owner, chance, count) / areas(owner, count).clamp(min=1)
 
 
-def of_targets(scene: Scene, agreed: torch.Tensor, masks: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
+def of_targets(scene: Scene, agreed: torch.Tensor, instance: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
     """(K,) float32 from those of the suppliers; stuff that its class decides is as sure as its pixels are."""
-    sure = agreed.new_zeros(len(masks)).index_copy(0, to_device(scene.chosen, agreed.device), agreed)
-    for k in np.setdiff1d(np.arange(len(masks)), scene.chosen).tolist():
-        total = torch.where(masks[k], confidence, 0).sum(dtype=torch.float64)
-        sure[k] = total / masks[k].sum().clamp(min=1)
-    return torch.where(masks.flatten(1).any(1), sure, 0).to(torch.float32)
+    pixels = areas(instance, scene.targets.num_targets)
+    sure = agreed.new_zeros(len(pixels)).index_copy(0, to_device(scene.chosen, agreed.device), agreed)
+    for k in np.setdiff1d(np.arange(len(pixels)), scene.chosen).tolist():
+        total = torch.where(instance == k, confidence, 0).sum(dtype=torch.float64)
+        sure[k] = total / pixels[k].clamp(min=1)
+    return torch.where(pixels > 0, sure, 0).to(torch.float32)
 
 
 def _firmness(found: Diagnostics, sway: float) -> torch.Tensor:

@@ -204,7 +204,6 @@ def _pad(result: PseudoMasks, full: tuple[int, int]) -> PseudoMasks:
     return replace(
         result,
         instance=grow(result.instance, -1),
-        masks=grow(result.masks, False),
         semantic=grow(result.semantic, 0),
         void=grow(result.void, True),
         confidence=grow(result.confidence, 0),

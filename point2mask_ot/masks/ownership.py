@@ -15,7 +15,7 @@ from ..geodesic import nearest_partition
 from ..graph.regions import look_up
 from ..types import Diagnostics, PseudoMasks, TransportResult
 from .agreement import SWAY, agreement, of_targets, part_known
-from .boxes import components_with_points, mask_boxes, replace_empty
+from .boxes import components_with_points, region_boxes, replace_empty
 from .scene import Scene
 
 
@@ -35,9 +35,8 @@ def pseudo_masks(scene: Scene, found: Diagnostics, if_border: torch.Tensor | Non
         owner, share = torch.where(cut_off, near, owner), torch.where(cut_off, chance, share)
         agreed = agreed * part_known(owner, torch.where(cut_off, chance, 1), len(agreed))
     instance, semantic, void, confidence = _panoptic_map(scene, owner, share)
-    masks = instance == torch.arange(scene.targets.num_targets, device=instance.device)[:, None, None]
-    sure = of_targets(scene, agreed, masks, confidence)
-    return PseudoMasks(instance, masks, _boxes(scene, masks), semantic, void, confidence, sure, found)
+    sure = of_targets(scene, agreed, instance, confidence)
+    return PseudoMasks(instance, _boxes(scene, instance), semantic, void, confidence, sure, found)
 
 
 def _owners(
@@ -111,9 +110,9 @@ def _panoptic_map(scene: Scene, owner: torch.Tensor, share: torch.Tensor) -> tup
     return instance, category, void, torch.where(void, 0, confidence)
 
 
-def _boxes(scene: Scene, masks: torch.Tensor) -> torch.Tensor:
+def _boxes(scene: Scene, instance: torch.Tensor) -> torch.Tensor:
     """(K, 4) boxes of the masks, by the configured rules."""
     if scene.config.box_from == "component":
-        masks = components_with_points(masks, scene.pixels, scene.targets.target)
-    size = (scene.raster.height, scene.raster.width)
-    return replace_empty(mask_boxes(masks), scene.config.empty_box, scene.pixels, scene.targets.target, size)
+        instance = components_with_points(instance, scene.pixels, scene.targets.target)
+    boxes, size = region_boxes(instance, scene.targets.num_targets), (scene.raster.height, scene.raster.width)
+    return replace_empty(boxes, scene.config.empty_box, scene.pixels, scene.targets.target, size)

@@ -120,10 +120,8 @@ def _high(values: np.ndarray) -> float:
 
 
 def _owner(masks: PseudoMasks) -> np.ndarray:
-    """(H, W) target of each pixel, -1 in void; of stuff targets that share a category's region, the first."""
-    regions = _host(masks.masks)
-    owner = np.where(regions.any(axis=0), regions.argmax(axis=0), -1) if len(regions) else _host(masks.instance)
-    return np.where(_host(masks.void), -1, owner)
+    """(H, W) target of each pixel, -1 in void."""
+    return np.where(_host(masks.void), -1, _host(masks.instance))
 
 
 def _moved_pixels(photo: np.ndarray, owner: np.ndarray, colors: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class TestInference:
         points = batch.points[0]
         category = torch.as_tensor(points.category.copy())
         owner = batch.masks[0]
-        masks = PseudoMasks(owner, None, None, category[owner], owner < 0, None, None, None)
+        masks = PseudoMasks(owner, None, category[owner], owner < 0, None, None, None)
         found = as_panoptic(masks, samples.categories, batch, 0, (96, 96))
         assert panoptic_quality([found], [samples.truth(0)], samples.categories).pq == 1
 

@@ -102,7 +102,7 @@ class TestFaultA8:
         """Owners of three columns as four: both outer ones keep one, the middle one has two."""
         points = PointTargets([(0, 0), (0, 1), (0, 2)], category=[0, 1, THINGS], is_thing=[True, True, False])
         owner = torch.tensor([[0, 1, 2]] * 3)
-        masks = PseudoMasks(owner, None, None, torch.tensor([0, 1, THINGS])[owner], owner < 0, None, None, None)
+        masks = PseudoMasks(owner, None, torch.tensor([0, 1, THINGS])[owner], owner < 0, None, None, None)
         found = as_panoptic(masks, SyntheticSamples.categories, one_picture(points, (3, 3)), 0, (3, 4))
         assert found.id_map.tolist() == [[1, 2, 2, 3]] * 3
 

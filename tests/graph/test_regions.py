@@ -45,6 +45,16 @@ def test_counts_and_profiles(rng, place, count):
     np.testing.assert_allclose(sums.cpu(), ndimage.sum(weight, labels, index), rtol=1e-12)
 
 
+@pytest.mark.parametrize("count", [0, 1, 6])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 21)])
+def test_extents(rng, place, count, size):
+    labels = rng.integers(-1, max(count - 1, 0), size)  # nobody has the last label
+    found = regions.extents(place(torch.from_numpy(labels)), count).cpu().tolist()
+    slices = ndimage.find_objects(labels + 1, max_label=count)
+    for (top, left, bottom, right), own in zip(found, slices, strict=True):
+        assert ((top > bottom) and (left > right)) if own is None else own == np.s_[top : bottom + 1, left : right + 1]
+
+
 def test_look_up(place):
     labels = place(torch.tensor([[0, -1], [2, 1]]))
     assert regions.look_up(np.array([5, 6, 7]), labels, nobody=-1).tolist() == [[5, -1], [7, 6]]

@@ -178,7 +178,6 @@ def result(shape, targets, stride=1, wall=False, tensors=False) -> PseudoMasks:
     masks = np.stack([owner == k for k in range(len(cost))])
     maps = (
         owner,
-        masks,
         np.zeros((len(cost), 4), np.float32),
         owner,
         void,
@@ -226,7 +225,7 @@ def test_stages_without_targets(photo):
     )
     nothing = np.full((60, 80), -1)
     sure = np.zeros((60, 80), np.float32), np.zeros(0, np.float32)
-    masks = PseudoMasks(nothing, empty > 0, np.zeros((0, 4)), nothing, void, *sure, inside)
+    masks = PseudoMasks(nothing, np.zeros((0, 4)), nothing, void, *sure, inside)
     assert len(viz.stages(photo, none, masks)) == 6
 
 
