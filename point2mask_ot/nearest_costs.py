@@ -25,7 +25,7 @@ class NearestCosts:
         supplier: (E,) int32, ascending within a block.
         cost: (E, 64) float32 or float64; +inf where the pair is forbidden or left out.
         price: (K,) float64 at which the entries were chosen.
-        floor: (B, 64) float32, at most ``cost - price`` of any supplier that is left out of a pixel; +inf where none is.
+        floor: (B, 64) float32, at most ``cost - price`` of any supplier that a pixel leaves out; +inf where none is.
         search: ``search(price, window)`` -> the same costs with the entries chosen anew: all whose ``cost - price`` is
             at most the pixel's smallest plus ``window``; None where nobody can.
     """

@@ -92,7 +92,7 @@ def _extents(labels: torch.Tensor, count: int) -> torch.Tensor:
 
 @_on_host(_extents)
 def extents(labels: torch.Tensor, count: int) -> torch.Tensor:
-    """(count, 4) int64 first row, first column, last row, last column of each label; the last before the first if none."""
+    """(count, 4) int64 first row and column, last row and column of each label; the last before the first for none."""
     height, width = labels.shape
     of = (labels + 1).flatten()
     bounds = []

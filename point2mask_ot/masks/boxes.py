@@ -10,7 +10,7 @@ from ..graph.regions import extents
 
 
 def region_boxes(instance: torch.Tensor, count: int) -> torch.Tensor:
-    """(H, W) owners below ``count``, -1 for nobody -> (count, 4) float32 xyxy, right and bottom exclusive; NaN for none."""
+    """(H, W) owners, -1 for nobody -> (count, 4) float32 xyxy, right and bottom exclusive; NaN for none."""
     top, left, bottom, right = extents(instance, count).unbind(1)
     boxes = torch.stack([left, top, right + 1, bottom + 1], dim=1).to(torch.float32)
     return torch.where((right < left)[:, None], torch.nan, boxes)
