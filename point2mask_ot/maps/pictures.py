@@ -87,14 +87,25 @@ def lab_gradient(image: Array, sigma: float = 1.0) -> Array:
     """
     sigma = check_number("lab_gradient", "sigma", sigma, minimum=0)
     picture, restore, single = _unit_picture("lab_gradient", image)
+    edges = _gradient(_smooth_lab(picture, sigma))
+    return restore(edges[0] if single else edges)
+
+
+def lab_with_gradient(function: str, image: Array, sigma: float) -> tuple[Array, Array]:
+    """What :func:`smooth_lab` and :func:`lab_gradient` return, smoothed once; errors name ``function``."""
+    picture, restore, single = _unit_picture(function, image)
     lab = _smooth_lab(picture, sigma)
+    edges = _gradient(lab)
+    return (restore(lab[0]), restore(edges[0])) if single else (restore(lab), restore(edges))
+
+
+def _gradient(lab: Tensor) -> Tensor:
     squares = sum(_central_difference(lab, axis).square() for axis in (-2, -1))
     magnitude = squares.sum(dim=1, keepdim=True).sqrt()  # type: ignore[union-attr]  # sum() of tensors
     flat = magnitude.flatten(1)
     rank = math.ceil(STRONG_EDGE_QUANTILE * flat.shape[1])
     strong = flat.kthvalue(rank, dim=1).values.clamp_min(NOTICEABLE_GRADIENT)
-    edges = (magnitude / strong[:, None, None, None]).clamp_max(1.0)
-    return restore(edges[0] if single else edges)
+    return (magnitude / strong[:, None, None, None]).clamp_max(1.0)
 
 
 def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppress: bool = True) -> Array:

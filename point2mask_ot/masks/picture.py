@@ -12,6 +12,7 @@ from ..checks import fail, require_all, values_at_hand
 from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_terms
 from ..maps import lab_gradient, smooth_lab, structured_edges
+from ..maps.pictures import lab_with_gradient
 from ..types import PointTargets, PseudoMasks
 from .config import PseudoMaskConfig
 from .masker import PseudoMasker, label_maps, warn_of_no_background
@@ -73,11 +74,14 @@ class ColorMasker:
             ArgumentError: what :func:`~point2mask_ot.smooth_lab` refuses; a boundary of another size, or with values
                 outside [0, 1].
         """
-        lab = smooth_lab(image, self.colors.sigma)
-        if boundary is None:
-            boundary = self.boundary(image)
+        if boundary is None and self.colors.edge_model is None:
+            lab, boundary = lab_with_gradient("smooth_lab", image, self.colors.sigma)
         else:
-            self._check_boundary(boundary, (1, *lab.shape[1:]))
+            lab = smooth_lab(image, self.colors.sigma)
+            if boundary is None:
+                boundary = self.boundary(image)
+            else:
+                self._check_boundary(boundary, (1, *lab.shape[1:]))
         # As a term of kind "max" the boundary keeps its thin ridges on a coarse grid.
         return [MapTerm(lab, self.colors.color_weight), MapTerm(boundary, self.config.beta, "max")]
 
