@@ -10,6 +10,7 @@ import numpy as np
 
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked
 from .compiled.graphs import outside_graphs
+from .nearest_costs import NearestCosts
 from .points import check_on_host, check_targets, coordinates, host_array, integers, pixel_indices
 
 if TYPE_CHECKING:
@@ -321,9 +322,9 @@ class Diagnostics:
     Attributes:
         suppliers: (S,) indices of the targets that supply labels (all of them, or the things only).
         edges: (4, h, w) edge costs (Eq. 2-3).
-        distances: (S, h, w) cost from each supplier's points, +inf where unreachable: of the cheapest path, or of walks
-            where ``walks`` says so.
-        cost: (S, H, W) what the transport minimised, after upsampling and scaling.
+        raw_distances: :attr:`distances`, or what makes them.
+        costs: :attr:`cost`, or where there are many suppliers a :class:`~point2mask_ot.NearestCosts`, which leaves out
+            those that cost a pixel too much to matter.
         nearest: (H, W) int64 supplier of minimum cost, -1 where none is reachable.
         demand: (H, W) bool: pixels that take part in the transport.
         capacities: (S,) pixels that each supplier should own (Eq. 4), hints of size taken into account.
@@ -340,8 +341,8 @@ class Diagnostics:
 
     suppliers: np.ndarray
     edges: Array
-    distances: Array
-    cost: Array
+    raw_distances: Any = field(repr=False)
+    costs: Any = field(repr=False)
     nearest: Array
     demand: Array
     capacities: Array
@@ -350,6 +351,32 @@ class Diagnostics:
     walks: bool = False
     counted: Array | None = None
     no_background: bool = False
+
+    @property
+    def distances(self) -> Array:
+        """(S, h, w) cost from each supplier's points, +inf where unreachable: of the cheapest path, or of walks.
+
+        Where there are many suppliers it is made at each reading, and thousands do not fit.
+        """
+        return self._alike(self.raw_distances()) if callable(self.raw_distances) else self.raw_distances
+
+    @property
+    def cost(self) -> Array:
+        """(S, H, W) what the transport minimised, after upsampling and scaling; +inf, too, where that left a pair out.
+
+        Where there are many suppliers it is made at each reading, and thousands do not fit.
+        """
+        if not isinstance(self.costs, NearestCosts):
+            return self.costs  # type: ignore[no-any-return]
+        return self._alike(self.costs.to_dense().reshape(-1, *self.nearest.shape))
+
+    def _alike(self, array: Any) -> Any:
+        """A NumPy array, in the family of the other maps."""
+        if isinstance(self.edges, np.ndarray):
+            return array
+        import torch
+
+        return torch.from_numpy(array)
 
     def reached(self, tol: float | None) -> bool:
         """Whether the transport is as exact as the configuration's ``tol`` asks for; None asks for rounds alone."""

@@ -15,6 +15,7 @@ import torch
 from ..arrays import to_device
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ..graph.regions import areas, weights
+from ..nearest_costs import NearestCosts
 from ..types import Diagnostics, PointTargets
 from .border import with_border
 from .scene import Scene
@@ -69,20 +70,24 @@ def of_targets(scene: Scene, agreed: torch.Tensor, instance: torch.Tensor, confi
 
 def _firmness(found: Diagnostics, sway: float) -> torch.Tensor:
     """(S,) float64: what a supplier keeps if all outbid him by ``sway``, over what he gets if he outbids them."""
-    cost, nearest, demand = (cast(torch.Tensor, each) for each in (found.cost, found.nearest, found.demand))
-    plan, price, labels = found.transport, cost.new_zeros(len(cost)), nearest
+    nearest, demand, plan = cast(torch.Tensor, found.nearest), cast(torch.Tensor, found.demand), found.transport
+    if isinstance(found.costs, NearestCosts):
+        prices = np.zeros(len(found.suppliers)) if plan is None else cast(torch.Tensor, plan.f).numpy()
+        kept, wanted = found.costs.firmness(prices, demand.flatten().numpy(), sway)
+        return _ratio(torch.from_numpy(kept), torch.from_numpy(wanted))
+    cost = cast(torch.Tensor, found.costs)
+    price, labels = cost.new_zeros(len(cost)), nearest
     if plan is not None:
         price, labels = cast(torch.Tensor, plan.f).to(cost.dtype), cast(torch.Tensor, plan.labels).view(nearest.shape)
     known = labels.clamp(min=0)
     worth = price.index_select(0, known.flatten()).view(known.shape) - cost.gather(0, known[None])[0]
     least = torch.where(demand, worth - sway, torch.inf)
-    contenders, wanted = torch.zeros_like(labels, dtype=torch.int32), []
+    contenders, wants_of_each = torch.zeros_like(labels, dtype=torch.int32), []
     for offered, own in zip(price, cost, strict=True):  # a plane at a time stays in cache
         wants = offered - own >= least
         contenders += wants
-        wanted.append(wants.sum())
-    kept = areas(torch.where(contenders == 1, labels, -1), len(cost))
-    return _ratio(kept, torch.stack(wanted))
+        wants_of_each.append(wants.sum())
+    return _ratio(areas(torch.where(contenders == 1, labels, -1), len(cost)), torch.stack(wants_of_each))
 
 
 def _smoothness(labels: torch.Tensor, edges: torch.Tensor, count: int) -> torch.Tensor:

@@ -15,6 +15,7 @@ from ..arrays import Array, Restore, as_optional_tensors
 from ..checks import BackgroundWarning, check_integer, fail, fail_type
 from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_maps, check_terms
+from ..nearest_costs import NearestCosts
 from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
 from .inputs import Maps
@@ -214,7 +215,7 @@ def _restore(value: Any, restore: Restore) -> Any:
     """Every tensor of a result dataclass in the family of the inputs."""
     if isinstance(value, torch.Tensor):
         return restore(value)
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+    if not dataclasses.is_dataclass(value) or isinstance(value, (type, NearestCosts)):
         return value
     parts = {f.name: _restore(getattr(value, f.name), restore) for f in dataclasses.fields(value) if f.init}
     if isinstance(value, TransportResult):

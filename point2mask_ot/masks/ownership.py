@@ -13,6 +13,7 @@ import torch
 from ..arrays import to_device
 from ..geodesic import nearest_partition
 from ..graph.regions import look_up
+from ..nearest_costs import NearestCosts
 from ..types import Diagnostics, PseudoMasks, TransportResult
 from .agreement import SWAY, agreement, of_targets, part_known
 from .boxes import components_with_points, region_boxes, replace_empty
@@ -24,10 +25,10 @@ def pseudo_masks(scene: Scene, found: Diagnostics, if_border: torch.Tensor | Non
 
     ``if_border`` (H, W) is the supplier of each pixel if the picture's border were background, None where nobody asked.
     """
-    cost, nearest, demand = (cast(torch.Tensor, each) for each in (found.cost, found.nearest, found.demand))
+    nearest, demand = cast(torch.Tensor, found.nearest), cast(torch.Tensor, found.demand)
     plan = found.transport
     supplier = nearest if plan is None else cast(torch.Tensor, plan.labels).view(nearest.shape)
-    owner, share = _owners(scene, supplier, cost, demand, plan)
+    owner, share = _owners(scene, supplier, found.costs, demand, plan)
     agreed = agreement(found, owner, if_border, SWAY * scene.config.reg)
     if scene.config.within_class:
         near, chance = _islands(scene)
@@ -40,14 +41,18 @@ def pseudo_masks(scene: Scene, found: Diagnostics, if_border: torch.Tensor | Non
 
 
 def _owners(
-    scene: Scene, supplier: torch.Tensor, cost: torch.Tensor, demand: torch.Tensor, transport: TransportResult | None
+    scene: Scene,
+    supplier: torch.Tensor,
+    costs: torch.Tensor | NearestCosts,
+    demand: torch.Tensor,
+    transport: TransportResult | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(H, W) the supplier that owns each pixel, -1 where none may, and float32 the share of the pixel that the
     plan gives to it; 1 where the plan is not entropic, and at claimed points."""
-    if not len(cost):
+    if not len(scene.chosen):
         return torch.where(demand, supplier, -1), torch.zeros_like(supplier, dtype=torch.float32)
     known = supplier.clamp(min=0)
-    least = cost.gather(0, known[None])[0]
+    least = cost_of(costs, known)
     # An estimate of the user's own may send a supplier where no path leads.
     able = demand & (least < torch.inf)
     if scene.classes is not None and scene.config.stuff == "exclude":
@@ -64,6 +69,13 @@ def _owners(
     share = torch.where(owned, exponent.exp().clamp(max=1), 0).to(torch.float32)
     share.view(-1).index_fill_(0, claimed, 1)
     return owner, share
+
+
+def cost_of(costs: torch.Tensor | NearestCosts, supplier: torch.Tensor) -> torch.Tensor:
+    """(H, W) cost of each pixel to one supplier, +inf where that pair is left out."""
+    if isinstance(costs, torch.Tensor):
+        return costs.gather(0, supplier[None])[0]
+    return torch.from_numpy(costs.supplier_cost(supplier.flatten().numpy())).view(supplier.shape)
 
 
 def _claims(scene: Scene) -> tuple[np.ndarray, np.ndarray]:

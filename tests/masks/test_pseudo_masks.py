@@ -11,7 +11,7 @@ from pseudo_mask_cases import PRESETS, iou, scene
 from scipy import ndimage
 
 from point2mask_ot import ArgumentError, MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, label_picture
-from point2mask_ot.masks import stages
+from point2mask_ot.masks import assignment, partition
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -223,15 +223,18 @@ def test_a_batch_equals_its_images_under_other_settings(settings):
 def test_a_batch_takes_one_search_a_round(monkeypatch, cost, searches):
     calls = []
 
-    def counting(name, function):
+    def counting(room, name):
+        function = getattr(room, name)
+
         def call(*arguments, **options):
             calls.append((name, len(arguments[0])))
             return function(*arguments, **options)
 
-        monkeypatch.setattr(stages, name, call)
+        monkeypatch.setattr(room, name, call)
 
-    for name in {*searches, "solve"}:
-        counting(name, getattr(stages, name))
+    for name in {*searches}:
+        counting(partition, name)
+    counting(assignment, "solve")
     _, semantic, boundary, targets = scene()
     PseudoMasker(centroid_rounds=2, cost=cost)(np.stack([semantic] * 3), np.stack([boundary] * 3), [targets] * 3)
     assert calls == [(name, 3) for name in (*searches, "solve")]
@@ -244,7 +247,7 @@ def test_a_rule_learns_what_is_known_already_also_by_a_copy_of_the_points(monkey
 
     _, semantic, boundary, targets = scene()
     expected = PseudoMasker(capacity="nearest")(semantic, boundary, targets)
-    monkeypatch.setattr(stages, "random_walk_partition", None)
+    monkeypatch.setattr(partition, "random_walk_partition", None)
     found = PseudoMasker(capacity=rule)(semantic, boundary, targets)
     assert found.diagnostics.capacities.tolist() == expected.diagnostics.capacities.tolist()
 

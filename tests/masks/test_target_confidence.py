@@ -11,7 +11,7 @@ import torch
 from pseudo_mask_cases import PRESETS, scene
 
 from point2mask_ot import Diagnostics, MapTerm, PointTargets, PseudoMasker, label_picture
-from point2mask_ot.masks import stages
+from point2mask_ot.masks import partition
 from point2mask_ot.masks.agreement import _firmness, _ious, _smoothness
 
 
@@ -105,8 +105,8 @@ def test_comes_through_pickles_and_padding():
 
 def test_the_border_is_asked_about_once_a_batch_and_only_where_there_is_news(monkeypatch):
     asked = []
-    search = stages.nearest_partition
-    monkeypatch.setattr(stages, "nearest_partition", lambda *a, **o: asked.append(len(a[0])) or search(*a, **o))
+    search = partition.nearest_partition
+    monkeypatch.setattr(partition, "nearest_partition", lambda *a, **o: asked.append(len(a[0])) or search(*a, **o))
     _, targets = drawing()
     boundary = np.zeros((3, 1, 60, 100), np.float32)
     images = [targets, targets.select([0, 1]), targets]
