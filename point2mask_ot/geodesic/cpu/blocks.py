@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...compiled.jit import njit
+from ...compiled.jit import helper, njit
 from .tiles import AREA, SIDE
 
 
@@ -76,16 +76,30 @@ def keep_near(
         most = floor[block]
         most[:] = np.inf
         for entry in range(start, stop):
-            for pixel in range(AREA):
-                most[pixel] = min(most[pixel], cost[entry, pixel] - price[supplier[entry]])
+            _lower(most, cost[entry], price[supplier[entry]])
         most += window
         for entry in range(start, stop):
-            any_kept = False
-            for pixel in range(AREA):
-                value = cost[entry, pixel]
-                is_near = (value - price[supplier[entry]] <= most[pixel]) & (value < np.inf)
-                cost[kept, pixel] = value if is_near else np.float32(np.inf)
-                any_kept |= is_near
-            supplier[kept] = supplier[entry]
-            kept += any_kept
+            own = supplier[entry]
+            if _cut(cost[kept], cost[entry], price[own], most) > 0:
+                supplier[kept] = own
+                kept += 1
     first[-1] = kept
+
+
+@helper()
+def _lower(most: np.ndarray, cost: np.ndarray, price: float) -> None:
+    for pixel in range(AREA):
+        reduced = cost[pixel] - price
+        most[pixel] = reduced if reduced < most[pixel] else most[pixel]
+
+
+@helper()
+def _cut(kept: np.ndarray, cost: np.ndarray, price: float, most: np.ndarray) -> int:
+    """Copy the costs whose reduced cost is at most a limit, +inf for others; how many there are."""
+    count = 0
+    for pixel in range(AREA):
+        value = cost[pixel]
+        is_near = (value - price <= most[pixel]) & (value < np.inf)
+        kept[pixel] = value if is_near else np.float32(np.inf)
+        count += is_near
+    return count
