@@ -13,7 +13,7 @@ from ...compiled.jit import njit
 from .queue import SPAN, Queue, enqueue, pop
 from .relaxation import fixed_point, places, store_and_offer
 from .tile_search import DIRECTIONS, SLOTS
-from .tiles import COSTS, SIDE, STATE
+from .tiles import AREA, COSTS, SIDE, STATE
 
 
 def search(costs: np.ndarray, sources: np.ndarray, starts: np.ndarray, slots: tuple[int, ...] = SLOTS) -> np.ndarray:
@@ -37,6 +37,14 @@ def search(costs: np.ndarray, sources: np.ndarray, starts: np.ndarray, slots: tu
     chosen, offers = np.empty(len(slots), np.int64), np.empty(len(slots) * DIRECTIONS, np.float32)
     _search(costs.reshape(-1), across, sources, starts, slots, state, chosen, offers, queue)
     return state
+
+
+def image(state: np.ndarray, across: int, height: int, width: int) -> np.ndarray:
+    """(H, W) values of the pixels in the records of a search, whose tiles lie ``across`` in a row."""
+    tiles = state.reshape(-1, across, STATE)[1:-1, 1:-1, :AREA]
+    down, across = tiles.shape[:2]
+    whole = tiles.reshape(down, across, SIDE, SIDE).swapaxes(1, 2).reshape(down * SIDE, across * SIDE)
+    return np.ascontiguousarray(whole[:height, :width])
 
 
 @njit()
