@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..nearest_costs import NearestCosts
-from .cpu import bounded_search, joint_search
 from .cpu.blocks import arrange, block_pixels, keep_near
-from .cpu.tiles import AREA, SIDE, pack_costs
+from .cpu.bounded_search import BoundedSearch, Found
+from .cpu.pointed import PointedTiles
+from .cpu.tiles import AREA
 
 
 def near_costs(
@@ -43,57 +44,37 @@ def near_costs(
     Raises:
         MemoryError: more than ``most_entries`` would be needed.
     """
-    return NearSearch.of(edges, pixels, target, num_targets, most_entries)(price, window)
+    return NearSearch(PointedTiles.of(edges, pixels, target, num_targets), most_entries)(price, window)
 
 
 @dataclass(frozen=True, eq=False)
 class NearSearch:
-    """The picture and the points of a search that may be repeated at other prices: what NearestCosts calls ``search``.
+    """A search that may be repeated at other prices: what NearestCosts calls ``search``.
 
     Attributes:
-        costs: the edges, by tile.
-        height, width: of the picture.
-        pixels: (N, 2) int64 points, by target.
-        bounds: (K + 1,) int64: those of target k are ``pixels[bounds[k]:bounds[k + 1]]``.
-        order: (K,) int64 targets, neighbours close to one another.
-        most_entries: the most pairs of target and block to make room for.
+        tiles: the picture and its points.
+        most_entries: the most pairs of target and block to make room for; None for no limit.
     """
 
-    costs: np.ndarray
-    height: int
-    width: int
-    pixels: np.ndarray
-    bounds: np.ndarray
-    order: np.ndarray
+    tiles: PointedTiles
     most_entries: int | None = None
 
-    @classmethod
-    def of(
-        cls, edges: np.ndarray, pixels: np.ndarray, target: np.ndarray, num_targets: int, most_entries: int | None
-    ) -> NearSearch:
-        by_target = np.argsort(target, kind="stable")
-        pixels, bounds = pixels[by_target], np.searchsorted(target[by_target], np.arange(num_targets + 1))
-        first = pixels[bounds[:-1]] // SIDE**2
-        order = np.lexsort((first[:, 1], first[:, 0]))
-        return cls(pack_costs(edges), *edges.shape[1:], pixels, bounds, order, most_entries)
-
     def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
-        """The costs at other prices: (K,), and for another window."""
+        """The costs at other prices, (K,), and for another window."""
         price = np.asarray(price, np.float64)
         starts = price.max(initial=-np.inf) - price
-        limits = joint_search.search(self.costs, self.pixels, self._of_points(starts))
-        self._widen(limits, window)
-        sources = bounded_search.Sources(self.pixels, self.bounds, -starts.astype(np.float32), self.order)
-        cost, tile, ranges = self._all(bounded_search.BoundedSearch(self.costs, sources, limits))
+        limits = self.tiles.least(self.tiles.of_points(starts))
+        self.tiles.widen(limits, window)
+        cost, tile, ranges = self._all(self.tiles.bounded(limits, starts))
         del limits
-        pixel = block_pixels(self.height, self.width)
-        first, supplier = arrange(cost, tile, ranges, self.costs.shape[1], len(pixel))
+        pixel = block_pixels(*self.tiles.shape)
+        first, supplier = arrange(cost, tile, ranges, self.tiles.across, len(pixel))
         floor = np.empty((len(pixel), AREA))
         keep_near(cost, first, supplier, price, window, floor)
         cost.resize((first[-1], AREA), refcheck=False)
         return NearestCosts(
             num_suppliers=len(price),
-            num_pixels=self.height * self.width,
+            num_pixels=self.tiles.shape[0] * self.tiles.shape[1],
             pixel=pixel,
             first=first,
             supplier=supplier[: first[-1]].copy(),
@@ -103,36 +84,15 @@ class NearSearch:
             search=self,
         )
 
-    def _of_points(self, values: np.ndarray) -> np.ndarray:
-        """Values of targets as float32 values of their points."""
-        return np.repeat(values.astype(np.float32), np.diff(self.bounds))
-
-    def _widen(self, limits: np.ndarray, window: float) -> None:
-        """Make limits of the least reduced costs, in place, wide enough for how sums along a path are rounded.
-
-        The distances of two targets to a pixel are added up along the same last edges, but from other values, so each
-        step may round them apart by a unit in the last place of the larger. Some units of the largest value there is
-        are for few steps between large values; paths of many steps are allowed more, of what the pixel itself has.
-        """
-        if window == np.inf:
-            limits.fill(np.inf)
-            return
-        steps = min(self.height * self.width, 16 * (self.height + self.width))
-        largest = max(limits.max(where=limits < np.inf, initial=0), window)
-        limits *= np.float32(1 + steps * 2.0**-23)
-        limits += np.float32(window * (1 + steps * 2.0**-23) + largest * 2.0**-20)
-
-    def _all(self, search: bounded_search.BoundedSearch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _all(self, search: BoundedSearch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The entries of all targets: cost, tile and ranges of :class:`.bounded_search.Found`."""
-        tiles = (self.costs.shape[0] - 2) * (self.costs.shape[1] - 2)
-        ranges = np.zeros((len(self.order), 2), np.int64)
-        cost, tile = np.empty((4 * tiles, AREA), np.float32), np.empty(4 * tiles, np.int32)
-        while wanted := search.advance(bounded_search.Found(cost, tile, ranges)):
-            room = max(search.used + wanted, len(cost) * 5 // 4)
-            if self.most_entries is not None:
-                room = min(room, self.most_entries)
-                if room < search.used + wanted:
-                    raise MemoryError(f"more than {self.most_entries} pairs of target and block lie within the window")
+        most = np.inf if self.most_entries is None else self.most_entries
+        room = min(4 * self.tiles.num_tiles, most)
+        cost, tile, ranges = Found.room(room, search.num_targets)
+        while wanted := search.advance(Found(cost, tile, ranges)):
+            if search.used + wanted > most:
+                raise MemoryError(f"more than {most} pairs of target and block lie within the window")
+            room = min(max(search.used + wanted, len(cost) * 5 // 4), most)
             cost.resize((room, AREA), refcheck=False)  # moves pages, not what is on them
             tile.resize(room, refcheck=False)
         cost.resize((search.used, AREA), refcheck=False)

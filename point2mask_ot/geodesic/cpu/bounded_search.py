@@ -35,6 +35,12 @@ class Found(NamedTuple):
     tile: np.ndarray
     ranges: np.ndarray
 
+    @classmethod
+    def room(cls, entries: int, targets: int) -> Found:
+        return cls(
+            np.empty((entries, AREA), np.float32), np.empty(entries, np.int32), np.zeros((targets, 2), np.int64)
+        )
+
 
 class Sources(NamedTuple):
     """The points of all targets, in the order of the search.
@@ -115,24 +121,24 @@ class BoundedSearch:
     def advance(self, found: Found) -> int:
         """Search until the room is full or nothing is left; the entries that the next target needs, 0 at the end.
 
-        ``found`` goes on from ``progress``; see :meth:`used`.
+        Entries lie behind those of earlier calls, as many as :attr:`used` says.
         """
         return _search(
             self._costs, self._across, self._sources, self._limits, self._slots, self._memory, self._queue, found
         )
 
     @property
-    def used(self) -> int:
-        """How many entries have been found."""
-        return int(self._memory.progress[1])
-
-    def empty(self) -> None:
-        """Let the next entries lie at the beginning again."""
-        self._memory.progress[1] = 0
+    def num_targets(self) -> int:
+        return len(self._sources.order)
 
     @property
-    def begun(self) -> int:
-        return int(self._memory.progress[0])
+    def used(self) -> int:
+        """How many entries lie in the room."""
+        return int(self._memory.progress[1])
+
+    def start_over(self) -> None:
+        """Let the next entries lie at the beginning of the room again."""
+        self._memory.progress[1] = 0
 
 
 @njit()

@@ -39,7 +39,8 @@ def kth_reach(
     bounds = np.searchsorted(origin[order], np.arange(count + 1))
     present = np.zeros(count, np.bool_)
     present[labels[labels >= 0]] = True
-    return _walk(bounds, end[order], length[order], starts, target, present, k)
+    reach = _walk(bounds, end[order], length[order], starts, target, present, k)
+    return np.nextafter(reach.astype(np.float32), np.float32(np.inf))
 
 
 @njit()
@@ -48,7 +49,7 @@ def _meetings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every edge between cells: the smaller label times n plus the larger, and the length of the way across it."""
     height, width = distance.shape
-    pair, length = np.empty(1024, np.int64), np.empty(1024, np.float32)
+    pair, length = np.empty(1024, np.int64), np.empty(1024, np.float64)
     size = 0
     for y in range(height):
         for x in range(width):
@@ -57,13 +58,16 @@ def _meetings(
                 if y + dy == height or not 0 <= x + dx < width or labels[y, x] == labels[y + dy, x + dx]:
                     continue
                 here, there = labels[y, x], labels[y + dy, x + dx]
-                across = distance[y, x] - starts[here] + edges[channel, y, x] + distance[y + dy, x + dx] - starts[there]
-                if here < 0 or there < 0 or across == np.inf:
+                edge = edges[channel, y, x]
+                if here < 0 or there < 0 or edge == np.inf:
                     continue
+                # The difference of two floats in double precision: what each point starts at may dwarf the ways.
+                onward = np.float64(distance[y, x]) - np.float64(starts[here])
+                back = np.float64(distance[y + dy, x + dx]) - np.float64(starts[there])
                 if size == len(pair):
                     pair, length = np.append(pair, pair), np.append(length, length)
                 pair[size] = min(here, there) * len(starts) + max(here, there)
-                length[size] = max(across, np.float32(0))
+                length[size] = onward + edge + back
                 size += 1
     return pair[:size], length[:size]
 
@@ -80,15 +84,15 @@ def _walk(
 ) -> np.ndarray:
     """From each point that has a cell, to the nearest others until k targets are met; +inf if there are fewer."""
     count = len(starts)
-    reach = np.full(count, np.inf, np.float32)
-    best = np.full(count, np.inf, np.float32)
+    reach = np.full(count, np.inf)
+    best = np.full(count, np.inf)
     settled, met = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
     waiting = np.empty(count, np.int64)
     for origin in range(count):
         if not present[origin]:
             continue
-        waiting[0], best[origin], size, settled_ones = origin, np.float32(0), 1, 0
-        remaining, farthest = k, np.float32(0)
+        waiting[0], best[origin], size, settled_ones = origin, 0.0, 1, 0
+        remaining, farthest = k, 0.0
         while size > settled_ones and remaining > 0:
             node = _nearest_waiting(waiting, best, settled_ones, size)
             settled_ones += 1

@@ -1,0 +1,131 @@
+"""The k nearest targets of every pixel on tiles: each is searched for only where it may be among them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...compiled.jit import helper, njit
+from . import joint_search
+from .bounded_search import Found
+from .neighbours import kth_reach
+from .pointed import PointedTiles
+from .tight import flood
+from .tiles import AREA, SIDE
+
+_NOBODY = np.iinfo(np.int32).max
+
+
+def nearest(
+    edges: np.ndarray, pixels: np.ndarray, target: np.ndarray, num_targets: int, offset: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(k, H, W) int64 targets, -1 for none, and float32 distances; arguments are already checked.
+
+    A target that is among the k nearest of a pixel is so along its whole cheapest path there. So an upper bound on the
+    k-th of every pixel, which one search from all points gives, is the limit to search within.
+    """
+    tiles = PointedTiles.of(edges, pixels, target, num_targets)
+    starts = offset - offset.min(initial=np.inf)
+    limits = _kth_at_most(edges, tiles, tiles.of_points(starts), k)
+    tiles.widen(limits, 0, np.abs(offset).max(initial=0))
+    search = tiles.bounded(limits, starts)
+    found = Found.room(tiles.num_tiles, num_targets)
+    ranked = _Ranked.of(tiles.num_tiles, k, bool(offset.any()))
+    while True:
+        wanted = search.advance(found)
+        _merge(*found, offset.astype(np.float32), tiles.across, *ranked)
+        found.ranges.fill(0)
+        search.start_over()
+        if not wanted:
+            return ranked.images(tiles)
+
+
+def _kth_at_most(edges: np.ndarray, tiles: PointedTiles, starts: np.ndarray, k: int) -> np.ndarray:
+    """An upper bound on the k-th smallest start + distance of every pixel, in records as of joint_search."""
+    records = tiles.least(starts)
+    distance = joint_search.image(records, tiles.across, *tiles.shape)
+    seen = np.flatnonzero(distance[tuple(tiles.pixels.T)] == starts)  # others are nearest to no pixel
+    cells = np.full(tiles.shape, -1, np.int64)
+    flood(edges, distance, tiles.pixels[seen], seen, cells)
+    owner = np.repeat(np.arange(len(tiles.bounds) - 1), np.diff(tiles.bounds))
+    return tiles.least(kth_reach(edges, distance, cells, starts, owner, k))
+
+
+class _Ranked(NamedTuple):
+    """The best so far of each pixel, by tile and rank, those of a pixel in ascending order.
+
+    Attributes:
+        key: (tiles, k, 64) float32, start + distance.
+        label: (tiles, k, 64) int32.
+        distance: (tiles, k, 64) float32; without offsets, when it equals the key, there are no tiles.
+    """
+
+    key: np.ndarray
+    label: np.ndarray
+    distance: np.ndarray
+
+    @classmethod
+    def of(cls, tiles: int, k: int, with_offsets: bool) -> _Ranked:
+        key = np.full((tiles, k, AREA), np.inf, np.float32)
+        label = np.full((tiles, k, AREA), _NOBODY, np.int32)
+        return cls(key, label, np.full_like(key[: tiles * with_offsets], np.inf))
+
+    def images(self, tiles: PointedTiles) -> tuple[np.ndarray, np.ndarray]:
+        """(k, H, W) int64 labels, -1 where nobody comes, and float32 distances."""
+        self.label[self.key == np.inf] = -1
+        distance = self.distance if len(self.distance) else self.key
+        return _image(self.label, tiles, np.int64), _image(distance, tiles, np.float32)
+
+
+def _image(ranked: np.ndarray, tiles: PointedTiles, dtype: type) -> np.ndarray:
+    """(tiles, k, 64) -> (k, H, W)."""
+    height, width = tiles.shape
+    across, k = tiles.across - 2, ranked.shape[1]
+    parts = ranked.reshape(-1, across, k, SIDE, SIDE).transpose(2, 0, 3, 1, 4)
+    whole = np.empty(parts.shape, dtype)
+    whole[:] = parts
+    return np.ascontiguousarray(whole.reshape(k, -1, across * SIDE)[:, :height, :width])
+
+
+@njit()
+def _merge(
+    cost: np.ndarray,
+    tile: np.ndarray,
+    ranges: np.ndarray,
+    offset: np.ndarray,
+    across: int,
+    key: np.ndarray,
+    label: np.ndarray,
+    distance: np.ndarray,
+) -> None:
+    """Let the entries of :class:`.bounded_search.Found` take their ranks among those of :class:`_Ranked`."""
+    for own in range(len(ranges)):
+        for entry in range(ranges[own, 0], ranges[own, 1]):
+            block = (tile[entry] // across - 1) * (across - 2) + tile[entry] % across - 1
+            if len(distance) > 0:
+                _insert(key[block], label[block], distance[block], cost[entry], offset[own], own)
+            else:
+                _insert(key[block], label[block], key[block], cost[entry], np.float32(0), own)
+
+
+@helper()
+def _insert(
+    key: np.ndarray, label: np.ndarray, distance: np.ndarray, cost: np.ndarray, offset: float, own: int
+) -> None:
+    """Insert a target into the ranks of a tile's pixels; of equal keys the smaller target comes first.
+
+    What is pushed out of one rank goes on to the next. ``distance`` may be ``key`` itself.
+    """
+    pushed, whose, far = cost + offset, np.full(AREA, own, np.int32), cost.copy()
+    for rank in range(len(key)):
+        for pixel in range(AREA):
+            there, name, reached = key[rank, pixel], label[rank, pixel], distance[rank, pixel]
+            new, own_name, own_reach = pushed[pixel], whose[pixel], far[pixel]
+            first = (new < there) | ((new == there) & (own_name < name))
+            distance[rank, pixel] = own_reach if first else reached
+            key[rank, pixel] = new if first else there
+            label[rank, pixel] = own_name if first else name
+            far[pixel] = reached if first else own_reach
+            pushed[pixel] = there if first else new
+            whose[pixel] = name if first else own_name
