@@ -103,29 +103,45 @@ def _merge(
     for own in range(len(ranges)):
         for entry in range(ranges[own, 0], ranges[own, 1]):
             block = (tile[entry] // across - 1) * (across - 2) + tile[entry] % across - 1
+            pushed, whose = cost[entry] + offset[own], np.full(AREA, own, np.int32)
             if len(distance) > 0:
-                _insert(key[block], label[block], distance[block], cost[entry], offset[own], own)
+                _insert_with(key[block], label[block], distance[block], pushed, whose, cost[entry])
             else:
-                _insert(key[block], label[block], key[block], cost[entry], np.float32(0), own)
+                for rank in range(key.shape[1]):
+                    _exchange(key[block, rank], label[block, rank], pushed, whose)
 
 
 @helper()
-def _insert(
-    key: np.ndarray, label: np.ndarray, distance: np.ndarray, cost: np.ndarray, offset: float, own: int
-) -> None:
-    """Insert a target into the ranks of a tile's pixels; of equal keys the smaller target comes first.
+def _exchange(key: np.ndarray, label: np.ndarray, pushed: np.ndarray, whose: np.ndarray) -> None:
+    """Let a target have a rank of a tile's pixels where its key is smaller; of equal keys the smaller target's is.
 
-    What is pushed out of one rank goes on to the next. ``distance`` may be ``key`` itself.
+    Who had the rank takes the target's place, to be pushed on to the next.
     """
-    pushed, whose, far = cost + offset, np.full(AREA, own, np.int32), cost.copy()
+    for pixel in range(AREA):
+        there, name, new, own = key[pixel], label[pixel], pushed[pixel], whose[pixel]
+        first = (new < there) | ((new == there) & (own < name))
+        key[pixel] = new if first else there
+        label[pixel] = own if first else name
+        pushed[pixel] = there if first else new
+        whose[pixel] = name if first else own
+
+
+@helper()
+def _insert_with(
+    key: np.ndarray,
+    label: np.ndarray,
+    distance: np.ndarray,
+    pushed: np.ndarray,
+    whose: np.ndarray,
+    cost: np.ndarray,
+) -> None:
+    """As :func:`_exchange` in one rank after the other, with distances that are not the keys."""
+    far = cost.copy()
     for rank in range(len(key)):
         for pixel in range(AREA):
-            there, name, reached = key[rank, pixel], label[rank, pixel], distance[rank, pixel]
-            new, own_name, own_reach = pushed[pixel], whose[pixel], far[pixel]
-            first = (new < there) | ((new == there) & (own_name < name))
-            distance[rank, pixel] = own_reach if first else reached
-            key[rank, pixel] = new if first else there
-            label[rank, pixel] = own_name if first else name
-            far[pixel] = reached if first else own_reach
-            pushed[pixel] = there if first else new
-            whose[pixel] = name if first else own_name
+            there, name, new, own = key[rank, pixel], label[rank, pixel], pushed[pixel], whose[pixel]
+            first = (new < there) | ((new == there) & (own < name))
+            reached, reach = distance[rank, pixel], far[pixel]
+            distance[rank, pixel] = reach if first else reached
+            far[pixel] = reached if first else reach
+        _exchange(key[rank], label[rank], pushed, whose)
