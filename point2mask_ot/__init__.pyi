@@ -7,6 +7,7 @@ from .checks import ConvergenceWarning as ConvergenceWarning
 from .checks import FileError as FileError
 from .geodesic import geodesic_distances as geodesic_distances
 from .geodesic import nearest_partition as nearest_partition
+from .geodesic import nearest_targets as nearest_targets
 from .geodesic import shortest_path as shortest_path
 from .graph import MapTerm as MapTerm
 from .graph import edge_costs as edge_costs

@@ -55,6 +55,7 @@ PUBLIC = {
     "manifold_contrastive_loss",
     "minimum_spanning_tree",
     "nearest_partition",
+    "nearest_targets",
     "panoptic_quality",
     "partial_cross_entropy",
     "random_walk_costs",

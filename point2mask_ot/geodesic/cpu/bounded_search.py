@@ -37,9 +37,7 @@ class Found(NamedTuple):
 
     @classmethod
     def room(cls, entries: int, targets: int) -> Found:
-        return cls(
-            np.empty((entries, AREA), np.float32), np.empty(entries, np.int32), np.zeros((targets, 2), np.int64)
-        )
+        return cls(np.empty((entries, AREA), np.float32), np.empty(entries, np.int32), np.zeros((targets, 2), np.int64))
 
 
 class Sources(NamedTuple):
@@ -97,9 +95,7 @@ class BoundedSearch:
         slots: numbers 0, 1, ... of the searches in step: 1, 2 or 4.
     """
 
-    def __init__(
-        self, costs: np.ndarray, sources: Sources, limits: np.ndarray, slots: tuple[int, ...] = SLOTS
-    ) -> None:
+    def __init__(self, costs: np.ndarray, sources: Sources, limits: np.ndarray, slots: tuple[int, ...] = SLOTS) -> None:
         self._across = costs.shape[1]
         self._costs, self._sources, self._limits, self._slots = costs.reshape(-1), sources, limits, slots
         count, tiles = len(slots), costs.shape[0] * costs.shape[1]

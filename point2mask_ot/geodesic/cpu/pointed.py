@@ -61,7 +61,9 @@ class PointedTiles:
 
     def bounded(self, limits: np.ndarray, starts: np.ndarray) -> BoundedSearch:
         """A search for ``start + distance <= limit``, where starts are those of the targets, (K,)."""
-        return BoundedSearch(self.costs, Sources(self.pixels, self.bounds, -starts.astype(np.float32), self.order), limits)
+        return BoundedSearch(
+            self.costs, Sources(self.pixels, self.bounds, -starts.astype(np.float32), self.order), limits
+        )
 
     def widen(self, limits: np.ndarray, window: float, largest: float = 0) -> None:
         """Add a window to least costs, in place, and some more for how sums along a path are rounded.

@@ -252,7 +252,9 @@ class _Limits:
         ]
 
 
-def _store_and_offer(code: VectorCode, builder: Any, across: Any, tiles: Any, places: Any, out: Any, limits: Any) -> None:
+def _store_and_offer(
+    code: VectorCode, builder: Any, across: Any, tiles: Any, places: Any, out: Any, limits: Any
+) -> None:
     """What :func:`store_and_offer` writes; ``limits`` may be None.
 
     Args:
@@ -337,12 +339,8 @@ def store_and_offer_within(
         places = code.data(state, arguments[2]), code.data(costs, arguments[3]), here, price
         common, own = code.data(limits, arguments[8]), code.data(allowance, arguments[10])
         most = _Limits(code, builder, common, _values(builder, arguments[9]), own)
-        _store_and_offer(
-            code, builder, arguments[6], (block, sides), places, code.data(offers, arguments[7]), most
-        )
+        _store_and_offer(code, builder, arguments[6], (block, sides), places, code.data(offers, arguments[7]), most)
         return context.get_dummy_value()
 
-    signature = types.none(
-        rows, columns, state, costs, at, priced, types.int64, offers, limits, limited, allowance
-    )
+    signature = types.none(rows, columns, state, costs, at, priced, types.int64, offers, limits, limited, allowance)
     return signature, generate
