@@ -6,22 +6,37 @@ least that of any map there is, and a target without a map is no farther than by
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .cpu import joint_search
 from .cpu.pointed import PointedTiles
 
-_MOST_MAPS = 64
-"""After which bounds are given up, and every target gets a map."""
 _CELLS = 64
 """Squares along the longer side of a picture that share a bound."""
 _ROUNDED = np.float32(1 + 1e-5)
 """By how much two sums of the same edges may differ."""
 
 
+class FarthestMedian(NamedTuple):
+    """What the median of the largest costs is, or between what it lies."""
+
+    at_least: float
+    """It, if the other equals it; else a lower bound, which on pictures is met after a few maps."""
+    at_most: float
+
+
 def median_of_farthest(
-    edges: np.ndarray, pixels: np.ndarray, target: np.ndarray, num_targets: int, demand: np.ndarray
-) -> float:
+    edges: np.ndarray,
+    pixels: np.ndarray,
+    target: np.ndarray,
+    num_targets: int,
+    demand: np.ndarray,
+    *,
+    most_maps: int = 64,
+    exact: bool = True,
+) -> FarthestMedian:
     """Lower median, over the pixels with demand, of the largest finite cost from any target.
 
     Args:
@@ -30,19 +45,21 @@ def median_of_farthest(
         target: (N,) int64, the target of each: 0..K-1.
         num_targets: K, at least 1.
         demand: (H, W) bool.
+        most_maps: after how many, of targets and of pixels that bound others, bounds are given up.
+        exact: every target gets a map then, one at a time; else the bounds are what is returned.
 
     Returns:
-        A float32 as a float, equal to the median over all K maps to the bit; a pixel that no target reaches counts
-        as 0. NaN without demand.
+        Values of float32. The median over all K maps, to the bit, where both are equal; a pixel that no target
+        reaches counts as 0. NaN without demand.
     """
     if not demand.any():
-        return float("nan")
+        return FarthestMedian(float("nan"), float("nan"))
     bounds = _Bounds(PointedTiles.of(edges, pixels, target, num_targets), demand)
-    while not bounds.settled() and bounds.maps < _MOST_MAPS:
+    while bounds.maps < most_maps and not bounds.settled():
         bounds.improve()
-    if not bounds.settled():
+    if exact and not bounds.settled():
         bounds.add_all()
-    return bounds.median()
+    return FarthestMedian(*bounds.medians())
 
 
 class _Bounds:
@@ -63,19 +80,23 @@ class _Bounds:
         centre = self._map(wanted[len(wanted) // 2][None])
         # Where all is connected the nearest point of a target counts; else a target's points may be in several parts.
         connected = bool((centre < np.inf).all())
-        self._nodes = np.arange(len(self._missing)) if connected else np.repeat(
-            np.arange(len(self._missing)), np.diff(tiles.bounds)
+        self._nodes = (
+            np.arange(len(self._missing))
+            if connected
+            else np.repeat(np.arange(len(self._missing)), np.diff(tiles.bounds))
         )
         self._firsts = tiles.bounds[:-1] if connected else np.arange(len(tiles.pixels))
         self._most = np.full((len(self._nodes), self._cells(demand, np.logical_or).size), np.inf, np.float32)
         self._pivot(centre)
 
-    def median(self) -> float:
-        return self._middle(self._at_least)
+    def medians(self) -> tuple[float, float]:
+        """Of both bounds."""
+        return self._middle(self._at_least), self._middle(self._at_most())
 
     def settled(self) -> bool:
-        """Whether the medians of both bounds are one."""
-        return self.median() == self._middle(self._at_most())
+        """Whether they are one."""
+        low, high = self.medians()
+        return low == high
 
     def improve(self) -> None:
         """Two maps, for the pair of target and square that is least certain: from the target, and from the square."""
@@ -89,18 +110,19 @@ class _Bounds:
 
     def add_all(self) -> None:
         """The maps of all targets that have none."""
-        for target in np.flatnonzero(self._missing):
+        for target in np.flatnonzero(self._missing).tolist():
             self._raise(self._map(self._points(target)))
         self._missing[:] = False
 
     def _widest(self) -> tuple[int, int]:
         """The node and the square whose bound lies highest above the least that is known, where it may matter."""
-        low, high = self.median(), self._middle(self._at_most())
+        low, high = self.medians()
         least = np.where(self._demand, self._at_least, np.inf)
         floor = self._cells(least, np.minimum).ravel()
         most = self._most[self._missing[self._nodes]]
-        gap = np.where((most > low) & (floor <= high), most - np.maximum(floor, 0), -np.inf)
-        index = int(np.argmax(np.where(np.isnan(gap), -np.inf, gap)))
+        may_matter = (most > low) & (floor <= high) & (floor < np.inf)
+        gap = np.subtract(most, floor, out=np.full_like(most, -np.inf), where=may_matter)
+        index = int(np.argmax(gap))
         node, cell = np.divmod(index, gap.shape[1])
         return int(np.flatnonzero(self._missing[self._nodes])[node]), int(cell)
 

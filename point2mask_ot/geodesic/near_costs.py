@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ class NearSearch:
 
     def _all(self, search: BoundedSearch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The entries of all targets: cost, tile and ranges of :class:`.bounded_search.Found`."""
-        most = np.inf if self.most_entries is None else self.most_entries
+        most = sys.maxsize if self.most_entries is None else self.most_entries
         room = min(4 * self.tiles.num_tiles, most)
         cost, tile, ranges = Found.room(room, search.num_targets)
         while wanted := search.advance(Found(cost, tile, ranges)):

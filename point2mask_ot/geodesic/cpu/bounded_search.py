@@ -1,14 +1,14 @@
 """Distances of many targets, each only where a limit allows them: work for pixels that matter, not for pictures.
 
 As :mod:`.tile_search`, but a pixel takes no value of a target above its own limit, so that a tile is visited only if
-one of its pixels took one from outside. What a visit makes inside a tile is not limited; whoever collects leaves it out.
+one of its pixels took one from outside. What a visit makes inside a tile is not limited; what is collected is.
 
 A search can be cut short when the room for its results is full: all that it has to know lies in arrays.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -192,7 +192,7 @@ def _search(
 
 
 @helper(forceinline=True)
-def _wait(slot: int, tile: int, cost: float, groups: int, memory: _Memory, queue: Queue) -> None:
+def _wait(slot: int, tile: int, cost: Any, groups: int, memory: _Memory, queue: Queue) -> None:
     """Let a cost wait at a tile, and widen the spans to search."""
     enqueue(queue, slot * groups * SPAN + tile, cost)
     span = slot * groups + tile // SPAN**2 * SPAN

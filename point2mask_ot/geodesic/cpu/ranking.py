@@ -83,7 +83,7 @@ def _image(ranked: np.ndarray, tiles: PointedTiles, dtype: type) -> np.ndarray:
     height, width = tiles.shape
     across, k = tiles.across - 2, ranked.shape[1]
     parts = ranked.reshape(-1, across, k, SIDE, SIDE).transpose(2, 0, 3, 1, 4)
-    whole = np.empty(parts.shape, dtype)
+    whole: np.ndarray = np.empty(parts.shape, dtype)
     whole[:] = parts
     return np.ascontiguousarray(whole.reshape(k, -1, across * SIDE)[:, :height, :width])
 
