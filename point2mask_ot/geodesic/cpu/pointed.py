@@ -65,7 +65,7 @@ class PointedTiles:
             self.costs, Sources(self.pixels, self.bounds, -starts.astype(np.float32), self.order), limits
         )
 
-    def widen(self, limits: np.ndarray, window: float, largest: float = 0) -> None:
+    def widen(self, limits: np.ndarray, window: float, largest: float = 0) -> tuple[float, float]:
         """Add a window to least costs, in place, and some more for how sums along a path are rounded.
 
         The distances of two targets to a pixel are added up along the same last edges, but from other values, so each
@@ -76,12 +76,15 @@ class PointedTiles:
             limits: records.
             window: at least 0.
             largest: as large as other values that are rounded beside these.
+
+        Returns:
+            What they were multiplied by, and what was added then.
         """
-        if window == np.inf:
-            limits.fill(np.inf)
-            return
         height, width = self.shape
         steps = min(height * width, 16 * (height + width))
         largest = max(limits.max(where=limits < np.inf, initial=0), window, largest)
-        limits *= np.float32(1 + steps * 2.0**-23)
-        limits += np.float32(window * (1 + steps * 2.0**-23) + largest * 2.0**-20)
+        factor = 1 + steps * 2.0**-23
+        more = float(window * factor + largest * 2.0**-20)
+        limits *= np.float32(factor)
+        limits += np.float32(more)
+        return factor, more

@@ -12,7 +12,7 @@ from .bounded_search import Found
 from .neighbours import kth_reach
 from .pointed import PointedTiles
 from .tight import flood
-from .tiles import AREA, SIDE
+from .tiles import AREA, EAST, SIDE, STATE, WEST
 
 _NOBODY = np.iinfo(np.int32).max
 
@@ -23,18 +23,21 @@ def nearest(
     """(k, H, W) int64 targets, -1 for none, and float32 distances; arguments are already checked.
 
     A target that is among the k nearest of a pixel is so along its whole cheapest path there. So an upper bound on the
-    k-th of every pixel, which one search from all points gives, is the limit to search within.
+    k-th of every pixel, which one search from all points gives, is the limit to search within; as targets are found it
+    comes down to the k-th of these.
     """
     tiles = PointedTiles.of(edges, pixels, target, num_targets)
-    starts = offset - offset.min(initial=np.inf)
+    starts_at = offset.min(initial=np.inf)
+    starts = offset - starts_at
     limits = _kth_at_most(edges, tiles, tiles.of_points(starts), k)
-    tiles.widen(limits, 0, np.abs(offset).max(initial=0))
+    wider = tiles.widen(limits, 0, np.abs(offset).max(initial=0))
     search = tiles.bounded(limits, starts)
     found = Found.room(tiles.num_tiles, num_targets)
     ranked = _Ranked.of(tiles.num_tiles, k, bool(offset.any()))
     while True:
         wanted = search.advance(found)
         _merge(*found, offset.astype(np.float32), tiles.across, *ranked)
+        _tighten(found.tile[: search.used], ranked.key, tiles.across, starts_at, *wider, limits)
         found.ranges.fill(0)
         search.start_over()
         if not wanted:
@@ -82,10 +85,11 @@ def _image(ranked: np.ndarray, tiles: PointedTiles, dtype: type) -> np.ndarray:
     """(tiles, k, 64) -> (k, H, W)."""
     height, width = tiles.shape
     across, k = tiles.across - 2, ranked.shape[1]
-    parts = ranked.reshape(-1, across, k, SIDE, SIDE).transpose(2, 0, 3, 1, 4)
-    whole: np.ndarray = np.empty(parts.shape, dtype)
-    whole[:] = parts
-    return np.ascontiguousarray(whole.reshape(k, -1, across * SIDE)[:, :height, :width])
+    result: np.ndarray = np.empty((k, height, width), dtype)
+    for rank in range(k):  # one after the other: a copy of all would be as large as the result
+        rows = ranked[:, rank].reshape(-1, across, SIDE, SIDE).swapaxes(1, 2)
+        result[rank] = rows.reshape(-1, across * SIDE)[:height, :width]
+    return result
 
 
 @njit()
@@ -109,6 +113,27 @@ def _merge(
             else:
                 for rank in range(key.shape[1]):
                     _exchange(key[block, rank], label[block, rank], pushed, whose)
+
+
+@njit()
+def _tighten(
+    tile: np.ndarray,
+    key: np.ndarray,
+    across: int,
+    least: float,
+    factor: float,
+    more: float,
+    limits: np.ndarray,
+) -> None:
+    """Lower the limits of some tiles to the last rank there, made wider as limits are; keys are more by ``least``."""
+    for number in tile:
+        block = (number // across - 1) * (across - 2) + number % across - 1
+        last, own = key[block, -1], limits[number * STATE : (number + 1) * STATE]
+        for pixel in range(AREA):
+            limit = np.float32((last[pixel] - least) * factor + more)
+            own[pixel] = limit if limit < own[pixel] else own[pixel]
+        for row in range(SIDE):
+            own[WEST + row], own[EAST + row] = own[row * SIDE], own[row * SIDE + SIDE - 1]
 
 
 @helper()
