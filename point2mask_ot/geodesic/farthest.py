@@ -45,7 +45,8 @@ def median_of_farthest(
         target: (N,) int64, the target of each: 0..K-1.
         num_targets: K, at least 1.
         demand: (H, W) bool.
-        most_maps: after how many, of targets and of pixels that bound others, bounds are given up.
+        most_maps: after how many, of targets and of pixels that bound others, bounds are given up; they are not tried
+            for as few targets.
         exact: every target gets a map then, one at a time; else the bounds are what is returned.
 
     Returns:
@@ -55,11 +56,14 @@ def median_of_farthest(
     if not demand.any():
         return FarthestMedian(float("nan"), float("nan"))
     bounds = _Bounds(PointedTiles.of(edges, pixels, target, num_targets), demand)
-    while bounds.maps < most_maps and not bounds.settled():
-        bounds.improve()
-    if exact and not bounds.settled():
+    median = bounds.medians()
+    while bounds.maps < most_maps < num_targets and median.at_least < median.at_most:
+        bounds.improve(median)
+        median = bounds.medians()
+    if median.at_least < median.at_most and (exact or num_targets <= most_maps):
         bounds.add_all()
-    return FarthestMedian(*bounds.medians())
+        median = bounds.medians()
+    return median
 
 
 class _Bounds:
@@ -89,18 +93,13 @@ class _Bounds:
         self._most = np.full((len(self._nodes), self._cells(demand, np.logical_or).size), np.inf, np.float32)
         self._pivot(centre)
 
-    def medians(self) -> tuple[float, float]:
+    def medians(self) -> FarthestMedian:
         """Of both bounds."""
-        return self._middle(self._at_least), self._middle(self._at_most())
+        return FarthestMedian(self._middle(self._at_least), self._middle(self._at_most()))
 
-    def settled(self) -> bool:
-        """Whether they are one."""
-        low, high = self.medians()
-        return low == high
-
-    def improve(self) -> None:
+    def improve(self, median: FarthestMedian) -> None:
         """Two maps, for the pair of target and square that is least certain: from the target, and from the square."""
-        node, cell = self._widest()
+        node, cell = self._widest(median)
         self._add(int(self._nodes[node]))
         if not self._missing.any():
             return
@@ -114,13 +113,12 @@ class _Bounds:
             self._raise(self._map(self._points(target)))
         self._missing[:] = False
 
-    def _widest(self) -> tuple[int, int]:
+    def _widest(self, median: FarthestMedian) -> tuple[int, int]:
         """The node and the square whose bound lies highest above the least that is known, where it may matter."""
-        low, high = self.medians()
         least = np.where(self._demand, self._at_least, np.inf)
         floor = self._cells(least, np.minimum).ravel()
         most = self._most[self._missing[self._nodes]]
-        may_matter = (most > low) & (floor <= high) & (floor < np.inf)
+        may_matter = (most > median.at_least) & (floor <= median.at_most) & (floor < np.inf)
         gap = np.subtract(most, floor, out=np.full_like(most, -np.inf), where=may_matter)
         index = int(np.argmax(gap))
         node, cell = np.divmod(index, gap.shape[1])

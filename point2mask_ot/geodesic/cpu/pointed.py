@@ -35,6 +35,8 @@ class PointedTiles:
     @classmethod
     def of(cls, edges: np.ndarray, pixels: np.ndarray, target: np.ndarray, num_targets: int) -> PointedTiles:
         """Of (4, H, W) float32 edges, (N, 2) points and the target of each."""
+        if edges.dtype != np.float32:
+            raise TypeError(f"tiles hold float32, not {edges.dtype}")
         by_target = np.argsort(target, kind="stable")
         pixels, bounds = pixels[by_target], np.searchsorted(target[by_target], np.arange(num_targets + 1))
         first = pixels[bounds[:-1]] // _FAR
