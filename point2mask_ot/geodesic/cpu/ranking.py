@@ -166,6 +166,7 @@ def _insert_with(
         for pixel in range(AREA):
             there, name, new, own = key[rank, pixel], label[rank, pixel], pushed[pixel], whose[pixel]
             first = (new < there) | ((new == there) & (own < name))
+            # Both are read before either is written: numba 0.68 compiles an exchange that reads between writes wrongly.
             reached, reach = distance[rank, pixel], far[pixel]
             distance[rank, pixel] = reach if first else reached
             far[pixel] = reached if first else reach
