@@ -294,6 +294,9 @@ class TransportResult:
         converged: the tolerance was reached (always False where only a number of rounds was asked for and no
             tolerance).
         make_plan: builds the plan; called once, when :attr:`plan` is first read.
+        bound: of a problem whose costs were :class:`~point2mask_ot.NearestCosts`: the mass, over all of it, that pairs
+            left out of them have at most in the plan over all pairs; else 0.
+        costs: those costs, with the entries that were chosen last; else None.
     """
 
     f: Array
@@ -304,11 +307,16 @@ class TransportResult:
     iterations: int
     converged: bool
     make_plan: Any = field(repr=False)
+    bound: float = 0.0
+    costs: Any = field(default=None, repr=False)
     _plan: Array | None = field(default=None, init=False, repr=False)
 
     @property
     def plan(self) -> Array:
-        """(K, N) mass moved from supplier to pixel, computed on first use."""
+        """(K, N) mass moved from supplier to pixel, computed on first use.
+
+        Of :class:`~point2mask_ot.NearestCosts` a ``scipy.sparse.csr_array``, float64, whatever family the inputs are of.
+        """
         if self._plan is None:  # not a cached_property: torch.compile cannot trace its lock (Python 3.11)
             object.__setattr__(self, "_plan", self.make_plan())
         return self._plan  # type: ignore[return-value]

@@ -35,6 +35,7 @@ PUBLIC = {
     "Diagnostics",
     "FileError",
     "MapTerm",
+    "NearestCosts",
     "PanopticImage",
     "PointTargets",
     "PseudoMaskConfig",

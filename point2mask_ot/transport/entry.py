@@ -12,8 +12,9 @@ import torch
 
 from ..arrays import Array, Restore
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
+from ..nearest_costs import NearestCosts
 from ..types import TransportResult
-from .checks import as_batch, as_batches
+from .checks import as_batch, as_batches, listed_problems
 from .operator import transport
 from .problem import Batch, Options, Solution
 from .sinkhorn import entropic_plan
@@ -215,6 +216,8 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     if not isinstance(options.normalize, bool):
         fail(name, "normalize", repr(options.normalize), "True or False")
     listed = isinstance(M, (list, tuple))
+    if any(isinstance(costs, NearestCosts) for costs in (M if listed else [M])):
+        return _run_nearest(name, a, b, M, options)
     batches = as_batches(name, a, b, M) if listed else [as_batch(name, a, b, M)]
     outputs = transport(
         [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches], name, *options
@@ -227,10 +230,24 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     return results if listed else results[0]
 
 
+def _run_nearest(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
+    from .nearest import solve_nearest  # imports numba
+
+    listed = isinstance(M, (list, tuple))
+    problems = listed_problems(name, a, b, M) if listed else [(a, b, M)]
+    results = [solve_nearest(name, *problem, options) for problem in problems]
+    for result in results:
+        if options.tol > 0 and not result.converged:
+            _warn(name, options, result)
+    return results if listed else results[0]
+
+
 def _warn(name: str, options: Options, result: TransportResult) -> None:
+    left_out = f" and a bound of {result.bound:.2g} on what was left out" if result.bound > 0 else ""
     warnings.warn(
         f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
-        f"{float(result.marginal_error.max()):.2g} after {result.iterations} iterations; tol is {options.tol:g}. "
+        f"{float(result.marginal_error.max()):.2g}{left_out} after {result.iterations} iterations; "
+        f"tol is {options.tol:g}. "
         "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
         ConvergenceWarning,
         stacklevel=4,

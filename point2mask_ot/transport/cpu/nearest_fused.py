@@ -1,0 +1,427 @@
+"""CPU kernels that read block-sparse costs: the counterparts of :mod:`.fused`.
+
+A block knows the few suppliers that matter to it, so nothing is kept between passes: its largest exponents are found
+anew each time, from costs that the next loop finds in the fastest cache.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...compiled.jit import helper, njit
+from .blocks import ANY_ORDER, LOWEST, Ranges
+from .exp2 import VECTOR_MATH, exp2
+
+_LINKED = 2.0**-24  # as in .blocks
+
+
+class NearCosts(NamedTuple):
+    """What a pass reads.
+
+    Attributes:
+        first, supplier, cost: of :class:`...nearest_costs.NearestCosts`; a block may have any number of lanes.
+        b: (B, lanes) demand, in the dtype of the arithmetic, as are the numbers.
+        k: bits per unit of cost.
+        cut: bits behind a pixel's best supplier beyond which one is left out of a block, if it is so all over it.
+    """
+
+    first: np.ndarray
+    supplier: np.ndarray
+    cost: np.ndarray
+    b: np.ndarray
+    k: Any
+    cut: Any
+
+
+class NearScratch(NamedTuple):
+    """Memory for one block, of one thread, which it may fill with its largest number of entries.
+
+    Attributes:
+        exponents, weights: (most, lanes) in the dtype of the arithmetic.
+        level, share: (lanes,) likewise.
+        entry: (most,) int64, entries of the rows of the weights.
+        linked: (most,) int64, rows of the weights.
+        slot: (K,) int64.
+    """
+
+    exponents: np.ndarray
+    weights: np.ndarray
+    level: np.ndarray
+    share: np.ndarray
+    entry: np.ndarray
+    linked: np.ndarray
+    slot: np.ndarray
+
+
+class Neighbours(NamedTuple):
+    """Pairs of suppliers that share a block: those of i with ``index[first[i]:first[i + 1]]``, all below i."""
+
+    first: np.ndarray
+    index: np.ndarray
+
+
+@njit(error_model="numpy")
+def count_neighbours(first: Any, supplier: Any, by_first: Any, by_block: Any, index: Any, starts: Any) -> None:
+    """Fill the starts of :class:`Neighbours`, and the index too unless it is empty.
+
+    Args:
+        first, supplier: of the costs.
+        by_first, by_block: blocks of each supplier, as the entries of each block are kept.
+        index: out.
+        starts: (K + 1,) out.
+    """
+    number, seen = 0, np.full(starts.size - 1, -1)
+    for i in range(starts.size - 1):
+        starts[i] = number
+        for at in range(by_first[i], by_first[i + 1]):
+            block = by_block[at]
+            for e in range(first[block], first[block + 1]):
+                other = supplier[e]
+                if other >= i:
+                    break
+                if seen[other] != i:
+                    seen[other] = i
+                    if index.size > 0:
+                        index[number] = other
+                    number += 1
+    starts[starts.size - 1] = number
+
+
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
+def _weigh(costs: NearCosts, u: Any, n: int, scratch: NearScratch) -> int:
+    """Weights of the suppliers of a block, each pixel's demand over their total, and its largest exponent.
+
+    Exponents are taken against that of the block's first supplier, lest large potentials cost float32 its last bits.
+
+    Returns:
+        The number of suppliers that weigh anything; all others are left out.
+    """
+    cost, k, level, share, entry = costs.cost, costs.k, scratch.level, scratch.share, scratch.entry
+    exponents, weights = scratch.exponents, scratch.weights
+    lanes, count, base = np.uint64(level.size), 0, 0.0
+    demanded = False
+    for j in range(lanes):
+        level[j] = LOWEST
+        share[j] = 0
+        demanded |= costs.b[n, j] > 0
+    if not demanded:
+        return 0
+    for e in range(costs.first[n], costs.first[n + 1]):
+        offered = u[costs.supplier[e]]
+        if offered == -np.inf:
+            continue
+        base = offered if count == 0 else base
+        score = level.dtype.type(offered - base)
+        for j in range(lanes):
+            t = score - cost[e, j] * k
+            exponents[count, j] = t
+            level[j] = t if t > level[j] else level[j]
+        entry[count] = e
+        count += 1
+    kept = 0
+    for p in range(count):
+        near = False
+        for j in range(lanes):
+            near |= exponents[p, j] - level[j] > -costs.cut
+        if near:
+            for j in range(lanes):
+                weight = exp2(exponents[p, j] - level[j])
+                weights[kept, j] = weight
+                share[j] += weight
+            entry[kept] = entry[p]
+            kept += 1
+    for j in range(lanes):
+        share[j] = costs.b[n, j] / share[j] if costs.b[n, j] > 0 else 0
+    return kept
+
+
+@helper(error_model="numpy")
+def _base(costs: NearCosts, u: Any, n: int) -> float:
+    """The exponent that those of a block are taken against."""
+    for e in range(costs.first[n], costs.first[n + 1]):
+        if u[costs.supplier[e]] > -np.inf:
+            return u[costs.supplier[e]]  # type: ignore[no-any-return]
+    return 0.0
+
+
+@helper(fastmath=ANY_ORDER, error_model="numpy")
+def _add_masses(costs: NearCosts, scratch: NearScratch, count: int, part: int, masses: Any) -> None:
+    """Add to ``masses[part]`` what each supplier sends: its weights times ``share``."""
+    weights, share = scratch.weights, scratch.share
+    for p in range(count):
+        mass = weights.dtype.type(0)
+        for j in range(np.uint64(share.size)):
+            mass += weights[p, j] * share[j]
+        masses[part, costs.supplier[scratch.entry[p]]] += mass
+
+
+@helper(fastmath=ANY_ORDER, error_model="numpy")
+def _add_links(
+    costs: NearCosts, n: int, pairs: Neighbours, scratch: NearScratch, count: int, part: int, links: Any
+) -> None:
+    """Add sum_j b_j p_ij p_kj of the block to ``links[part]``, where neither is negligible. Spoils the scratch."""
+    weights, share, linked, slot = scratch.weights, scratch.share, scratch.linked, scratch.slot
+    lanes = np.uint64(share.size)
+    for j in range(lanes):
+        share[j] = share[j] / math.sqrt(costs.b[n, j]) if share[j] > 0 else 0
+    largest = weights.dtype.type(0)
+    for p in range(count):
+        own = weights.dtype.type(0)
+        for j in range(lanes):
+            weights[p, j] *= share[j]
+            own = max(own, weights[p, j])
+        scratch.exponents[p, 0] = own
+        largest = max(largest, own)
+    number = 0
+    for p in range(count):
+        if scratch.exponents[p, 0] > largest * _LINKED:
+            linked[number] = p
+            number += 1
+    for s in range(1, number):
+        p = linked[s]
+        i = costs.supplier[scratch.entry[p]]
+        for at in range(pairs.first[i], pairs.first[i + 1]):
+            slot[pairs.index[at]] = at
+        for t in range(s):
+            q = linked[t]
+            link = weights.dtype.type(0)
+            for j in range(lanes):
+                link += weights[p, j] * weights[q, j]
+            links[part, slot[costs.supplier[scratch.entry[q]]]] += link
+
+
+@njit(fastmath=VECTOR_MATH, error_model="numpy")
+def fused_pass(
+    costs: NearCosts, u: Any, pairs: Neighbours, ranges: Ranges, scratch: NearScratch, masses: Any, links: Any
+) -> None:
+    """Add to ``masses`` what each supplier would send if every pixel's marginal held exactly (Eq. 10).
+
+    Args:
+        costs: see :class:`NearCosts`.
+        u: (K,) exponents of the suppliers, float64; -inf for those that do not take part.
+        pairs: see :class:`Neighbours`.
+        ranges: see :class:`.blocks.Ranges`.
+        scratch: see :class:`NearScratch`.
+        masses: (ranges, K) float64, added to.
+        links: (ranges, pairs) float64, added to: sum_j b_j p_ij p_kj; none are taken where it is empty.
+    """
+    for r in range(ranges.first, ranges.last):
+        for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            count = _weigh(costs, u, n, scratch)
+            _add_masses(costs, scratch, count, r, masses)
+            if links.size > 0:
+                _add_links(costs, n, pairs, scratch, count, r, links)
+
+
+@njit(fastmath=VECTOR_MATH, error_model="numpy")
+def log_masses(
+    costs: NearCosts, u: Any, place: Any, ranges: Ranges, scratch: NearScratch, top: Any, rest: Any
+) -> None:
+    """The same masses as logarithms, for suppliers so far behind that they underflow or were left out.
+
+    Args:
+        costs, scratch: in float64.
+        u: (K,) exponents of the suppliers.
+        place: (K,) int64, where a supplier's mass goes; -1 for those that nobody asks about.
+        ranges: see :class:`.blocks.Ranges`.
+        top, rest: (ranges, wanted) running result: the mass is ``rest * 2**top``. Start with -inf and 0.
+    """
+    share, level = scratch.share, scratch.level
+    lanes = np.uint64(share.size)
+    for r in range(ranges.first, ranges.last):
+        for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            asked = False
+            for e in range(costs.first[n], costs.first[n + 1]):
+                asked |= place[costs.supplier[e]] >= 0
+            if not asked or _weigh(costs, u, n, scratch) == 0:
+                continue
+            base = _base(costs, u, n)
+            for j in range(lanes):
+                level[j] = math.log2(share[j]) - level[j] if share[j] > 0 else -np.inf
+            for e in range(costs.first[n], costs.first[n + 1]):
+                p = place[costs.supplier[e]]
+                if p < 0:
+                    continue
+                high, score = top[r, p], u[costs.supplier[e]] - base
+                for j in range(lanes):
+                    share[j] = (score - costs.cost[e, j] * costs.k) + level[j]
+                    high = max(high, share[j])
+                if high < LOWEST:
+                    continue
+                rest[r, p] *= exp2(top[r, p] - high)
+                for j in range(lanes):
+                    rest[r, p] += exp2(share[j] - high)
+                top[r, p] = high
+
+
+@njit(fastmath=VECTOR_MATH, error_model="numpy")
+def read_out(
+    costs: NearCosts, pixel: Any, u_before: Any, u: Any, ranges: Ranges, scratch: NearScratch, g: Any, masses: Any,
+    sums: Any,
+) -> None:  # fmt: skip
+    """Potentials of the pixels, marginals and cost, in float64 and without storing the plan.
+
+    Args:
+        costs, scratch: in float64.
+        pixel: (B, lanes) pixels of the blocks.
+        u_before: (K,) exponents from which the pixels' potentials follow (Eq. 10).
+        u: (K,) exponents of the plan.
+        ranges: see :class:`.blocks.Ranges`.
+        g: (N,) out, in bits; -inf without demand.
+        masses: (ranges, K) added to: row sums of the plan.
+        sums: (ranges, 2) added to: ``<plan, M>`` and the L1 error of the column sums.
+    """
+    share, level, weights = scratch.share, scratch.level, scratch.weights
+    lanes = np.uint64(share.size)
+    moved = False
+    for i in range(u.size):
+        moved |= u[i] != u_before[i]
+    for r in range(ranges.first, ranges.last):
+        for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            count, base = _weigh(costs, u_before, n, scratch), _base(costs, u_before, n)
+            for j in range(lanes):
+                level[j] = math.log2(share[j]) - level[j] if share[j] > 0 else -np.inf
+                if pixel[n, j] >= 0:
+                    g[pixel[n, j]] = level[j] - base
+            if moved and count > 0:
+                count = _move(costs, u, base, n, scratch)
+                for j in range(lanes):
+                    total = 0.0
+                    for p in range(count):
+                        total += weights[p, j]
+                    sums[r, 1] += abs(total - costs.b[n, j])
+            _add_masses(costs, scratch, count, r, masses)
+            sums[r, 0] += _cost(costs, scratch, count)
+
+
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
+def _move(costs: NearCosts, u: Any, base: float, n: int, scratch: NearScratch) -> int:
+    """Weights of all suppliers of a block at other potentials, given those of its pixels in ``level``."""
+    count = 0
+    for e in range(costs.first[n], costs.first[n + 1]):
+        score = u[costs.supplier[e]] - base
+        if score == -np.inf:
+            continue
+        for j in range(np.uint64(scratch.level.size)):
+            weight = exp2((score - costs.cost[e, j] * costs.k) + scratch.level[j])
+            scratch.weights[count, j] = weight if costs.b[n, j] > 0 else 0
+        scratch.entry[count] = e
+        count += 1
+    for j in range(scratch.share.size):
+        scratch.share[j] = 1.0
+    return count
+
+
+@helper(fastmath=ANY_ORDER, error_model="numpy")
+def _cost(costs: NearCosts, scratch: NearScratch, count: int) -> float:
+    """<plan, M> of a block, whose plan is ``weights * share``."""
+    total = 0.0
+    for p in range(count):
+        e = scratch.entry[p]
+        for j in range(np.uint64(scratch.share.size)):
+            cost = costs.cost[e, j] if costs.cost[e, j] < np.inf else 0.0
+            total += scratch.weights[p, j] * scratch.share[j] * cost
+    return total
+
+
+@njit(fastmath=VECTOR_MATH, error_model="numpy")
+def left_out(
+    costs: NearCosts, floor: Any, u: Any, offered: float, ranges: Ranges, scratch: NearScratch, sums: Any
+) -> None:
+    """Add to ``sums`` (ranges,) the mass that suppliers without an entry could take of the pixels at most.
+
+    A supplier that is left out of pixel j costs at least its price at the choice plus ``floor[j]``. All of them
+    together then weigh at most ``2**offered * 2**(-floor[j] k)``, against those that are there.
+
+    Args:
+        costs, scratch: in float64.
+        floor: (B, lanes) of the costs.
+        u: (K,) exponents of the suppliers; -inf for those that do not take part.
+        offered: log2 of the sum of ``2**(u - price k)`` over the suppliers.
+        ranges: see :class:`.blocks.Ranges`.
+        sums: out.
+    """
+    for r in range(ranges.first, ranges.last):
+        for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            count, base = _weigh(costs, u, n, scratch), _base(costs, u, n)
+            for j in range(scratch.level.size):
+                if costs.b[n, j] > 0 and floor[n, j] < np.inf:
+                    share = 1.0
+                    if count > 0 and scratch.level[j] > LOWEST:
+                        total = math.log2(costs.b[n, j] / scratch.share[j]) + scratch.level[j] + base
+                        share = exp2(min(0.0, offered - floor[n, j] * costs.k - total))
+                    sums[r] += costs.b[n, j] * share
+
+
+@njit(error_model="numpy")
+def gather(costs: NearCosts, block: Any, lane: Any, first: Any, supplier: Any, cost: Any, b: Any) -> None:
+    """Fill costs of some of the lanes of some of the blocks.
+
+    Args:
+        costs: all.
+        block: (B',) blocks to take.
+        lane: (B', lanes) lanes to take of each, -1 for none.
+        first, supplier, cost: out; entries of blocks to take, in their order, and +inf where there is no lane.
+        b: (B', lanes) out.
+    """
+    for m in range(block.size):
+        n = block[m]
+        for j in range(lane.shape[1]):
+            b[m, j] = costs.b[n, lane[m, j]] if lane[m, j] >= 0 else 0.0
+        for at in range(costs.first[n + 1] - costs.first[n]):
+            supplier[first[m] + at] = costs.supplier[costs.first[n] + at]
+            for j in range(lane.shape[1]):
+                inside = lane[m, j] >= 0
+                cost[first[m] + at, j] = costs.cost[costs.first[n] + at, lane[m, j]] if inside else np.inf
+
+
+class Reach(NamedTuple):
+    """Who reaches whom at a finite cost, bool.
+
+    Attributes:
+        supplier: (K,) reaches some pixel.
+        pixel: (B, lanes) is reached by a supplier that takes part.
+    """
+
+    supplier: np.ndarray
+    pixel: np.ndarray
+
+
+@njit(error_model="numpy")
+def cost_range(costs: NearCosts, floor: Any, part: Any, reach: Reach) -> tuple[float, float, float, int]:
+    """Lowest and highest finite cost, the dearest that a pixel with demand cannot avoid, and pixels out of reach.
+
+    Args:
+        costs: all; NaN and -inf come through the lowest.
+        floor: (B, lanes); a pixel without a cost is out of reach where nobody is left out.
+        part: (K,) bool, suppliers that take part.
+        reach: filled in.
+    """
+    lanes = np.uint64(costs.cost.shape[1])
+    lowest, highest, dearest, unreached = np.inf, -np.inf, 0.0, 0
+    cheapest = np.empty(lanes)
+    for n in range(costs.first.size - 1):
+        for j in range(lanes):
+            cheapest[j] = np.inf
+            reach.pixel[n, j] = False
+        for e in range(costs.first[n], costs.first[n + 1]):
+            high, wrong, takes_part = -np.inf, False, part[costs.supplier[e]]
+            for j in range(lanes):
+                cost = float(costs.cost[e, j])
+                cheapest[j] = min(cheapest[j], cost)
+                high = max(high, cost if cost < np.inf else -np.inf)
+                wrong |= not cost > -np.inf
+                reach.pixel[n, j] |= takes_part and cost < np.inf
+            if wrong:
+                return np.nan, highest, dearest, unreached
+            highest = max(highest, high)
+            reach.supplier[costs.supplier[e]] |= high > -np.inf
+        for j in range(lanes):
+            lowest = min(lowest, cheapest[j])
+            if costs.b[n, j] > 0:
+                unreached += cheapest[j] == np.inf and floor[n, j] == np.inf
+                dearest = max(dearest, abs(cheapest[j])) if cheapest[j] < np.inf else dearest
+    return lowest, highest, dearest, unreached
