@@ -33,6 +33,8 @@ _STEPS = 20
 _PATIENCE = 60
 """Passes over samples, or while prices are rough."""
 _FARTHEST = 20.0
+_NEAR = 3e-4
+"""Marginal error at which prices move by less than a margin yet, as slow as they are over many suppliers."""
 _FIT = 0.1
 """Bound above which entries are so far from the right ones that an exact solution is not worth the passes."""
 _MARGIN = 2.0
@@ -127,7 +129,7 @@ class Choice:
 
 
 def _covers_most(passes: NearestPasses, f: np.ndarray, reg: float) -> bool:
-    return passes.left_out(f, reg) <= _FIT * passes.demand.sum()
+    return passes.nearly_left_out(f, reg) <= _FIT * passes.demand.sum()
 
 
 @dataclass
@@ -214,6 +216,8 @@ def refine(choice: Choice) -> _State:
     searches = _SEARCHES if choice.costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
+        state.f, _, made = state.choice.climb(state.f, _NEAR, options.max_iter - state.passes)
+        state.passes += made
         state.bound = state.choice.bound(state.f)
     margin = _MARGIN
     while True:
@@ -237,18 +241,18 @@ def _approach(state: _State) -> None:
     to match, and comes down again.
     """
     own = reg = state.choice.options.reg
-    rising = False
+    failed = 0
     for _ in range(_STEPS):
         state.f, made, covered = state.choice.climb_roughly(state.f, reg)
         state.passes += made
         if covered and reg == own:
             return
         if covered:
-            reg, rising = max(reg / 4, own), False
+            reg, failed = max(reg / 4, own), 0
             continue
-        reg = 3 * reg if rising else reg
+        failed += 1
+        reg = 3 * reg if failed > 2 else reg
         state.choose(reg, _FIT, _MARGIN)
-        rising = True
 
 
 def _result(state: _State, a: np.ndarray, unit: float, restore: Restore) -> TransportResult:

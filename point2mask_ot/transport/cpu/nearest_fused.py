@@ -329,7 +329,7 @@ def _cost(costs: NearCosts, scratch: NearScratch, count: int) -> float:
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
 def left_out(
-    costs: NearCosts, floor: Any, u: Any, offered: float, ranges: Ranges, scratch: NearScratch, sums: Any
+    costs: NearCosts, floor: Any, u: Any, offered: Any, ranges: Ranges, scratch: NearScratch, sums: Any
 ) -> None:
     """Add to ``sums`` (ranges,) the mass that suppliers without an entry could take of the pixels at most.
 
@@ -340,7 +340,7 @@ def left_out(
         costs, scratch: in float64.
         floor: (B, lanes) of the costs.
         u: (K,) exponents of the suppliers; -inf for those that do not take part.
-        offered: log2 of the sum of ``2**(u - price k)`` over the suppliers.
+        offered: (B,) log2 of the sum of ``2**(u - price k)`` over the suppliers that are reckoned with in a block.
         ranges: see :class:`.blocks.Ranges`.
         sums: out.
     """
@@ -352,7 +352,7 @@ def left_out(
                     share = 1.0
                     if count > 0 and scratch.level[j] > LOWEST:
                         total = math.log2(costs.b[n, j] / scratch.share[j]) + scratch.level[j] + base
-                        share = exp2(min(0.0, offered - floor[n, j] * costs.k - total))
+                        share = exp2(min(0.0, offered[n] - floor[n, j] * costs.k - total))
                     sums[r] += costs.b[n, j] * share
 
 

@@ -134,18 +134,34 @@ class NearestPasses:
         g *= 1 / bits(reg)
         return ReadOut(g, np.maximum(labels, 0), float(cost), masses.sum(axis=0), float(pixel_error))
 
-    def left_out(self, f: np.ndarray, reg: float, b: np.ndarray | None = None) -> float:
+    def left_out(self, f: np.ndarray, reg: float, b: np.ndarray) -> float:
         """Mass that pairs without an entry have in the plan over all pairs at most, where every pixel's marginal holds.
 
         Args:
             f: (K,) potentials.
             reg: entropy weight.
-            b: (B, lanes) demand, of pixels that no supplier reaches, too; that of the passes by default.
+            b: (B, lanes) demand, of pixels that no supplier reaches, too.
         """
-        costs, u = self._near_costs(_DOUBLE, reg, _NEGLIGIBLE), self._exponents(f, reg)
-        costs = costs if b is None else costs._replace(b=b)
-        rises = u[self.rows] - self.costs.price[self.rows] * bits(reg)
-        offered = float(rises.max() + np.log2(np.exp2(rises - rises.max()).sum()))
+        rises = (f - self.costs.price)[self.rows] * bits(reg)
+        offered = rises.max() + np.log2(np.exp2(rises - rises.max()).sum())
+        return self._left_out(f, reg, b, np.full(len(b), offered))
+
+    def nearly_left_out(self, f: np.ndarray, reg: float) -> float:
+        """The same if nobody mattered to a block but those who share one with its suppliers.
+
+        No bound, but what one is after a search from f: prices far away may have risen together.
+        """
+        pairs, structure = self._neighbours
+        rises = np.where(self._masked, (f - self.costs.price) * bits(reg), -np.inf)
+        around = structure.largest(rises) + np.log2(structure.degrees + 1)
+        first = self.costs.first
+        offered = np.full(len(first) - 1, -np.inf)
+        some = first[1:] > first[:-1]
+        offered[some] = np.maximum.reduceat(around[self.costs.supplier], first[:-1][some])
+        return self._left_out(f, reg, self.demand, offered)
+
+    def _left_out(self, f: np.ndarray, reg: float, b: np.ndarray, offered: np.ndarray) -> float:
+        costs, u = self._near_costs(_DOUBLE, reg, _NEGLIGIBLE)._replace(b=b), self._exponents(f, reg)
         sums, floor = np.zeros(len(self.bounds) - 1), self.costs.floor
         self._over_ranges(
             lambda part: fused.left_out(costs, floor, u, offered, part, self._scratch(_DOUBLE), sums)
@@ -210,6 +226,19 @@ class _Structure:
         shape = (len(first) - 1,) * 2
         self.template = csr_array((np.concatenate([number, number]).astype(np.float64), both), shape)
         self.order = self.template.data.astype(np.int64) - 1
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """(K,) other suppliers that each shares a block with."""
+        return np.diff(self.template.indptr)
+
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        """(K,) largest of the values of a supplier and those that it shares a block with."""
+        largest, first = values.copy(), self.template.indptr
+        some = first[1:] > first[:-1]
+        around = np.maximum.reduceat(values[self.template.indices], first[:-1][some])
+        largest[some] = np.maximum(largest[some], around)
+        return largest
 
     def filled(self, links: np.ndarray) -> Any:
         """scipy.sparse.csr_array of these links."""
