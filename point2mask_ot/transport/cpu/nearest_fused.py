@@ -15,7 +15,7 @@ from ...compiled.jit import helper, njit
 from .blocks import ANY_ORDER, LOWEST, Ranges
 from .exp2 import VECTOR_MATH, exp2
 
-_LINKED = 2.0**-24  # as in .blocks
+_LINKED = 2.0**-24  # of a block's largest: what a pair that weighs less adds to the Hessian shortens no step
 
 
 class NearCosts(NamedTuple):
@@ -42,6 +42,7 @@ class NearScratch(NamedTuple):
     Attributes:
         exponents, weights: (most, lanes) in the dtype of the arithmetic.
         level, share: (lanes,) likewise.
+        own: (most,) likewise.
         entry: (most,) int64, entries of the rows of the weights.
         linked: (most,) int64, rows of the weights.
         slot: (K,) int64.
@@ -51,6 +52,7 @@ class NearScratch(NamedTuple):
     weights: np.ndarray
     level: np.ndarray
     share: np.ndarray
+    own: np.ndarray
     entry: np.ndarray
     linked: np.ndarray
     slot: np.ndarray
@@ -167,30 +169,43 @@ def _add_links(
     lanes = np.uint64(share.size)
     for j in range(lanes):
         share[j] = share[j] / math.sqrt(costs.b[n, j]) if share[j] > 0 else 0
-    largest = weights.dtype.type(0)
+    number, largest = 0, weights.dtype.type(0)
     for p in range(count):
         own = weights.dtype.type(0)
         for j in range(lanes):
             weights[p, j] *= share[j]
             own = max(own, weights[p, j])
-        scratch.exponents[p, 0] = own
+        scratch.own[p] = own
         largest = max(largest, own)
-    number = 0
-    for p in range(count):
-        if scratch.exponents[p, 0] > largest * _LINKED:
-            linked[number] = p
-            number += 1
-    for s in range(1, number):
-        p = linked[s]
-        i = costs.supplier[scratch.entry[p]]
-        for at in range(pairs.first[i], pairs.first[i + 1]):
-            slot[pairs.index[at]] = at
+    for s in range(count):
+        least = largest * _LINKED * largest / scratch.own[s]
+        i, number = costs.supplier[scratch.entry[s]], 0
         for t in range(s):
-            q = linked[t]
-            link = weights.dtype.type(0)
+            linked[number] = t
+            number += scratch.own[t] > least
+        if number > 0:
+            for at in range(pairs.first[i], pairs.first[i + 1]):
+                slot[pairs.index[at]] = at
+        t = 0
+        while t + 4 <= number:  # four at once, for which a row is read once
+            q0, q1, q2, q3 = linked[t], linked[t + 1], linked[t + 2], linked[t + 3]
+            link0 = link1 = link2 = link3 = weights.dtype.type(0)
             for j in range(lanes):
-                link += weights[p, j] * weights[q, j]
+                link0 += weights[s, j] * weights[q0, j]
+                link1 += weights[s, j] * weights[q1, j]
+                link2 += weights[s, j] * weights[q2, j]
+                link3 += weights[s, j] * weights[q3, j]
+            links[part, slot[costs.supplier[scratch.entry[q0]]]] += link0
+            links[part, slot[costs.supplier[scratch.entry[q1]]]] += link1
+            links[part, slot[costs.supplier[scratch.entry[q2]]]] += link2
+            links[part, slot[costs.supplier[scratch.entry[q3]]]] += link3
+            t += 4
+        while t < number:
+            link, q = weights.dtype.type(0), linked[t]
+            for j in range(lanes):
+                link += weights[s, j] * weights[q, j]
             links[part, slot[costs.supplier[scratch.entry[q]]]] += link
+            t += 1
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
@@ -402,25 +417,26 @@ def cost_range(costs: NearCosts, floor: Any, part: Any, reach: Reach) -> tuple[f
     """
     lanes = np.uint64(costs.cost.shape[1])
     lowest, highest, dearest, unreached = np.inf, -np.inf, 0.0, 0
-    cheapest = np.empty(lanes)
+    cheapest, largest = np.empty(lanes, costs.cost.dtype), np.empty(lanes, costs.cost.dtype)
     for n in range(costs.first.size - 1):
         for j in range(lanes):
-            cheapest[j] = np.inf
+            cheapest[j], largest[j] = np.inf, -np.inf
             reach.pixel[n, j] = False
         for e in range(costs.first[n], costs.first[n + 1]):
-            high, wrong, takes_part = -np.inf, False, part[costs.supplier[e]]
+            real, some, takes_part = True, False, part[costs.supplier[e]]
             for j in range(lanes):
-                cost = float(costs.cost[e, j])
-                cheapest[j] = min(cheapest[j], cost)
-                high = max(high, cost if cost < np.inf else -np.inf)
-                wrong |= not cost > -np.inf
-                reach.pixel[n, j] |= takes_part and cost < np.inf
-            if wrong:
+                cost = costs.cost[e, j]
+                finite = cost < np.inf
+                cheapest[j] = cost if cost < cheapest[j] else cheapest[j]
+                largest[j] = cost if finite & (cost > largest[j]) else largest[j]
+                real &= cost > -np.inf
+                some |= finite
+                reach.pixel[n, j] |= takes_part & finite
+            if not real:
                 return np.nan, highest, dearest, unreached
-            highest = max(highest, high)
-            reach.supplier[costs.supplier[e]] |= high > -np.inf
+            reach.supplier[costs.supplier[e]] |= some
         for j in range(lanes):
-            lowest = min(lowest, cheapest[j])
+            lowest, highest = min(lowest, float(cheapest[j])), max(highest, float(largest[j]))
             if costs.b[n, j] > 0:
                 unreached += cheapest[j] == np.inf and floor[n, j] == np.inf
                 dearest = max(dearest, abs(cheapest[j])) if cheapest[j] < np.inf else dearest

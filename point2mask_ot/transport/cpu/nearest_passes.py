@@ -203,9 +203,9 @@ class NearestPasses:
     def _scratch(self, dtype: np.dtype) -> fused.NearScratch:
         """Memory for one thread."""
         lanes, most = self.demand.shape[1], int(np.diff(self.costs.first).max(initial=1))
-        block, lane = (np.empty((most, lanes), dtype) for _ in range(2)), (np.empty(lanes, dtype) for _ in range(2))
-        numbers = (np.empty(most, np.int64) for _ in range(2))
-        return fused.NearScratch(*block, *lane, *numbers, np.empty(self.costs.num_suppliers, np.int64))
+        floats = [np.empty(shape, dtype) for shape in ((most, lanes), (most, lanes), lanes, lanes, most)]
+        integers = [np.empty(size, np.int64) for size in (most, most, self.costs.num_suppliers)]
+        return fused.NearScratch(*floats, *integers)
 
     def _over_ranges(self, part: Callable[[Ranges], None]) -> None:
         """Call ``part`` for all ranges of blocks, on as many threads as there are."""
@@ -244,4 +244,5 @@ class _Structure:
         """scipy.sparse.csr_array of these links."""
         filled = self.template.copy()
         filled.data = links[self.order]
+        filled.eliminate_zeros()
         return filled
