@@ -223,6 +223,7 @@ def refine(choice: Choice) -> _State:
     while True:
         if searches and (state.bound > options.tol or state.choice.absent.size):
             state.choose(options.reg, options.tol, margin)
+            state.choice.passes.single = False  # prices are near the top
             searches -= 1
         state.before, state.f, made = state.choice.climb(state.f, options.tol, options.max_iter - state.passes)
         state.passes += made

@@ -42,7 +42,7 @@ class NearScratch(NamedTuple):
     Attributes:
         exponents, weights: (most, lanes) in the dtype of the arithmetic.
         level, share: (lanes,) likewise.
-        own: (most,) likewise.
+        mass: (most,) likewise, what the rows of the weights send.
         entry: (most,) int64, entries of the rows of the weights.
         linked: (most,) int64, rows of the weights.
         slot: (K,) int64.
@@ -52,7 +52,7 @@ class NearScratch(NamedTuple):
     weights: np.ndarray
     level: np.ndarray
     share: np.ndarray
-    own: np.ndarray
+    mass: np.ndarray
     entry: np.ndarray
     linked: np.ndarray
     slot: np.ndarray
@@ -158,6 +158,7 @@ def _add_masses(costs: NearCosts, scratch: NearScratch, count: int, part: int, m
         for j in range(np.uint64(share.size)):
             mass += weights[p, j] * share[j]
         masses[part, costs.supplier[scratch.entry[p]]] += mass
+        scratch.mass[p] = mass
 
 
 @helper(fastmath=ANY_ORDER, error_model="numpy")
@@ -169,20 +170,17 @@ def _add_links(
     lanes = np.uint64(share.size)
     for j in range(lanes):
         share[j] = share[j] / math.sqrt(costs.b[n, j]) if share[j] > 0 else 0
-    number, largest = 0, weights.dtype.type(0)
+    largest = weights.dtype.type(0)
     for p in range(count):
-        own = weights.dtype.type(0)
+        largest = max(largest, scratch.mass[p])
         for j in range(lanes):
             weights[p, j] *= share[j]
-            own = max(own, weights[p, j])
-        scratch.own[p] = own
-        largest = max(largest, own)
     for s in range(count):
-        least = largest * _LINKED * largest / scratch.own[s]
+        least = largest * _LINKED * largest / scratch.mass[s]
         i, number = costs.supplier[scratch.entry[s]], 0
         for t in range(s):
             linked[number] = t
-            number += scratch.own[t] > least
+            number += scratch.mass[t] > least
         if number > 0:
             for at in range(pairs.first[i], pairs.first[i + 1]):
                 slot[pairs.index[at]] = at
