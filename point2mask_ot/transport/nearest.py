@@ -22,7 +22,7 @@ from ..types import TransportResult
 from .checks import Place, Statistics, judge
 from .cpu import nearest_fused as fused
 from .cpu.nearest_passes import NearestPasses
-from .newton import ROUGH, Semidual, ascend, float32_error, maximise, rough_sample
+from .newton import ROUGH, Semidual, ascend, ascend_to, float32_error, maximise, polish, rough_sample
 from .problem import Options, ReadOut
 from .sinkhorn import iterate
 
@@ -37,8 +37,12 @@ _NEAR = 3e-4
 """Marginal error at which prices move by less than a margin yet, as slow as they are over many suppliers."""
 _FIT = 0.1
 """Bound above which entries are so far from the right ones that an exact solution is not worth the passes."""
-_MARGIN = 2.0
-"""Times reg: by how much prices are expected to move yet, when entries are chosen at rough ones."""
+_MARGIN = 0.5
+"""Times reg: by how much prices are expected to move yet from near the top."""
+_STRIDE = 4.0
+"""The same from afar."""
+_NEIGHBOURS = 64
+"""Suppliers that compete for a pixel, of those left out, when prices are rough; all may in the end."""
 
 
 class Choice:
@@ -72,21 +76,6 @@ class Choice:
         """Largest absolute value among them."""
         return max(abs(self.found.lowest), abs(self.found.highest))
 
-    def climb(self, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Solve to a tolerance from potentials f, or up to where pairs that matter are missing.
-
-        Returns:
-            Potentials before the last update and after, and the passes made.
-        """
-        if self.stranded == self.total:
-            return f, f, 0
-        if self.options.method == "sinkhorn":
-            return self._rounds(f, tol, limit)
-        goal = 0.9 * tol  # the read-out rounds differently
-        cold = self.costs.search is None and f[self.rows].min() == f[self.rows].max()
-        f, made = maximise(self.dual, goal, limit) if cold else ascend(self.dual, f, goal, limit)
-        return f, f, made
-
     def climb_roughly(self, f: np.ndarray, reg: float) -> tuple[np.ndarray, int, bool]:
         """Prices that are good enough to search from, by Newton on a sample.
 
@@ -106,7 +95,8 @@ class Choice:
         dual = Semidual(self.passes, self.supply, self.options.reg, self.options.tau, self.span, self.magnitude)
         return dual if self.costs.search is None else replace(dual, covers=_covers_most)
 
-    def _rounds(self, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def rounds(self, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Sinkhorn's rounds from potentials f: those before the last update and after it, and the rounds made."""
         from .cpu.rounds import CpuRounds
 
         options, worst = self.options, tol if tol > 0 else ROUGH
@@ -115,10 +105,6 @@ class Choice:
         rounds.suppliers.f[:] = f
         made = iterate(rounds, limit)
         return rounds.suppliers.before, rounds.suppliers.f, made
-
-    def bound(self, f: np.ndarray) -> float:
-        """Mass, over all of it, that pairs left out have at most at potentials f."""
-        return self.passes.left_out(f, self.options.reg, self.demand) / self.total
 
     def chosen_anew(self, f: np.ndarray, window: float) -> Choice:
         """With the entries within ``window`` of the best at potentials f, at which who takes no part asks too much."""
@@ -134,13 +120,50 @@ def _covers_most(passes: NearestPasses, f: np.ndarray, reg: float) -> bool:
 
 @dataclass
 class _State:
-    """Where the solver stands."""
+    """Where the solver stands: with which entries, at which potentials, after how many passes."""
 
     choice: Choice
     f: np.ndarray
     before: np.ndarray
-    bound: float = math.inf
     passes: int = 0
+    links: Any = None
+
+    @property
+    def left(self) -> int:
+        """Passes that may be made yet."""
+        return max(self.choice.options.max_iter - self.passes, 1)
+
+    def climb(self, tol: float) -> None:
+        """Solve to a tolerance with the entries at hand."""
+        choice, goal = self.choice, 0.9 * tol  # the read-out rounds differently
+        if choice.stranded == choice.total:
+            return
+        if choice.options.method == "sinkhorn":
+            self.before, self.f, made = choice.rounds(self.f, tol, self.left)
+            self.passes += made
+            return
+        if self.links is not None:
+            self.f, made, done = polish(choice.dual, self.f, self.links, goal, self.left)
+            self.passes += made
+            if done:
+                self.before = self.f
+                return
+        if choice.costs.search is None and np.ptp(self.f[choice.rows]) == 0:
+            self.f, made = maximise(choice.dual, goal, self.left)
+        else:
+            top, made = ascend_to(choice.dual, self.f, goal, self.left)
+            self.f, self.links = top.f, top.links
+        self.passes, self.before = self.passes + made, self.f
+
+    def read_out(self) -> tuple[ReadOut, float]:
+        """What the potentials mean, and the mass that pairs left out have at most."""
+        choice = self.choice
+        if choice.stranded == choice.total:
+            K, N = len(choice.a), len(choice.b)
+            plan = ReadOut(np.full(N, -math.inf), np.zeros(N, np.int64), 0.0, np.zeros(K), 0.0)
+            return plan, float(choice.costs.floor.min() < math.inf)
+        plan, left_out = choice.passes.certified(self.before, self.f, choice.options.reg, choice.demand)
+        return plan, left_out / choice.total
 
     def choose(self, reg: float, left_out: float, margin: float) -> None:
         """Choose entries anew, for the prices at hand and those a little away.
@@ -151,7 +174,8 @@ class _State:
             margin: by how much prices may move yet, times reg.
         """
         choice = self.choice
-        window = reg * (math.log(2 * len(choice.rows) / left_out) + margin)
+        rivals = len(choice.rows) if left_out < _FIT else min(len(choice.rows), _NEIGHBOURS)
+        window = reg * (math.log(2 * rivals / left_out) + margin)
         self.f[choice.absent] += window
         self.choice = choice.chosen_anew(self.f, window)
 
@@ -176,12 +200,14 @@ def solve_nearest(function: str, a: Array, b: Array, costs: NearestCosts, option
         if 0 < demand.sum() < math.inf:  # demands near 1, as in .solvers
             unit = float(2.0 ** np.rint(np.log2(demand.sum() / np.count_nonzero(demand))))
         capacity, demand = capacity / unit, demand / unit
-    choice = Choice(costs, capacity, demand, options)
-    judged = choice.found if costs.search is None else choice.found._replace(cut_off=np.zeros(1, bool))
-    judge(function, judged._replace(demand=float(demand.sum()), least_demand=demand.min()), options, Place(0, 1, 0, 1))
-    capacity = capacity * (demand.sum() / capacity.sum())
-    state = refine(Choice(costs, capacity, demand, options))
-    return _result(state, capacity, unit, restore)
+    scale = demand.sum() / capacity.sum() if capacity.sum() > 0 else 1.0
+    choice = Choice(costs, capacity * scale, demand, options)
+    found = choice.found._replace(
+        supply=float(capacity.sum()), demand=float(demand.sum()), least_capacity=capacity.min(), least_demand=demand.min()
+    )
+    found = found if costs.search is None else found._replace(cut_off=np.zeros(1, bool))  # not yet there
+    judge(function, found, options, Place(0, 1, 0, 1))
+    return _result(*refine(choice), unit, restore)
 
 
 def _arguments(
@@ -208,31 +234,31 @@ def _arguments(
     return a_, b_, restore
 
 
-def refine(choice: Choice) -> _State:
-    """Solve over the entries that are there, and choose anew until what is left out cannot matter."""
-    options, rows = choice.options, choice.rows
-    start = np.where(choice.a > 0, choice.costs.price, 0.0)
-    state = _State(choice, start, start)
-    searches = _SEARCHES if choice.costs.search is not None and options.tol > 0 else 0
+def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
+    """Solve over the entries that are there, and choose anew until what is left out cannot matter.
+
+    Returns:
+        Where that ended, its plan, and the mass, over all of it, that pairs left out have at most.
+    """
+    options, costs = choice.options, choice.costs
+    start = np.where(choice.a > 0, costs.price, 0.0)
+    state, margin = _State(choice, start, start), _MARGIN
+    searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
-        state.f, _, made = state.choice.climb(state.f, _NEAR, options.max_iter - state.passes)
-        state.passes += made
-        state.bound = state.choice.bound(state.f)
-    margin = _MARGIN
-    while True:
-        if searches and (state.bound > options.tol or state.choice.absent.size):
+        state.climb(max(_NEAR, options.tol))
+        if state.choice.costs.floor.min() < math.inf:
             state.choose(options.reg, options.tol, margin)
-            state.choice.passes.single = False  # prices are near the top
-            searches -= 1
-        state.before, state.f, made = state.choice.climb(state.f, options.tol, options.max_iter - state.passes)
-        state.passes += made
-        state.bound = state.choice.bound(state.f)
-        done = state.bound <= options.tol and not state.choice.absent.size
+    while True:
+        state.climb(options.tol)
+        plan, bound = state.read_out()
+        done = bound <= options.tol and not state.choice.absent.size
         if done or not searches or state.passes >= options.max_iter:
-            return state
-        moved = np.ptp((state.f - state.choice.costs.price)[rows]) / options.reg
+            return state, plan, bound
+        moved = np.ptp((state.f - state.choice.costs.price)[choice.rows]) / options.reg
         margin += min(float(moved), _FARTHEST)  # farther than the window allowed for
+        state.choose(options.reg, options.tol, margin)
+        searches -= 1
 
 
 def _approach(state: _State) -> None:
@@ -253,14 +279,14 @@ def _approach(state: _State) -> None:
             continue
         failed += 1
         reg = 3 * reg if failed > 2 else reg
-        state.choose(reg, _FIT, _MARGIN)
+        state.choose(reg, _FIT, _STRIDE)
 
 
-def _result(state: _State, a: np.ndarray, unit: float, restore: Restore) -> TransportResult:
+def _result(state: _State, plan: ReadOut, bound: float, unit: float, restore: Restore) -> TransportResult:
     import torch
 
-    choice, options, b = state.choice, state.choice.options, state.choice.passes.b
-    plan = _read_out(state, len(a), len(b))
+    choice, options = state.choice, state.choice.options
+    a, b = choice.a, choice.passes.b
     capacities = choice.supply * np.exp(-state.f / options.tau) if math.isfinite(options.tau) else a
     missed = np.abs(plan.masses - capacities).sum() + plan.pixel_error + choice.stranded
     f = np.where(a > 0, state.f, -math.inf)
@@ -271,19 +297,13 @@ def _result(state: _State, a: np.ndarray, unit: float, restore: Restore) -> Tran
         flow = recipe()
         missed = np.abs(flow.sum(1) - capacities * unit).sum() + np.abs(flow.sum(0) - b * unit).sum()
         error = max(error, float(missed / (choice.total * unit)))
-    within = options.tol > 0 and error <= options.tol and state.bound <= options.tol
+    within = options.tol > 0 and error <= options.tol and bound <= options.tol
     scalars = (restore(torch.tensor(value, dtype=torch.float64)) for value in (plan.cost * unit, error))
     cost, marginal_error = scalars
     vectors = (restore(torch.from_numpy(each)) for each in (f, g, plan.labels))
     return TransportResult(
-        *vectors, cost, marginal_error, state.passes, bool(within), recipe, bound=state.bound, costs=choice.costs
+        *vectors, cost, marginal_error, state.passes, bool(within), recipe, bound=bound, costs=choice.costs
     )
-
-
-def _read_out(state: _State, K: int, N: int) -> ReadOut:
-    if state.choice.stranded == state.choice.total:
-        return ReadOut(np.full(N, -math.inf), np.zeros(N, np.int64), 0.0, np.zeros(K), 0.0)
-    return state.choice.passes.read_out(state.before, state.f, state.choice.options.reg)
 
 
 def _rounds_away(choice: Choice, options: Options) -> bool:

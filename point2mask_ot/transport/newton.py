@@ -71,15 +71,15 @@ class Semidual:
     magnitude: float
     covers: Callable[[Any, np.ndarray, float], bool] = field(default=_always)
 
-    def at(self, f: np.ndarray, precise: bool) -> Point:
-        """One pass."""
+    def at(self, f: np.ndarray, precise: bool, links: Any = None) -> Point:
+        """One pass, which takes links unless they are given."""
         capacities = self.a
         if math.isfinite(self.tau):
             f = self._centered(f)
             capacities = self.a * np.exp(-f / self.tau)
-        masses, links = self.passes.masses(f, self.reg, precise, links=True)
+        masses, taken = self.passes.masses(f, self.reg, precise, links=links is None)
         error = float(np.abs(capacities - masses).sum() / self.a.sum())
-        return Point(f, capacities, masses, links, error)
+        return Point(f, capacities, masses, taken if links is None else links, error)
 
     def _centered(self, f: np.ndarray) -> np.ndarray:
         """Shift f along constants, the one direction in which the soft problem has a closed form."""
@@ -122,6 +122,12 @@ def ascend(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.nd
     Returns:
         The potentials and the number of passes made, which is at most ``limit`` and a few.
     """
+    here, used = ascend_to(dual, f, tol, limit)
+    return here.f, used
+
+
+def ascend_to(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[Point, int]:
+    """The same, with what the last pass found."""
     rough = float32_error(dual.magnitude, dual.reg)
     precise = not dual.passes.single or math.isinf(rough)
     here = dual.at(f, precise)
@@ -135,7 +141,25 @@ def ascend(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.nd
             break
         here, tries = _search(dual, here, cap, precise)
         used += tries
-    return here.f, used
+    return here, used
+
+
+def polish(dual: Semidual, f: np.ndarray, links: Any, tol: float, limit: int) -> tuple[np.ndarray, int, bool]:
+    """Newton's steps from near the top with links that were taken nearby: passes need none of their own.
+
+    Returns:
+        The potentials, the number of passes made, and whether the L1 error is at most tol: each step should take most
+        of it away, and where one does not, it is not made.
+    """
+    here = dual.at(f, precise=True, links=links)
+    cap, used = np.full(len(f), dual.reg), 1
+    while here.error > tol and used < limit:
+        there = dual.at(here.f + _model(dual, here).step(cap), precise=True, links=links)
+        used += 1
+        if there.error > 0.2 * here.error:
+            break
+        here = there
+    return here.f, used, here.error <= tol
 
 
 @dataclass(frozen=True)

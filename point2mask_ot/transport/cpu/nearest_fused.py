@@ -252,8 +252,7 @@ def log_masses(
             if not asked or _weigh(costs, u, n, scratch) == 0:
                 continue
             base = _base(costs, u, n)
-            for j in range(lanes):
-                level[j] = math.log2(share[j]) - level[j] if share[j] > 0 else -np.inf
+            _level(scratch)
             for e in range(costs.first[n], costs.first[n + 1]):
                 p = place[costs.supplier[e]]
                 if p < 0:
@@ -270,22 +269,80 @@ def log_masses(
                 top[r, p] = high
 
 
+class LeftOut(NamedTuple):
+    """What is known of suppliers without an entry.
+
+    One that is left out of pixel j costs at least its price at the choice plus ``floor[j]``. All of them together weigh
+    at most ``2**offered * 2**(-floor[j] k)``, against those that are there.
+
+    Attributes:
+        floor: (B, lanes) of the costs.
+        offered: (B,) log2 of the sum of ``2**(u - price k)`` over the suppliers that are reckoned with in a block.
+        b: (B, lanes) demand, of pixels that no supplier reaches, too.
+    """
+
+    floor: np.ndarray
+    offered: np.ndarray
+    b: np.ndarray
+
+
+@helper(error_model="numpy")
+def _left_out(costs: NearCosts, out: LeftOut, n: int, base: float, scratch: NearScratch) -> float:
+    """Mass that those without an entry could take of the pixels of a block, whose potentials are in ``level``."""
+    taken = 0.0
+    for j in range(scratch.level.size):
+        if out.b[n, j] > 0 and out.floor[n, j] < np.inf:
+            share = 1.0
+            if scratch.level[j] > -np.inf:
+                given = scratch.level[j] - base - math.log2(out.b[n, j])
+                share = exp2(min(0.0, out.offered[n] - out.floor[n, j] * costs.k + given))
+            taken += out.b[n, j] * share
+    return taken
+
+
+@helper(error_model="numpy")
+def _level(scratch: NearScratch) -> None:
+    """Turn the largest exponents of a block into the potentials of its pixels, in bits; -inf without demand."""
+    for j in range(scratch.level.size):
+        share = scratch.share[j]
+        scratch.level[j] = math.log2(share) - scratch.level[j] if 0 < share < np.inf else -np.inf
+
+
+@njit(fastmath=VECTOR_MATH, error_model="numpy")
+def left_out(costs: NearCosts, out: LeftOut, u: Any, ranges: Ranges, scratch: NearScratch, sums: Any) -> None:
+    """Add to ``sums`` (ranges,) the mass that suppliers without an entry could take of the pixels at most.
+
+    Args:
+        costs, scratch: in float64.
+        out: see :class:`LeftOut`.
+        u: (K,) exponents of the suppliers; -inf for those that do not take part.
+        ranges: see :class:`.blocks.Ranges`.
+        sums: out.
+    """
+    for r in range(ranges.first, ranges.last):
+        for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            _weigh(costs, u, n, scratch)
+            _level(scratch)
+            sums[r] += _left_out(costs, out, n, _base(costs, u, n), scratch)
+
+
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
 def read_out(
-    costs: NearCosts, pixel: Any, u_before: Any, u: Any, ranges: Ranges, scratch: NearScratch, g: Any, masses: Any,
-    sums: Any,
+    costs: NearCosts, out: LeftOut, pixel: Any, u_before: Any, u: Any, ranges: Ranges, scratch: NearScratch, g: Any,
+    masses: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Potentials of the pixels, marginals and cost, in float64 and without storing the plan.
 
     Args:
         costs, scratch: in float64.
+        out: see :class:`LeftOut`.
         pixel: (B, lanes) pixels of the blocks.
         u_before: (K,) exponents from which the pixels' potentials follow (Eq. 10).
         u: (K,) exponents of the plan.
         ranges: see :class:`.blocks.Ranges`.
         g: (N,) out, in bits; -inf without demand.
         masses: (ranges, K) added to: row sums of the plan.
-        sums: (ranges, 2) added to: ``<plan, M>`` and the L1 error of the column sums.
+        sums: (ranges, 3) added to: ``<plan, M>``, the L1 error of the column sums, and as :func:`left_out`.
     """
     share, level, weights = scratch.share, scratch.level, scratch.weights
     lanes = np.uint64(share.size)
@@ -295,8 +352,9 @@ def read_out(
     for r in range(ranges.first, ranges.last):
         for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
             count, base = _weigh(costs, u_before, n, scratch), _base(costs, u_before, n)
+            _level(scratch)
+            sums[r, 2] += _left_out(costs, out, n, base, scratch)
             for j in range(lanes):
-                level[j] = math.log2(share[j]) - level[j] if share[j] > 0 else -np.inf
                 if pixel[n, j] >= 0:
                     g[pixel[n, j]] = level[j] - base
             if moved and count > 0:
@@ -338,35 +396,6 @@ def _cost(costs: NearCosts, scratch: NearScratch, count: int) -> float:
             cost = costs.cost[e, j] if costs.cost[e, j] < np.inf else 0.0
             total += scratch.weights[p, j] * scratch.share[j] * cost
     return total
-
-
-@njit(fastmath=VECTOR_MATH, error_model="numpy")
-def left_out(
-    costs: NearCosts, floor: Any, u: Any, offered: Any, ranges: Ranges, scratch: NearScratch, sums: Any
-) -> None:
-    """Add to ``sums`` (ranges,) the mass that suppliers without an entry could take of the pixels at most.
-
-    A supplier that is left out of pixel j costs at least its price at the choice plus ``floor[j]``. All of them
-    together then weigh at most ``2**offered * 2**(-floor[j] k)``, against those that are there.
-
-    Args:
-        costs, scratch: in float64.
-        floor: (B, lanes) of the costs.
-        u: (K,) exponents of the suppliers; -inf for those that do not take part.
-        offered: (B,) log2 of the sum of ``2**(u - price k)`` over the suppliers that are reckoned with in a block.
-        ranges: see :class:`.blocks.Ranges`.
-        sums: out.
-    """
-    for r in range(ranges.first, ranges.last):
-        for n in range(ranges.bounds[r], ranges.bounds[r + 1]):
-            count, base = _weigh(costs, u, n, scratch), _base(costs, u, n)
-            for j in range(scratch.level.size):
-                if costs.b[n, j] > 0 and floor[n, j] < np.inf:
-                    share = 1.0
-                    if count > 0 and scratch.level[j] > LOWEST:
-                        total = math.log2(costs.b[n, j] / scratch.share[j]) + scratch.level[j] + base
-                        share = exp2(min(0.0, offered[n] - floor[n, j] * costs.k - total))
-                    sums[r] += costs.b[n, j] * share
 
 
 @njit(error_model="numpy")

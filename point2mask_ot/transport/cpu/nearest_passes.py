@@ -121,51 +121,47 @@ class NearestPasses:
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
-        costs = self._near_costs(_DOUBLE, reg, _NEGLIGIBLE)
-        before, u = self._exponents(f_before, reg), self._exponents(f, reg)
-        g, parts = np.full(self.costs.num_pixels, -np.inf), len(self.bounds) - 1
-        masses, sums = np.zeros((parts, len(f))), np.zeros((parts, 2))
-        pixel = self.costs.pixel
-        self._over_ranges(
-            lambda part: fused.read_out(costs, pixel, before, u, part, self._scratch(_DOUBLE), g, masses, sums)
-        )
-        labels, _ = self.costs.label_and_cost(np.where(self._masked, f, -np.inf))
-        cost, pixel_error = sums.sum(axis=0)
-        g *= 1 / bits(reg)
-        return ReadOut(g, np.maximum(labels, 0), float(cost), masses.sum(axis=0), float(pixel_error))
+        return self.certified(f_before, f, reg, self.demand)[0]
 
-    def left_out(self, f: np.ndarray, reg: float, b: np.ndarray) -> float:
-        """Mass that pairs without an entry have in the plan over all pairs at most, where every pixel's marginal holds.
+    def certified(self, f_before: np.ndarray, f: np.ndarray, reg: float, b: np.ndarray) -> tuple[ReadOut, float]:
+        """The same, and the mass that pairs without an entry have at most in the plan over all pairs.
 
         Args:
-            f: (K,) potentials.
+            f_before, f: (K,) potentials.
             reg: entropy weight.
             b: (B, lanes) demand, of pixels that no supplier reaches, too.
         """
-        rises = (f - self.costs.price)[self.rows] * bits(reg)
+        costs = self._near_costs(_DOUBLE, reg, _NEGLIGIBLE)
+        before, u = self._exponents(f_before, reg), self._exponents(f, reg)
+        rises = (f_before - self.costs.price)[self.rows] * bits(reg)
         offered = rises.max() + np.log2(np.exp2(rises - rises.max()).sum())
-        return self._left_out(f, reg, b, np.full(len(b), offered))
+        out = fused.LeftOut(self.costs.floor, np.full(len(b), offered), b)
+        g, parts, pixel = np.full(self.costs.num_pixels, -np.inf), len(self.bounds) - 1, self.costs.pixel
+        masses, sums = np.zeros((parts, len(f))), np.zeros((parts, 3))
+        self._over_ranges(
+            lambda part: fused.read_out(costs, out, pixel, before, u, part, self._scratch(_DOUBLE), g, masses, sums)
+        )
+        labels, _ = self.costs.label_and_cost(np.where(self._masked, f, -np.inf))
+        cost, pixel_error, left_out = sums.sum(axis=0)
+        g *= 1 / bits(reg)
+        plan = ReadOut(g, np.maximum(labels, 0), float(cost), masses.sum(axis=0), float(pixel_error))
+        return plan, float(left_out)
 
     def nearly_left_out(self, f: np.ndarray, reg: float) -> float:
-        """The same if nobody mattered to a block but those who share one with its suppliers.
+        """That mass if nobody mattered to a block but those who share one with its suppliers.
 
         No bound, but what one is after a search from f: prices far away may have risen together.
         """
-        pairs, structure = self._neighbours
+        _, structure = self._neighbours
         rises = np.where(self._masked, (f - self.costs.price) * bits(reg), -np.inf)
         around = structure.largest(rises) + np.log2(structure.degrees + 1)
         first = self.costs.first
         offered = np.full(len(first) - 1, -np.inf)
         some = first[1:] > first[:-1]
         offered[some] = np.maximum.reduceat(around[self.costs.supplier], first[:-1][some])
-        return self._left_out(f, reg, self.demand, offered)
-
-    def _left_out(self, f: np.ndarray, reg: float, b: np.ndarray, offered: np.ndarray) -> float:
-        costs, u = self._near_costs(_DOUBLE, reg, _NEGLIGIBLE)._replace(b=b), self._exponents(f, reg)
-        sums, floor = np.zeros(len(self.bounds) - 1), self.costs.floor
-        self._over_ranges(
-            lambda part: fused.left_out(costs, floor, u, offered, part, self._scratch(_DOUBLE), sums)
-        )
+        costs, u = self._near_costs(_DOUBLE, reg, _NEGLIGIBLE), self._exponents(f, reg)
+        out, sums = fused.LeftOut(self.costs.floor, offered, self.demand), np.zeros(len(self.bounds) - 1)
+        self._over_ranges(lambda part: fused.left_out(costs, out, u, part, self._scratch(_DOUBLE), sums))
         return float(sums.sum())
 
     def dtype(self, precise: bool) -> np.dtype:
