@@ -76,19 +76,6 @@ class Choice:
         """Largest absolute value among them."""
         return max(abs(self.found.lowest), abs(self.found.highest))
 
-    def climb_roughly(self, f: np.ndarray, reg: float) -> tuple[np.ndarray, int, bool]:
-        """Prices that are good enough to search from, by Newton on a sample.
-
-        Returns:
-            Potentials, passes over all pixels, and whether all pairs that matter at them are there.
-        """
-        if self.stranded == self.total:
-            return f, 0, False
-        dual = replace(self.dual, reg=reg)
-        sample = rough_sample(dual)
-        f, made = ascend(sample, f, ROUGH, _PATIENCE)
-        return f, made if sample is dual else 0, not self.absent.size and _covers_most(sample.passes, f, reg)
-
     @cached_property
     def dual(self) -> Semidual:
         """What Newton climbs."""
@@ -133,27 +120,42 @@ class _State:
         """Passes that may be made yet."""
         return max(self.choice.options.max_iter - self.passes, 1)
 
-    def climb(self, tol: float) -> None:
-        """Solve to a tolerance with the entries at hand."""
-        choice, goal = self.choice, 0.9 * tol  # the read-out rounds differently
+    def climb_roughly(self, reg: float) -> bool:
+        """Prices that are good enough to search from, by Newton on a sample; whether all that matters there is known."""
+        choice = self.choice
         if choice.stranded == choice.total:
-            return
+            return False
+        dual = replace(choice.dual, reg=reg)
+        sample = rough_sample(dual)
+        self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
+        self.passes += made if sample is dual else 0
+        return not choice.absent.size and _covers_most(sample.passes, self.f, reg)
+
+    def climb(self, tol: float) -> bool:
+        """Solve to a tolerance with the entries at hand; whether it was reached, or passes ran out."""
+        choice = self.choice
+        if choice.stranded == choice.total:
+            return False
         if choice.options.method == "sinkhorn":
             self.before, self.f, made = choice.rounds(self.f, tol, self.left)
             self.passes += made
-            return
+            return True
+        return self._climb(choice, 0.9 * tol) or self.left <= 1  # the read-out rounds differently
+
+    def _climb(self, choice: Choice, tol: float) -> bool:
+        done = False
         if self.links is not None:
-            self.f, made, done = polish(choice.dual, self.f, self.links, goal, self.left)
+            self.f, made, done = polish(choice.dual, self.f, self.links, tol, self.left)
             self.passes += made
-            if done:
-                self.before = self.f
-                return
-        if choice.costs.search is None and np.ptp(self.f[choice.rows]) == 0:
-            self.f, made = maximise(choice.dual, goal, self.left)
-        else:
-            top, made = ascend_to(choice.dual, self.f, goal, self.left)
-            self.f, self.links = top.f, top.links
-        self.passes, self.before = self.passes + made, self.f
+        if not done and choice.costs.search is None and np.ptp(self.f[choice.rows]) == 0:
+            self.f, made = maximise(choice.dual, tol, self.left)
+            self.passes += made
+        elif not done:
+            top, made = ascend_to(choice.dual, self.f, tol, self.left)
+            self.f, self.links, done = top.f, top.links, top.error <= tol
+            self.passes += made
+        self.before = self.f
+        return done
 
     def read_out(self) -> tuple[ReadOut, float]:
         """What the potentials mean, and the mass that pairs left out have at most."""
@@ -246,7 +248,6 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
     searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
-        state.climb(max(_NEAR, options.tol))
         if state.choice.costs.floor.min() < math.inf:
             state.choose(options.reg, options.tol, margin)
     while True:
@@ -262,19 +263,19 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
 
 
 def _approach(state: _State) -> None:
-    """Rough prices, from entries that matter at those.
+    """Prices near the top, from entries that matter at those.
 
     Where prices run out of what the entries cover, they have far to go: a larger reg takes them there, with a window
     to match, and comes down again.
     """
-    own = reg = state.choice.options.reg
+    options = state.choice.options
+    own = reg = options.reg
     failed = 0
     for _ in range(_STEPS):
-        state.f, made, covered = state.choice.climb_roughly(state.f, reg)
-        state.passes += made
-        if covered and reg == own:
+        covered = state.climb_roughly(reg)
+        if covered and reg == own and state.climb(max(_NEAR, options.tol)):
             return
-        if covered:
+        if covered and reg > own:
             reg, failed = max(reg / 4, own), 0
             continue
         failed += 1

@@ -131,14 +131,18 @@ def ascend_to(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[Po
     rough = float32_error(dual.magnitude, dual.reg)
     precise = not dual.passes.single or math.isinf(rough)
     here = dual.at(f, precise)
-    cap, used = np.full(len(f), 6 * dual.reg), 1
+    cap, used, sure = np.full(len(f), 6 * dual.reg), 1, f
     while used < limit:
         if not precise and tol < rough and here.error <= rough:
             precise = True
             here = dual.at(here.f, precise)
             used += 1
-        if here.error <= tol or (used > 1 and here.error > ROUGH and not dual.covers(dual.passes, here.f, dual.reg)):
+        if here.error <= tol:
             break
+        if np.ptp((here.f - sure)[dual.passes.rows]) > dual.reg:
+            if not dual.covers(dual.passes, here.f, dual.reg):
+                break
+            sure = here.f
         here, tries = _search(dual, here, cap, precise)
         used += tries
     return here, used
