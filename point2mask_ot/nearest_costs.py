@@ -34,7 +34,7 @@ class NearestCosts:
         supplier: (E,) int32, ascending within a block.
         cost: (E, 64) float32 or float64; +inf where the pair is forbidden or left out.
         price: (K,) float64 at which the entries were chosen.
-        floor: (B, 64) float32, at most ``cost - price`` of any supplier that is left out of a pixel; +inf where none is.
+        floor: (B, 64) float32, at most ``cost - price`` of any supplier left out of a pixel; +inf where none is.
         search: ``search(price, window)`` -> the same costs with the entries chosen anew: all whose ``cost - price`` is
             at most the pixel's smallest plus ``window``; None where nobody can.
 
@@ -93,7 +93,7 @@ class NearestCosts:
         M = _real(name, "M", M)
         if M.ndim != 2 or 0 in M.shape:
             fail(name, "M", f"shape {M.shape}", "(K, N), at least one supplier and pixel")
-        if not (M > -np.inf).all():
+        if not np.greater(M, -np.inf).all():
             fail(name, "M", "NaN or -inf", "finite costs, or +inf for a forbidden pair")
         window = check_number(name, "window", window, minimum=0.0, infinite=True)
         price = np.zeros(len(M)) if price is None else _real(name, "price", price).astype(np.float64)
@@ -218,8 +218,9 @@ class DenseSearch:
         M = np.full((K, filled), np.inf, self.M.dtype)
         M[:, :N] = self.M
         reduced = M - price[:, None]
-        near = (reduced <= reduced.min(0) + window) & (M < np.inf)
-        floor = np.where(near | (M == np.inf), np.inf, reduced).min(0)
+        finite = np.isfinite(M)
+        near = (reduced <= reduced.min(0) + window) & finite
+        floor = np.where(finite & ~near, reduced, np.inf).min(0)
         block, supplier = np.nonzero(near.reshape(K, -1, BLOCK).any(2).T)
         kept = np.where(near, M, np.inf).reshape(K, -1, BLOCK)
         pixel = np.where(np.arange(filled) < N, np.arange(filled), -1)
@@ -249,7 +250,7 @@ def _from_nearest(labels: Any, costs: Any, num_suppliers: int, floor: Any) -> Ne
     name = "NearestCosts.from_nearest"
     K = check_integer(name, "num_suppliers", num_suppliers, minimum=1)
     labels, costs = _checked_pairs(name, labels, costs, K)
-    k, N = labels.shape
+    N = labels.shape[1]
     least = _floor(name, labels, costs, K, floor)
     blocks = -(-N // BLOCK)
     first = np.zeros(blocks + 1, np.int64)

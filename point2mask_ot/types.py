@@ -315,7 +315,7 @@ class TransportResult:
     def plan(self) -> Array:
         """(K, N) mass moved from supplier to pixel, computed on first use.
 
-        Of :class:`~point2mask_ot.NearestCosts` a ``scipy.sparse.csr_array``, float64, whatever family the inputs are of.
+        Of :class:`~point2mask_ot.NearestCosts` a ``scipy.sparse.csr_array``, float64, for inputs of any family.
         """
         if self._plan is None:  # not a cached_property: torch.compile cannot trace its lock (Python 3.11)
             object.__setattr__(self, "_plan", self.make_plan())

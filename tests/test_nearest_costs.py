@@ -14,8 +14,8 @@ from point2mask_ot import ArgumentError, ArgumentTypeError, NearestCosts
 K = 7
 
 
-@pytest.fixture(params=[np.float32, np.float64])
-def M(rng, request):
+@pytest.fixture(name="M", params=[np.float32, np.float64])
+def matrix(rng, request):
     """(K, 150) with forbidden pairs, ties, and a pixel that nobody reaches."""
     costs = (rng.integers(0, 40, (K, 150)) / 8).astype(request.param)
     costs[rng.random(costs.shape) < 0.2] = np.inf

@@ -26,12 +26,12 @@ _MAX_ITER = {"sinkhorn": 10_000, "newton": 500, "exact": 10_000_000}
 
 @overload
 def sinkhorn(
-    a: Array, b: Array, M: Array, reg: float, *, max_iter: int = ..., tol: float | None = ..., tau: float | None = ...,
+    a: Array, b: Array, M: Array | NearestCosts, reg: float, *, max_iter: int = ..., tol: float | None = ..., tau: float | None = ...,
     marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
 ) -> TransportResult: ...  # fmt: skip
 @overload
 def sinkhorn(
-    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], reg: float, *, max_iter: int = ...,
+    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array | NearestCosts], reg: float, *, max_iter: int = ...,
     tol: float | None = ..., tau: float | None = ..., marginal_floor: float = ..., normalize: bool = ...,
     backend: str = ...,
 ) -> list[TransportResult]: ...  # fmt: skip
@@ -60,7 +60,9 @@ def sinkhorn(
         a: (K,) capacities of the suppliers, or (B, K), or a list of such where K or N differ. Any real dtype.
         b: (N,) demand of the pixels, or (B, N), or a list.
         M: (K, N) costs, or (B, K, N), or a list. +inf forbids a pair. float64 and integers are computed in float64,
-            other floats in float32 with float64 totals.
+            other floats in float32 with float64 totals. Or :class:`~point2mask_ot.NearestCosts` on the CPU: potentials
+            then start at the prices at which its entries were chosen, and where there is a tolerance they are chosen
+            anew, as in :func:`solve`.
         reg: weight of the entropy, in units of M; positive.
         max_iter: rounds to make; with a tolerance, at most.
         tol: stop when the L1 error of the marginals over the mass is at most this; None makes exactly
@@ -110,12 +112,12 @@ def sinkhorn(
 
 @overload
 def solve(
-    a: Array, b: Array, M: Array, *, reg: float = ..., method: str = ..., tau: float | None = ..., tol: float = ...,
-    max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
+    a: Array, b: Array, M: Array | NearestCosts, *, reg: float = ..., method: str = ..., tau: float | None = ...,
+    tol: float = ..., max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
 ) -> TransportResult: ...  # fmt: skip
 @overload
 def solve(
-    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], *, reg: float = ..., method: str = ...,
+    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array | NearestCosts], *, reg: float = ..., method: str = ...,
     tau: float | None = ..., tol: float = ..., max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
 ) -> list[TransportResult]: ...  # fmt: skip
 
@@ -152,7 +154,11 @@ def solve(
         b: (N,) demand of the pixels, or (B, N), or a list.
         M: (K, N) costs, or (B, K, N), or a list. K is meant to be far below N, as targets are below pixels: where both
             are hundreds, POT is faster. +inf forbids a pair. float64 and integers are computed in float64; other floats
-            in float32 with float64 totals, and in float64 where the tolerance needs it.
+            in float32 with float64 totals, and in float64 where the tolerance needs it. Or, for thousands of suppliers of
+            which a pixel has a handful within reach, :class:`~point2mask_ot.NearestCosts`, on the CPU: entries are
+            chosen anew until those left out have at most ``tol`` of the mass, which the result's ``bound`` tells; where
+            nobody can choose, that is how far the result may be trusted. Needs ``reg > 0``; "newton" then uses sparse
+            factors of a K x K matrix.
         reg: weight of the entropy, in units of M.
         method: see above.
         tau: softness of the capacities, in units of M; None or inf for hard ones. Needs ``reg > 0``.
@@ -175,7 +181,8 @@ def solve(
 
     Warns:
         ConvergenceWarning: ``tol`` was not reached: too few iterations, a ``reg`` so small that rounding
-            prevails, or forbidden pairs that make the marginals impossible.
+            prevails, or forbidden pairs that make the marginals impossible. Of :class:`~point2mask_ot.NearestCosts`
+            also: what was left out may have more than that of the mass.
 
     Example:
         >>> import numpy as np
@@ -216,13 +223,8 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     if not isinstance(options.normalize, bool):
         fail(name, "normalize", repr(options.normalize), "True or False")
     listed = isinstance(M, (list, tuple))
-    if any(isinstance(costs, NearestCosts) for costs in (M if listed else [M])):
-        return _run_nearest(name, a, b, M, options)
-    batches = as_batches(name, a, b, M) if listed else [as_batch(name, a, b, M)]
-    outputs = transport(
-        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches], name, *options
-    ) if batches else ()  # fmt: skip
-    results = [_result(batch, options, Solution(*parts)) for batch, *parts in zip(batches, *outputs, strict=True)]
+    near = any(isinstance(costs, NearestCosts) for costs in (M if listed else [M]))
+    results = (_over_near_pairs if near else _over_all_pairs)(name, a, b, M, options)
     if options.tol > 0 and not torch.compiler.is_compiling():
         for result in results:
             if not result.converged:
@@ -230,16 +232,19 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     return results if listed else results[0]
 
 
-def _run_nearest(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
+def _over_all_pairs(name: str, a: Any, b: Any, M: Any, options: Options) -> list[TransportResult]:
+    batches = as_batches(name, a, b, M) if isinstance(M, (list, tuple)) else [as_batch(name, a, b, M)]
+    outputs = transport(
+        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches], name, *options
+    ) if batches else ()  # fmt: skip
+    return [_result(batch, options, Solution(*parts)) for batch, *parts in zip(batches, *outputs, strict=True)]
+
+
+def _over_near_pairs(name: str, a: Any, b: Any, M: Any, options: Options) -> list[TransportResult]:
     from .nearest import solve_nearest  # imports numba
 
-    listed = isinstance(M, (list, tuple))
-    problems = listed_problems(name, a, b, M) if listed else [(a, b, M)]
-    results = [solve_nearest(name, *problem, options) for problem in problems]
-    for result in results:
-        if options.tol > 0 and not result.converged:
-            _warn(name, options, result)
-    return results if listed else results[0]
+    problems = listed_problems(name, a, b, M) if isinstance(M, (list, tuple)) else [(a, b, M)]
+    return [solve_nearest(name, *problem, options) for problem in problems]
 
 
 def _warn(name: str, options: Options, result: TransportResult) -> None:

@@ -32,7 +32,6 @@ _SEARCHES = 6
 _STEPS = 20
 _PATIENCE = 60
 """Passes over samples, or while prices are rough."""
-_FARTHEST = 20.0
 _NEAR = 3e-4
 """Marginal error at which prices move by less than a margin yet, as slow as they are over many suppliers."""
 _FIT = 0.1
@@ -82,13 +81,14 @@ class Choice:
         dual = Semidual(self.passes, self.supply, self.options.reg, self.options.tau, self.span, self.magnitude)
         return dual if self.costs.search is None else replace(dual, covers=_covers_most)
 
-    def rounds(self, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def rounds(self, f: np.ndarray, reg: float, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Sinkhorn's rounds from potentials f: those before the last update and after it, and the rounds made."""
         from .cpu.rounds import CpuRounds
 
         options, worst = self.options, tol if tol > 0 else ROUGH
-        precise = not self.passes.single or worst < float32_error(self.magnitude, options.reg)
-        rounds = CpuRounds(self.passes, self.supply, options.reg, options.tau, tol, precise)
+        precise = not self.passes.single or worst < float32_error(self.magnitude, reg)
+        passes = cast(Any, self.passes)  # which have what rounds ask of CpuPasses
+        rounds = CpuRounds(passes, self.supply, reg, options.tau, tol, precise)
         rounds.suppliers.f[:] = f
         made = iterate(rounds, limit)
         return rounds.suppliers.before, rounds.suppliers.f, made
@@ -101,7 +101,7 @@ class Choice:
         return Choice(found, self.a, self.b, self.options)
 
 
-def _covers_most(passes: NearestPasses, f: np.ndarray, reg: float) -> bool:
+def _covers_most(passes: Any, f: np.ndarray, reg: float) -> bool:
     return passes.nearly_left_out(f, reg) <= _FIT * passes.demand.sum()
 
 
@@ -121,13 +121,16 @@ class _State:
         return max(self.choice.options.max_iter - self.passes, 1)
 
     def climb_roughly(self, reg: float) -> bool:
-        """Prices that are good enough to search from, by Newton on a sample; whether all that matters there is known."""
+        """Prices that are good enough to search from, by Newton on a sample; whether all that matters is there."""
         choice = self.choice
         if choice.stranded == choice.total:
             return False
-        dual = replace(choice.dual, reg=reg)
-        sample = rough_sample(dual)
-        self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
+        dual = sample = replace(choice.dual, reg=reg)
+        if choice.options.method == "sinkhorn":
+            _, self.f, made = choice.rounds(self.f, reg, ROUGH, min(_PATIENCE, self.left))
+        else:
+            sample = rough_sample(dual)
+            self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
         self.passes += made if sample is dual else 0
         return not choice.absent.size and _covers_most(sample.passes, self.f, reg)
 
@@ -137,7 +140,7 @@ class _State:
         if choice.stranded == choice.total:
             return False
         if choice.options.method == "sinkhorn":
-            self.before, self.f, made = choice.rounds(self.f, tol, self.left)
+            self.before, self.f, made = choice.rounds(self.f, choice.options.reg, tol, self.left)
             self.passes += made
             return True
         return self._climb(choice, 0.9 * tol) or self.left <= 1  # the read-out rounds differently
@@ -178,6 +181,7 @@ class _State:
         choice = self.choice
         rivals = len(choice.rows) if left_out < _FIT else min(len(choice.rows), _NEIGHBOURS)
         window = reg * (math.log(2 * rivals / left_out) + margin)
+        self.f = self.f.copy()
         self.f[choice.absent] += window
         self.choice = choice.chosen_anew(self.f, window)
 
@@ -205,16 +209,17 @@ def solve_nearest(function: str, a: Array, b: Array, costs: NearestCosts, option
     scale = demand.sum() / capacity.sum() if capacity.sum() > 0 else 1.0
     choice = Choice(costs, capacity * scale, demand, options)
     found = choice.found._replace(
-        supply=float(capacity.sum()), demand=float(demand.sum()), least_capacity=capacity.min(), least_demand=demand.min()
+        supply=float(capacity.sum()),
+        demand=float(demand.sum()),
+        least_capacity=capacity.min(),
+        least_demand=demand.min(),
     )
     found = found if costs.search is None else found._replace(cut_off=np.zeros(1, bool))  # not yet there
     judge(function, found, options, Place(0, 1, 0, 1))
     return _result(*refine(choice), unit, restore)
 
 
-def _arguments(
-    function: str, a: Any, b: Any, costs: Any, options: Options
-) -> tuple[np.ndarray, np.ndarray, Restore]:
+def _arguments(function: str, a: Any, b: Any, costs: Any, options: Options) -> tuple[np.ndarray, np.ndarray, Restore]:
     """Marginals in float64; shapes, families and options are checked."""
     if not isinstance(costs, NearestCosts):
         fail_type(function, "M", costs, "NearestCosts, as the other problems of the list have")
@@ -251,13 +256,16 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
         if state.choice.costs.floor.min() < math.inf:
             state.choose(options.reg, options.tol, margin)
     while True:
-        state.climb(options.tol)
+        from_ = state.f
+        reached = state.climb(options.tol)
         plan, bound = state.read_out()
         done = bound <= options.tol and not state.choice.absent.size
         if done or not searches or state.passes >= options.max_iter:
             return state, plan, bound
-        moved = np.ptp((state.f - state.choice.costs.price)[choice.rows]) / options.reg
-        margin += min(float(moved), _FARTHEST)  # farther than the window allowed for
+        if reached:  # by how much prices moved after all
+            margin += float(np.ptp((state.f - from_)[choice.rows])) / options.reg
+        else:  # they ran out of the entries
+            state.f, margin = from_, 2 * margin + 10
         state.choose(options.reg, options.tol, margin)
         searches -= 1
 
@@ -299,11 +307,17 @@ def _result(state: _State, plan: ReadOut, bound: float, unit: float, restore: Re
         missed = np.abs(flow.sum(1) - capacities * unit).sum() + np.abs(flow.sum(0) - b * unit).sum()
         error = max(error, float(missed / (choice.total * unit)))
     within = options.tol > 0 and error <= options.tol and bound <= options.tol
-    scalars = (restore(torch.tensor(value, dtype=torch.float64)) for value in (plan.cost * unit, error))
-    cost, marginal_error = scalars
-    vectors = (restore(torch.from_numpy(each)) for each in (f, g, plan.labels))
     return TransportResult(
-        *vectors, cost, marginal_error, state.passes, bool(within), recipe, bound=bound, costs=choice.costs
+        f=restore(torch.from_numpy(f)),
+        g=restore(torch.from_numpy(g)),
+        labels=restore(torch.from_numpy(plan.labels)),
+        cost=restore(torch.tensor(plan.cost * unit, dtype=torch.float64)),
+        marginal_error=restore(torch.tensor(error, dtype=torch.float64)),
+        iterations=state.passes,
+        converged=bool(within),
+        make_plan=recipe,
+        bound=bound,
+        costs=choice.costs,
     )
 
 

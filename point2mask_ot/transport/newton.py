@@ -32,9 +32,11 @@ class Passes(Protocol):
         single: passes in float32 are possible, and worth it while far from the goal.
     """
 
-    b: np.ndarray
     rows: np.ndarray
     single: bool
+
+    @property
+    def b(self) -> np.ndarray: ...
 
     def subset(self, pixels: np.ndarray) -> Passes: ...
 

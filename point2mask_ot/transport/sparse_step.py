@@ -42,9 +42,7 @@ def boxed_step(hessian: Any, gradient: np.ndarray, floor: np.ndarray, cap: np.nd
     return np.clip(step, -cap, cap)
 
 
-def _solve_free(
-    hessian: Any, gradient: np.ndarray, stiffness: np.ndarray, free: np.ndarray, step: np.ndarray
-) -> None:
+def _solve_free(hessian: Any, gradient: np.ndarray, stiffness: np.ndarray, free: np.ndarray, step: np.ndarray) -> None:
     """Set ``step`` of the free to where the gradient of the model vanishes, given the step of the others."""
     own = np.flatnonzero(free)
     if not own.size:

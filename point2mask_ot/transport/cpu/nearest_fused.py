@@ -59,10 +59,10 @@ class NearScratch(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """Pairs of suppliers that share a block: those of i with ``index[first[i]:first[i + 1]]``, all below i."""
+    """Pairs of suppliers that share a block: those of i with ``other[first[i]:first[i + 1]]``, all below i."""
 
     first: np.ndarray
-    index: np.ndarray
+    other: np.ndarray
 
 
 @njit(error_model="numpy")
@@ -183,7 +183,7 @@ def _add_links(
             number += scratch.mass[t] > least
         if number > 0:
             for at in range(pairs.first[i], pairs.first[i + 1]):
-                slot[pairs.index[at]] = at
+                slot[pairs.other[at]] = at
         t = 0
         while t + 4 <= number:  # four at once, for which a row is read once
             q0, q1, q2, q3 = linked[t], linked[t + 1], linked[t + 2], linked[t + 3]
@@ -230,9 +230,7 @@ def fused_pass(
 
 
 @njit(fastmath=VECTOR_MATH, error_model="numpy")
-def log_masses(
-    costs: NearCosts, u: Any, place: Any, ranges: Ranges, scratch: NearScratch, top: Any, rest: Any
-) -> None:
+def log_masses(costs: NearCosts, u: Any, place: Any, ranges: Ranges, scratch: NearScratch, top: Any, rest: Any) -> None:
     """The same masses as logarithms, for suppliers so far behind that they underflow or were left out.
 
     Args:

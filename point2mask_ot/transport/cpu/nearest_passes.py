@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -97,10 +96,8 @@ class NearestPasses:
         pairs, structure = self._neighbours if links else (self._no_pairs, None)
         parts = len(self.bounds) - 1
         masses = np.zeros((parts, len(f)))
-        sums = np.zeros((parts, pairs.index.size if links else 0))
-        self._over_ranges(
-            lambda part: fused.fused_pass(costs, u, pairs, part, self._scratch(dtype), masses, sums)
-        )
+        sums = np.zeros((parts, pairs.other.size if links else 0))
+        self._over_ranges(lambda part: fused.fused_pass(costs, u, pairs, part, self._scratch(dtype), masses, sums))
         return masses.sum(axis=0), None if structure is None else structure.filled(sums.sum(axis=0))
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray:
@@ -111,9 +108,7 @@ class NearestPasses:
         place[wanted] = np.arange(len(wanted))
         parts = len(self.bounds) - 1
         tops, rests = np.full((parts, len(wanted)), -np.inf), np.zeros((parts, len(wanted)))
-        self._over_ranges(
-            lambda part: fused.log_masses(costs, u, place, part, self._scratch(_DOUBLE), tops, rests)
-        )
+        self._over_ranges(lambda part: fused.log_masses(costs, u, place, part, self._scratch(_DOUBLE), tops, rests))
         top = tops.max(axis=0)
         rest = (rests * np.exp2(tops - np.where(top > -np.inf, top, 0))).sum(axis=0)
         with np.errstate(divide="ignore"):
