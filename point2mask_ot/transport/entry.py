@@ -26,8 +26,8 @@ _MAX_ITER = {"sinkhorn": 10_000, "newton": 500, "exact": 10_000_000}
 
 @overload
 def sinkhorn(
-    a: Array, b: Array, M: Array | NearestCosts, reg: float, *, max_iter: int = ..., tol: float | None = ..., tau: float | None = ...,
-    marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
+    a: Array, b: Array, M: Array | NearestCosts, reg: float, *, max_iter: int = ..., tol: float | None = ...,
+    tau: float | None = ..., marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
 ) -> TransportResult: ...  # fmt: skip
 @overload
 def sinkhorn(
@@ -154,8 +154,8 @@ def solve(
         b: (N,) demand of the pixels, or (B, N), or a list.
         M: (K, N) costs, or (B, K, N), or a list. K is meant to be far below N, as targets are below pixels: where both
             are hundreds, POT is faster. +inf forbids a pair. float64 and integers are computed in float64; other floats
-            in float32 with float64 totals, and in float64 where the tolerance needs it. Or, for thousands of suppliers of
-            which a pixel has a handful within reach, :class:`~point2mask_ot.NearestCosts`, on the CPU: entries are
+            in float32 with float64 totals, and in float64 where the tolerance needs it. Or, for thousands of suppliers
+            of which a pixel has a handful within reach, :class:`~point2mask_ot.NearestCosts`, on the CPU: entries are
             chosen anew until those left out have at most ``tol`` of the mass, which the result's ``bound`` tells; where
             nobody can choose, that is how far the result may be trusted. Needs ``reg > 0``; "newton" then uses sparse
             factors of a K x K matrix.
