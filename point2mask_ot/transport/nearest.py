@@ -30,7 +30,7 @@ Search = Callable[[np.ndarray, float], NearestCosts]
 
 _SEARCHES = 6
 _STEPS = 20
-_PATIENCE = 60
+_PATIENCE = 40
 """Passes over samples, or while prices are rough."""
 _NEAR = 3e-4
 """Marginal error at which prices move by less than a margin yet, as slow as they are over many suppliers."""
@@ -120,6 +120,11 @@ class _State:
         """Passes that may be made yet."""
         return max(self.choice.options.max_iter - self.passes, 1)
 
+    @property
+    def patience(self) -> int:
+        """Passes after which prices, where entries can be chosen anew, more likely run away than that they arrive."""
+        return min(_PATIENCE, self.left)
+
     def climb_roughly(self, reg: float) -> bool:
         """Prices that are good enough to search from, by Newton on a sample; whether all that matters is there."""
         choice = self.choice
@@ -127,15 +132,15 @@ class _State:
             return False
         dual = sample = replace(choice.dual, reg=reg)
         if choice.options.method == "sinkhorn":
-            _, self.f, made = choice.rounds(self.f, reg, ROUGH, min(_PATIENCE, self.left))
+            _, self.f, made = choice.rounds(self.f, reg, ROUGH, self.patience)
         else:
             sample = rough_sample(dual)
             self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
         self.passes += made if sample is dual else 0
         return not choice.absent.size and _covers_most(sample.passes, self.f, reg)
 
-    def climb(self, tol: float) -> bool:
-        """Solve to a tolerance with the entries at hand; whether it was reached, or passes ran out."""
+    def climb(self, tol: float, limit: int) -> bool:
+        """Solve to a tolerance with the entries at hand, in ``limit`` passes; whether it got there, or none is left."""
         choice = self.choice
         if choice.stranded == choice.total:
             return False
@@ -143,18 +148,18 @@ class _State:
             self.before, self.f, made = choice.rounds(self.f, choice.options.reg, tol, self.left)
             self.passes += made
             return True
-        return self._climb(choice, 0.9 * tol) or self.left <= 1  # the read-out rounds differently
+        return self._climb(choice, 0.9 * tol, limit) or self.left <= 1  # the read-out rounds differently
 
-    def _climb(self, choice: Choice, tol: float) -> bool:
+    def _climb(self, choice: Choice, tol: float, limit: int) -> bool:
         done = False
         if self.links is not None:
-            self.f, made, done = polish(choice.dual, self.f, self.links, tol, self.left)
+            self.f, made, done = polish(choice.dual, self.f, self.links, tol, limit)
             self.passes += made
         if not done and choice.costs.search is None and np.ptp(self.f[choice.rows]) == 0:
-            self.f, made = maximise(choice.dual, tol, self.left)
+            self.f, made = maximise(choice.dual, tol, limit)
             self.passes += made
         elif not done:
-            top, made = ascend_to(choice.dual, self.f, tol, self.left)
+            top, made = ascend_to(choice.dual, self.f, tol, limit)
             self.f, self.links, done = top.f, top.links, top.error <= tol
             self.passes += made
         self.before = self.f
@@ -257,7 +262,7 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
             state.choose(options.reg, options.tol, margin)
     while True:
         from_ = state.f
-        reached = state.climb(options.tol)
+        reached = state.climb(options.tol, state.patience if searches else state.left)
         plan, bound = state.read_out()
         done = bound <= options.tol and not state.choice.absent.size
         if done or not searches or state.passes >= options.max_iter:
@@ -280,12 +285,13 @@ def _approach(state: _State) -> None:
     own = reg = options.reg
     failed = 0
     for _ in range(_STEPS):
-        covered = state.climb_roughly(reg)
-        if covered and reg == own and state.climb(max(_NEAR, options.tol)):
+        covered, rough = state.climb_roughly(reg), state.f
+        if covered and reg == own and state.climb(max(_NEAR, options.tol), state.patience):
             return
         if covered and reg > own:
             reg, failed = max(reg / 4, own), 0
             continue
+        state.f = rough
         failed += 1
         reg = 3 * reg if failed > 2 else reg
         state.choose(reg, _FIT, _STRIDE)
