@@ -109,6 +109,8 @@ class Point:
         return self.capacities - self.masses
 
 
+_FAR = 30.0
+"""Times reg: a movement of prices after which costs that matter may be missing, however small the error is."""
 ROUGH = 1e-2
 """Marginal error at which prices hardly move any more."""
 
@@ -133,7 +135,7 @@ def ascend_to(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[Po
     rough = float32_error(dual.magnitude, dual.reg)
     precise = not dual.passes.single or math.isinf(rough)
     here = dual.at(f, precise)
-    cap, used, sure = np.full(len(f), 6 * dual.reg), 1, f
+    cap, used = np.full(len(f), 6 * dual.reg), 1
     while used < limit:
         if not precise and tol < rough and here.error <= rough:
             precise = True
@@ -141,10 +143,9 @@ def ascend_to(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[Po
             used += 1
         if here.error <= tol:
             break
-        if np.ptp((here.f - sure)[dual.passes.rows]) > dual.reg:
-            if not dual.covers(dual.passes, here.f, dual.reg):
-                break
-            sure = here.f
+        far = np.ptp((here.f - f)[dual.passes.rows]) > _FAR * dual.reg
+        if used > 1 and (far or here.error > ROUGH) and not dual.covers(dual.passes, here.f, dual.reg):
+            break
         here, tries = _search(dual, here, cap, precise)
         used += tries
     return here, used
