@@ -12,18 +12,18 @@ from ..compiled.threads import run_parallel
 from . import kernels
 from .grids import lay_out
 from .lanes import WIDTHS, lanes_of, vectors
-from .walk import Walk
+from .walk import LEAST_PROBABILITY, Walk
 
 _SECONDS = 5e-8
 """About what a pixel takes for a group of targets."""
 
 
-def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
-    """(K, H, W) float32 probability that a walk meets each target first; of no meaning where it meets none."""
+def unlikeliness(walk: Walk, cycles: int) -> torch.Tensor:
+    """(K, H, W) float32 1 / probability that a walk meets each target first, 1e6 at most; +inf where it meets none."""
     planes = np.empty((walk.count, *walk.reached.shape), np.float32)
 
     def keep(x: np.ndarray, targets: range) -> None:
-        kernels.write_planes(x, planes[targets.start : targets.stop])
+        kernels.write_planes(x, walk.reached.numpy(), LEAST_PROBABILITY, planes[targets.start : targets.stop])
 
     _solve(walk, cycles, keep)
     return torch.from_numpy(planes)

@@ -265,7 +265,12 @@ def _add_cell(level, i, j, grids, ground, rows):  # type: ignore[no-untyped-def]
     (gl, gr, gu, gd), (h0, h1, h2, h3), lost = _edges_of(p + line + 1, level, grids, ground)
     d = gl + gr + gu + gd + h0 + h1 + h2 + h3 + lost
     of_c, of_t, of_l, of_r, of_o = c0 + c1 + c2 + c3, t0 + t1, l0 + l2, r1 + r3, o2 + o3
-    e01, e02, e13, e23 = gu * t0 * t1 - d * c0 * c1, gl * l0 * l2 - d * c0 * c2, gr * r1 * r3 - d * c1 * c3, gd * o2 * o3
+    e01, e02, e13, e23 = (
+        gu * t0 * t1 - d * c0 * c1,
+        gl * l0 * l2 - d * c0 * c2,
+        gr * r1 * r3 - d * c1 * c3,
+        gd * o2 * o3,
+    )
     e23, e03, e12 = e23 - d * c2 * c3, -d * c0 * c3, -d * c1 * c2
     s0 = gu * t0 * of_t + gl * l0 * of_l + h0 * k0 - d * c0 * of_c
     s1 = gu * t1 * of_t + gr * r1 * of_r + h1 * k1 - d * c1 * of_c
@@ -284,7 +289,11 @@ def _add_cell(level, i, j, grids, ground, rows):  # type: ignore[no-untyped-def]
         q = p - grids.shapes[1, 0]
         slants = grids.slants
         lost = np.float64(at(ground, q + 1))
-        e01, s0, s1 = e01 + lost * t0 * t1, s0 + lost * t0 * of_t + np.float64(at(ground, q)) * k0, s1 + lost * t1 * of_t
+        e01, s0, s1 = (
+            e01 + lost * t0 * t1,
+            s0 + lost * t0 * of_t + np.float64(at(ground, q)) * k0,
+            s1 + lost * t1 * of_t,
+        )
         lost = np.float64(at(ground, q + line))
         e02, s0, s2 = e02 + lost * l0 * l2, s0 + lost * l0 * of_l, s2 + lost * l2 * of_l
         g = np.float64(at(slants, 2 * (q + 1) + LEFT_DOWN))

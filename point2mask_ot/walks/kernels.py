@@ -1,6 +1,6 @@
 """Full multigrid for the linear systems of random walks (compiled): all targets of a group in the lanes of a vector.
 
-The grids are those of :mod:`.grids`. A grid starts from the solution on the coarser one; then come W-cycles with
+The grids are those of :mod:`.grids`. A grid starts from the solution on the coarser one; then come F-cycles with
 two red-black Gauss-Seidel sweeps on the way down and two on the way up. Both sweeps, and what is added before or summed
 up after them, go through memory once: the rows follow each other as a wave. On the coarser grids, whose pixels have 8
 neighbours, those of a colour are not independent; they are relaxed one after the other all the same.
@@ -37,7 +37,7 @@ class Seeds(NamedTuple):
 
 
 def plan(grids: int, cycles: int) -> np.ndarray:
-    """(N, 4) int64, the order in which grids are visited: from the coarsest to the picture, in W-cycles.
+    """(N, 4) int64, the order in which grids are visited: from the coarsest to the picture, in F-cycles.
 
     A row has the grid, and whether it starts from zero, first adds what the coarser one found, and then hands its
     residuals there.
@@ -49,15 +49,16 @@ def plan(grids: int, cycles: int) -> np.ndarray:
     coarsest = grids - 1
 
     @cache
-    def cycle(level: int) -> list[tuple[int, bool, bool, bool]]:
+    def cycle(level: int, is_full: bool) -> list[tuple[int, bool, bool, bool]]:
         if level == coarsest:
             return [(level, True, False, False)]
-        below = cycle(level + 1)
-        return [(level, True, False, True), *below, (level, False, True, True), *below, (level, False, True, False)]
+        down, up = (level, True, False, True), (level, False, True, False)
+        again = [(level, False, True, True), *cycle(level + 1, False)] if is_full else []
+        return [down, *cycle(level + 1, is_full), *again, up]
 
-    visits = cycle(coarsest) if coarsest else []
+    visits = cycle(coarsest, True) if coarsest else []
     for level in reversed(range(coarsest)):
-        once = [(level, False, True, True), *cycle(level + 1)]
+        once = [(level, False, True, True), *cycle(level + 1, True)]
         visits = visits + once * (1 if level else cycles) + [(level, False, True, False)]
     return np.array(visits, np.int64).reshape(-1, 4)
 
@@ -181,8 +182,19 @@ def _relax_straight(first, end, line, graph, x):  # type: ignore[no-untyped-def]
 @helper()
 def _relax(first, end, line, offset, graph, slants, x, b):  # type: ignore[no-untyped-def]
     """The same on a coarser grid."""
+    upper, right, lower = load(x, first - 1 - line), load(x, first - 1), load(x, first - 1 + line)
     for p in range(first, end, 2):
-        store(x, p, scaled(at(graph, 4 * p + INVERSE), _inflow(p, line, offset, graph, slants, x, b)))
+        q = p - offset
+        total = add_scaled(load(b, q), at(slants, 2 * (q - line - 1) + RIGHT_DOWN), upper)
+        total = add_scaled(total, at(graph, 4 * (p - 1) + RIGHT), right)
+        total = add_scaled(total, at(slants, 2 * q + LEFT_DOWN), lower)
+        upper, right, lower = load(x, p + 1 - line), load(x, p + 1), load(x, p + 1 + line)
+        total = add_scaled(total, at(slants, 2 * (q - line + 1) + LEFT_DOWN), upper)
+        total = add_scaled(total, at(graph, 4 * p + RIGHT), right)
+        total = add_scaled(total, at(slants, 2 * q + RIGHT_DOWN), lower)
+        total = add_scaled(total, at(graph, 4 * p + DOWN), load(x, p + line))
+        total = add_scaled(total, at(graph, 4 * (p - line) + DOWN), load(x, p - line))
+        store(x, p, scaled(at(graph, 4 * p + INVERSE), total))
 
 
 @helper()
@@ -210,15 +222,18 @@ def _residuals(level, i, first, stride, grids, x, b, residual):  # type: ignore[
     """Of some pixels of a row, 0 for the others and beside it."""
     width, graph = grids.shapes[level, 2], grids.graph
     start = grids.shapes[level, 0] + (i + 1) * (width + 2) + 1
-    for j in range(width + 3):
-        store(residual, j, zero(residual))
-    for j in range(first, width, stride):
-        p = start + j
-        if level == 0:
-            total = _straight_inflow(p, width + 2, graph, zero(x), x)
-        else:
-            total = _inflow(p, width + 2, grids.shapes[1, 0], graph, grids.slants, x, b)
-        store(residual, j + 1, add_scaled(total, -at(graph, 4 * p + DIAGONAL), load(x, p)))
+    if level == 0:
+        for j in range(width):
+            store(residual, j + 1, zero(residual))
+        for j in range(first, width, stride):
+            total = _straight_inflow(start + j, width + 2, graph, zero(x), x)
+            store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
+    else:
+        for j in range(width):
+            total = _inflow(start + j, width + 2, grids.shapes[1, 0], graph, grids.slants, x, b)
+            store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
+    store(residual, width + 1, zero(residual))
+    store(residual, width + 2, zero(residual))
 
 
 @helper()
@@ -231,31 +246,38 @@ def _collect(level, i, values, here, grids, b):  # type: ignore[no-untyped-def]
     p = shapes[level, 0] + (i + 1) * (shapes[level, 2] + 2) + 1
     line = shapes[level + 1, 2] + 2
     c = shapes[level + 1, 0] - shapes[1, 0] + (i // 2 + 1) * line + 1
-    if i % 2 and i // 2 + 1 < shapes[level + 1, 1]:
-        for j in range(shapes[level + 1, 2]):
-            store(b, c + line + j, _share(2, p + 2 * j, weights, here + 2 * j, values))
-    for j in range(shapes[level + 1, 2]):
-        total = _share(0, p + 2 * j, weights, here + 2 * j, values)
+    count, has_below = shapes[level + 1, 2], i % 2 and i // 2 + 1 < shapes[level + 1, 1]
+    before = load(values, here - 1)
+    for j in range(count):
+        k = 4 * (p + 2 * j)
+        own, after = load(values, here + 2 * j), load(values, here + 2 * j + 1)
+        total = add_scaled(scaled(at(weights, k), own), at(weights, k + 4), after)
+        total = add_scaled(total, at(weights, k - 3), before)
         store(b, c + j, add(load(b, c + j), total) if i else total)
-
-
-@helper()
-def _share(row, p, weights, here, values):  # type: ignore[no-untyped-def]
-    """Of a pixel of the coarser grid in a pixel of the finer grid and in its neighbours to the right and left."""
-    total = scaled(at(weights, 4 * p + row), load(values, here))
-    total = add_scaled(total, at(weights, 4 * (p + 1) + row), load(values, here + 1))
-    return add_scaled(total, at(weights, 4 * (p - 1) + row + 1), load(values, here - 1))
+        if has_below:
+            total = add_scaled(scaled(at(weights, k + 2), own), at(weights, k + 6), after)
+            store(b, c + line + j, add_scaled(total, at(weights, k - 1), before))
+        before = after
 
 
 @njit()
-def write_planes(x, planes):  # type: ignore[no-untyped-def]
-    """The lanes of the first grid, (pixels, lanes) float32, as (n, H, W) planes, of no more lanes."""
+def write_planes(x, reached, least, planes):  # type: ignore[no-untyped-def]
+    """1 / what is in the lanes of the first grid.
+
+    Args:
+        x: (pixels, lanes) float32, as :func:`solve` leaves them.
+        reached: (H, W) bool; +inf elsewhere.
+        least: smaller values become that; larger than 1 become 1.
+        planes: (n, H, W) float32, of no more than the lanes, written.
+    """
     count, height, width = planes.shape
+    least, most = np.float32(least), np.float32(1)
     for i in range(height):
         first = (i + 1) * (width + 2) + 1
         for k in range(count):
             for j in range(width):
-                planes[k, i, j] = x[first + j, k]
+                value = most / min(max(x[first + j, k], least), most)
+                planes[k, i, j] = value if reached[i, j] else np.float32(np.inf)
 
 
 @njit()
@@ -270,12 +292,15 @@ def keep_best(x, first, count, label, best):  # type: ignore[no-untyped-def]
     """
     height, width = label.shape
     for i in range(height):
+        here = (i + 1) * (width + 2) + 1
         for j in range(width):
-            here = (i + 1) * (width + 2) + j + 1
-            lane = 0
+            value = x[here + j, 0]
             for k in range(1, count):
-                if x[here, k] > x[here, lane]:
-                    lane = k
-            value = x[here, lane]
-            if value > best[i, j] or (value == best[i, j] and first + lane < label[i, j]):
+                value = max(value, x[here + j, k])
+            if value < best[i, j]:
+                continue
+            lane = 0
+            while lane < count - 1 and x[here + j, lane] != value:
+                lane += 1
+            if value > best[i, j] or first + lane < label[i, j]:
                 label[i, j], best[i, j] = first + lane, value
