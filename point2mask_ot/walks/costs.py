@@ -16,6 +16,7 @@ from ..geodesic import geodesic_distances, nearest_partition
 from ..geodesic.arguments import PointedGraph, as_call, checked_images
 from . import portable
 from .parts import find_parts
+from .solvers import host_solver, most_probable
 from .walk import Walk
 
 LEAST_SPACING_COST = 1e-6
@@ -140,7 +141,7 @@ def _walk_labels(walk: Walk, most_probable: Callable[[Walk], Tensor]) -> Tensor:
 
 def _unlikeliness(walk: Walk, cycles: int) -> Tensor:
     """(K, H, W) 1 / probabilities by whatever solves this walk best on the host."""
-    return _host_solver(walk).unlikeliness(walk, cycles)  # type: ignore[no-any-return]
+    return host_solver(walk).unlikeliness(walk, cycles)  # type: ignore[no-any-return]
 
 
 def _most_probable_of_blocks(walk: Walk) -> Tensor:
@@ -149,19 +150,10 @@ def _most_probable_of_blocks(walk: Walk) -> Tensor:
     coarse, side, limit = walk, 1, walk.largest_block()
     while 2 * side <= limit:
         coarse, side = coarse.halved(), 2 * side
-    labels: Tensor = _host_solver(coarse).most_probable(coarse)
+    labels = most_probable(coarse)
     if side > 1:
         labels = labels.repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
     return labels
-
-
-def _host_solver(walk: Walk) -> Any:
-    """Compiled kernels where they may: they hold single precision, and mend no walls."""
-    if walk.edges.dtype != torch.float32 or walk.has_walls():
-        return portable
-    from . import cpu
-
-    return cpu
 
 
 def _straight(image: PointedGraph) -> Tensor:

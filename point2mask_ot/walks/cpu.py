@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 
 import numpy as np
 import torch
@@ -25,39 +24,25 @@ def unlikeliness(walk: Walk, cycles: int) -> torch.Tensor:
     def keep(x: np.ndarray, targets: range) -> None:
         kernels.write_planes(x, walk.reached.numpy(), LEAST_PROBABILITY, planes[targets.start : targets.stop])
 
-    _solve(walk, cycles, keep)
+    solve(walk, cycles, keep)
     return torch.from_numpy(planes)
 
 
-def most_probable(walk: Walk) -> torch.Tensor:
-    """(H, W) int64 target of the largest such probability, the first of equals."""
-    label = np.full(walk.reached.shape, -1, np.int64)
-    best = np.full(walk.reached.shape, -np.inf, np.float32)
-    one_at_a_time = Lock()
-
-    def keep(x: np.ndarray, targets: range) -> None:
-        with one_at_a_time:
-            kernels.keep_best(x, targets.start, len(targets), label, best)
-
-    _solve(walk, 1, keep)
-    return torch.from_numpy(label)
-
-
-def _solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], None]) -> None:
+def solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], None]) -> None:
     """Hand over the solution of each group of targets and these targets."""
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
     grids = lay_out(edges, step, walk.reached.numpy(), np.ascontiguousarray(walk.seeds))
     visits = kernels.plan(len(grids.shapes) - 1, cycles)
     size, first = len(grids.graph) // 4, grids.shapes[1, 0]
 
-    def solve(targets: range) -> None:
+    def solve_one(targets: range) -> None:
         lanes = next(width for width in WIDTHS if width >= len(targets))
         x, b = vectors(size, lanes), vectors(size - first, lanes)
         residual = vectors(walk.reached.shape[1] + 4, lanes)
         kernels.solve(grids, _seeds(walk, targets, lanes), visits, x, b, residual)
         keep(lanes_of(x), targets)
 
-    run_parallel(solve, _groups(walk.count), serial=size * _SECONDS < 1e-3)
+    run_parallel(solve_one, _groups(walk.count), serial=size * _SECONDS < 1e-3)
 
 
 def _groups(count: int) -> list[range]:

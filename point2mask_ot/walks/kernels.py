@@ -281,12 +281,12 @@ def write_planes(x, reached, least, planes):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def keep_best(x, first, count, label, best):  # type: ignore[no-untyped-def]
-    """Merge a group of targets into the largest values of all and the targets that they are of.
+def keep_best(x, cell, owner, label, best):  # type: ignore[no-untyped-def]
+    """Merge a group of colours into the largest values of all and the targets that they are of.
 
     Args:
         x: (pixels, lanes) float32, as :func:`solve` leaves them.
-        first, count: of the group's targets.
+        cell, owner: as of :class:`.colours.Colours`, of the group.
         label: (H, W) int64, -1 at first, changed: the first target of the largest value, in whatever order groups come.
         best: (H, W) float32, -inf at first, changed: that value.
     """
@@ -294,13 +294,11 @@ def keep_best(x, first, count, label, best):  # type: ignore[no-untyped-def]
     for i in range(height):
         here = (i + 1) * (width + 2) + 1
         for j in range(width):
-            value = x[here + j, 0]
-            for k in range(1, count):
-                value = max(value, x[here + j, k])
-            if value < best[i, j]:
-                continue
-            lane = 0
-            while lane < count - 1 and x[here + j, lane] != value:
-                lane += 1
-            if value > best[i, j] or first + lane < label[i, j]:
-                label[i, j], best[i, j] = first + lane, value
+            value = best[i, j]
+            own = owner[max(cell[i, j], 0)]
+            found = label[i, j] if cell[i, j] >= 0 else 0
+            for k in range(owner.shape[1] if cell[i, j] >= 0 else 0):
+                if x[here + j, k] >= value and own[k] >= 0 and (x[here + j, k] > value or own[k] < found):
+                    value, found = x[here + j, k], own[k]
+            if cell[i, j] >= 0:
+                label[i, j], best[i, j] = found, value
