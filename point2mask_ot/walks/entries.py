@@ -41,11 +41,11 @@ def count(x, place, best):  # type: ignore[no-untyped-def]
         best: (h, w) float32, raised.
 
     Returns:
-        (M, 2) int64 row and column of blocks, (M,) int64 targets, and how many of them there are.
+        (M, 3) int64 row and column of blocks and the colour, (M,) int64 targets, and how many of them there are.
     """
     height, width = place.cell.shape
     top, left = place.corner
-    blocks, targets, size = np.empty((64, 2), np.int64), np.empty(64, np.int64), 0
+    blocks, targets, size = np.empty((64, 3), np.int64), np.empty(64, np.int64), 0
     hit = np.empty(place.owner.shape[1], np.bool_)
     value = np.empty(place.owner.shape[1], np.float32)
     for row in range(top // _SIDE, (top + height - 1) // _SIDE + 1):
@@ -64,7 +64,8 @@ def count(x, place, best):  # type: ignore[no-untyped-def]
                         if size == len(targets):
                             blocks = np.concatenate((blocks, np.empty_like(blocks)))
                             targets = np.concatenate((targets, np.empty_like(targets)))
-                        blocks[size, 0], blocks[size, 1], targets[size] = row, column, target
+                        blocks[size, 0], blocks[size, 1], blocks[size, 2] = row, column, lane
+                        targets[size] = target
                         size += 1
     return blocks, targets, size
 
@@ -83,14 +84,10 @@ def fill(x, place, blocks, targets, rows):  # type: ignore[no-untyped-def]
         box = _box(blocks[n, 0], blocks[n, 1], place)
         for i in range(box[0], box[1]):
             for j in range(box[2], box[3]):
-                cell = place.cell[i, j]
-                if cell < 0:
-                    continue
-                for lane in range(place.owner.shape[1]):
-                    if place.owner[cell, lane] == targets[n]:
-                        found = min(max(x[(i + 1) * (width + 2) + j + 1, lane], place.smallest), np.float32(1))
-                        inside = (i + place.corner[0]) % _SIDE * _SIDE + (j + place.corner[1]) % _SIDE
-                        rows[n, inside] = found
+                cell, lane = place.cell[i, j], blocks[n, 2]
+                if cell >= 0 and place.owner[cell, lane] == targets[n]:
+                    found = min(max(x[(i + 1) * (width + 2) + j + 1, lane], place.smallest), np.float32(1))
+                    rows[n, (i + place.corner[0]) % _SIDE * _SIDE + (j + place.corner[1]) % _SIDE] = found
 
 
 @helper()
@@ -122,7 +119,7 @@ def _find_hits(x, box, place, best, value, hit):  # type: ignore[no-untyped-def]
 
 @helper()
 def _is_listed(target, targets, first, end):  # type: ignore[no-untyped-def]
+    found = False
     for n in range(first, end):
-        if targets[n] == target:
-            return True
-    return False
+        found |= targets[n] == target
+    return found

@@ -15,6 +15,11 @@ from .colours import LABEL_RINGS, MANY, coloured
 from .lanes import WIDTHS
 from .walk import Walk
 
+_BYTES_OF_GRIDS = 48
+"""A pixel's, with the coarser grids."""
+_BYTES_OF_ENTRIES = 160
+"""A pixel's, with those that are left out at the end, while they are sorted."""
+
 
 def host_solver(walk: Walk) -> Any:
     """Compiled kernels where they may: they hold single precision, and mend no walls."""
@@ -60,3 +65,20 @@ def solve_groups(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], No
         x = np.zeros((height + 2, width + 2, WIDTHS[-1]), np.float32)
         x[1:-1, 1:-1, : len(group)] = found[:-1].permute(1, 2, 0).numpy()
         keep(x.reshape(-1, WIDTHS[-1]), group)
+
+
+def walk_bytes(height: int, width: int, targets: int, *, dense: bool = False, threads: int = 1) -> int:
+    """About the memory that walks need at once beside the picture's edges, by the compiled kernels.
+
+    Args:
+        height, width: of the picture.
+        targets: K.
+        dense: for a cost of every target at every pixel, else for those that may matter, about 8 a pixel.
+        threads: that solve at once.
+    """
+    lanes = next((n for n in WIDTHS if n >= targets), WIDTHS[-1])
+    groups = min(threads, -(-targets // lanes))
+    grids, vectors = _BYTES_OF_GRIDS, groups * lanes * 4 * (4 + 1) / 3  # x on all grids, b on all but the first
+    if dense:
+        return int(height * width * (grids + vectors + 4 * targets))
+    return int(height * width * (grids + max(vectors + _BYTES_OF_ENTRIES / 2, _BYTES_OF_ENTRIES)))
