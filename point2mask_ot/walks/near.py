@@ -42,8 +42,8 @@ def near_walks(
 ) -> NearestCosts:
     """The entries of :func:`.costs.random_walk_costs` that may matter at some prices.
 
-    Targets share solves, see :mod:`.colours`: costs are off by up to 0.01, and nobody is told of targets more than
-    three rings of others away.
+    Targets share solves, see :mod:`.colours`: costs are off by up to 0.03, the more the higher they are, and a
+    pixel is not told of targets more than four rings of others away.
 
     Args:
         edges: (4, H, W) costs >= 0, on the host.
@@ -123,20 +123,33 @@ def _as_costs(
         kept.append((block[good], each.target[good], each.probability[good]))
     empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, BLOCK), np.float32)
     block, supplier, probability = (np.concatenate(column) for column in zip(empty, *kept, strict=True))
-    order = np.lexsort((supplier, block))
-    cost = probability[order]
+    block, supplier, probability = _sorted(block, supplier, probability)
+    cost = probability.copy()
     with np.errstate(divide="ignore", invalid="ignore"):
         np.log(cost, out=cost, where=cost > 0)
-        cost = np.where(probability[order] > 0, -cost, np.float32(np.inf))
+        cost = np.where(probability > 0, -cost, np.float32(np.inf))
         floor = np.where(highest > 0, window - top - np.log(highest), np.float32(np.inf))
     return NearestCosts(
         num_suppliers=len(price),
         num_pixels=height * width,
         pixel=pixel,
-        first=np.searchsorted(block[order], np.arange(len(pixel) + 1)),
-        supplier=supplier[order].astype(np.int32),
+        first=np.searchsorted(block, np.arange(len(pixel) + 1)),
+        supplier=supplier.astype(np.int32),
         cost=cost,
         price=np.asarray(price, np.float64),
         floor=floor.astype(np.float32),
         search=search,
     )
+
+
+def _sorted(
+    block: np.ndarray, supplier: np.ndarray, probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By block and supplier. Where parts meet in a block, both may list a supplier: the two become one."""
+    order = np.lexsort((supplier, block))
+    block, supplier, probability = block[order], supplier[order], probability[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (block[1:] != block[:-1]) | (supplier[1:] != supplier[:-1])
+    if not is_new.all():
+        probability = np.maximum.reduceat(probability, np.flatnonzero(is_new))
+    return block[is_new], supplier[is_new], probability
