@@ -10,8 +10,8 @@ import torch
 from ..compiled.threads import run_parallel
 from . import kernels
 from .grids import lay_out
-from .lanes import WIDTHS, lanes_of, vectors
-from .walk import LEAST_PROBABILITY, Walk
+from .lanes import lanes_of, vectors
+from .walk import LEAST_PROBABILITY, WIDTHS, Walk
 
 _SECONDS = 5e-8
 """About what a pixel takes for a group of targets."""

@@ -11,9 +11,6 @@ from numba import types
 from ..compiled.jit import intrinsic
 from ..compiled.vectors import Lanes
 
-WIDTHS = (4, 8, 16)
-"""Lanes of a vector, for which the kernels are compiled where they are asked for."""
-
 _LINE = 64
 """Bytes of a line of the cache: vectors that cross none load faster."""
 

@@ -12,8 +12,7 @@ import torch
 from ..geodesic.arguments import PointedGraph
 from . import portable
 from .colours import LABEL_RINGS, MANY, coloured
-from .lanes import WIDTHS
-from .walk import Walk
+from .walk import WIDTHS, Walk
 
 _BYTES_OF_GRIDS = 48
 """A pixel's, with the coarser grids."""

@@ -11,6 +11,9 @@ from ..geodesic.arguments import PointedGraph
 LEAST_PROBABILITY = 1e-6
 """What single precision cannot tell from zero; its cost is about 14."""
 
+WIDTHS = (4, 8, 16)
+"""Targets that are solved together, for which the kernels are compiled where they are asked for."""
+
 BLOCKS = 64
 """Blocks of pixels along the typical distance between points, at least, where regions are only counted."""
 
