@@ -46,9 +46,10 @@ def solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], None]) ->
 
 
 def _groups(count: int) -> list[range]:
-    """Targets that are solved together: as many as fit into a vector."""
-    widest = WIDTHS[-1]
-    return [range(first, min(first + widest, count)) for first in range(0, count, widest)]
+    """Targets that are solved together: as many as fit into a vector, which is narrower where threads would idle."""
+    threads = torch.get_num_threads()
+    lanes = next((width for width in WIDTHS if width * threads >= count), WIDTHS[-1])
+    return [range(first, min(first + lanes, count)) for first in range(0, count, lanes)]
 
 
 def _seeds(walk: Walk, targets: range, lanes: int) -> kernels.Seeds:

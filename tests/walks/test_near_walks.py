@@ -150,3 +150,17 @@ def test_targets_of_a_colour_lie_apart(rng):
 def test_memory_does_not_grow_with_targets():
     assert walk_bytes(1000, 1000, 5000) == walk_bytes(1000, 1000, 20)
     assert walk_bytes(1000, 1000, 50, dense=True) > walk_bytes(1000, 1000, 20, dense=True)
+
+
+def test_threads_change_no_bit(rng):
+    edges, points = scene(rng, 190, 203, 11)  # in vectors of 16, 8 or 4
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(random_walk_costs(edges, points, spacing_cost=SPACING))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
