@@ -23,9 +23,6 @@ RINGS = 8
 about exp(-1.3) less with each: at 8 it changes a cost near the best by 0.001, one of 2 more by 0.03 at most, and
 one label in 100,000."""
 
-LABEL_RINGS = 6
-"""The same where labels alone are asked for, and but one cycle is spent on them, which is wrong about more pixels."""
-
 
 class Colours(NamedTuple):
     """A walk whose targets are colours, and whose each colour is in each place.

@@ -11,7 +11,7 @@ import torch
 
 from ..geodesic.arguments import PointedGraph
 from . import portable
-from .colours import LABEL_RINGS, MANY, coloured
+from .colours import MANY, coloured
 from .walk import WIDTHS, Walk
 
 _BYTES_OF_GRIDS = 48
@@ -35,7 +35,7 @@ def most_probable(walk: Walk) -> torch.Tensor:
         return portable.most_probable(walk)
     from .kernels import keep_best
 
-    colours = coloured(walk, LABEL_RINGS)
+    colours = coloured(walk)
     label = np.full(colours.cell.shape, -1, np.int64)
     best = np.full(colours.cell.shape, -np.inf, np.float32)
     one_at_a_time = Lock()
@@ -51,11 +51,13 @@ def most_probable(walk: Walk) -> torch.Tensor:
 
 def solve_groups(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], None]) -> None:
     """Hand over the probabilities of each group of targets, as (pixels with a border of one, lanes), and the group."""
+    height, width = walk.reached.shape
+    if walk.count == 1:  # whom else could a walk meet
+        return keep(np.ones(((height + 2) * (width + 2), 1), np.float32), range(1))
     solver = host_solver(walk)
     if solver is not portable:
         solver.solve(walk, cycles, keep)
-        return
-    height, width = walk.reached.shape
+        return None
     for first in range(0, walk.count, WIDTHS[-1]):
         group = range(first, min(first + WIDTHS[-1], walk.count))
         target = np.where((walk.target >= first) & (walk.target < group.stop), walk.target - first, len(group))
