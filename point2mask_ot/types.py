@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import check_choice, check_integer, fail, fail_type, refuse_masked
+from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, suggesting
 from .compiled.graphs import outside_graphs
 from .points import check_on_host, check_targets, coordinates, host_array, integers, pixel_indices
 
@@ -23,6 +23,7 @@ SIZE_ERROR = 1.35
 """By what factor somebody's guess of a size is typically off."""
 
 
+@suggesting
 @dataclass(frozen=True, eq=False)
 class PointTargets:
     """N annotated points that belong to K targets.
@@ -45,6 +46,7 @@ class PointTargets:
     Raises:
         ArgumentError: wrong shapes or lengths, non-finite coordinates, a target without a point, ids that are not
             0..K-1, negative categories, one category that is both thing and stuff, or sizes that are not positive.
+        ArgumentTypeError: no numbers, or an argument of another name; the message suggests the nearest.
 
     Example:
         >>> targets = PointTargets([(10, 20), (40, 8), (41, 30)], target=[0, 1, 1], category=[3, 7])
@@ -250,7 +252,7 @@ def _positive(name: str, values: Any, count: int, *, least: float) -> np.ndarray
 def _booleans(values: Any) -> np.ndarray:
     try:
         array = np.asarray(values)
-    except ValueError:  # a ragged list
+    except (ValueError, TypeError, RuntimeError):  # a ragged list, or tensors in it that have no NumPy form
         array = np.full(1, -1)
     if not np.isin(array, (0, 1)).all():
         fail_type("PointTargets", "is_thing", values, "booleans")

@@ -46,7 +46,7 @@ class LabelSettings(PictureSettings, ColorSettings):
     argument is a file, a folder with a ``config.json``, or one of such folders, a change of its content or of the
     ``config.json`` beside it is a change of the job; so is a change of what a callable object holds). The channels of
     ``semantic`` are all categories of the points, in their order there, but all things before all stuff. Maps of
-    another size are resized where one scale does it, to less than a pixel; others, and other channels, set the picture
+    another size are resized where one scale does it, rounded alike both ways; others, and other channels, set the picture
     aside. Without ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB
     gradient or the edge model.
     """

@@ -61,6 +61,7 @@ MISREAD = {
     "two boundaries": ("boundary", (2, 48, 64), "(1, 48, 64): channels are one"),
     "a boundary at the end": ("boundary", (48, 64, 1), "look like (H, W, C)"),
     "another proportion": ("semantic", (3, 48, 48), "on one scale"),
+    "another proportion, coarse": ("semantic", (3, 5, 5), "(3, 5, 5); expected (3, 48, 64) as"),
     "features of a crop": ("features", (7, 24, 28), "on one scale"),
 }
 
@@ -73,7 +74,7 @@ def test_fault_a4_maps_are_refused_not_reinterpreted(case):
     assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(48, 64), (24, 32), (96, 128), (3, 4), (4, 5), (49, 64), (1, 1)])
+@pytest.mark.parametrize("shape", [(48, 64), (24, 32), (96, 128), (3, 4), (4, 5), (4, 6), (49, 64), (1, 1)])
 def test_fault_a4_maps_of_one_scale_are_resized(shape):
     maps = {"semantic": np.full((CATEGORIES, *shape), 0.25, np.float32), "features": np.ones((2, *shape), np.float32)}
     found = as_map_tensors(maps, SIZE, "x.npz", CATEGORIES)
