@@ -75,7 +75,11 @@ class RunSettings:
     """How a job runs: no label depends on it."""
 
     truth: str | os.PathLike[str] | None = None
-    """True masks to score against: COCO panoptic NAME.json beside the folder NAME, or a folder like VOC2012."""
+    """True masks to score against: COCO panoptic NAME.json beside the folder NAME, or a folder like VOC2012.
+
+    Those of a picture that a camera's tag turns may be of the picture as it is shown or as it is stored. Where their
+    height and width do not tell, and ``exif`` is not given, it is labelled and not scored.
+    """
     split: str = "train"
     """List of pictures where true masks come in VOC's layout."""
     engine: Engine = "local"
