@@ -98,6 +98,6 @@ def check_on_host(function: str, argument: str, values: Any) -> None:
     if getattr(device, "type", device) != "cpu":
         fail(function, argument, f"a tensor on {device}", "host data: call .cpu() first")
     if getattr(values, "requires_grad", False):
-        fail(function, argument, "a tensor that requires a gradient", "annotations, which learn nothing: call .detach()")
+        fail(function, argument, "a tensor that requires a gradient", "plain numbers: call .detach() first")
     if str(getattr(values, "dtype", "")) == "torch.bfloat16":
-        fail(function, argument, "a tensor of torch.bfloat16", "a dtype that NumPy has: call .float()")
+        fail(function, argument, "a tensor of torch.bfloat16", "a dtype that NumPy has: call .float() first")
