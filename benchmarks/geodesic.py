@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Timing, in_process, interleaved, write_json
+from harness import Timing, interleaved, isolated, write_json
 from maps import ADVERSARIAL, MAPS, TYPICAL, CsrGraph, make_edges, random_points
 from scipy.sparse.csgraph import dijkstra
 from skimage.graph import MCP
@@ -181,7 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a few seconds: one small size, 2 repeats")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args(arguments)
-    rows = in_process(run, QUICK if options.quick else PLAN, 2 if options.quick else options.repeats, threads=1)
+    rows = isolated(options.quick)(
+        run, QUICK if options.quick else PLAN, 2 if options.quick else options.repeats, threads=1
+    )
     if options.json:
         write_json(options.json, rows)
 

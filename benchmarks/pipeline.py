@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Timing, in_process, write_json
+from harness import Timing, isolated, write_json
 from maps import blobs
 
 from point2mask_ot import ConvergenceWarning, PointTargets, PseudoMasker, PseudoMasks
@@ -67,7 +67,8 @@ def main() -> None:
     options = parser.parse_args()
     size, repeats, counts = (QUICK_SIZE, 2, (1,)) if options.quick else (SIZE, options.repeats, (1, 2))
     settings = [(preset, threads) for preset in ("best", "paper") for threads in counts]
-    rows = [in_process(measure, preset, size, threads, repeats, threads=threads) for preset, threads in settings]
+    measured = isolated(options.quick)
+    rows = [measured(measure, preset, size, threads, repeats, threads=threads) for preset, threads in settings]
     for row in rows:
         stages = ", ".join(f"{stage} {1e3 * seconds:.0f}" for stage, seconds in row["stages"].items())
         name = f"{row['preset']}, stride {row['stride']}, {row['threads']} threads"

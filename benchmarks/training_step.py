@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Timing, in_process, memory, reset_peak_memory, write_json
+from harness import Timing, isolated, memory, reset_peak_memory, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
@@ -116,15 +116,14 @@ def main() -> None:
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
     backbone, size = ("tiny", (96, 128)) if options.quick else (options.backbone, (600, 800))
-    shared = (backbone, size, options.repeats)
-    # A process of its own imports the trainer anew; the memory of the tiny network means nothing anyway.
-    isolated = (lambda function, *arguments: function(*arguments)) if options.quick else in_process
+    shared = (backbone, size, 1 if options.quick else options.repeats)
+    alone = isolated(options.quick)  # a process of its own imports the trainer anew
     rows = []
     for name, branch in (("panoptic", False), ("with the branch", True)):
-        found = isolated(measured, branch, *shared)
+        found = alone(measured, branch, *shared)
         rows.append({"task": "step", "what": name} | found)
         print(f"{name:24} {found['seconds']['median']:8.3f} s  {found['peak_mib']:8.0f} MiB", flush=True)
-    for name, seconds in isolated(algorithm, *shared).items():
+    for name, seconds in alone(algorithm, *shared).items():
         rows.append({"task": "algorithm 1", "what": name, "seconds": seconds})
         print(f"Algorithm 1 {name:18} {seconds['median']:8.3f} s", flush=True)
     if options.json:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import Timing, in_process, interleaved, version, write_json
+from harness import Timing, interleaved, isolated, version, write_json
 from peers import Plan, Problem, as_torch, entropic, geodesic_problem, marginal_error, ot, without_empty
 
 from point2mask_ot import sinkhorn, solve
@@ -53,8 +53,8 @@ EMD_LIMIT = 120.0
 class Table:
     """Rows of one problem, printed as they come."""
 
-    def __init__(self, problem: Problem, repeats: int) -> None:
-        self.problem, self.repeats = problem, repeats
+    def __init__(self, problem: Problem, repeats: int, quick: bool) -> None:
+        self.problem, self.repeats, self.quick = problem, repeats, quick
         self.numpys = without_empty(problem)
         self.torches = as_torch(self.numpys)
         self.large = problem.M.size > LARGE
@@ -123,7 +123,7 @@ class Table:
         precise = call | {"ours": lambda: solve(a, b, M, reg=reg, tol=1e-10)}
         timing, error = interleaved(precise, self.repeats, budget=6)["ours"], precise["ours"]().marginal_error
         self.add("to 1e-10", reg, "solve, float32", timing, timing, float(error), "reached")
-        limit = min(15.0, max(1.0, 50 * reference.median))
+        limit = min(15.0, max(0.1 if self.quick else 1.0, 50 * reference.median))
         needed = self.rounds_needed(task, reg, reference, limit)
         for name, (plan, given) in self.peers(reg).items():
             guess = needed if needed and not name.startswith("geomloss") else 10
@@ -157,7 +157,7 @@ class Table:
             return
         repeats = 1 if self.large else self.repeats
         try:
-            seconds, cost, error = in_process(emd, self.numpys, repeats, timeout=EMD_LIMIT)
+            seconds, cost, error = isolated(self.quick)(emd, self.numpys, repeats, timeout=EMD_LIMIT)
         except TimeoutError:
             self.add("exact", 0.0, "ot.emd", Timing.of([EMD_LIMIT]), reference, math.nan, "not reached")
             return
@@ -212,7 +212,7 @@ def run(suppliers: int, shape: tuple[int, int], threads: int, repeats: int, quic
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore")  # 80 rounds do not converge; the rows say how far they are
     compile_kernels()
-    table = Table(geodesic_problem(shape, suppliers), repeats)
+    table = Table(geodesic_problem(shape, suppliers), repeats, quick)
     for reg in REGS[-1:] if quick else REGS:
         table.to_goal(reg)
     for reg in REGS[-1:] if quick else EIGHTY_ROUNDS_REGS:
@@ -232,7 +232,7 @@ def main() -> None:
     repeats = 2 if options.quick else options.repeats
     rows: list[dict[str, Any]] = []
     for threads, (suppliers, shape) in [(1, QUICK_SIZE)] if options.quick else sizes:
-        rows += in_process(run, suppliers, shape, threads, repeats, options.quick, threads=threads)
+        rows += isolated(options.quick)(run, suppliers, shape, threads, repeats, options.quick, threads=threads)
         if options.json:
             write_json(options.json, rows, geomloss=version("geomloss"), goal=GOAL)
 

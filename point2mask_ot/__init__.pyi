@@ -7,6 +7,7 @@ from .checks import ConvergenceWarning as ConvergenceWarning
 from .checks import FileError as FileError
 from .geodesic import geodesic_distances as geodesic_distances
 from .geodesic import nearest_partition as nearest_partition
+from .geodesic import nearest_targets as nearest_targets
 from .geodesic import shortest_path as shortest_path
 from .graph import MapTerm as MapTerm
 from .graph import edge_costs as edge_costs
@@ -25,6 +26,7 @@ from .maps import structured_edges as structured_edges
 from .masks.config import PseudoMaskConfig as PseudoMaskConfig
 from .masks.masker import PseudoMasker as PseudoMasker
 from .masks.picture import label_picture as label_picture
+from .nearest_costs import NearestCosts as NearestCosts
 from .panoptic import VOC_CATEGORIES as VOC_CATEGORIES
 from .panoptic import Category as Category
 from .panoptic import PanopticImage as PanopticImage

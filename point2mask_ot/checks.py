@@ -8,10 +8,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+Record = TypeVar("Record")
 
 
 class ArgumentError(ValueError):
@@ -129,6 +133,23 @@ def suggestion(value: object, names: Iterable[str], likeness: float = 0.6) -> st
     """``" (did you mean 'x'?)"`` for a near miss, else the empty string."""
     near = difflib.get_close_matches(value, list(names), n=1, cutoff=likeness) if isinstance(value, str) else []
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def suggesting(record: type[Record]) -> type[Record]:
+    """A dataclass that refuses an argument it does not have by suggesting the nearest; its signature stays."""
+    init: Any = record.__init__
+    known = [name for name in signature(init).parameters if name != "self"]
+
+    @wraps(init)
+    def made(self: Any, *values: Any, **named: Any) -> None:
+        for name in named:
+            if name not in known:
+                expected = f"one of {', '.join(known)}{suggestion(name, known)}"
+                raise ArgumentTypeError(record.__name__, name, "an unknown argument", expected)
+        init(self, *values, **named)
+
+    record.__init__ = made  # type: ignore[method-assign]
+    return record
 
 
 def check_number(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .checks import check_integer, check_number, fail, fail_type
+
+if TYPE_CHECKING:
+    from .nearest_kernels import Blocks
+
 BLOCK = 64
 """Pixels in a block: 8 x 8 of them where they come from a picture."""
+_MOST_RANGES = 32
+_BLOCKS_PER_RANGE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +37,13 @@ class NearestCosts:
         floor: (B, 64) float32, at most ``cost - price`` of any supplier that a pixel leaves out; +inf where none is.
         search: ``search(price, window)`` -> the same costs with the entries chosen anew: all whose ``cost - price`` is
             at most the pixel's smallest plus ``window``; None where nobody can.
+
+    Example:
+        >>> costs = NearestCosts.from_nearest(np.array([[0, 0, 1], [1, 1, 2]]), np.array([[0, 1, 0], [4, 1, 2]]), 3)
+        >>> costs.label_and_cost(np.array([0.0, 0.5, 0.0]))[0].tolist()
+        [0, 1, 1]
+        >>> costs.to_dense().tolist()
+        [[0.0, 1.0, inf], [4.0, 1.0, 0.0], [inf, inf, 2.0]]
     """
 
     num_suppliers: int
@@ -39,3 +55,266 @@ class NearestCosts:
     price: np.ndarray
     floor: np.ndarray
     search: Callable[[np.ndarray, float], NearestCosts] | None = None
+
+    @classmethod
+    def from_nearest(
+        cls, labels: np.ndarray, costs: np.ndarray, num_suppliers: int, *, floor: np.ndarray | None = None
+    ) -> NearestCosts:
+        """From the k nearest suppliers of each pixel; every 64 pixels in a row are a block.
+
+        Args:
+            labels: (k, N) integers, different suppliers of each pixel in any order; -1 where there are fewer.
+            costs: (k, N) theirs; ignored where the label is -1, +inf forbids a pair. float64 and integers are kept in
+                float64, other floats in float32.
+            num_suppliers: K.
+            floor: (N,) what suppliers that are left out of a pixel cost at least, +inf where none is. By default the
+                largest cost given, or +inf where fewer than k are given or k is K.
+
+        Raises:
+            ArgumentError: shapes that do not fit, labels out of range or twice at a pixel, NaN or -inf.
+            ArgumentTypeError: something other than NumPy arrays of integers and of real numbers.
+        """
+        return _from_nearest(labels, costs, num_suppliers, floor)
+
+    @classmethod
+    def from_dense(cls, M: np.ndarray, *, price: np.ndarray | None = None, window: float = np.inf) -> NearestCosts:
+        """From a whole matrix, which a search for other prices can choose from again.
+
+        Args:
+            M: (K, N) costs, +inf forbids a pair. float64 and integers are kept in float64, other floats in float32.
+            price: (K,) at which entries are chosen; zeros by default.
+            window: those are kept whose ``cost - price`` is at most the pixel's smallest plus this.
+
+        Raises:
+            ArgumentError: shapes that do not fit, NaN or -inf.
+            ArgumentTypeError: something other than NumPy arrays of real numbers.
+        """
+        name = "NearestCosts.from_dense"
+        M = _real(name, "M", M)
+        if M.ndim != 2 or 0 in M.shape:
+            fail(name, "M", f"shape {M.shape}", "(K, N), at least one supplier and pixel")
+        if not np.greater(M, -np.inf).all():
+            fail(name, "M", "NaN or -inf", "finite costs, or +inf for a forbidden pair")
+        window = check_number(name, "window", window, minimum=0.0, infinite=True)
+        price = np.zeros(len(M)) if price is None else _real(name, "price", price).astype(np.float64)
+        if price.shape != (len(M),):
+            fail(name, "price", f"shape {price.shape}", f"({len(M)},), one for each row of M")
+        return DenseSearch(M)(price, window)
+
+    def label_and_cost(self, price: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) int64 argmax of price - cost over the entries of each pixel, -1 where none is finite, and (N,) its cost.
+
+        Args:
+            price: (K,); -inf takes a supplier out. The smallest index of a tie wins.
+        """
+        from . import nearest_kernels as kernels  # imports numba: only where it is used
+
+        blocks, price = self.blocks(), np.asarray(price, np.float64)
+        label, cost = np.empty(self.num_pixels, np.int64), np.empty(self.num_pixels)
+        self._over_ranges(lambda start, stop: kernels.label_and_cost(blocks, price, start, stop, label, cost))
+        return label, cost
+
+    def firmness(self, price: np.ndarray, sway: float, demand: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        """What each supplier may get and what it surely keeps when prices are off by ``sway``.
+
+        Args:
+            price: (K,).
+            sway: a supplier contends for a pixel where its price - cost is at most this below the best one's.
+            demand: (N,) bool, pixels that count; all by default.
+
+        Returns:
+            (K,) int64 pixels that each contends for, and (K,) int64 those for which nobody else does.
+        """
+        from . import nearest_kernels as kernels
+
+        blocks, price = self.blocks(), np.asarray(price, np.float64)
+        demand = np.ones(self.num_pixels, bool) if demand is None else np.asarray(demand, bool)
+
+        def part(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+            wanted, kept = np.zeros((2, self.num_suppliers), np.int64)
+            kernels.contenders(blocks, price, float(sway), demand, start, stop, wanted, kept)
+            return wanted, kept
+
+        parts = self._over_ranges(part)
+        return sum(wanted for wanted, _ in parts), sum(kept for _, kept in parts)
+
+    def supplier_cost(self, supplier: np.ndarray) -> np.ndarray:
+        """(N,) float64 cost between each pixel and one supplier, (N,) integers; +inf where that is left out or < 0."""
+        from . import nearest_kernels as kernels
+
+        blocks, cost = self.blocks(), np.empty(self.num_pixels)
+        chosen = np.asarray(supplier, np.int64)
+        self._over_ranges(lambda start, stop: kernels.cost_of(blocks, chosen, start, stop, cost))
+        return cost
+
+    def to_dense(self) -> np.ndarray:
+        """(K, N) in the dtype of the costs, +inf where the pair is left out."""
+        M = np.full((self.num_suppliers, self.num_pixels), np.inf, self.cost.dtype)
+        pixel = self.pixel_of_entries()
+        entry, lane = np.nonzero(pixel >= 0)
+        M[self.supplier[entry], pixel[entry, lane]] = self.cost[entry, lane]
+        return M
+
+    def check(self, function: str, argument: str) -> None:
+        """Refuse arrays that do not fit together, which kernels would read beyond; looks at no cost."""
+        B, E, lanes = len(self.pixel), len(self.supplier), self.pixel.shape[-1]
+        shapes = {"pixel": (B, lanes), "first": (B + 1,), "supplier": (E,), "cost": (E, lanes), "floor": (B, lanes),
+                  "price": (self.num_suppliers,)}  # fmt: skip
+        for part, shape in shapes.items():
+            if getattr(self, part).shape != shape:
+                fail(function, argument, f"{part} of shape {getattr(self, part).shape}", f"{shape}")
+        if self.cost.dtype not in (np.float32, np.float64):
+            fail(function, argument, f"costs of dtype {self.cost.dtype}", "float32 or float64")
+        places = self.pixel[self.pixel >= 0]
+        if len(places) != self.num_pixels or (np.bincount(places, minlength=self.num_pixels) != 1).any():
+            fail(function, argument, "pixels that are in no block or in two", f"each of {self.num_pixels} in one place")
+        counts, inner = np.diff(self.first), np.ones(max(E - 1, 0), bool)
+        if self.first[0] != 0 or self.first[-1] != E or (counts < 0).any():
+            fail(function, argument, "entries of no block", f"first to rise from 0 to {E}")
+        inner[self.first[(self.first > 0) & (self.first < E)] - 1] = False
+        rises = np.diff(self.supplier)[inner]
+        if E and (self.supplier.min() < 0 or self.supplier.max() >= self.num_suppliers or (rises <= 0).any()):
+            fail(function, argument, "suppliers out of order or range", f"0..{self.num_suppliers - 1}, ascending")
+
+    def blocks(self) -> Blocks:
+        """What kernels read."""
+        from .nearest_kernels import Blocks
+
+        return Blocks(self.pixel, self.first, self.supplier, self.cost)
+
+    def pixel_of_entries(self) -> np.ndarray:
+        """(E, 64) the pixel of every cost."""
+        return np.repeat(self.pixel, np.diff(self.first), axis=0)
+
+    def _over_ranges(self, part: Callable[[int, int], Any]) -> list[Any]:
+        from .compiled.threads import run_parallel
+
+        bounds = ranges(len(self.pixel)).tolist()
+        return run_parallel(lambda ends: part(*ends), list(itertools.pairwise(bounds)))
+
+
+def ranges(blocks: int) -> np.ndarray:
+    """Bounds of ranges of blocks; they depend on the number alone, so sums do not depend on the threads."""
+    count = max(1, min(_MOST_RANGES, blocks // _BLOCKS_PER_RANGE))
+    return np.arange(count + 1) * blocks // count
+
+
+def round_down(values: np.ndarray) -> np.ndarray:
+    """float32 numbers that are at most the given ones: what a floor may be rounded to."""
+    rounded = np.asarray(values).astype(np.float32)
+    return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledSearch:
+    """A search whose costs are taken in other units: ``(cost / unit) * count``, in that order, as their dtype rounds.
+
+    Attributes:
+        search: makes the costs, which nobody else holds.
+        unit, count: positive; so many of the new units are one of the old.
+    """
+
+    search: Callable[[np.ndarray, float], NearestCosts]
+    unit: float
+    count: float
+
+    def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
+        """See :attr:`NearestCosts.search`."""
+        scale = self.count / self.unit
+        found = self.search(price / scale, window / scale)
+        narrow = found.cost.dtype.type
+        np.divide(found.cost, narrow(self.unit), out=found.cost)
+        np.multiply(found.cost, narrow(self.count), out=found.cost)
+        slack = np.where(np.isfinite(found.floor), 1e-6 * np.abs(found.floor), 0)  # for how costs are rounded
+        floor = round_down((found.floor - slack) * scale)
+        return replace(found, price=np.asarray(price, np.float64), floor=floor, search=self)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseSearch:
+    """Chooses entries from a whole (K, N) matrix: the plain form of what a search is asked for."""
+
+    M: np.ndarray
+
+    def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
+        """See :attr:`NearestCosts.search`."""
+        K, N = self.M.shape
+        filled = -(-N // BLOCK) * BLOCK
+        M = np.full((K, filled), np.inf, self.M.dtype)
+        M[:, :N] = self.M
+        reduced = M - price[:, None]
+        finite = np.isfinite(M)
+        near = (reduced <= reduced.min(0) + window) & finite
+        floor = np.where(finite & ~near, reduced, np.inf).min(0)
+        block, supplier = np.nonzero(near.reshape(K, -1, BLOCK).any(2).T)
+        kept = np.where(near, M, np.inf).reshape(K, -1, BLOCK)
+        pixel = np.where(np.arange(filled) < N, np.arange(filled), -1)
+        return NearestCosts(
+            num_suppliers=K,
+            num_pixels=N,
+            pixel=pixel.astype(np.int32).reshape(-1, BLOCK),
+            first=np.searchsorted(block, np.arange(filled // BLOCK + 1)),
+            supplier=supplier.astype(np.int32),
+            cost=np.ascontiguousarray(kept[supplier, block]),
+            price=np.array(price, np.float64),
+            floor=round_down(floor).reshape(-1, BLOCK),
+            search=self,
+        )
+
+
+def _real(function: str, argument: str, value: Any) -> np.ndarray:
+    """A NumPy array of real numbers, as float32 or float64."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+        fail_type(function, argument, value, "a NumPy array of real numbers")
+    return value.astype(np.float32 if value.dtype in (np.float16, np.float32) else np.float64, copy=False)
+
+
+def _from_nearest(labels: Any, costs: Any, num_suppliers: int, floor: Any) -> NearestCosts:
+    from . import nearest_kernels as kernels
+
+    name = "NearestCosts.from_nearest"
+    K = check_integer(name, "num_suppliers", num_suppliers, minimum=1)
+    labels, costs = _checked_pairs(name, labels, costs, K)
+    N = labels.shape[1]
+    least = _floor(name, labels, costs, K, floor)
+    blocks = -(-N // BLOCK)
+    first = np.zeros(blocks + 1, np.int64)
+    twice = kernels.count_suppliers(labels, BLOCK, K, first)
+    if twice >= 0:
+        fail(name, "labels", f"{labels[:, twice].tolist()} at pixel {twice}", "different suppliers of each pixel")
+    first = first.cumsum()
+    pixel, floors = np.full(blocks * BLOCK, -1, np.int32), np.full(blocks * BLOCK, np.inf, np.float32)
+    pixel[:N], floors[:N] = np.arange(N), round_down(least)
+    supplier, cost = np.empty(first[-1], np.int32), np.full((first[-1], BLOCK), np.inf, costs.dtype)
+    kernels.fill_blocks(labels, costs, K, kernels.Blocks(pixel.reshape(-1, BLOCK), first, supplier, cost))
+    shape = (blocks, BLOCK)
+    return NearestCosts(K, N, pixel.reshape(shape), first, supplier, cost, np.zeros(K), floors.reshape(shape))
+
+
+def _checked_pairs(name: str, labels: Any, costs: Any, K: int) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        fail_type(name, "labels", labels, "a NumPy array of integers")
+    costs = _real(name, "costs", costs)
+    if labels.ndim != 2 or 0 in labels.shape:
+        fail(name, "labels", f"shape {labels.shape}", "(k, N), at least one supplier and pixel")
+    if costs.shape != labels.shape:
+        fail(name, "costs", f"shape {costs.shape}", f"{labels.shape}, as labels have")
+    labels = labels.astype(np.int64, copy=False)
+    if labels.min() < -1 or labels.max() >= K:
+        fail(name, "labels", f"{labels.min()} to {labels.max()}", f"suppliers in 0..{K - 1}, or -1 for none")
+    if not (costs[labels >= 0] > -np.inf).all():
+        fail(name, "costs", "NaN or -inf", "finite costs, or +inf for a forbidden pair")
+    return np.ascontiguousarray(labels), np.ascontiguousarray(costs)
+
+
+def _floor(name: str, labels: np.ndarray, costs: np.ndarray, K: int, floor: Any) -> np.ndarray:
+    k, N = labels.shape
+    if floor is None:
+        full = (labels >= 0).all(0) if k < K else np.zeros(N, bool)
+        return np.where(full, costs.max(0), np.inf)
+    floor = _real(name, "floor", floor)
+    if floor.shape != (N,):
+        fail(name, "floor", f"shape {floor.shape}", f"({N},), one for each pixel")
+    if not (floor > -np.inf).all():
+        fail(name, "floor", "NaN or -inf", "finite costs, or +inf where nobody is left out")
+    return floor

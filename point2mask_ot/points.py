@@ -84,7 +84,7 @@ def host_array(function: str, argument: str, values: Any) -> np.ndarray:
         refuse_masked(function, argument, values)
     try:
         array = np.asarray(values)
-    except (ValueError, TypeError):  # a ragged list, or a tensor that has no NumPy form
+    except (ValueError, TypeError, RuntimeError):  # a ragged list, or tensors in it that have no NumPy form
         fail_type(function, argument, values, "numbers in a regular shape")
     if array.dtype.kind not in "iuf":
         fail_type(function, argument, values, "integers or floats")
@@ -92,8 +92,12 @@ def host_array(function: str, argument: str, values: Any) -> np.ndarray:
 
 
 def check_on_host(function: str, argument: str, values: Any) -> None:
-    """Refuse a tensor on another device: points are annotations, made and kept on the host."""
+    """Refuse a tensor that has no NumPy form: points are annotations, made and kept on the host."""
     refuse_sparse(function, argument, values)
     device = getattr(values, "device", "cpu")
     if getattr(device, "type", device) != "cpu":
         fail(function, argument, f"a tensor on {device}", "host data: call .cpu() first")
+    if getattr(values, "requires_grad", False):
+        fail(function, argument, "a tensor that requires a gradient", "plain numbers: call .detach() first")
+    if str(getattr(values, "dtype", "")) == "torch.bfloat16":
+        fail(function, argument, "a tensor of torch.bfloat16", "a dtype that NumPy has: call .float() first")

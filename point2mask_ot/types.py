@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import check_choice, check_integer, fail, fail_type, refuse_masked
+from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, suggesting
 from .compiled.graphs import outside_graphs
 from .nearest_costs import NearestCosts
 from .points import check_on_host, check_targets, coordinates, host_array, integers, pixel_indices
@@ -24,6 +24,7 @@ SIZE_ERROR = 1.35
 """By what factor somebody's guess of a size is typically off."""
 
 
+@suggesting
 @dataclass(frozen=True, eq=False)
 class PointTargets:
     """N annotated points that belong to K targets.
@@ -46,6 +47,7 @@ class PointTargets:
     Raises:
         ArgumentError: wrong shapes or lengths, non-finite coordinates, a target without a point, ids that are not
             0..K-1, negative categories, one category that is both thing and stuff, or sizes that are not positive.
+        ArgumentTypeError: no numbers, or an argument of another name; the message suggests the nearest.
 
     Example:
         >>> targets = PointTargets([(10, 20), (40, 8), (41, 30)], target=[0, 1, 1], category=[3, 7])
@@ -251,7 +253,7 @@ def _positive(name: str, values: Any, count: int, *, least: float) -> np.ndarray
 def _booleans(values: Any) -> np.ndarray:
     try:
         array = np.asarray(values)
-    except ValueError:  # a ragged list
+    except (ValueError, TypeError, RuntimeError):  # a ragged list, or tensors in it that have no NumPy form
         array = np.full(1, -1)
     if not np.isin(array, (0, 1)).all():
         fail_type("PointTargets", "is_thing", values, "booleans")
@@ -295,6 +297,9 @@ class TransportResult:
         converged: the tolerance was reached (always False where only a number of rounds was asked for and no
             tolerance).
         make_plan: builds the plan; called once, when :attr:`plan` is first read.
+        bound: of a problem whose costs were :class:`~point2mask_ot.NearestCosts`: the mass, over all of it, that pairs
+            left out of them have at most in the plan over all pairs; else 0.
+        costs: those costs, with the entries that were chosen last; else None.
     """
 
     f: Array
@@ -305,11 +310,16 @@ class TransportResult:
     iterations: int
     converged: bool
     make_plan: Any = field(repr=False)
+    bound: float = 0.0
+    costs: Any = field(default=None, repr=False)
     _plan: Array | None = field(default=None, init=False, repr=False)
 
     @property
     def plan(self) -> Array:
-        """(K, N) mass moved from supplier to pixel, computed on first use."""
+        """(K, N) mass moved from supplier to pixel, computed on first use.
+
+        Of :class:`~point2mask_ot.NearestCosts` a ``scipy.sparse.csr_array``, float64, for inputs of any family.
+        """
         if self._plan is None:  # not a cached_property: torch.compile cannot trace its lock (Python 3.11)
             object.__setattr__(self, "_plan", self.make_plan())
         return self._plan  # type: ignore[return-value]

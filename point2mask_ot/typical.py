@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .checks import check_integer, check_number, fail_type
+from .checks import ArgumentError, check_integer, check_number, fail_type
 from .types import PointTargets
 
 SPREAD = 2.0
@@ -93,16 +93,20 @@ def fill_sizes(targets: PointTargets, typical: Mapping[int, float | Typical]) ->
     size, error = targets.size.copy(), targets.size_error.copy()
     for category, told in typical.items():
         unknown = np.isnan(targets.size) & targets.is_thing & (targets.category == category)
-        size[unknown], spread = as_typical("fill_sizes", "typical", told)
+        size[unknown], spread = as_typical("fill_sizes", "typical", told, f"category {category}")
         error[unknown] = spread**CAUTION
     return replace(targets, size=size, size_error=error)
 
 
-def as_typical(function: str, argument: str, told: float | Typical) -> Typical:
+def as_typical(function: str, argument: str, told: float | Typical, entry: str) -> Typical:
     """Size and spread of a category, in the name of a public function.
 
     Raises:
-        ArgumentError: a size that is not positive, a factor below 1.
+        ArgumentError: naming the ``entry``: a size that is not positive, a factor below 1.
     """
     size, spread = told if isinstance(told, (tuple, list)) and len(told) == 2 else (told, SPREAD)
-    return check_number(function, argument, size, above=0), check_number(function, argument, spread, minimum=1)
+    try:
+        return check_number(function, argument, size, above=0), check_number(function, argument, spread, minimum=1)
+    except ArgumentError as error:
+        got, _, expected = str(error).partition("': got ")[2].rpartition("; expected ")
+        raise type(error)(function, argument, f"{got} for {entry}", expected) from None

@@ -82,6 +82,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     "geodesic_distances, torch": lambda: p2m.geodesic_distances(_edges(), _targets(), backend="torch"),
     "nearest_partition": lambda: tuple(p2m.nearest_partition(_edges(), _targets())),
     "nearest_partition, torch": lambda: tuple(p2m.nearest_partition(_edges(), _targets(), backend="torch")),
+    "nearest_targets": lambda: tuple(p2m.nearest_targets(_edges(), _targets(), k=2, offset=[0.1, 0.0, 0.3])),
+    "nearest_targets, torch": lambda: tuple(p2m.nearest_targets(_edges(), _targets(), k=4, backend="torch")),
     "shortest_path": lambda: p2m.shortest_path(_edges(), p2m.geodesic_distances(_edges(), [(4, 4)])[0], (20, 20)),
     "random_walk_costs": lambda: p2m.random_walk_costs(_edges(), _targets()),
     "random_walk_costs, walls": lambda: p2m.random_walk_costs(_walled(), _targets()),

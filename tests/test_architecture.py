@@ -19,7 +19,7 @@ PLACES = {
     "capacity": "CapacityRule capacities",
     "checks": "ArgumentError ArgumentTypeError ConvergenceWarning FileError",
     "cli": "main summary",
-    "geodesic": "Partition geodesic_distances nearest_partition shortest_path",
+    "geodesic": "NearestTargets Partition geodesic_distances nearest_partition nearest_targets shortest_path",
     "labelling": "JobInterrupted JobStopped LabelSummary Sampling label_dataset",
     "losses": "SpanningTree boundary_affinity_loss dilate_labels lab_affinity_loss manifold_contrastive_loss "
     "minimum_spanning_tree partial_cross_entropy semantic_loss srgb_to_lab tree_affinity_loss tree_filter",

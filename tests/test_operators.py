@@ -93,6 +93,8 @@ def test_geodesic_searches(backend, layout, uniform):
     arguments = ([edges, layout(edges[..., 1:])], [points, points[:0]], [target, target[:0]], [2, 0], backend)
     opcheck(OPERATORS.geodesic_distances.default, arguments)
     opcheck(OPERATORS.nearest_partition.default, arguments)
+    offsets = [layout(torch.tensor([0.5, 0.0], dtype=torch.float64)), torch.zeros(0, dtype=torch.float64)]
+    opcheck(OPERATORS.nearest_targets.default, (*arguments[:4], offsets, 2, backend))
 
 
 @layouts
@@ -111,7 +113,8 @@ def test_tree_operators(backend, layout, uniform):
 def test_every_operator_has_its_check_here():
     checked = {
         "pair_cost", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient", "transport",
-        "geodesic_distances", "nearest_partition", "minimum_spanning_tree", "tree_filter", "tree_affinity_gradient",
+        "geodesic_distances", "nearest_partition", "nearest_targets", "minimum_spanning_tree", "tree_filter",
+        "tree_affinity_gradient",
     }  # fmt: skip
     registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("point2mask::")}
     assert {name.removeprefix("point2mask::") for name in registered} == checked

@@ -94,8 +94,7 @@ with contextlib.suppress(SystemExit):
 sys.exit(main())"""
 SETTINGS = {
     "ASCII locale": ([], {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}),
-    "code page": ([], {"PYTHONIOENCODING": "cp1252"}),
-    "without assertions": (["-O"], {}),
+    "code page, without assertions": (["-O"], {"PYTHONIOENCODING": "cp1252"}),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -81,6 +82,32 @@ REFUSALS = {
     "thing of 2": ({"points_yx": TWO, "is_thing": [2, 0]}, "is_thing", "booleans"),
     "too many things": ({"points_yx": TWO, "is_thing": [1, 0, 1]}, "is_thing", "(2,)"),
 }
+
+
+TENSORS = {
+    "a gradient": ({"points_yx": torch.zeros(2, 2, requires_grad=True)}, "points_yx", ".detach()"),
+    "a gradient in a list": ({"points_yx": [torch.zeros(2, requires_grad=True)] * 2}, "points_yx", "regular shape"),
+    "a size that learns": ({"points_yx": TWO, "size": torch.ones(2, requires_grad=True)}, "size", ".detach()"),
+    "things that learn": ({"points_yx": TWO, "is_thing": torch.ones(2, requires_grad=True)}, "is_thing", ".detach()"),
+    "bfloat16": ({"points_yx": torch.ones(2, 2).bfloat16()}, "points_yx", "bfloat16; expected a dtype that NumPy has"),
+    "categories in bfloat16": ({"points_yx": TWO, "category": torch.ones(2).bfloat16()}, "category", ".float()"),
+    "things in bfloat16": ({"points_yx": TWO, "is_thing": torch.ones(2).bfloat16()}, "is_thing", ".float()"),
+    "things in a list": ({"points_yx": TWO, "is_thing": [torch.ones((), requires_grad=True)] * 2}, "is_thing", "bool"),
+    "another device": ({"points_yx": torch.zeros(2, 2, device="meta")}, "points_yx", ".cpu()"),
+}
+"""What has no form in NumPy."""
+REFUSALS |= TENSORS
+
+
+def test_an_unknown_argument_gets_a_suggestion():
+    with pytest.raises(
+        ArgumentError, match=r"^PointTargets: argument 'sizes': .* \(did you mean 'size'\?\)$"
+    ) as caught:
+        PointTargets(TWO, sizes=[3, 4])
+    assert isinstance(caught.value, TypeError)
+    assert list(inspect.signature(PointTargets).parameters)[:2] == ["points_yx", "target"]
+    with pytest.raises(TypeError, match="category"):
+        PointTargets(TWO, [0, 1], [0, 0], category=[0, 0])
 
 
 @pytest.mark.parametrize("case", REFUSALS)

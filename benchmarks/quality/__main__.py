@@ -15,9 +15,11 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -78,6 +80,15 @@ def print_trust(numbers: dict[str, object]) -> None:
     print(f"    {numbers['times_baseline']:.2f} times the seconds of the first row (median of paired calls)")
 
 
+def mapped(work: Callable[[Problem], dict[str, Run]], posed: list[Problem], workers: int) -> Iterator[dict[str, Run]]:
+    """The runs of each problem, in order; without workers in this process."""
+    if not workers:
+        yield from map(work, posed)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, posed, chunksize=4)
+
+
 def evaluate(posed: list[Problem], options: argparse.Namespace, head: dict[str, object]) -> list[dict[str, object]]:
     """All rows of one data set under one protocol; prints them."""
     work = partial(
@@ -85,10 +96,9 @@ def evaluate(posed: list[Problem], options: argparse.Namespace, head: dict[str, 
     )
     totals: dict[str, Run] = {name: Run() for name in TABLES[options.table]}
     start = time.perf_counter()
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        for runs in pool.map(work, posed, chunksize=4):
-            for name, run in runs.items():
-                totals[name].extend(run)
+    for runs in mapped(work, posed, options.workers):
+        for name, run in runs.items():
+            totals[name].extend(run)
     instances = sum(int(p.is_thing.sum()) for p in posed)
     head = {**head, "instances": instances, "groups": len(posed), "seeds": options.seeds}
     print(f"\n{head['data']}, {head['protocol']}: {instances} instances in {len(posed)} problems,", end=" ")
@@ -128,21 +138,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--side", type=int, help="length of the longer side (default: 200 and 256)")
     parser.add_argument("--limit", type=int, help="problems of each data set and protocol")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="0: in this process")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
     for kind in options.kinds:
-        pictures = list(scenes(kind, options.split, options.data, options.side))
         sizes = {}
         if options.table == "sizes":
             others = scenes(kind, "train", options.data, options.side)
             sizes = learn_typical(problem for scene in others for problem in problems(scene, "points"))
         for protocol in options.protocols:
-            posed = [replace(problem, typical=sizes) for scene in pictures for problem in problems(scene, protocol)]
+            pictures = scenes(kind, options.split, options.data, options.side)
+            asked = islice((problem for scene in pictures for problem in problems(scene, protocol)), options.limit)
+            posed = [replace(problem, typical=sizes) for problem in asked]
             head = {"data": kind, "split": options.split, "protocol": protocol, "table": options.table}
             head |= {"points": options.points, "sampler": options.sampler}
-            rows += evaluate(posed[: options.limit], options, head)
+            rows += evaluate(posed, options, head)
     if options.json:
         write_json(options.json, rows)
         print(f"wrote {options.json} ({machine()['processor']})")

@@ -48,6 +48,7 @@ class Demo:
         import skimage.data
 
         from ..files.results import PictureResults, digest
+        from ..labelling.idle import refuse_idle_sizes
         from ..masks.picture import ColorMasker, refuse_likelihood
         from ..panoptic import read_points
 
@@ -61,6 +62,7 @@ class Demo:
         points = replace(points, targets=targets)
         masker = ColorMasker(self.mask.config, self.color, **self.mask.changes)
         refuse_likelihood(prog, masker.config, instead="another preset")
+        refuse_idle_sizes(prog, self.mask.config, self.mask.changes, (), {}, lambda: [targets])
         terms = masker.terms(image)
         before = masker(terms, _without_sizes(targets))  # compiles the kernels, which says nothing of a stage's time
         results = PictureResults(self.out, f"{self.picture}.png", digest(image.tobytes()))

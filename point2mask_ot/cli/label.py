@@ -36,8 +36,9 @@ class Label:
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: str | None = None
-    """NAME.npy of class probabilities, .npz or .safetensors of maps by name; or a plug-in, as of label-dataset. Their
-    channels are the categories of the points, all things before all stuff."""
+    """NAME.npy of class probabilities, .npz or .safetensors of maps by name; or a plug-in, as of label-dataset,
+    which gets the points, too, if it has a parameter points. Channels are the categories of the points, all things
+    before all stuff."""
     add_colors: Annotated[bool, Option(of=(LabelSettings, "add_colors"))]
     sizes: Annotated[tuple[str, ...], Option("size", of=(LabelSettings, "sizes"), many=True)]
     mask: MaskOptions
@@ -67,11 +68,13 @@ class Label:
 
     def _sized(self, prog: str, points: LabelledPoints) -> PointTargets:
         """The targets, with typical sizes where these are asked for, and learned from all pictures of the file."""
+        from ..labelling.idle import refuse_idle_sizes
         from ..labelling.sizes import typical_of
         from ..panoptic.points import read_all_targets
         from ..typical import fill_sizes
 
         typical = typical_of(prog, self.sizes, points.categories, lambda: read_all_targets(self.points))
+        refuse_idle_sizes(prog, self.mask.config, self.mask.changes, self.sizes, typical, lambda: [points.targets])
         return fill_sizes(points.targets, typical)
 
     def _masks(self, prog: str, image: np.ndarray, points: LabelledPoints) -> PseudoMasks:

@@ -23,6 +23,8 @@ class MaskOptions:
     """First give the background several clicks; background: all of the border is background too (default: free)."""
     reach: float | None = None
     """How far from its points a thing of known size may go, in radii of a disc of that size (default: any)."""
+    compactness: float | None = None
+    """How much dearer far pixels become to a thing whose known size contradicts the count (default: the preset's)."""
     unary_weight: float | None = None
     """Weight of a semantic map's doubt that a pixel is of the target's class (default: 0)."""
     on_conflict: Conflict | None = None

@@ -92,6 +92,12 @@ class VectorCode:
         infinite = ir.Constant(first.type, [float("inf")] * first.type.count)
         return self._builder.select(self.less(first, second), first, infinite)
 
+    def at_most(self, values: Any, limit: Any) -> Any:
+        """``values`` where they are at most ``limit``, else +inf; also of single values."""
+        width = getattr(values.type, "count", 1)
+        infinite = ir.Constant(values.type, [float("inf")] * width if width > 1 else float("inf"))
+        return self._builder.select(self._builder.fcmp_ordered("<=", values, limit), values, infinite)
+
     def less(self, first: Any, second: Any) -> Any:
         """A bit for each lane."""
         return self._builder.fcmp_ordered("<", first, second)

@@ -28,10 +28,10 @@ class PictureSettings:
     """How picture files are read"""
 
     exif: Exif | None = None
-    """What to do with pictures that a camera's tag turns (default: apply, and refuse where true masks are read, too).
+    """What to do with pictures that a camera's tag turns (default: apply, and refuse where masks give the points).
 
     Points are those of the turned picture, as viewers and annotation tools show it; ``"ignore"`` gives the pixels as
-    they are stored. Masks may be of either, so that beside them one has to say which.
+    they are stored. Masks may be of either, so that where points are drawn from them one has to say which.
     """
     levels: tuple[float, float] | None = None
     """Values that become black and white in pictures deeper than 8 bits (default: percentiles 1 and 99.8 of each)."""
@@ -47,9 +47,9 @@ class PictureSettings:
         if self.levels is not None:
             check_levels(function, self.levels)
 
-    def reading(self, *, with_masks: bool = False) -> dict[str, Any]:
-        """The arguments ``exif`` and ``levels`` of :func:`read_picture`, for pictures that may have true masks."""
-        return {"exif": self.exif or ("refuse" if with_masks else "apply"), "levels": self.levels}
+    def reading(self, *, from_masks: bool = False) -> dict[str, Any]:
+        """The arguments ``exif`` and ``levels`` of :func:`read_picture`; points may be drawn ``from_masks``."""
+        return {"exif": self.exif or ("refuse" if from_masks else "apply"), "levels": self.levels}
 
 
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -136,8 +136,7 @@ def explaining_turns(path: str | os.PathLike[str], exif: Exif) -> Iterator[None]
         expected, _, hint = expected.partition(" (x ")
         if "swapped" not in hint:
             raise
-        with Image.open(path) as image:
-            orientation = _orientation(image)
+        orientation = read_orientation(path)
         if orientation < 5:  # the sides stay
             raise
         other = "ignore" if exif == "apply" else "apply"
@@ -237,6 +236,12 @@ def _decode(
         many = "a TIFF of {} pages" if image.format == "TIFF" else "an animation of {} frames"
         origin.fail(many.format(frames), "one picture: save the one that you mean as a file of its own")
     return image, data, orientation
+
+
+def read_orientation(path: str | os.PathLike[str]) -> int:
+    """The orientation tag, 1 to 8, of a file that is known to be a picture."""
+    with Image.open(path) as image:
+        return _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:

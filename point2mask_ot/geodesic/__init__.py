@@ -5,6 +5,14 @@ of Eq. 2-3), computed as Dijkstra's algorithm defines it: no raster-scan approxi
 """
 
 from .distances import Partition, geodesic_distances, nearest_partition
+from .nearest import NearestTargets, nearest_targets
 from .paths import shortest_path
 
-__all__ = ["Partition", "geodesic_distances", "nearest_partition", "shortest_path"]
+__all__ = [
+    "NearestTargets",
+    "Partition",
+    "geodesic_distances",
+    "nearest_partition",
+    "nearest_targets",
+    "shortest_path",
+]

@@ -14,6 +14,7 @@ import torch
 from ..checks import check_choice, fail
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..compiled.operators import operator
+from . import top_maps
 from .arguments import PointedGraph, checked_images
 
 BACKENDS = ("auto", "numba", "heap", "torch", "triton")
@@ -71,6 +72,63 @@ def partition_operator(
     return search.partition(checked_images(function, edges, points_yx, target, num_targets))
 
 
+def _nearest_shapes(
+    edges: list[torch.Tensor],
+    points_yx: object,
+    target: object,
+    num_targets: object,
+    offset: object,
+    k: int,
+    *rest: object,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    labels = [image.new_empty((k, *image.shape[1:]), dtype=torch.int64) for image in edges]
+    return labels, [image.new_empty((k, *image.shape[1:])) for image in edges]
+
+
+@operator(
+    "nearest_targets(Tensor[] edges, Tensor[] points_yx, Tensor[] target, SymInt[] num_targets, Tensor[] offset, "
+    "SymInt k, str backend) -> (Tensor[], Tensor[])",
+    _nearest_shapes,
+    tags=OUTSIDE_CUDA_GRAPHS,
+)
+def nearest_operator(
+    edges: list[torch.Tensor],
+    points_yx: list[torch.Tensor],
+    target: list[torch.Tensor],
+    num_targets: list[int],
+    offset: list[torch.Tensor],
+    k: int,
+    backend: str,
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """(k, H, W) int64 nearest targets of each image, and (k, H, W) their costs.
+
+    ``offset`` is (K,) float64 each, on the host; other arguments as above.
+    """
+    function = "nearest_targets"
+    search = _search(function, edges[0], backend)
+    images = checked_images(function, edges, points_yx, target, num_targets)
+    for image, starts in zip(images, offset, strict=True):
+        if starts.shape != (image.num_targets,):
+            fail(function, "offset", f"shape {tuple(starts.shape)}", f"({image.num_targets},): one for each target")
+        if not bool(torch.isfinite(starts).all()):
+            fail(function, "offset", "NaN or infinity", "finite numbers")
+    pairs = [_nearest(search, image, starts, k) for image, starts in zip(images, offset, strict=True)]
+    return [labels for labels, _ in pairs], [distances for _, distances in pairs]
+
+
+def _nearest(search: Any, image: PointedGraph, offset: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """By a search of its own where there is one for these edges, else from whole maps."""
+    if isinstance(search, _OneByOne) and search.has_tiles(image):
+        from .cpu import ranking
+
+        labels, distances = ranking.nearest(
+            image.edges.contiguous().numpy(), image.pixels, image.target, image.num_targets, offset.numpy(), k
+        )
+        return torch.from_numpy(labels), torch.from_numpy(distances)
+    starts = offset.to(image.edges.dtype).to(image.edges.device)
+    return top_maps.nearest(image, starts, k, search.distances)
+
+
 class _OneByOne:
     """A backend of the CPU, which takes one image at a time."""
 
@@ -78,6 +136,11 @@ class _OneByOne:
         from .cpu import search
 
         self._search_for = partial(search.search_for, backend)
+        self._backend = backend
+
+    def has_tiles(self, image: PointedGraph) -> bool:
+        """Whether vectors search the tiles of an image."""
+        return self._backend == "numba" and image.edges.dtype == torch.float32
 
     def distances(self, images: list[PointedGraph]) -> list[torch.Tensor]:
         return [self._search_for(image.edges, image.num_targets).distances(*image) for image in images]

@@ -14,6 +14,7 @@ from ..masks.config import PseudoMaskConfig
 from ..masks.masker import NO_BACKGROUND, PseudoMasker
 from ..masks.picture import refuse_idle
 from ..masks.settings import sort_changes
+from .idle import refuse_idle_sizes
 from .job_settings import JobSettings
 from .labeller import stopping_on_full_disk
 from .overrides import DatasetOverrides
@@ -133,6 +134,7 @@ def label_dataset(
     with stopping_on_full_disk(), run.folder.locked():
         run.folder.claim(fingerprint, fresh=settings.fresh)
         run.index(place, points)
+        refuse_idle_sizes(_NAME, config, theirs, settings.sizes, run.settings.typical, run.pictures)
         run.folder.begin(fingerprint)
         if settings.merge:
             adopt_shards(run.folder, fingerprint)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
-from ..files.pictures import encode_png, explaining_turns
+from ..files.pictures import encode_png, explaining_turns, read_orientation
 from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
@@ -30,7 +30,7 @@ from .sizes import size_notes
 from .stamps import stamps_of, unchanged
 from .stopping import JobStopped
 from .table import Row, stem_of
-from .truth import score
+from .truth import as_shown, score
 
 _NAME = "label_dataset"
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
@@ -104,7 +104,7 @@ class Labeller:
                 stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
                 record = {**self._label(row), "inputs": stamps}
             assert record is not None
-            scored = self._scored(record, task, kept=kept)
+            scored = self._scored(record, task)
         except (JobStopped, MemoryError):
             raise
         except Exception as error:  # plug-ins raise anything
@@ -185,8 +185,8 @@ class Labeller:
             files[name] = len(data)
         return files
 
-    def _scored(self, record: dict[str, Any], task: Task, *, kept: bool) -> bool:
-        """Add the score where it is wanted and not there; the picture of labels that are ``kept`` was not read yet."""
+    def _scored(self, record: dict[str, Any], task: Task) -> bool:
+        """Add the score where it is wanted, can be told and is not there."""
         truth, digest = self.settings.truth, self.settings.truth_digest
         if truth is None or task.truth is None:
             return False
@@ -194,11 +194,14 @@ class Labeller:
         if known.get("truth") == digest and unchanged(known.get("inputs", ()), masks):
             return False
         start = time.perf_counter()
-        if kept and self.settings.exif is None:
-            self.reader.picture(task.row)  # refused if turned: labels of a job without a truth are no reason to score
         stamps = stamps_of(masks)
         prediction = self.reader.labels(record, task.row)
         true_image = truth.read(task.truth.body, self.settings.truth_categories)
+        if self.settings.exif is None:
+            shown = as_shown(true_image, read_orientation(self.reader.path(task.row)), prediction.size)
+            if shown is None:
+                return False
+            true_image = shown
         counts = score(prediction, true_image, self.truth_categories)
         record["score"] = {"truth": digest, "inputs": stamps, "counts": counts.tolist()}
         record["seconds"]["score"] = round(time.perf_counter() - start, DIGITS)

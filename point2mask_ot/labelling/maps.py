@@ -168,10 +168,16 @@ _ORDERS = {(0, 1): "(H, W, C)", (2, 1): "(C, W, H)", (1, 0): "(W, H, C)"}
 
 
 def _is_scaled(shape: Sequence[int], size: tuple[int, int]) -> bool:
-    """Whether one scale takes the picture's height and width to the map's, each to less than a pixel."""
-    (height, width), (map_height, map_width) = size, shape
-    low = max((map_height - 1) / height, (map_width - 1) / width)
-    return low < min((map_height + 1) / height, (map_width + 1) / width)
+    """Whether one scale takes the picture's height and width to the map's, both rounded down, up, or to the nearest.
+
+    Half a pixel of the picture is allowed beside: a network may have resized it first.
+    """
+    sides = list(zip(shape, size, strict=True))
+    return any(
+        max((own - less) / (side + 0.5) for own, side in sides)
+        < min((own - less + 1) / (side - 0.5) for own, side in sides)
+        for less in (0.0, 0.5, 1.0)
+    )
 
 
 def _at_size(name: str, tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

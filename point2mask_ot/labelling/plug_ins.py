@@ -10,8 +10,9 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -66,19 +67,30 @@ def load_plug_in(name: str, *, function: str = _NAME) -> MapFunction:
     return plug_in
 
 
-def takes_points(maps: MapFunction) -> bool:
-    """Whether the second parameter is called ``points``."""
+def takes_points(maps: MapFunction) -> Literal["second", "by name"] | None:
+    """How it takes the points: as its second parameter, if that is called ``points``, or as one by name alone."""
     try:
         parameters = list(inspect.signature(maps).parameters.values())
     except (TypeError, ValueError):  # a builtin that does not tell
-        return False
+        return None
+    if isinstance(maps, partial) and "points" in maps.keywords:  # it has its own
+        return None
+    named = [each.kind for each in parameters if each.name == "points"]
+    if named == [inspect.Parameter.KEYWORD_ONLY]:
+        return "by name"
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return len(parameters) > 1 and parameters[1].name == "points" and parameters[1].kind in by_position
+    second = [each.name for each in parameters[1:2] if each.kind in by_position]
+    return "second" if second == ["points"] else None
 
 
 def call_plug_in(maps: MapFunction, picture: np.ndarray, points: LabelledPoints) -> Mapping[str, Any]:
     """Its maps of a picture, of which it may change its own copy."""
-    return maps(picture.copy(), points) if takes_points(maps) else maps(picture.copy())
+    match takes_points(maps):
+        case "second":
+            return maps(picture.copy(), points)
+        case "by name":
+            return maps(picture.copy(), points=points)
+    return maps(picture.copy())
 
 
 def check_channels(maps: Any, categories: Sequence[Category], *, function: str = _NAME) -> None:

@@ -39,8 +39,7 @@ class Reader:
     @property
     def reading(self) -> dict[str, Any]:
         """How pictures are read."""
-        settings = self.settings
-        return settings.reading(with_masks=settings.sampling is not None or settings.truth is not None)
+        return self.settings.reading(from_masks=self.settings.sampling is not None)
 
     def path(self, row: Row) -> Path:
         """Where a picture lies, links followed if they stay in the folder or may leave it."""

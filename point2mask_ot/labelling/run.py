@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..checks import fail
 from ..files.io import origin_of
-from ..panoptic import Category
 from ..types import PointTargets
 from .asked import first_positions, names_asked, positions_named
 from .finish import write_results
@@ -84,8 +85,9 @@ class Run:
         if self.how.limit is not None:
             self.asked = first_positions(self._rows(), self.how.limit, self._is_there)
         categories = categories_of(table)
-        typical = typical_of(_NAME, self.settings.sizes, categories, lambda: self._told(categories))
-        self.settings = replace(self.settings, categories=categories, typical=typical)
+        self.settings = replace(self.settings, categories=categories)
+        typical = typical_of(_NAME, self.settings.sizes, categories, self.pictures)
+        self.settings = replace(self.settings, typical=typical)
         self.settings.check_categories()
         truth = self.settings.truth
         if truth is None:
@@ -97,10 +99,13 @@ class Run:
         check_same_categories(self.settings.categories, known)
         self.settings = replace(self.settings, truth_digest=digest, truth_categories=known)
 
-    def _told(self, categories: Sequence[Category]) -> Iterator[PointTargets]:
-        """The targets of all pictures whose points tell sizes."""
-        rows = () if self.settings.sampling else self.table.rows()
-        return (targets_of(row.body, categories) for row in rows if "sizes" in row.body)
+    def pictures(self) -> Iterable[PointTargets]:
+        """The targets of all pictures of the job; for those whose points are drawn, one of every category stands."""
+        categories = self.settings.categories
+        if self.settings.sampling:
+            is_thing = [category.is_thing for category in categories]
+            return [PointTargets(np.zeros((len(categories), 2)), None, np.arange(len(categories)), is_thing)]
+        return (targets_of(row.body, categories) for row in self.table.rows())
 
     def _check_names(self) -> None:
         """Refuse a folder that has nothing of what the points name, and names that the disk takes for one.

@@ -23,8 +23,8 @@ BACKGROUND_HINT = (
 """What to do about :class:`~point2mask_ot.BackgroundWarning` where points come from files."""
 
 MapFunction = Callable[..., Mapping[str, Any]]
-"""A picture, (H, W, 3) uint8, and, if the second parameter is called ``points``, its ``LabelledPoints``, to maps by
-name: ``semantic``, ``boundary``, ``features``, ``terms``."""
+"""A picture, (H, W, 3) uint8, and, if it has a parameter ``points`` (the second, or by name alone), its
+``LabelledPoints``, to maps by name: ``semantic``, ``boundary``, ``features``, ``terms``."""
 Output = Literal["coco", "voc"]
 Engine = Literal["local", "ray"]
 
@@ -34,21 +34,22 @@ class LabelSettings(PictureSettings, ColorSettings):
     """What the labels depend on: a job goes on only as it began."""
 
     maps: str | os.PathLike[str] | MapFunction | None = None
-    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument. The channels of class
-    probabilities are the categories of the points, all things before all stuff.
+    """Folder of NAME.npy, .npz or .safetensors; or module:function or module:Class:argument, called with the picture
+    and, if it has a parameter points, the points. The channels of class probabilities are the categories of the points,
+    all things before all stuff.
 
     What the picture's colours do not say: a folder with ``NAME.npy`` (semantic probabilities), ``NAME.npz`` or
     ``NAME.safetensors`` (of ``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W)) for every picture;
     ``"module:function"``, or a callable, from a picture (H, W, 3) uint8 to such maps by name, and to ``terms``, a list
-    of :class:`~point2mask_ot.MapTerm`, if wanted; one whose second parameter is called ``points`` is given the
-    picture's points, too, as :func:`~point2mask_ot.read_points` gives them;
+    of :class:`~point2mask_ot.MapTerm`, if wanted; one that has a parameter ``points``, its second or by name
+    alone, is given the picture's points, too, as :func:`~point2mask_ot.read_points` gives them;
     ``"module:Class:argument"``, whose instance is such a callable, for example ``"my_maps:Network:best.pt"`` (where the
     argument is a file, a folder with a ``config.json``, or one of such folders, a change of its content or of the
     ``config.json`` beside it is a change of the job; so is a change of what a callable object holds). The channels of
     ``semantic`` are all categories of the points, in their order there, but all things before all stuff. Maps of
-    another size are resized where one scale does it, to less than a pixel; others, and other channels, set the picture
-    aside. Without ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the CIELAB
-    gradient or the edge model.
+    another size are resized where one scale, rounded alike both ways, does it; others, and other channels, set the
+    picture aside. Without ``semantic``, colours stand in for it and every target supplies; without ``boundary``, the
+    CIELAB gradient or the edge model.
     """
     add_colors: bool = False
     """Let the colours shape the masks beside a semantic map, too (default: they only stand in for one).
@@ -75,7 +76,11 @@ class RunSettings:
     """How a job runs: no label depends on it."""
 
     truth: str | os.PathLike[str] | None = None
-    """True masks to score against: COCO panoptic NAME.json beside the folder NAME, or a folder like VOC2012."""
+    """True masks to score against: COCO panoptic NAME.json beside the folder NAME, or a folder like VOC2012.
+
+    Those of a picture that a camera's tag turns may be of the picture as it is shown or as it is stored. Where their
+    height and width do not tell, and ``exif`` is not given, it is labelled and not scored.
+    """
     split: str = "train"
     """List of pictures where true masks come in VOC's layout."""
     engine: Engine = "local"

@@ -28,7 +28,7 @@ def named_sizes(function: str, sizes: Any) -> tuple[dict[str, Typical], bool]:
         ArgumentError: another form, a category twice, a size that is not positive, a factor below 1.
     """
     if isinstance(sizes, Mapping):
-        return {str(name): as_typical(function, "sizes", told) for name, told in sizes.items()}, False
+        return {str(name): as_typical(function, "sizes", told, repr(name)) for name, told in sizes.items()}, False
     named: dict[str, Typical] = {}
     texts = [sizes] if isinstance(sizes, str) else list(sizes)
     for text in texts:
@@ -41,14 +41,15 @@ def named_sizes(function: str, sizes: Any) -> tuple[dict[str, Typical], bool]:
             told = []
         if not form or not told or not form["name"] or form["name"] in named:
             fail(function, "sizes", repr(text), f"'{LEARNED}', or once for each category 'NAME=PIXELS[/FACTOR]'")
-        named[form["name"]] = as_typical(function, "sizes", told[0] if len(told) == 1 else (told[0], told[1]))
+        size = told[0] if len(told) == 1 else (told[0], told[1])
+        named[form["name"]] = as_typical(function, "sizes", size, repr(text))
     return named, LEARNED in texts
 
 
 def typical_of(
     function: str, sizes: Any, categories: Sequence[Category], pictures: Callable[[], Iterable[PointTargets]]
 ) -> dict[int, Typical]:
-    """Size and spread by category, as an index; what is given of one counts, not what could be learned.
+    """Size and spread by category, as an index; what is given of one counts, and what can be learned of the others.
 
     Args:
         function: public function named in errors.
@@ -57,7 +58,7 @@ def typical_of(
         pictures: the targets of all pictures, from which sizes are learned.
 
     Raises:
-        ArgumentError: an unknown category, one of stuff, or points from which nothing can be learned.
+        ArgumentError: an unknown category, one of stuff, or nothing that is given or can be learned.
     """
     named, learned = named_sizes(function, sizes)
     index = {category.name: channel for channel, category in enumerate(categories)}
@@ -67,7 +68,7 @@ def typical_of(
             got = f"{name!r}, which is stuff" if name in index else f"category {name!r}"
             fail(function, "sizes", got, f"one of the things {things}{suggestion(name, things)}")
     found = typical_sizes(pictures()) if learned else {}
-    if learned and not found:
+    if learned and not found and not named:
         got = f"'{LEARNED}', from points that tell fewer than {LEAST_HINTS} sizes of each category"
         fail(function, "sizes", got, "more of them, or sizes of categories, 'NAME=PIXELS'")
     return found | {index[name]: told for name, told in named.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checks import fail
 from ..files.io import Origin, reason_of
+from ..files.pictures import upright
 from ..panoptic import (
     MAX_PIXELS,
     Category,
@@ -123,6 +124,25 @@ def check_same_categories(labels: Sequence[Category], truth: Sequence[Category])
         if known.get(category.id) != (category.name, category.is_thing):
             got = f"category {category.id} is {category.name!r} in the points and {known.get(category.id)} in the truth"
             fail(_NAME, "truth", got, "the same ids, names and kinds in both")
+
+
+def as_shown(truth: PanopticImage, orientation: int, size: tuple[int, int]) -> PanopticImage | None:
+    """The true segments of a picture as viewers show it, where masks may also be of the pixels as they are stored.
+
+    A quarter turn swaps the sides, so that those of the masks tell. None where nothing does.
+
+    Args:
+        truth: of the picture.
+        orientation: the picture's tag, 1 to 8.
+        size: (H, W) of the picture as it is shown.
+    """
+    if orientation == 1:
+        return truth
+    if orientation < 5 or size[0] == size[1]:
+        return None
+    if truth.size != size[::-1]:
+        return truth
+    return replace(truth, id_map=np.ascontiguousarray(upright(truth.id_map, orientation)))
 
 
 def score(prediction: PanopticImage, truth: PanopticImage, categories: Mapping[int, Category]) -> np.ndarray:

@@ -73,7 +73,7 @@ def _firmness(found: Diagnostics, sway: float) -> torch.Tensor:
     nearest, demand, plan = cast(torch.Tensor, found.nearest), cast(torch.Tensor, found.demand), found.transport
     if isinstance(found.costs, NearestCosts):
         prices = np.zeros(len(found.suppliers)) if plan is None else cast(torch.Tensor, plan.f).numpy()
-        kept, wanted = found.costs.firmness(prices, demand.flatten().numpy(), sway)
+        wanted, kept = found.costs.firmness(prices, sway, demand.flatten().numpy())
         return _ratio(torch.from_numpy(kept), torch.from_numpy(wanted))
     cost = cast(torch.Tensor, found.costs)
     price, labels = cost.new_zeros(len(cost)), nearest

@@ -12,6 +12,9 @@ from ..transport import sinkhorn, solve
 from ..types import TransportResult
 from .config import PseudoMaskConfig
 
+LEFT_OUT = 1e-4
+"""What the worst case may be of the mass that suppliers left out would have: ten thousand times what it is."""
+
 
 def transport(
     config: PseudoMaskConfig,
@@ -65,6 +68,7 @@ def _solve(
         method=config.method,
         tau=config.tau,
         tol=1e-7 if config.tol is None else config.tol,
+        bound=LEFT_OUT,
         max_iter=config.max_iter,
         normalize=normalize,
     )

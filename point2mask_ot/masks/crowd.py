@@ -1,19 +1,148 @@
-"""Algorithm 1 up to the transport for an image of many suppliers, without a map of the image for any of them."""
+"""Algorithm 1 up to the transport for an image of many suppliers, without a map of the image for any of them.
+
+A pixel has few rivals, however many targets the image has. Regions come from searches for labels alone; costs are found
+for the suppliers that matter at the prices that the transport comes to, and for nobody else
+(:class:`~point2mask_ot.NearestCosts`).
+"""
 
 from __future__ import annotations
 
-from ..types import Diagnostics
-from .clock import Clock
-from .scene import Scene
+from dataclasses import dataclass
 
-FEWEST = 32
+import numpy as np
+import torch
+
+from ..capacity import Estimate, estimate_capacities
+from ..checks import values_at_hand
+from ..geodesic import geodesic_distances
+from ..geodesic.cpu.pointed import PointedTiles
+from ..geodesic.near_costs import NearSearch
+from ..nearest_costs import NearestCosts, ScaledSearch
+from ..points import pixel_indices
+from ..types import Diagnostics
+from ..walks.costs import random_walk_costs
+from ..walks.near import near_walks
+from .agreement import SWAY
+from .assignment import transport
+from .clock import Clock
+from .partition import regions
+from .scene import Scene
+from .unit import MANY, typical_farthest_of_crowd
+
+FEWEST = MANY
+"""Suppliers beyond which this takes less time than a map for each."""
+_FIRST_WINDOW = 6.0
+"""Times ``reg``: who is looked at before there are prices."""
+_FIRST_WINDOW_OF_WALKS, _PRICES_OF_WALKS = 20.0, 1.0
+"""The same, and by how much prices of walks may differ on top: every search solves all walks again."""
 
 
 def is_crowded(scene: Scene) -> bool:
-    """Nobody yet."""
-    return False
+    """Whether an image goes this way: many suppliers, on the host, and no setting that needs all of their maps."""
+    config = scene.config
+    by_search = config.stride == 1 and config.assign == "cost" and not config.unary_weight
+    return (
+        len(scene.chosen) > FEWEST
+        and by_search
+        and config.method in ("newton", "minimum")
+        and config.backend in ("auto", "numba")
+        and not scene.suppliers.has_sizes
+        and values_at_hand(scene.edges)
+        and scene.edges.dtype == torch.float32
+    )
 
 
 def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
-    """Not yet."""
-    raise NotImplementedError
+    """What the masks of one crowded image are made from, up to the transport's result."""
+    config, own = scene.config, scene.suppliers
+    with clock("geodesic"):
+        costs = _walks(scene) if scene.walks else None
+        nearest = _nearest(scene, costs)
+        demand = scene.demand(nearest)
+        if costs is None:
+            costs = _paths(scene, demand)
+    with clock("capacities"):
+        estimate = _capacities(scene, nearest, demand)
+    with clock("transport"):
+        (plan,) = transport(config, [estimate.capacities], [demand], [costs])
+    return Diagnostics(
+        suppliers=scene.chosen,
+        edges=scene.edges,
+        raw_distances=_Distances(scene.edges, own.points_yx, own.target, config.spacing_cost if scene.walks else None),
+        costs=costs if plan is None else plan.costs,
+        nearest=nearest,
+        demand=demand,
+        capacities=estimate.capacities,
+        counted=estimate.counted,
+        transport=plan,
+        seconds=clock.seconds,
+        walks=scene.walks,
+        no_background=scene.no_background,
+    )
+
+
+def _capacities(scene: Scene, nearest: torch.Tensor, demand: torch.Tensor) -> Estimate:
+    """How many pixels each supplier should own (Eq. 4)."""
+    config = scene.config
+    (estimate,) = estimate_capacities(
+        lambda chosen, *points: regions([scene for _ in chosen], *points),
+        [scene.suppliers],
+        [demand],
+        group=lambda _: np.zeros(len(scene.chosen), np.int64),
+        first=[nearest],
+        method=config.capacity,
+        iterations=config.centroid_rounds,
+        centroid_of=config.centroid_of,
+        keep_points=config.keep_points,
+    )
+    return estimate
+
+
+def _nearest(scene: Scene, costs: NearestCosts | None) -> torch.Tensor:
+    """(H, W) supplier of least cost, the first of equals; -1 where none is finite."""
+    own, shape = scene.suppliers, scene.edges.shape[1:]
+    if costs is not None:
+        return torch.from_numpy(costs.label_and_cost(np.zeros(own.num_targets))[0]).view(shape)
+    return regions([scene], [own.points_yx], [own.target], [np.arange(own.num_targets)])[0]
+
+
+def _walks(scene: Scene) -> NearestCosts:
+    """Costs of the suppliers that matter while prices are about equal."""
+    config, own = scene.config, scene.suppliers
+    pixels = pixel_indices("PseudoMasker", own.points_yx, *scene.edges.shape[1:])
+    window = _FIRST_WINDOW_OF_WALKS * config.reg + _PRICES_OF_WALKS
+    graph = scene.edges, pixels, own.target, own.num_targets
+    return near_walks(*graph, np.zeros(own.num_targets), window, spacing_cost=config.spacing_cost)
+
+
+def _paths(scene: Scene, demand: torch.Tensor) -> NearestCosts:
+    """The same of paths, in the units of the transport."""
+    config, own = scene.config, scene.suppliers
+    pixels = pixel_indices("PseudoMasker", own.points_yx, *scene.edges.shape[1:])
+    even = np.zeros(own.num_targets)
+    window = max(_FIRST_WINDOW, SWAY) * config.reg
+    graph = scene.edges.numpy(), pixels, own.target, own.num_targets
+    tiles = PointedTiles.of(*graph)
+    search = NearSearch(tiles)
+    if config.typical_cost is None:
+        return search(even, window)
+    far = typical_farthest_of_crowd(graph[0], tiles, own, demand, walled=scene.walled)
+    usable = torch.finfo(scene.edges.dtype).tiny < far < float("inf")
+    return (ScaledSearch(search, far, config.typical_cost) if usable else search)(even, window)
+
+
+@dataclass(frozen=True)
+class _Distances:
+    """What :attr:`Diagnostics.distances` is made from when it is asked for."""
+
+    edges: torch.Tensor
+    points_yx: np.ndarray
+    target: np.ndarray
+    spacing_cost: float | None
+    """Of walks; None for paths."""
+
+    def __call__(self) -> np.ndarray:
+        graph = np.asarray(self.edges), self.points_yx, self.target
+        if self.spacing_cost is None:
+            return geodesic_distances(*graph)
+        return random_walk_costs(*graph, spacing_cost=self.spacing_cost)  # type: ignore[no-any-return]

@@ -6,21 +6,23 @@ Nothing here makes a GPU wait.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
 import torch
 
-from ..checks import fail, surely_all
+from ..checks import fail
 from ..graph.edges import Summand, sum_costs
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
-from ..graph.regions import first_largest, first_smallest, median_where
+from ..graph.regions import first_largest, first_smallest
 from ..types import PointTargets
 from .border import with_border
 from .classes import ClassMaps, class_maps
 from .config import PseudoMaskConfig
 from .inputs import Maps, check_inputs
 from .raster import Raster
+from .unit import MANY, far_apart, typical_farthest
 
 _LEAST_PROBABILITY = 1e-6
 """What a network says of a class is never taken for more certain than this."""
@@ -41,6 +43,7 @@ class Scene:
         chosen: (S,) the targets that supply labels.
         suppliers: these alone.
         walks: costs are those of random walks, not of paths.
+        walled: walls may surround parts of the picture.
         no_background: one of the things has to own every pixel.
     """
 
@@ -54,6 +57,7 @@ class Scene:
     chosen: np.ndarray
     suppliers: PointTargets
     walks: bool
+    walled: bool
     no_background: bool
 
     @classmethod
@@ -78,7 +82,26 @@ class Scene:
         by_class = classes is not None and (config.stuff == "exclude" or config.within_class)
         walled = any(callable(term.kind) for term in maps.terms)  # perhaps, but looking would make a GPU wait
         no_background = bool(targets.num_targets and targets.is_thing.all()) and not (by_class or walled)
-        return cls(config, targets, pixels, raster, classes, edges, open_edges, chosen, suppliers, walks, no_background)
+        return cls(
+            config=config,
+            targets=targets,
+            pixels=pixels,
+            raster=raster,
+            classes=classes,
+            edges=edges,
+            open_edges=open_edges,
+            chosen=chosen,
+            suppliers=suppliers,
+            walks=walks,
+            walled=walled or edges is not open_edges,
+            no_background=no_background,
+        )
+
+    @cached_property
+    def spokesmen(self) -> np.ndarray | None:
+        """Suppliers that stand for all where their costs are scaled; None where all do."""
+        many = len(self.chosen) > MANY and not self.walled
+        return far_apart(self.suppliers) if many else None
 
     def demand(self, nearest: torch.Tensor) -> torch.Tensor:
         """(H, W) bool: reachable, and of a thing's class where stuff is left out."""
@@ -128,7 +151,7 @@ class Scene:
         typical = self.config.typical_cost
         if typical is None or self.walks or not len(cost):
             return cost
-        far = median_where(demand, _largest_finite(cost))
+        far = typical_farthest(cost, demand, self.spokesmen if len(cost) == len(self.chosen) else None)
         usable = (far > torch.finfo(cost.dtype).tiny) & (far < torch.inf)
         one = torch.ones_like(far)
         return (cost / torch.where(usable, far, one)).mul_(torch.where(usable, typical, one))
@@ -165,10 +188,3 @@ def cheapest(cost: torch.Tensor) -> torch.Tensor:
         return torch.full(cost.shape[1:], -1, dtype=torch.int64, device=cost.device)
     least, supplier = first_smallest(cost)
     return torch.where(least < torch.inf, supplier, -1)
-
-
-def _largest_finite(cost: torch.Tensor) -> torch.Tensor:
-    largest = cost.amax(0)
-    if surely_all(largest < torch.inf):  # looking is free, a copy is not
-        return largest
-    return torch.where(cost < torch.inf, cost, 0).amax(0)

@@ -27,6 +27,8 @@ _WRITTEN = ("image", *_REQUIRED, "target", "isthing")
 CSV_COLUMNS = (*_WRITTEN, *SIZE_FIELDS)
 _SURELY_MISSPELT = 0.8
 """What likeness to the name of a column of sizes takes, lest a column "slice" be refused for "size"."""
+_ELSEWHERE = {"area": "size"}
+"""What other tools call a field, which by its letters is nearer to another one."""
 _BACKGROUND = "background"
 _KINDS = ("thing", "stuff")
 _FAR = 2**31
@@ -285,7 +287,8 @@ def only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
     """Refuse fields that would be ignored; they are probably misspelt."""
     for key in entry if isinstance(entry, dict) else ():
         if key not in known:
-            origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{suggestion(key, known)}")
+            hint = suggestion(_ELSEWHERE.get(key, key), known)
+            origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{hint}")
 
 
 def _from_csv(origin: Origin) -> tuple[list[Category], dict[str | None, list[Click]]]:
@@ -377,8 +380,9 @@ def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
     """Columns of somebody's own pass; one that is nearly a known one that is missing is probably misspelt."""
     missing = [column for column in CSV_COLUMNS if column not in header]
     for column in header:
-        hint = suggestion(column, [name for name in missing if name in _WRITTEN])
-        hint = hint or suggestion(column, [name for name in missing if name in SIZE_FIELDS], likeness=_SURELY_MISSPELT)
+        meant = _ELSEWHERE.get(column, column)
+        hint = suggestion(meant, [name for name in missing if name in _WRITTEN])
+        hint = hint or suggestion(meant, [name for name in missing if name in SIZE_FIELDS], likeness=_SURELY_MISSPELT)
         if column not in CSV_COLUMNS and hint:
             origin.fail(f"{where}: column {column!r:.80}", f"columns out of {', '.join(CSV_COLUMNS)}{hint}")
     absent = [column for column in _REQUIRED if column in missing]

@@ -54,13 +54,8 @@ def cost_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def as_batches(function: str, a: Any, b: Any, M: Any) -> list[Batch]:
     """Lists of equal length, each problem (or batch of problems) as by :func:`as_batch`, all on one device."""
-    for name, values in (("a", a), ("b", b)):
-        if not isinstance(values, (list, tuple)):
-            fail_type(function, name, values, f"a list of {len(M)} arrays, as M is")
-        if len(values) != len(M):
-            fail(function, name, f"{len(values)} problems", f"{len(M)}, as in M")
     batches = []
-    for index, problem in enumerate(zip(a, b, M, strict=True)):
+    for index, problem in enumerate(listed_problems(function, a, b, M)):
         try:
             batches.append(as_batch(function, *problem))
         except ArgumentError as error:
@@ -70,6 +65,16 @@ def as_batches(function: str, a: Any, b: Any, M: Any) -> list[Batch]:
     if len(devices) > 1:
         fail(function, "M", f"devices {devices}", "all problems on one device")
     return batches
+
+
+def listed_problems(function: str, a: Any, b: Any, M: Any) -> list[tuple[Any, Any, Any]]:
+    """The problems of lists of equal length."""
+    for name, values in (("a", a), ("b", b)):
+        if not isinstance(values, (list, tuple)):
+            fail_type(function, name, values, f"a list of {len(M)} arrays, as M is")
+        if len(values) != len(M):
+            fail(function, name, f"{len(values)} problems", f"{len(M)}, as in M")
+    return list(zip(a, b, M, strict=True))
 
 
 class Statistics(NamedTuple):

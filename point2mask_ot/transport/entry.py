@@ -12,8 +12,9 @@ import torch
 
 from ..arrays import Array, Restore
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
+from ..nearest_costs import NearestCosts
 from ..types import TransportResult
-from .checks import as_batch, as_batches
+from .checks import as_batch, as_batches, listed_problems
 from .operator import transport
 from .problem import Batch, Options, Solution
 from .sinkhorn import entropic_plan
@@ -25,12 +26,12 @@ _MAX_ITER = {"sinkhorn": 10_000, "newton": 500, "exact": 10_000_000}
 
 @overload
 def sinkhorn(
-    a: Array, b: Array, M: Array, reg: float, *, max_iter: int = ..., tol: float | None = ..., tau: float | None = ...,
-    marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
+    a: Array, b: Array, M: Array | NearestCosts, reg: float, *, max_iter: int = ..., tol: float | None = ...,
+    tau: float | None = ..., marginal_floor: float = ..., normalize: bool = ..., backend: str = ...,
 ) -> TransportResult: ...  # fmt: skip
 @overload
 def sinkhorn(
-    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], reg: float, *, max_iter: int = ...,
+    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array | NearestCosts], reg: float, *, max_iter: int = ...,
     tol: float | None = ..., tau: float | None = ..., marginal_floor: float = ..., normalize: bool = ...,
     backend: str = ...,
 ) -> list[TransportResult]: ...  # fmt: skip
@@ -59,7 +60,9 @@ def sinkhorn(
         a: (K,) capacities of the suppliers, or (B, K), or a list of such where K or N differ. Any real dtype.
         b: (N,) demand of the pixels, or (B, N), or a list.
         M: (K, N) costs, or (B, K, N), or a list. +inf forbids a pair. float64 and integers are computed in float64,
-            other floats in float32 with float64 totals.
+            other floats in float32 with float64 totals. Or :class:`~point2mask_ot.NearestCosts` on the CPU: potentials
+            then start at the prices at which its entries were chosen, and where there is a tolerance they are chosen
+            anew, as in :func:`solve`.
         reg: weight of the entropy, in units of M; positive.
         max_iter: rounds to make; with a tolerance, at most.
         tol: stop when the L1 error of the marginals over the mass is at most this; None makes exactly
@@ -104,18 +107,21 @@ def sinkhorn(
     tolerance = -1.0 if tol is None else check_number(name, "tol", tol, above=0.0)
     floor = check_number(name, "marginal_floor", marginal_floor, minimum=0.0)
     softness = _check_tau(name, tau)
-    return _run(name, a, b, M, Options("sinkhorn", reg, softness, tolerance, max_iter, floor, normalize, backend))
+    return _run(
+        name, a, b, M, Options("sinkhorn", reg, softness, tolerance, max_iter, floor, normalize, backend, tolerance)
+    )
 
 
 @overload
 def solve(
-    a: Array, b: Array, M: Array, *, reg: float = ..., method: str = ..., tau: float | None = ..., tol: float = ...,
-    max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
+    a: Array, b: Array, M: Array | NearestCosts, *, reg: float = ..., method: str = ..., tau: float | None = ...,
+    tol: float = ..., bound: float | None = ..., max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
 ) -> TransportResult: ...  # fmt: skip
 @overload
 def solve(
-    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array], *, reg: float = ..., method: str = ...,
-    tau: float | None = ..., tol: float = ..., max_iter: int | None = ..., normalize: bool = ..., backend: str = ...,
+    a: Sequence[Array], b: Sequence[Array], M: Sequence[Array | NearestCosts], *, reg: float = ..., method: str = ...,
+    tau: float | None = ..., tol: float = ..., bound: float | None = ..., max_iter: int | None = ...,
+    normalize: bool = ..., backend: str = ...,
 ) -> list[TransportResult]: ...  # fmt: skip
 
 
@@ -128,6 +134,7 @@ def solve(
     method: str = "auto",
     tau: float | None = None,
     tol: float = 1e-7,
+    bound: float | None = None,
     max_iter: int | None = None,
     normalize: bool = False,
     backend: str = "auto",
@@ -151,11 +158,18 @@ def solve(
         b: (N,) demand of the pixels, or (B, N), or a list.
         M: (K, N) costs, or (B, K, N), or a list. K is meant to be far below N, as targets are below pixels: where both
             are hundreds, POT is faster. +inf forbids a pair. float64 and integers are computed in float64; other floats
-            in float32 with float64 totals, and in float64 where the tolerance needs it.
+            in float32 with float64 totals, and in float64 where the tolerance needs it. Or, for thousands of suppliers
+            of which a pixel has a handful within reach, :class:`~point2mask_ot.NearestCosts`, on the CPU: entries are
+            chosen anew until those left out have at most ``tol`` of the mass, which the result's ``bound`` tells; where
+            nobody can choose, that is how far the result may be trusted. Needs ``reg > 0``; "newton" then uses sparse
+            factors of a K x K matrix.
         reg: weight of the entropy, in units of M.
         method: see above.
         tau: softness of the capacities, in units of M; None or inf for hard ones. Needs ``reg > 0``.
         tol: goal for the L1 error of the marginals over the mass; 1e-10 is within reach.
+        bound: of :class:`~point2mask_ot.NearestCosts`, the goal for the bound on the mass of pairs left out; default:
+            ``tol``. It reckons with all suppliers at every pixel, just beyond the entries, so that what is really
+            left out is far less.
         max_iter: rounds ("sinkhorn", default 10,000), passes over M ("newton", 500) or pivots of ``ot.emd``
             ("exact", 10,000,000) to make at most.
         normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
@@ -174,7 +188,8 @@ def solve(
 
     Warns:
         ConvergenceWarning: ``tol`` was not reached: too few iterations, a ``reg`` so small that rounding
-            prevails, or forbidden pairs that make the marginals impossible.
+            prevails, or forbidden pairs that make the marginals impossible. Of :class:`~point2mask_ot.NearestCosts`
+            also: what was left out may have more than that of the mass.
 
     Example:
         >>> import numpy as np
@@ -203,7 +218,9 @@ def solve(
     if method == "exact" and backend in ("torch", "triton"):
         fail(name, "backend", f"{backend!r} with method 'exact'", "'auto' or 'numba'")
     limit = _MAX_ITER[method] if max_iter is None else check_integer(name, "max_iter", max_iter, minimum=1)
-    return _run(name, a, b, M, Options(method, reg, softness, tol, limit, 0.0, normalize, backend))  # type: ignore[arg-type]
+    left_out = tol if bound is None else check_number(name, "bound", bound, above=0.0)
+    options = Options(method, reg, softness, tol, limit, 0.0, normalize, backend, left_out)  # type: ignore[arg-type]
+    return _run(name, a, b, M, options)
 
 
 def _check_tau(name: str, tau: float | None) -> float:
@@ -215,11 +232,8 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     if not isinstance(options.normalize, bool):
         fail(name, "normalize", repr(options.normalize), "True or False")
     listed = isinstance(M, (list, tuple))
-    batches = as_batches(name, a, b, M) if listed else [as_batch(name, a, b, M)]
-    outputs = transport(
-        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches], name, *options
-    ) if batches else ()  # fmt: skip
-    results = [_result(batch, options, Solution(*parts)) for batch, *parts in zip(batches, *outputs, strict=True)]
+    near = any(isinstance(costs, NearestCosts) for costs in (M if listed else [M]))
+    results = (_over_near_pairs if near else _over_all_pairs)(name, a, b, M, options)
     if options.tol > 0 and not torch.compiler.is_compiling():
         for result in results:
             if not result.converged:
@@ -227,10 +241,27 @@ def _run(name: str, a: Any, b: Any, M: Any, options: Options) -> Any:
     return results if listed else results[0]
 
 
+def _over_all_pairs(name: str, a: Any, b: Any, M: Any, options: Options) -> list[TransportResult]:
+    batches = as_batches(name, a, b, M) if isinstance(M, (list, tuple)) else [as_batch(name, a, b, M)]
+    outputs = transport(
+        [batch.a for batch in batches], [batch.b for batch in batches], [batch.M for batch in batches], name, *options
+    ) if batches else ()  # fmt: skip
+    return [_result(batch, options, Solution(*parts)) for batch, *parts in zip(batches, *outputs, strict=True)]
+
+
+def _over_near_pairs(name: str, a: Any, b: Any, M: Any, options: Options) -> list[TransportResult]:
+    from .nearest import solve_nearest  # imports numba
+
+    problems = listed_problems(name, a, b, M) if isinstance(M, (list, tuple)) else [(a, b, M)]
+    return [solve_nearest(name, *problem, options) for problem in problems]
+
+
 def _warn(name: str, options: Options, result: TransportResult) -> None:
+    left_out = f" and a bound of {result.bound:.2g} on what was left out" if result.bound > 0 else ""
     warnings.warn(
         f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
-        f"{float(result.marginal_error.max()):.2g} after {result.iterations} iterations; tol is {options.tol:g}. "
+        f"{float(result.marginal_error.max()):.2g}{left_out} after {result.iterations} iterations; "
+        f"tol is {options.tol:g}. "
         "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
         ConvergenceWarning,
         stacklevel=4,

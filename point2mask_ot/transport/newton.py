@@ -12,9 +12,9 @@ one pass over M. A capacity that is soft with strength tau replaces ``a . f`` by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,25 +24,31 @@ from .problem import ReadOut
 class Passes(Protocol):
     """What the solvers ask of a cost matrix; :class:`.cpu.passes.CpuPasses` documents it.
 
+    Links are a (K, K) array, or a scipy.sparse.csr_array where most suppliers do not meet.
+
     Attributes:
         b: (N,) demand.
         rows: suppliers that take part.
         single: passes in float32 are possible, and worth it while far from the goal.
     """
 
-    b: np.ndarray
     rows: np.ndarray
     single: bool
 
+    @property
+    def b(self) -> np.ndarray: ...
+
     def subset(self, pixels: np.ndarray) -> Passes: ...
 
-    def masses(
-        self, f: np.ndarray, reg: float, precise: bool, links: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]: ...
+    def masses(self, f: np.ndarray, reg: float, precise: bool, links: bool = False) -> tuple[np.ndarray, Any]: ...
 
     def log_masses(self, f: np.ndarray, reg: float, wanted: np.ndarray) -> np.ndarray: ...
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut: ...
+
+
+def _always(passes: Passes, f: np.ndarray, reg: float) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Semidual:
         tau: softness of the capacities, inf for hard ones.
         span: range of the finite costs.
         magnitude: largest absolute value among them.
+        covers: ``covers(passes, f, reg)``: whether the costs hold all pairs that matter at potentials f.
     """
 
     passes: Passes
@@ -64,16 +71,17 @@ class Semidual:
     tau: float
     span: float
     magnitude: float
+    covers: Callable[[Any, np.ndarray, float], bool] = field(default=_always)
 
-    def at(self, f: np.ndarray, precise: bool) -> Point:
-        """One pass."""
+    def at(self, f: np.ndarray, precise: bool, links: Any = None) -> Point:
+        """One pass, which takes links unless they are given."""
         capacities = self.a
         if math.isfinite(self.tau):
             f = self._centered(f)
             capacities = self.a * np.exp(-f / self.tau)
-        masses, links = self.passes.masses(f, self.reg, precise, links=True)
+        masses, taken = self.passes.masses(f, self.reg, precise, links=links is None)
         error = float(np.abs(capacities - masses).sum() / self.a.sum())
-        return Point(f, capacities, masses, links, error)
+        return Point(f, capacities, masses, taken if links is None else links, error)
 
     def _centered(self, f: np.ndarray) -> np.ndarray:
         """Shift f along constants, the one direction in which the soft problem has a closed form."""
@@ -92,7 +100,7 @@ class Point:
     f: np.ndarray
     capacities: np.ndarray
     masses: np.ndarray
-    links: np.ndarray
+    links: Any
     error: float
 
     @property
@@ -101,17 +109,29 @@ class Point:
         return self.capacities - self.masses
 
 
+_FAR = 30.0
+"""Times reg: a movement of prices after which costs that matter may be missing, however small the error is."""
+ROUGH = 1e-2
+"""Marginal error at which prices hardly move any more."""
+
+
 def float32_error(magnitude: float, reg: float) -> float:
     """L1 error of the marginals that rounding exponents to float32 causes; inf where they do not even fit."""
     return max(5e-6, 1e-7 * magnitude / reg) if 1e-30 < reg < 1e30 else math.inf
 
 
 def ascend(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.ndarray, int]:
-    """Climb from f until the L1 error of the capacities over the mass is at most tol.
+    """Climb from f until the L1 error of the capacities over the mass is at most tol, or costs that matter are missing.
 
     Returns:
         The potentials and the number of passes made, which is at most ``limit`` and a few.
     """
+    here, used = ascend_to(dual, f, tol, limit)
+    return here.f, used
+
+
+def ascend_to(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[Point, int]:
+    """The same, with what the last pass found."""
     rough = float32_error(dual.magnitude, dual.reg)
     precise = not dual.passes.single or math.isinf(rough)
     here = dual.at(f, precise)
@@ -123,9 +143,30 @@ def ascend(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[np.nd
             used += 1
         if here.error <= tol:
             break
+        far = np.ptp((here.f - f)[dual.passes.rows]) > _FAR * dual.reg
+        if used > 1 and (far or here.error > ROUGH) and not dual.covers(dual.passes, here.f, dual.reg):
+            break
         here, tries = _search(dual, here, cap, precise)
         used += tries
-    return here.f, used
+    return here, used
+
+
+def polish(dual: Semidual, f: np.ndarray, links: Any, tol: float, limit: int) -> tuple[np.ndarray, int, bool]:
+    """Newton's steps from near the top with links that were taken nearby: passes need none of their own.
+
+    Returns:
+        The potentials, the number of passes made, and whether the L1 error is at most tol: each step should take most
+        of it away, and where one does not, it is not made.
+    """
+    here = dual.at(f, precise=True, links=links)
+    cap, used = np.full(len(f), dual.reg), 1
+    while here.error > tol and used < limit:
+        there = dual.at(here.f + _model(dual, here).step(cap), precise=True, links=links)
+        used += 1
+        if there.error > 0.2 * here.error:
+            break
+        here = there
+    return here.f, used, here.error <= tol
 
 
 @dataclass(frozen=True)
@@ -144,7 +185,7 @@ class Model:
 
     leap: np.ndarray
     active: np.ndarray
-    hessian: np.ndarray
+    hessian: Any
     gradient: np.ndarray
     floor: np.ndarray
     pinned: int
@@ -157,25 +198,34 @@ class Model:
         return step
 
 
-def _laplacian(links: np.ndarray, reg: float) -> np.ndarray:
+def laplacian(links: Any, reg: float, stiffness: np.ndarray | None) -> Any:
     """Negative Hessian of the semi-dual from ``links[i, k] = sum_j b_j p_ij p_kj``.
 
-    The diagonal is the sum of the off-diagonal entries: as ``r - sum_j b_j p_ij^2`` it would cancel.
+    The diagonal is the sum of the off-diagonal entries: as ``r - sum_j b_j p_ij^2`` it would cancel. Soft capacities
+    add their own ``stiffness``.
     """
+    if not isinstance(links, np.ndarray):
+        from . import sparse_step  # imports scipy.sparse: only where it is used
+
+        return sparse_step.laplacian(links, reg, stiffness)
     hessian = -links / reg
     np.fill_diagonal(hessian, 0.0)
     np.fill_diagonal(hessian, -hessian.sum(axis=1))
+    if stiffness is not None:
+        hessian += np.diag(stiffness)
     return hessian
 
 
-def _boxed_step(
-    hessian: np.ndarray, gradient: np.ndarray, floor: np.ndarray, cap: np.ndarray, pinned: int
-) -> np.ndarray:
+def _boxed_step(hessian: Any, gradient: np.ndarray, floor: np.ndarray, cap: np.ndarray, pinned: int) -> np.ndarray:
     """Maximise the model ``gradient . s - s . hessian s / 2`` over ``|s| <= cap``: an ascent direction.
 
     Clipping the components of its top instead would not be one. The arguments are those of
     :func:`.cpu.newton_step.boxed_step`.
     """
+    if not isinstance(hessian, np.ndarray):
+        from . import sparse_step
+
+        return sparse_step.boxed_step(hessian, gradient, floor, cap, pinned)
     from .cpu import newton_step  # imports numba: only where it is used
 
     step = np.empty(len(gradient))
@@ -191,10 +241,8 @@ def _model(dual: Semidual, here: Point) -> Model:
     if behind.any():
         leap[rows[behind]] = _sinkhorn_step(dual, here, rows[behind])
         active = rows[~behind]
-    hessian = _laplacian(here.links, dual.reg)
     soft = math.isfinite(dual.tau)
-    if soft:
-        hessian += np.diag(here.capacities / dual.tau)
+    hessian = laplacian(here.links, dual.reg, here.capacities / dual.tau if soft else None)
     if len(active) < len(leap):
         hessian = hessian[active][:, active]
     floor = 1e-9 * np.maximum(here.masses, here.capacities)[active] / dual.reg
@@ -283,11 +331,11 @@ def _from_samples(dual: Semidual) -> tuple[np.ndarray, float]:
     reg = max(dual.reg, dual.span / 20)
     random = np.random.default_rng(0)
     for stride, share in _LEVELS:
-        if len(dual.passes.b) >= stride * max(1500, 60 * len(dual.passes.rows)):
+        if _is_large(dual, stride):
             sample = _sampled(dual, stride, random)
             last = max(dual.reg, share * dual.span)
             for step in _annealed(reg, last):
-                f, _ = ascend(replace(sample, reg=step), f, tol=1e-2, limit=30)
+                f, _ = ascend(replace(sample, reg=step), f, tol=ROUGH, limit=30)
             reg = last
     return f, reg
 
@@ -298,6 +346,19 @@ def _annealed(first: float, last: float) -> Iterator[float]:
         yield first
         first /= 4
     yield last
+
+
+def rough_sample(dual: Semidual) -> Semidual:
+    """The smallest sample of the pixels that tells rough potentials at the ``reg`` at hand; all where none does."""
+    for stride, share in _LEVELS:
+        if _is_large(dual, stride) and dual.reg >= share * dual.span:
+            return _sampled(dual, stride, np.random.default_rng(0))
+    return dual
+
+
+def _is_large(dual: Semidual, stride: int) -> bool:
+    """Whether one pixel in ``stride`` is enough for each supplier."""
+    return len(dual.passes.b) >= stride * max(1500, 60 * len(dual.passes.rows))
 
 
 def _sampled(dual: Semidual, stride: int, random: np.random.Generator) -> Semidual:

@@ -31,6 +31,7 @@ class Options(NamedTuple):
         marginal_floor: added to both marginals.
         normalize: rescale capacities of any total.
         backend: "numba", "torch", "triton" or "auto".
+        bound: the mass, over all of it, that pairs left out of :class:`..nearest_costs.NearestCosts` may have.
     """
 
     method: Method
@@ -41,6 +42,7 @@ class Options(NamedTuple):
     marginal_floor: float
     normalize: bool
     backend: str
+    bound: float = -1.0
 
 
 class Solution(NamedTuple):

@@ -11,12 +11,14 @@ from PIL import Image, ImageDraw
 
 from ..arrays import Array
 from ..checks import check_integer, fail
-from ..types import PointTargets, PseudoMasks
+from ..types import Diagnostics, PointTargets, PseudoMasks
 from .canvas import INK, WHITE, enlarge, fit_text
 from .colors import target_colors
 from .pictures import check_picture, draw_paths, draw_points, fit, heat_map, partition_map
 
 PATHS_PER_TARGET = 3
+SUPPLIERS_WITH_PATHS = 12
+"""Of a crowd, whose paths would hide one another."""
 DISPLAY_QUANTILE = 0.99
 
 
@@ -86,9 +88,9 @@ def stages(image: Array, targets: PointTargets, masks: PseudoMasks, *, size: int
     photo = fit(picture, size)
     canvas = photo.shape[:2]
     colors = target_colors(targets)
-    edges, distances = _host(steps.edges), _host(steps.distances)
+    edges = _host(steps.edges)
     strength = np.where(np.isfinite(edges), edges, 0).max(axis=0)
-    reach = distances.min(axis=0, initial=np.inf)
+    reach, paths = _from_few(steps, edges, targets) if callable(steps.raw_distances) else _from_all(steps, edges)
     nearest = np.append(steps.suppliers, -1)[_host(steps.nearest)]
     owner = _owner(masks)
 
@@ -96,7 +98,7 @@ def stages(image: Array, targets: PointTargets, masks: PseudoMasks, *, size: int
     cost_title = "3  Cost of a walk to the nearest point"
     if not steps.walks:
         cost_title = "3  Cost to the nearest point, paths"
-        cost_map = draw_paths(cost_map, _paths(edges, distances), grid=reach.shape)
+        cost_map = draw_paths(cost_map, paths, grid=reach.shape)
     partition, final = (partition_map(photo, enlarge(labels, canvas), colors=colors) for labels in (nearest, owner))
     moved = _host(steps.demand) & (nearest != owner) & (owner >= 0)
     return [
@@ -132,23 +134,43 @@ def _moved_pixels(photo: np.ndarray, owner: np.ndarray, colors: np.ndarray) -> n
     return picture
 
 
-def _paths(edges: np.ndarray, distances: np.ndarray) -> list[np.ndarray]:
-    """A few shortest paths of each supplier, from well-spread cells of its region back to its points."""
+def _from_all(steps: Diagnostics, edges: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The cost to the nearest point, and paths of every supplier, where there is a map for each."""
+    distances = _host(steps.distances)
+    reach = distances.min(axis=0, initial=np.inf)
+    if steps.walks or not len(distances):
+        return reach, []
+    nearest = np.where(np.isfinite(reach), distances.argmin(axis=0), -1)
+    maps = enumerate(distances)
+    return reach, [path for k, own in maps for path in _paths(edges, own, np.argwhere(nearest == k))]
+
+
+def _from_few(steps: Diagnostics, edges: np.ndarray, targets: PointTargets) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The same of a crowd: the path's cost also where costs are those of walks, and paths of a few suppliers."""
+    from ..geodesic import geodesic_distances, nearest_partition
+
+    own = targets.select(steps.suppliers)
+    reach = np.asarray(nearest_partition(edges, own).distance)
+    if steps.walks:
+        return reach, []
+    paths = []
+    for k in np.linspace(0, own.num_targets - 1, SUPPLIERS_WITH_PATHS).astype(int).tolist():
+        distance = np.asarray(geodesic_distances(edges, own.select([k])))[0]
+        paths += _paths(edges, distance, np.argwhere(_host(steps.nearest) == k))
+    return reach, paths
+
+
+def _paths(edges: np.ndarray, distance: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
+    """A few shortest paths of one supplier, from well-spread cells (n, 2) of its region back to its points."""
     from scipy.ndimage import distance_transform_edt
 
     from ..geodesic import shortest_path
 
-    if len(distances) == 0:
+    if not len(region):
         return []
-    nearest = np.where(np.isfinite(distances.min(axis=0)), distances.argmin(axis=0), -1)
-    paths = []
-    for supplier, distance in enumerate(distances):
-        region = np.argwhere(nearest == supplier)
-        if len(region) == 0:
-            continue
-        gap = distance_transform_edt(distance > 0)[tuple(region.T)]
-        for _ in range(PATHS_PER_TARGET):
-            end = region[gap.argmax()]
-            paths.append(np.asarray(shortest_path(edges, distance, end)))
-            gap = np.minimum(gap, np.hypot(*(region - end).T))
+    gap, paths = distance_transform_edt(distance > 0)[tuple(region.T)], []
+    for _ in range(PATHS_PER_TARGET):
+        end = region[gap.argmax()]
+        paths.append(np.asarray(shortest_path(edges, distance, end)))
+        gap = np.minimum(gap, np.hypot(*(region - end).T))
     return paths

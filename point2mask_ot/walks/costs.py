@@ -16,10 +16,8 @@ from ..geodesic import geodesic_distances, nearest_partition
 from ..geodesic.arguments import PointedGraph, as_call, checked_images
 from . import portable
 from .parts import find_parts
+from .solvers import host_solver, most_probable
 from .walk import Walk
-
-LEAST_PROBABILITY = 1e-6
-"""What single precision cannot tell from zero; its cost is about 14."""
 
 LEAST_SPACING_COST = 1e-6
 """Far smaller ones round to zero in single precision."""
@@ -86,14 +84,14 @@ def _costs(image: PointedGraph, spacing_cost: float, cycles: int) -> Tensor:
         reached = cast(Tensor, geodesic_distances(_straight(image), image.pixels, image.target)) < torch.inf
         step = _step(image, reached.any(0).sum(), spacing_cost)
         walk = Walk(image, reached.any(0), step)
-        return _walk_costs(walk, cycles, portable.probabilities).masked_fill_(~reached, torch.inf)
+        return _walk_costs(walk, cycles, portable.unlikeliness).masked_fill_(~reached, torch.inf)
     parts = find_parts(image)
     step = _step(image, sum(part.pixels.sum() for part in parts), spacing_cost)
     if len(parts) == 1 and parts[0].is_as_large_as(image):
-        return _walk_costs(Walk(image, parts[0].pixels, step), cycles, _probabilities)
+        return _walk_costs(Walk(image, parts[0].pixels, step), cycles, _unlikeliness)
     cost = image.edges.new_full((image.num_targets, *image.edges.shape[1:]), torch.inf)
     for part in parts:
-        own = _walk_costs(Walk(part.cut(image), part.pixels, step), cycles, _probabilities)
+        own = _walk_costs(Walk(part.cut(image), part.pixels, step), cycles, _unlikeliness)
         for k, values in zip(part.targets.tolist(), own, strict=True):  # boxes may overlap, parts do not
             there = cost[k, *part.box]
             torch.minimum(there, values.to(there.dtype), out=there)
@@ -108,6 +106,8 @@ def _labels(image: PointedGraph, spacing_cost: float) -> Tensor:
         return _walk_labels(walk, portable.most_probable)
     parts = find_parts(image)
     step = _step(image, sum(part.pixels.sum() for part in parts), spacing_cost)
+    if len(parts) == 1 and parts[0].is_as_large_as(image):
+        return _walk_labels(Walk(image, parts[0].pixels, step), _most_probable_of_blocks)
     label = image.edges.new_full(image.edges.shape[1:], -1, dtype=torch.int64)
     for part in parts:
         own = _walk_labels(Walk(part.cut(image), part.pixels, step), _most_probable_of_blocks)
@@ -121,12 +121,11 @@ def _step(image: PointedGraph, reached: Tensor | int, spacing_cost: float) -> Te
     return spacing_cost * (image.num_targets / pixels.to(image.edges.dtype)).sqrt()
 
 
-def _walk_costs(walk: Walk, cycles: int, probabilities: Callable[[Walk, int], Tensor]) -> Tensor:
+def _walk_costs(walk: Walk, cycles: int, unlikeliness: Callable[[Walk, int], Tensor]) -> Tensor:
     """(K, H, W) minus the logarithm of the probability, +inf where no walk arrives."""
     if walk.count == 1:  # whom else could a walk meet
         return walk.edges.new_zeros(1, *walk.reached.shape).masked_fill_(~walk.reached, torch.inf)
-    cost = probabilities(walk, cycles).clamp_(LEAST_PROBABILITY, 1).reciprocal_().log_()
-    return cost.masked_fill_(~walk.reached, torch.inf)
+    return unlikeliness(walk, cycles).log_()
 
 
 def _walk_labels(walk: Walk, most_probable: Callable[[Walk], Tensor]) -> Tensor:
@@ -140,9 +139,9 @@ def _walk_labels(walk: Walk, most_probable: Callable[[Walk], Tensor]) -> Tensor:
     return labels
 
 
-def _probabilities(walk: Walk, cycles: int) -> Tensor:
-    """(K, H, W) probabilities by whatever solves this walk best on the host."""
-    return _host_solver(walk).probabilities(walk, cycles)  # type: ignore[no-any-return]
+def _unlikeliness(walk: Walk, cycles: int) -> Tensor:
+    """(K, H, W) 1 / probabilities by whatever solves this walk best on the host."""
+    return host_solver(walk).unlikeliness(walk, cycles)  # type: ignore[no-any-return]
 
 
 def _most_probable_of_blocks(walk: Walk) -> Tensor:
@@ -151,19 +150,10 @@ def _most_probable_of_blocks(walk: Walk) -> Tensor:
     coarse, side, limit = walk, 1, walk.largest_block()
     while 2 * side <= limit:
         coarse, side = coarse.halved(), 2 * side
-    labels: Tensor = _host_solver(coarse).most_probable(coarse)
+    labels = most_probable(coarse)
     if side > 1:
         labels = labels.repeat_interleave(side, 0)[:height].repeat_interleave(side, 1)[:, :width]
     return labels
-
-
-def _host_solver(walk: Walk) -> Any:
-    """Compiled kernels where they may: they hold single precision, and mend no walls."""
-    if walk.edges.dtype != torch.float32 or walk.has_walls():
-        return portable
-    from . import cpu
-
-    return cpu
 
 
 def _straight(image: PointedGraph) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 
 import numpy as np
 import torch
@@ -11,50 +10,55 @@ import torch
 from ..compiled.threads import run_parallel
 from . import kernels
 from .grids import lay_out
-from .lanes import LANES
-from .walk import Walk
+from .lanes import lanes_of, vectors
+from .walk import LEAST_PROBABILITY, WIDTHS, Walk
 
-_SECONDS = 1e-7
+_SECONDS = 5e-8
 """About what a pixel takes for a group of targets."""
 
 
-def probabilities(walk: Walk, cycles: int) -> torch.Tensor:
-    """(K, H, W) float32 probability that a walk meets each target first; of no meaning where it meets none."""
+def unlikeliness(walk: Walk, cycles: int) -> torch.Tensor:
+    """(K, H, W) float32 1 / probability that a walk meets each target first, 1e6 at most; +inf where it meets none."""
     planes = np.empty((walk.count, *walk.reached.shape), np.float32)
 
-    def keep(x: np.ndarray, first: int) -> None:
-        kernels.write_planes(x, planes[first : first + LANES])
+    def keep(x: np.ndarray, targets: range) -> None:
+        kernels.write_planes(x, walk.reached.numpy(), LEAST_PROBABILITY, planes[targets.start : targets.stop])
 
-    _solve(walk, cycles, keep)
+    solve(walk, cycles, keep)
     return torch.from_numpy(planes)
 
 
-def most_probable(walk: Walk) -> torch.Tensor:
-    """(H, W) int64 target of the largest such probability, the first of equals."""
-    label = np.full(walk.reached.shape, -1, np.int64)
-    best = np.full(walk.reached.shape, -np.inf, np.float32)
-    one_at_a_time = Lock()
-
-    def keep(x: np.ndarray, first: int) -> None:
-        with one_at_a_time:
-            kernels.keep_best(x, first, min(LANES, walk.count - first), label, best)
-
-    _solve(walk, 1, keep)
-    return torch.from_numpy(label)
-
-
-def _solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, int], None]) -> None:
-    """Hand over the solution of each group of targets and the first of the targets."""
+def solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], None]) -> None:
+    """Hand over the solution of each group of targets and these targets."""
     edges, step = np.ascontiguousarray(walk.edges.numpy()), np.float32(walk.step)
-    pixels = np.ascontiguousarray(walk.seeds)
-    grids = lay_out(edges, step, walk.reached.numpy(), pixels)
-    size = len(grids.graph)
+    grids = lay_out(edges, step, walk.reached.numpy(), np.ascontiguousarray(walk.seeds))
+    visits = kernels.plan(len(grids.shapes) - 1, cycles)
+    size, first = len(grids.graph) // 4, grids.shapes[1, 0]
 
-    def solve(first: int) -> None:
-        x, b = np.zeros((2, size * LANES), np.float32)
-        own = (walk.target >= first) & (walk.target < first + LANES)
-        seeds = kernels.Seeds(pixels[own], walk.target[own] - first, walk.share[own].astype(np.float32))
-        kernels.solve(grids, edges, step, seeds, cycles, x, b)
-        keep(x, first)
+    def solve_one(targets: range) -> None:
+        lanes = next(width for width in WIDTHS if width >= len(targets))
+        x, b = vectors(size, lanes), vectors(size - first, lanes)
+        residual = vectors(walk.reached.shape[1] + 4, lanes)
+        kernels.solve(grids, _seeds(walk, targets, lanes), visits, x, b, residual)
+        keep(lanes_of(x), targets)
 
-    run_parallel(solve, range(0, walk.count, LANES), serial=size * _SECONDS < 1e-3)
+    run_parallel(solve_one, _groups(walk.count), serial=size * _SECONDS < 1e-3)
+
+
+def _groups(count: int) -> list[range]:
+    """Targets that are solved together: as many as fit into a vector, which is narrower where threads would idle."""
+    threads = torch.get_num_threads()
+    lanes = next((width for width in WIDTHS if width * threads >= count), WIDTHS[-1])
+    return [range(first, min(first + lanes, count)) for first in range(0, count, lanes)]
+
+
+def _seeds(walk: Walk, targets: range, lanes: int) -> kernels.Seeds:
+    """All seeds of a walk, with what the targets are there."""
+    height, width = walk.reached.shape
+    place, of_seed = np.unique(walk.seeds[:, 0] * width + walk.seeds[:, 1], return_inverse=True)
+    value = vectors(len(place), lanes)
+    own = (walk.target >= targets.start) & (walk.target < targets.stop)
+    lanes_of(value)[of_seed[own], walk.target[own] - targets.start] = walk.share[own]
+    row, column = np.divmod(place, width)
+    first = np.searchsorted(row, np.arange(height + 1))
+    return kernels.Seeds(first, (row + 1) * (width + 2) + column + 1, value)

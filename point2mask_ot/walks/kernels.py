@@ -1,239 +1,304 @@
 """Full multigrid for the linear systems of random walks (compiled): all targets of a group in the lanes of a vector.
 
-The grids are those of :mod:`.grids`. A grid starts from the solution on the coarser one; then come W-cycles with
+The grids are those of :mod:`.grids`. A grid starts from the solution on the coarser one; then come F-cycles with
 two red-black Gauss-Seidel sweeps on the way down and two on the way up. Both sweeps, and what is added before or summed
 up after them, go through memory once: the rows follow each other as a wave. On the coarser grids, whose pixels have 8
 neighbours, those of a colour are not independent; they are relaxed one after the other all the same.
+
+The picture itself has no right-hand side: where the solution is known it is put back after each half sweep.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from ..compiled.jit import helper, njit
-from .grids import DIAGONAL, DOWN, INVERSE, LEFT_DOWN, RIGHT, RIGHT_DOWN, TO_BELOW, TO_RIGHT, conductance
-from .lanes import LANES, add_scaled, load, scaled, store
+from .grids import DIAGONAL, DOWN, INVERSE, LEFT_DOWN, RIGHT, RIGHT_DOWN
+from .lanes import add, add_scaled, at, load, scaled, store, zero
 
 _SWEEPS = 2
 
 
 class Seeds(NamedTuple):
-    """Points of a group of targets, where the solution is known.
+    """Pixels where the solution is known, those of all targets, row by row.
 
     Attributes:
-        pixels: (N, 2) int64 rows and columns.
-        lane: (N,) int64, which of the targets each is of.
-        share: (N,) float32, its share of the pixel.
+        first: (H + 1,) int64: seeds first[i] to first[i + 1] lie in row i.
+        place: (N,) int64, in the first grid.
+        value: (N,) vectors, what a group of targets is there.
     """
 
-    pixels: np.ndarray
-    lane: np.ndarray
-    share: np.ndarray
+    first: np.ndarray
+    place: np.ndarray
+    value: np.ndarray
+
+
+def plan(grids: int, cycles: int) -> np.ndarray:
+    """(N, 4) int64, the order in which grids are visited: from the coarsest to the picture, in F-cycles.
+
+    A row has the grid, and whether it starts from zero, first adds what the coarser one found, and then hands its
+    residuals there.
+
+    Args:
+        grids: how many.
+        cycles: on the picture; one on each coarser grid, which only starts the next.
+    """
+    coarsest = grids - 1
+
+    @cache
+    def cycle(level: int, is_full: bool) -> list[tuple[int, bool, bool, bool]]:
+        if level == coarsest:
+            return [(level, True, False, False)]
+        down, up = (level, True, False, True), (level, False, True, False)
+        again = [(level, False, True, True), *cycle(level + 1, False)] if is_full else []
+        return [down, *cycle(level + 1, is_full), *again, up]
+
+    visits = cycle(coarsest, True) if coarsest else []
+    for level in reversed(range(coarsest)):
+        once = [(level, False, True, True), *cycle(level + 1, True)]
+        visits = visits + once * (1 if level else cycles) + [(level, False, True, False)]
+    return np.array(visits, np.int64).reshape(-1, 4)
 
 
 @njit()
-def solve(grids, edges, step, seeds, cycles, x, b):  # type: ignore[no-untyped-def]
+def solve(grids, seeds, visits, x, b, residual):  # type: ignore[no-untyped-def]
     """Probabilities that a walk ends at each target of a group.
 
     Args:
-        grids, edges, step: as of :func:`.grids.lay_out`.
-        seeds: of the group's targets.
-        cycles: on each grid.
-        x: (pixels of all grids * LANES,) zero, written; the first grid holds the result.
-        b: as large, zero, overwritten.
+        grids: as :func:`.grids.lay_out` makes them for these seeds.
+        seeds: of the group's targets and of all others.
+        visits: see :func:`plan`.
+        x: (pixels of all grids,) vectors of zeros, overwritten; the first grid holds the result.
+        b: (pixels of all grids but the first,) the same.
+        residual: (W + 4,) the same.
     """
-    height, width = grids.shapes[0, 1:]
-    for n in range(len(seeds.pixels)):
-        i, j = seeds.pixels[n]
-        if j + 1 < width:
-            _flow_in(i, j + 1, conductance(edges[TO_RIGHT, i, j], step), n, seeds, grids, b)
-        if j > 0:
-            _flow_in(i, j - 1, conductance(edges[TO_RIGHT, i, j - 1], step), n, seeds, grids, b)
-        if i + 1 < height:
-            _flow_in(i + 1, j, conductance(edges[TO_BELOW, i, j], step), n, seeds, grids, b)
-        if i > 0:
-            _flow_in(i - 1, j, conductance(edges[TO_BELOW, i - 1, j], step), n, seeds, grids, b)
-    coarsest = len(grids.shapes) - 2
-    for level in range(coarsest):
-        _reduce_inflow(level, grids, b)
-    _cycle(coarsest, grids, x, b)
-    for level in range(coarsest - 1, -1, -1):
-        for _ in range(cycles):
-            _visit(level, True, True, grids, x, b)
-            _cycle(level + 1, grids, x, b)
-        _visit(level, True, False, grids, x, b)
-    for n in range(len(seeds.pixels)):
-        i, j = seeds.pixels[n]
-        x[((i + 1) * (width + 2) + j + 1) * LANES + seeds.lane[n]] = seeds.share[n]
+    _start(grids, seeds, x, b, residual)
+    for n in range(len(visits)):
+        level = visits[n, 0]
+        if visits[n, 1]:
+            for p in range(grids.shapes[level, 0], grids.shapes[level + 1, 0]):
+                store(x, p, zero(x))
+        _visit(level, visits[n, 2] > 0, visits[n, 3] > 0, grids, seeds, x, b, residual)
 
 
 @helper()
-def _flow_in(i, j, conductance, n, seeds, grids, b):  # type: ignore[no-untyped-def]
-    """From seed n over an edge to its neighbour."""
-    p = (i + 1) * (grids.shapes[0, 2] + 2) + j + 1
-    if grids.graph[p, INVERSE] > 0:
-        b[p * LANES + seeds.lane[n]] += seeds.share[n] * conductance
+def _start(grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
+    """Seeds, and what flows from them to the coarser grids."""
+    for n in range(len(seeds.place)):
+        store(x, seeds.place[n], load(seeds.value, n))
+    for level in range(len(grids.shapes) - 2):
+        start, height, width = grids.shapes[level]
+        for i in range(height):
+            if level > 0:
+                _collect(level, i, b, start - grids.shapes[1, 0] + (i + 1) * (width + 2) + 1, grids, b)
+            elif _seeds_between(i - 1, i + 2, seeds):
+                _residuals(0, i, 0, 1, grids, x, b, residual)
+                _collect(0, i, residual, 1, grids, b)
 
 
 @helper()
-def _reduce_inflow(level, grids, b):  # type: ignore[no-untyped-def]
-    start, height, width = grids.shapes[level]
-    for i in range(1, height + 1):
-        for j in range(1, width + 1):
-            p = start + i * (width + 2) + j
-            _reduce(level, i, j, load(b, p * LANES), grids, b)
+def _seeds_between(top, bottom, seeds):  # type: ignore[no-untyped-def]
+    return seeds.first[max(top, 0)] < seeds.first[min(bottom, len(seeds.first) - 1)]
 
 
 @helper()
-def _cycle(level, grids, x, b):  # type: ignore[no-untyped-def]
-    """From zero; the last grid is a single pixel."""
-    x[grids.shapes[level, 0] * LANES : grids.shapes[level + 1, 0] * LANES] = 0
-    if level == len(grids.shapes) - 2:
-        _visit(level, False, False, grids, x, b)
-        return
-    _visit(level, False, True, grids, x, b)
-    _cycle(level + 1, grids, x, b)
-    _visit(level, True, True, grids, x, b)
-    _cycle(level + 1, grids, x, b)
-    _visit(level, True, False, grids, x, b)
-
-
-@helper()
-def _visit(level, enlarge, reduce, grids, x, b):  # type: ignore[no-untyped-def]
+def _visit(level, enlarge, reduce, grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
     """Add the coarser grid's solution if ``enlarge``, sweep, take the residuals there if ``reduce``."""
     start, height, width = grids.shapes[level]
-    line = width + 2
-    if reduce:
-        b[grids.shapes[level + 1, 0] * LANES : grids.shapes[level + 2, 0] * LANES] = 0
-    for row in range(1, height + 2 * _SWEEPS + 2):
-        if enlarge and row <= height:
-            _add_interpolated(level, row, grids, x)
+    for row in range(height + 2 * _SWEEPS + 1):
+        if enlarge and row < height:
+            _enlarge(level, row, grids, x)
+            if level == 0:
+                _put_back(row, seeds, x)
         for lag in range(1, 2 * _SWEEPS + 1):  # red, black, red, black
-            if 1 <= row - lag <= height:
-                first = start + (row - lag) * line + 1
-                _relax(first + row % 2, first + width, line, level > 0, grids.graph, grids.slants, x, b)
-        if reduce and row > 2 * _SWEEPS + 1:
-            _reduce_residuals(level, row - 2 * _SWEEPS - 1, grids, x, b)
+            i = row - lag
+            if 0 <= i < height:
+                if level == 0:
+                    _relax_picture(i, (i + lag + 1) % 2, grids, seeds, x)
+                else:
+                    first = start + (i + 1) * (width + 2) + 1
+                    first, end = first + (i + lag + 1) % 2, first + width
+                    _relax(first, end, width + 2, grids.shapes[1, 0], grids.graph, grids.slants, x, b)
+        i = row - 2 * _SWEEPS - 1
+        if reduce and i >= 0:  # the picture's black pixels, just relaxed, have no residual
+            _residuals(level, i, i % 2 if level == 0 else 0, 2 if level == 0 else 1, grids, x, b, residual)
+            _collect(level, i, residual, 1, grids, b)
 
 
 @helper()
-def _add_interpolated(level, i, grids, x):  # type: ignore[no-untyped-def]
-    """The coarser grid's solution to a row."""
-    shapes, graph, weights = grids.shapes, grids.graph, grids.weights
-    start, width, coarse_line = shapes[level, 0], shapes[level, 2], shapes[level + 1, 2] + 2
-    above = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line
-    for j in range(1, width + 1):
-        p, corner = start + i * (width + 2) + j, above + (j + 1) // 2
-        if graph[p, INVERSE] == 0:
-            continue
-        total = add_scaled(load(x, p * LANES), weights[p, 0], load(x, corner * LANES))
-        if j % 2 == 0:
-            total = add_scaled(total, weights[p, 1], load(x, (corner + 1) * LANES))
-        if i % 2 == 0:
-            total = add_scaled(total, weights[p, 2], load(x, (corner + coarse_line) * LANES))
-            if j % 2 == 0:
-                total = add_scaled(total, weights[p, 3], load(x, (corner + coarse_line + 1) * LANES))
-        store(x, p * LANES, total)
+def _enlarge(level, i, grids, x):  # type: ignore[no-untyped-def]
+    """The coarser grid's solution to a row. Takes pixels two by two, which lie between the same of the coarser grid."""
+    weights, line = grids.weights, grids.shapes[level + 1, 2] + 2
+    p = grids.shapes[level, 0] + (i + 1) * (grids.shapes[level, 2] + 2) + 1
+    above = grids.shapes[level + 1, 0] + (i // 2 + 1) * line + 1
+    upper = load(x, above)
+    lower = load(x, above + line)
+    for j in range(0, grids.shapes[level, 2], 2):
+        total = add_scaled(load(x, p + j), at(weights, 4 * (p + j)), upper)
+        other = add_scaled(load(x, p + j + 1), at(weights, 4 * (p + j + 1)), upper)
+        upper = load(x, above + j // 2 + 1)
+        other = add_scaled(other, at(weights, 4 * (p + j + 1) + 1), upper)
+        if i % 2:
+            total = add_scaled(total, at(weights, 4 * (p + j) + 2), lower)
+            other = add_scaled(other, at(weights, 4 * (p + j + 1) + 2), lower)
+            lower = load(x, above + line + j // 2 + 1)
+            other = add_scaled(other, at(weights, 4 * (p + j + 1) + 3), lower)
+        store(x, p + j, total)
+        store(x, p + j + 1, other)
 
 
 @helper()
-def _relax(first, end, line, is_slanted, graph, slants, x, b):  # type: ignore[no-untyped-def]
-    """Gauss-Seidel at every other pixel of a row. Takes arrays, not their record: to pass that would take longer."""
-    if is_slanted:
-        for p in range(first, end, 2):
-            inflow = _slanted_inflow(_inflow(p, line, graph, x, b), p, line, slants, x)
-            store(x, p * LANES, scaled(graph[p, INVERSE], inflow))
+def _put_back(i, seeds, x):  # type: ignore[no-untyped-def]
+    """What is known in a row of the picture."""
+    for n in range(seeds.first[i], seeds.first[i + 1]):
+        store(x, seeds.place[n], load(seeds.value, n))
+
+
+@helper()
+def _relax_picture(i, parity, grids, seeds, x):  # type: ignore[no-untyped-def]
+    """Gauss-Seidel at every other pixel of a row of the picture."""
+    width = grids.shapes[0, 2]
+    first = (i + 1) * (width + 2) + 1
+    _relax_straight(first + parity, first + width, width + 2, grids.graph, x)
+    _put_back(i, seeds, x)
+
+
+@helper()
+def _relax_straight(first, end, line, graph, x):  # type: ignore[no-untyped-def]
+    """Takes arrays, not their record: to pass that would take longer."""
+    right = load(x, first - 1)
+    for p in range(first, end, 2):
+        total = scaled(at(graph, 4 * (p - 1) + RIGHT), right)
+        right = load(x, p + 1)
+        total = add_scaled(total, at(graph, 4 * p + RIGHT), right)
+        total = add_scaled(total, at(graph, 4 * p + DOWN), load(x, p + line))
+        total = add_scaled(total, at(graph, 4 * (p - line) + DOWN), load(x, p - line))
+        store(x, p, scaled(at(graph, 4 * p + INVERSE), total))
+
+
+@helper()
+def _relax(first, end, line, offset, graph, slants, x, b):  # type: ignore[no-untyped-def]
+    """The same on a coarser grid."""
+    upper, right, lower = load(x, first - 1 - line), load(x, first - 1), load(x, first - 1 + line)
+    for p in range(first, end, 2):
+        q = p - offset
+        total = add_scaled(load(b, q), at(slants, 2 * (q - line - 1) + RIGHT_DOWN), upper)
+        total = add_scaled(total, at(graph, 4 * (p - 1) + RIGHT), right)
+        total = add_scaled(total, at(slants, 2 * q + LEFT_DOWN), lower)
+        upper, right, lower = load(x, p + 1 - line), load(x, p + 1), load(x, p + 1 + line)
+        total = add_scaled(total, at(slants, 2 * (q - line + 1) + LEFT_DOWN), upper)
+        total = add_scaled(total, at(graph, 4 * p + RIGHT), right)
+        total = add_scaled(total, at(slants, 2 * q + RIGHT_DOWN), lower)
+        total = add_scaled(total, at(graph, 4 * p + DOWN), load(x, p + line))
+        total = add_scaled(total, at(graph, 4 * (p - line) + DOWN), load(x, p - line))
+        store(x, p, scaled(at(graph, 4 * p + INVERSE), total))
+
+
+@helper()
+def _straight_inflow(p, line, graph, total, x):  # type: ignore[no-untyped-def]
+    """What comes to a pixel from its 4 neighbours, and ``total``."""
+    total = add_scaled(total, at(graph, 4 * p + RIGHT), load(x, p + 1))
+    total = add_scaled(total, at(graph, 4 * (p - 1) + RIGHT), load(x, p - 1))
+    total = add_scaled(total, at(graph, 4 * p + DOWN), load(x, p + line))
+    return add_scaled(total, at(graph, 4 * (p - line) + DOWN), load(x, p - line))
+
+
+@helper()
+def _inflow(p, line, offset, graph, slants, x, b):  # type: ignore[no-untyped-def]
+    """What comes to a pixel of a coarser grid from outside and from its 8 neighbours."""
+    q = p - offset
+    total = _straight_inflow(p, line, graph, load(b, q), x)
+    total = add_scaled(total, at(slants, 2 * q + RIGHT_DOWN), load(x, p + line + 1))
+    total = add_scaled(total, at(slants, 2 * (q - line - 1) + RIGHT_DOWN), load(x, p - line - 1))
+    total = add_scaled(total, at(slants, 2 * q + LEFT_DOWN), load(x, p + line - 1))
+    return add_scaled(total, at(slants, 2 * (q - line + 1) + LEFT_DOWN), load(x, p - line + 1))
+
+
+@helper()
+def _residuals(level, i, first, stride, grids, x, b, residual):  # type: ignore[no-untyped-def]
+    """Of some pixels of a row, 0 for the others and beside it."""
+    width, graph = grids.shapes[level, 2], grids.graph
+    start = grids.shapes[level, 0] + (i + 1) * (width + 2) + 1
+    if level == 0:
+        for j in range(width):
+            store(residual, j + 1, zero(residual))
+        for j in range(first, width, stride):
+            total = _straight_inflow(start + j, width + 2, graph, zero(x), x)
+            store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
     else:
-        for p in range(first, end, 2):
-            store(x, p * LANES, scaled(graph[p, INVERSE], _inflow(p, line, graph, x, b)))
+        for j in range(width):
+            total = _inflow(start + j, width + 2, grids.shapes[1, 0], graph, grids.slants, x, b)
+            store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
+    store(residual, width + 1, zero(residual))
+    store(residual, width + 2, zero(residual))
 
 
 @helper()
-def _inflow(p, line, graph, x, b):  # type: ignore[no-untyped-def]
-    """What comes to a pixel from outside and from its 4 neighbours."""
-    total = load(b, p * LANES)
-    total = add_scaled(total, graph[p, RIGHT], load(x, (p + 1) * LANES))
-    total = add_scaled(total, graph[p - 1, RIGHT], load(x, (p - 1) * LANES))
-    total = add_scaled(total, graph[p, DOWN], load(x, (p + line) * LANES))
-    return add_scaled(total, graph[p - line, DOWN], load(x, (p - line) * LANES))
+def _collect(level, i, values, here, grids, b):  # type: ignore[no-untyped-def]
+    """Add a row's values to the coarser grid, where the interpolation would take them from.
 
-
-@helper()
-def _slanted_inflow(total, p, line, slants, x):  # type: ignore[no-untyped-def]
-    """And from the other 4, on the coarser grids."""
-    total = add_scaled(total, slants[p, RIGHT_DOWN], load(x, (p + line + 1) * LANES))
-    total = add_scaled(total, slants[p - line - 1, RIGHT_DOWN], load(x, (p - line - 1) * LANES))
-    total = add_scaled(total, slants[p, LEFT_DOWN], load(x, (p + line - 1) * LANES))
-    return add_scaled(total, slants[p - line + 1, LEFT_DOWN], load(x, (p - line + 1) * LANES))
-
-
-@helper()
-def _reduce_residuals(level, i, grids, x, b):  # type: ignore[no-untyped-def]
-    """Of a row, to the coarser grid. The picture's black pixels, just relaxed, have none."""
-    graph = grids.graph
-    start, width = grids.shapes[level, 0], grids.shapes[level, 2]
-    line = width + 2
-    first = start + i * line
-    for j in range(1 + (i + 1) % 2 if level == 0 else 1, width + 1, 2 if level == 0 else 1):
-        p = first + j
-        if graph[p, INVERSE] > 0:
-            total = _inflow(p, line, graph, x, b)
-            if level > 0:
-                total = _slanted_inflow(total, p, line, grids.slants, x)
-            _reduce(level, i, j, add_scaled(total, -graph[p, DIAGONAL], load(x, p * LANES)), grids, b)
-
-
-@helper(inline="always")
-def _reduce(level, i, j, value, grids, b):  # type: ignore[no-untyped-def]
-    """Add to the coarser grid, where the interpolation would take a pixel's value from."""
+    The first row that comes to one of the coarser grid writes it, the next two add.
+    """
     shapes, weights = grids.shapes, grids.weights
-    p, coarse_line = shapes[level, 0] + i * (shapes[level, 2] + 2) + j, shapes[level + 1, 2] + 2
-    corner = shapes[level + 1, 0] + ((i + 1) // 2) * coarse_line + (j + 1) // 2
-    _add(b, corner, weights[p, 0], value)
-    if j % 2 == 0:
-        _add(b, corner + 1, weights[p, 1], value)
-    if i % 2 == 0:
-        _add(b, corner + coarse_line, weights[p, 2], value)
-        if j % 2 == 0:
-            _add(b, corner + coarse_line + 1, weights[p, 3], value)
-
-
-@helper(inline="always")
-def _add(b, p, weight, value):  # type: ignore[no-untyped-def]
-    store(b, p * LANES, add_scaled(load(b, p * LANES), weight, value))
-
-
-@njit()
-def write_planes(x, planes):  # type: ignore[no-untyped-def]
-    """The lanes of the first grid as (n, H, W) planes, n <= LANES."""
-    count, height, width = planes.shape
-    for i in range(height):
-        first = ((i + 1) * (width + 2) + 1) * LANES
-        for k in range(count):
-            for j in range(width):
-                planes[k, i, j] = x[first + j * LANES + k]
+    p = shapes[level, 0] + (i + 1) * (shapes[level, 2] + 2) + 1
+    line = shapes[level + 1, 2] + 2
+    c = shapes[level + 1, 0] - shapes[1, 0] + (i // 2 + 1) * line + 1
+    count, has_below = shapes[level + 1, 2], i % 2 and i // 2 + 1 < shapes[level + 1, 1]
+    before = load(values, here - 1)
+    for j in range(count):
+        k = 4 * (p + 2 * j)
+        own, after = load(values, here + 2 * j), load(values, here + 2 * j + 1)
+        total = add_scaled(scaled(at(weights, k), own), at(weights, k + 4), after)
+        total = add_scaled(total, at(weights, k - 3), before)
+        store(b, c + j, add(load(b, c + j), total) if i else total)
+        if has_below:
+            total = add_scaled(scaled(at(weights, k + 2), own), at(weights, k + 6), after)
+            store(b, c + line + j, add_scaled(total, at(weights, k - 1), before))
+        before = after
 
 
 @njit()
-def keep_best(x, first, count, label, best):  # type: ignore[no-untyped-def]
-    """Merge a group of targets into the largest values of all and the targets that they are of.
+def write_planes(x, reached, least, planes):  # type: ignore[no-untyped-def]
+    """1 / what is in the lanes of the first grid.
 
     Args:
-        x: as for :func:`solve`, after it.
-        first, count: of the group's targets.
+        x: (pixels, lanes) float32, as :func:`solve` leaves them.
+        reached: (H, W) bool; +inf elsewhere.
+        least: smaller values become that; larger than 1 become 1.
+        planes: (n, H, W) float32, of no more than the lanes, written.
+    """
+    count, height, width = planes.shape
+    least, most = np.float32(least), np.float32(1)
+    for i in range(height):
+        first = (i + 1) * (width + 2) + 1
+        for k in range(count):
+            for j in range(width):
+                value = most / min(max(x[first + j, k], least), most)
+                planes[k, i, j] = value if reached[i, j] else np.float32(np.inf)
+
+
+@njit()
+def keep_best(x, cell, owner, label, best):  # type: ignore[no-untyped-def]
+    """Merge a group of colours into the largest values of all and the targets that they are of.
+
+    Args:
+        x: (pixels, lanes) float32, as :func:`solve` leaves them.
+        cell, owner: as of :class:`.colours.Colours`, of the group.
         label: (H, W) int64, -1 at first, changed: the first target of the largest value, in whatever order groups come.
         best: (H, W) float32, -inf at first, changed: that value.
     """
     height, width = label.shape
     for i in range(height):
+        here = (i + 1) * (width + 2) + 1
         for j in range(width):
-            here = ((i + 1) * (width + 2) + j + 1) * LANES
-            lane = 0
-            for k in range(1, count):
-                if x[here + k] > x[here + lane]:
-                    lane = k
-            value = x[here + lane]
-            if value > best[i, j] or (value == best[i, j] and first + lane < label[i, j]):
-                label[i, j], best[i, j] = first + lane, value
+            value = best[i, j]
+            own = owner[max(cell[i, j], 0)]
+            found = label[i, j] if cell[i, j] >= 0 else 0
+            for k in range(owner.shape[1] if cell[i, j] >= 0 else 0):
+                if x[here + j, k] >= value and own[k] >= 0 and (x[here + j, k] > value or own[k] < found):
+                    value, found = x[here + j, k], own[k]
+            if cell[i, j] >= 0:
+                label[i, j], best[i, j] = found, value

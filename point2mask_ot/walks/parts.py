@@ -10,6 +10,8 @@ from scipy.ndimage import find_objects
 from torch import Tensor
 
 from ..geodesic.arguments import PointedGraph
+from ..graph.parts import connected_parts
+from .grids import TO_BELOW, TO_RIGHT
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def find_parts(image: PointedGraph) -> list[Part]:
         whole = image.edges.new_ones((height, width), dtype=torch.bool)
         every = np.arange(len(image.pixels))
         return [Part((slice(0, height), slice(0, width)), whole, every, np.arange(image.num_targets))]
-    part = connected_pixels((right < torch.inf).numpy(), (down < torch.inf).numpy())
+    part = connected_parts(image.edges.numpy(), (TO_RIGHT, TO_BELOW))
     of_point = part[tuple(image.pixels.T)]
     boxes = find_objects(part + 1)
     parts = []
@@ -59,25 +61,6 @@ def find_parts(image: PointedGraph) -> list[Part]:
         box, points = boxes[number], np.flatnonzero(of_point == number)
         parts.append(Part(box, torch.from_numpy(part[box] == number), points, np.unique(image.target[points])))
     return parts
-
-
-def connected_pixels(right: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """(H, W) int32 number of the part that each pixel is in.
-
-    Args:
-        right: (H, W - 1) bool, whether a way leads from a pixel to the one on its right.
-        down: (H - 1, W) bool, the same for the one below.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    height, width = len(right), down.shape[1]
-    index = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    here = np.concatenate([index[:, :-1][right], index[:-1][down]])
-    there = np.concatenate([index[:, 1:][right], index[1:][down]])
-    graph = coo_array((np.ones(len(here), np.int8), (here, there)), shape=(index.size, index.size))
-    _, part = connected_components(graph.tocsr(), directed=False)
-    return np.asarray(part, np.int32).reshape(height, width)
 
 
 def _largest(values: Tensor) -> float:

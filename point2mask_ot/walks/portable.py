@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..arrays import to_device
 from .multigrid import LEAST_CONDUCTANCE, Grid, hierarchy, solve
-from .walk import Walk
+from .walk import LEAST_PROBABILITY, Walk
 
 _ITERATIONS = 8
 """Conjugate gradients that do as much as a cycle of the compiled kernels."""
@@ -19,6 +19,12 @@ def probabilities(walk: Walk, cycles: int) -> Tensor:
         return walk.edges.new_empty(0, *walk.reached.shape)
     grids, inflow, seeds = _system(walk)
     return seeds + solve(grids, inflow, _ITERATIONS * cycles)
+
+
+def unlikeliness(walk: Walk, cycles: int) -> Tensor:
+    """(K, H, W) 1 / such a probability, 1e6 at most; +inf where a walk meets none."""
+    found = probabilities(walk, cycles).clamp_(LEAST_PROBABILITY, 1).reciprocal_()
+    return found.masked_fill_(~walk.reached, torch.inf)
 
 
 def most_probable(walk: Walk) -> Tensor:

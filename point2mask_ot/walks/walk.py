@@ -8,6 +8,12 @@ from torch import Tensor
 
 from ..geodesic.arguments import PointedGraph
 
+LEAST_PROBABILITY = 1e-6
+"""What single precision cannot tell from zero; its cost is about 14."""
+
+WIDTHS = (4, 8, 16)
+"""Targets that are solved together, for which the kernels are compiled where they are asked for."""
+
 BLOCKS = 64
 """Blocks of pixels along the typical distance between points, at least, where regions are only counted."""
 
@@ -37,15 +43,16 @@ class Walk:
         return spacing / BLOCKS
 
     def halved(self) -> Walk:
-        """The walks between blocks of 2 x 2 pixels: two ways of two steps lead from each block to the next."""
+        """The walks between blocks of 2 x 2 pixels, on the host."""
+        from .blocks import halve  # numba is slow to import, and a GPU does without
+
         height, width = self.reached.shape
-        open_edges = torch.where(self.reached, self.edges[[0, 2]] + self.step, torch.inf)
-        right = _between_blocks(open_edges[0])
-        down = _between_blocks(open_edges[1].T).T
-        edges = right.new_full((4, *right.shape), torch.inf)
-        edges[0], edges[2] = (right - self.step).clamp_(min=0), (down - self.step).clamp_(min=0)
+        edges = self.edges.new_full((4, -(-height // 2), -(-width // 2)), torch.inf)
+        resistance = torch.where(self.reached, self.edges[[0, 2]] + self.step, torch.inf)
+        halve(resistance[0].numpy(), resistance[1].numpy(), edges[0].numpy(), edges[2].numpy())
+        edges[[0, 2]] = (edges[[0, 2]] - self.step).clamp_(min=0)
         padded = torch.nn.functional.pad(self.reached, (0, width % 2, 0, height % 2))
-        reached = padded.view(right.shape[0], 2, right.shape[1], 2).any(3).any(1)
+        reached = padded.view(edges.shape[1], 2, edges.shape[2], 2).any(3).any(1)
         image = PointedGraph(edges, self.image.pixels // 2, self.image.target, self.count)
         return Walk(image, reached, self.step)
 
@@ -54,14 +61,3 @@ class Walk:
         right = torch.isinf(self.edges[0, :, :-1]) & self.reached[:, :-1] & self.reached[:, 1:]
         down = torch.isinf(self.edges[2, :-1]) & self.reached[:-1] & self.reached[1:]
         return bool(right.any() or down.any())
-
-
-def _between_blocks(right: Tensor) -> Tensor:
-    """(H, W) resistance from each pixel to the next on its right -> (ceil H / 2, ceil W / 2) the same for blocks."""
-    height, width = right.shape
-    right = torch.nn.functional.pad(right, (0, width % 2, 0, height % 2), value=torch.inf)
-    within, across = right[:, 0::2], right[:, 1::2]
-    beyond = torch.nn.functional.pad(within[:, 1:], (0, 1), value=torch.inf)
-    # Where a wall divides a block its halves are one all the same, or blocks could be cut off.
-    ways = across + 0.5 * sum(torch.where(inner < torch.inf, inner, across) for inner in (within, beyond))
-    return 1 / (1 / ways[0::2] + 1 / ways[1::2])

@@ -303,3 +303,28 @@ DRAWN = """const photo = document.getElementById('photo'), canvas = document.cre
 const pen = canvas.getContext('2d');
 pen.drawImage(photo, 0, 0);
 return [canvas.height, canvas.width, [...pen.getImageData(0, 0, canvas.width, canvas.height).data]];"""
+
+
+def test_regions_that_become_one_keep_their_sizes(window, small, tmp_path):
+    """The size of both together, if both are known; and what a region was told where the other was not."""
+    rows = "10,5,cup,,\n70,5,sky:stuff,800,2\n5,40,table:stuff,1500,\n40,45,grass:stuff,,\n"
+    (tmp_path / "mine.csv").write_text(f"x,y,category,size,size_error\n{rows}")
+    session = Session(small, points=tmp_path / "mine.csv", out=tmp_path / "out")
+    with serving(session) as server:
+        window.resize(1280, 800)
+        window.open(server.url)
+        window.wait(SAYS, "4 targets labelled")
+        for count, gone, told in ((3, 3, [(1500, 1.35), (800, 2)]), (2, 1, [(2300, 2)])):
+            window.press(f"#pick-{gone}")
+            window.run(BECOMES, "table")
+            window.wait(SAYS, f"{count} targets labelled")
+            window.press("#save")
+            window.wait(SAYS, "Saved")
+            found = read_points(tmp_path / "out/coffee_points.json").targets
+            stuff = ~found.is_thing
+            assert sorted(zip(found.size[stuff], found.size_error[stuff], strict=True)) == sorted(told)
+
+
+BECOMES = """const choice = document.getElementById('selected-category');
+choice.value = arguments[0];
+choice.dispatchEvent(new Event('change'));"""

@@ -41,6 +41,7 @@ COMMANDS_OF = {
     "out": "label-dataset",
     "output": "label-dataset",
     "shard": "label-dataset",
+    "sizes": "demo label label-dataset",
     "unary_weight": ANY,
     "workers": "label-dataset",
 }

@@ -22,7 +22,7 @@ from point2mask_ot.labelling import DatasetSettings
 from point2mask_ot.labelling.settings import LabelSettings
 from point2mask_ot.masks.settings import Preset
 
-MASKS = "preset stride beta border reach unary-weight on-conflict color-weight sigma edge-model"
+MASKS = "preset stride beta border reach compactness unary-weight on-conflict color-weight sigma edge-model"
 OPTIONS = {
     "demo": f"picture sizes out {MASKS}",
     "label": f"points out maps add-colors size exif levels {MASKS}",

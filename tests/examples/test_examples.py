@@ -29,7 +29,7 @@ def test_learn_from_points(tmp_path):
 @pytest.mark.shared
 def test_quality_on_a_few_groups(shared_data, tmp_path):
     out = tmp_path / "quality.json"
-    words = ["--data", str(shared_data), "--limit", "2", "--seeds", "2", "--workers", "1", "--json", str(out)]
+    words = ["--data", str(shared_data), "--limit", "2", "--seeds", "2", "--workers", "0", "--json", str(out)]
     assert "best, given the true capacities" in run("benchmarks/quality", *words)
     assert out.is_file()
 

@@ -27,10 +27,19 @@ NEEDS = {
 
 def run(folder: str, name: str, *options: str) -> str:
     """What the script printed; skips where a package is missing."""
-    for package in NEEDS.get(name, ["matplotlib"] if folder == "gallery" else []):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{name} needs {package}, which is not installed")
-    command = [sys.executable, str(EXAMPLES / folder / f"{name}.py"), *options]
+    for package in missing(name):
+        pytest.skip(f"{name} needs {package}, which is not installed")
+    return run_python(str(EXAMPLES / folder / f"{name}.py"), *options)
+
+
+def missing(name: str) -> list[str]:
+    """The packages that it needs and nobody has installed."""
+    needed = NEEDS.get(name, ["matplotlib"] if name in GALLERY else [])
+    return [package for package in needed if importlib.util.find_spec(package) is None]
+
+
+def run_python(*words: str) -> str:
+    command = [sys.executable, *words]
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -74,12 +83,25 @@ def test_supervision_view(tmp_path):
     assert read_picture(tmp_path / "view.png").shape == (480, 640, 3)
 
 
-@pytest.mark.parametrize("name", GALLERY)
-def test_gallery(name, tmp_path):
-    run("gallery", name, "--out", str(tmp_path / "page.png"))
-    picture = read_picture(tmp_path / "page.png")
-    assert min(picture.shape[:2]) > 300
-    assert picture.std() > 10
+PAGES = """import runpy, sys
+folder, *pages = sys.argv[1:]
+sys.path.insert(0, folder)
+for page in pages:
+    sys.argv = [page, "--out", page + ".png"]
+    runpy.run_path(f"{folder}/{page}.py", run_name="__main__")"""
+
+
+def test_gallery(tmp_path, monkeypatch):
+    """All pages in one process: to start one takes as long as to draw a page."""
+    monkeypatch.chdir(tmp_path)
+    pages = [name for name in GALLERY if not missing(name)]
+    if not pages:
+        pytest.skip("the gallery needs matplotlib, which is not installed")
+    run_python("-c", PAGES, str(EXAMPLES / "gallery"), *pages)
+    for page in pages:
+        picture = read_picture(f"{page}.png")
+        assert min(picture.shape[:2]) > 300
+        assert picture.std() > 10
 
 
 @pytest.mark.parametrize(

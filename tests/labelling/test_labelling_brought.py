@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,11 +19,13 @@ from point2mask_ot import (
     PanopticImage,
     Segment,
     label_dataset,
+    read_coco_panoptic,
     read_voc,
     write_coco_panoptic,
     write_voc,
 )
 from point2mask_ot.cli import main
+from point2mask_ot.files.pictures import upright
 from point2mask_ot.labelling import JobStopped, Sampling
 from point2mask_ot.labelling.maps import as_map_tensors
 from point2mask_ot.labelling.workers.pool import Pool, Worker, WorkerDiedError
@@ -61,6 +64,7 @@ MISREAD = {
     "two boundaries": ("boundary", (2, 48, 64), "(1, 48, 64): channels are one"),
     "a boundary at the end": ("boundary", (48, 64, 1), "look like (H, W, C)"),
     "another proportion": ("semantic", (3, 48, 48), "on one scale"),
+    "another proportion, coarse": ("semantic", (3, 5, 5), "(3, 5, 5); expected (3, 48, 64) as"),
     "features of a crop": ("features", (7, 24, 28), "on one scale"),
 }
 
@@ -73,7 +77,7 @@ def test_fault_a4_maps_are_refused_not_reinterpreted(case):
     assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(48, 64), (24, 32), (96, 128), (3, 4), (4, 5), (49, 64), (1, 1)])
+@pytest.mark.parametrize("shape", [(48, 64), (24, 32), (96, 128), (3, 4), (4, 5), (4, 6), (49, 64), (1, 1)])
 def test_fault_a4_maps_of_one_scale_are_resized(shape):
     maps = {"semantic": np.full((CATEGORIES, *shape), 0.25, np.float32), "features": np.ones((2, *shape), np.float32)}
     found = as_map_tensors(maps, SIZE, "x.npz", CATEGORIES)
@@ -205,16 +209,37 @@ def test_fault_c2_turned_pictures_are_turned(job, turned):
     assert "exif='ignore'" in reasons(job("refused", points=turned, exif="refuse"))["p000.png"]
 
 
-def test_fault_c2_beside_true_masks_one_says_which(job, turned):
-    for out, how in (
-        ("scored", {"truth": "truth.json", "points": turned}),
-        ("drawn", {"points": Sampling("truth.json")}),
-    ):
-        assert "EXIF orientation 3" in reasons(job(out, **how))["p000.png"]
-        assert job(f"{out} shown", exif="apply", **how).labelled == 1
-    assert job("scored shown", exif="apply", points=turned, truth="truth.json").scores["pq"] > 0.9
-    assert job("later", points=turned).labelled == 1
-    assert job("later", points=turned, truth="truth.json").set_aside == 1, "labels of a job that had no truth, either"
+def test_fault_c2_of_masks_that_give_points_one_says_which(job, turned):
+    drawn = {"points": Sampling("truth.json")}
+    assert "EXIF orientation 3" in reasons(job("drawn", **drawn))["p000.png"]
+    assert job("drawn shown", exif="apply", **drawn).labelled == 1
+
+
+def test_no_label_depends_on_the_truth_of_a_turned_picture(job, turned):
+    """Upside down, nothing tells what the masks are of, and the picture is not scored unless one says it."""
+    alone, beside = job("alone", points=turned), job("beside", points=turned, truth="truth.json")
+    assert (beside.labelled, beside.scores["scored"]) == (1, 0)
+    np.testing.assert_array_equal(ids_of(alone, "p000"), ids_of(beside, "p000"))
+    assert job("alone", points=turned, truth="truth.json").scores["scored"] == 0, "labels that were there before"
+    assert job("said", exif="apply", points=turned, truth="truth.json").scores["pq"] > 0.9
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_quarter_turn_is_told_by_the_sides_of_the_true_masks(job, turned, tmp_path, orientation, kept):
+    shown, exif = upright(np.asarray(Image.open(job.images / "p000.png")), 3), Image.Exif()
+    exif[0x0112] = orientation
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    Image.fromarray(np.ascontiguousarray(upright(shown, back))).save(job.images / "p000.png", exif=exif)
+    if kept:
+        job("out", points=turned)
+    assert job("out", points=turned, truth="truth.json").scores["pq"] > 0.9, "the masks are of what is shown"
+    dataset = read_coco_panoptic(tmp_path / "truth.json", tmp_path / "truth")
+    stored = replace(dataset[0], id_map=upright(dataset[0].id_map, back))
+    write_coco_panoptic([stored], tmp_path / "truth.json", tmp_path / "truth", dataset.categories)
+    made = job("out", points=turned, truth="truth.json")
+    assert (made.set_aside, made.scores["scored"]) == (0, 1)
+    assert made.scores["pq"] > 0.9, "the masks are of what is stored"
 
 
 # -------------------------------------------------------------------------------- a part of what the points name (C9)

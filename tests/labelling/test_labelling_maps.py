@@ -146,15 +146,18 @@ def test_a_plug_in_that_asks_for_the_points(job, tmp_path, monkeypatch):
         "class Nearest:\n"
         "    def __call__(self, picture, points=None):\n"
         "        return nearest(picture, points)\n"
+        "def by_name(picture, *, points):\n"
+        "    return nearest(picture, points)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import asking_plug
 
     bound = partial(asking_plug.nearest, points=None)  # it has its points, and is given none
     assert not takes_points(bound)
-    assert not takes_points(lambda picture, *, points=None: {})
-    assert not takes_points(dict)
-    plug_ins = "asking_plug:nearest", "asking_plug:Nearest", asking_plug.nearest, asking_plug.Nearest()
+    for others in (dict, lambda picture, *points: {}, lambda picture, **points: {}, lambda picture, of, points=0: {}):
+        assert not takes_points(others)
+    plug_ins = "asking_plug:nearest", "asking_plug:Nearest", "asking_plug:by_name"
+    plug_ins += asking_plug.nearest, asking_plug.Nearest(), asking_plug.by_name, partial(asking_plug.nearest)
     for index, maps in enumerate(plug_ins):
         made = job(f"out{index}", maps=maps)
         for image in read_coco_panoptic(made.out / "panoptic.json", made.out / "panoptic"):

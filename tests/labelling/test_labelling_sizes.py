@@ -139,8 +139,10 @@ def test_learned_sizes(job):
 
 
 def test_given_counts_more_than_learned(job):
-    made = job([[{"size": 100}, {"size": 150}, {"size": 225}]], sizes=("learned", "bead=300"))
-    assert summary(made.out)["sizes"]["typical_sizes"] == {"bead": [300, 2]}
+    """And is enough where nothing can be learned of the others."""
+    for told in ([{"size": 100}, {"size": 150}, {"size": 225}], [{"size": 100}]):
+        made = job([told, []], f"out-{len(told)}", sizes=("learned", "bead=300"))
+        assert summary(made.out)["sizes"]["typical_sizes"] == {"bead": [300, 2]}
 
 
 def test_a_job_goes_on_with_its_sizes_only(job):
@@ -171,8 +173,9 @@ REFUSED = {
     ),
     "stuff": ({"wall": 3}, r"got 'wall', which is stuff; expected one of the things \['bead'\]"),
     "nothing to learn from": ("learned", "got 'learned', from points that tell fewer than 3 sizes of each category"),
-    "zero": ({"bead": 0}, "got 0"),
-    "a factor below 1": ("bead=300/0.5", r"got 0\.5; expected a finite number and >= 1"),
+    "zero": ({"bead": 0}, "got 0 for 'bead'; expected a finite number and > 0"),
+    "a word": ({"bead": "big"}, r"got str \('big'\) for 'bead'; expected a number"),
+    "a factor below 1": ("bead=300/0.5", r"got 0\.5 for 'bead=300/0\.5'; expected a finite number and >= 1"),
     "no number": ("bead=big", "got 'bead=big'; expected 'learned', or once for each category 'NAME=PIXELS"),
     "no size": ("bead", "got 'bead'; expected 'learned'"),
     "no name": ("=3", "got '=3'"),
@@ -338,3 +341,45 @@ def test_reach_is_an_option(job, tmp_path):
         found = read_coco_panoptic(out / "0.json", out / "panoptic")[0].id_map
         made = label_picture(beads(0), read.targets, reach=reach).instance + 1
         np.testing.assert_array_equal(found, made)
+
+
+IDLE = {
+    "reach": "3.0, which has no effect; expected things with a size (in the points, or by --size) beside stuff "
+    "without, or --reach left out",
+    "compactness": "9.0, which has no effect; expected things with a size",
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_what_only_sizes_give_a_sense_is_refused_without(name, job, tmp_path, capsys):
+    job([[], [{"size": 60}]], "plain", limit=1)
+    value = IDLE[name][:3]
+    words = ["--points", str(job.points), f"--{name}", value, "--out", str(tmp_path / "out")]
+    assert main(["label", str(job.images / "0.png"), *words]) == 2
+    assert f"point2mask label: --{name}: got {IDLE[name]}" in capsys.readouterr().err
+    assert main(["label", str(job.images / "1.png"), *words]) == 0, "this picture has a size"
+    assert main(["label", str(job.images / "0.png"), *words, "--size", "bead=200"]) == 0
+    assert job([[], [{"size": 60}]], "some", **{name: float(value)}).labelled == 2, "one picture is enough"
+    with pytest.raises(ArgumentError, match=rf"^label_dataset: argument '{name}': got {value}, which has no effect"):
+        job([[]], "none", **{name: float(value)})
+    sampling = Sampling(str(tmp_path / "some" / "panoptic.json"))
+    how = {"workers": 0, "progress": False, name: float(value)}
+    with pytest.raises(ArgumentError, match=rf"'{name}': got {value}, which has no effect"):
+        label_dataset(job.images, sampling, tmp_path / "drawn", **how)
+    assert label_dataset(job.images, sampling, tmp_path / "drawn", sizes="bead=200", **how).labelled == 2
+    capsys.readouterr()
+    assert main(["demo", f"--{name}", value, "--out", str(tmp_path / "demo")]) == 2
+    assert "or by --sizes" in capsys.readouterr().err
+
+
+def test_typical_sizes_are_refused_where_all_are_told(job, tmp_path, capsys):
+    sized = [{"size": 100}, {"size": 150}, {"size": 225}]
+    for sizes in ("bead=200", "learned"):
+        with pytest.raises(ArgumentError, match=r"'sizes': got .*, which has no effect; expected things whose size"):
+            job([sized, sized], f"all {sizes}", sizes=sizes)
+        assert job([sized, sized[:2]], f"but one {sizes}", sizes=sizes).labelled == 2
+    words = ["label", str(job.images / "0.png"), "--points", str(job.points), "--out", str(tmp_path / "a")]
+    assert main([*words, "--size", "bead=200"]) == 2
+    shown = capsys.readouterr().err
+    assert "--size: got ('bead=200',), which has no effect; expected things whose size the points do not tell" in shown
+    assert shown.endswith("or --size left out\n")

@@ -111,7 +111,9 @@ JSON_REFUSED = {
     "NaN": ([{"size": math.nan}], "NaN"),
     "huge": ([{"size": 10**400}], "points[0]: size 1000"),
     "two points": ([{"size": 3, "target": 1}, {"size": 4, "target": 1}], "points[1]: size 4 of a target of 3 pixels"),
+    "two in one point": ([{"radius": 3, "diameter": 90}], "points[0]: diameter 90 of a target of 28.2743 pixels"),
     "misspelt": ([{"radus": 3}], "did you mean 'radius'"),
+    "as elsewhere": ([{"area": 300}], "did you mean 'size'"),
 }
 
 
@@ -126,7 +128,8 @@ def test_json_refused(case, tmp_path):
 def test_columns_of_somebodys_own_are_no_sizes(tmp_path):
     for column in ("slice", "side", "diameter_of_whom", "sized_by"):
         assert not read(tmp_path, f"x,y,category,{column}\n1,2,coin,7\n").has_sizes
-    for column, name in (("sizes", "size"), ("diametre", "diameter"), ("size error", "size_error")):
+    assert read(tmp_path, "x,y,category,size,area\n1,2,coin,7,9\n").size.tolist() == [7]
+    for column, name in (("sizes", "size"), ("diametre", "diameter"), ("size error", "size_error"), ("area", "size")):
         with pytest.raises(FileError, match=f"did you mean '{name}'"):
             read(tmp_path, f"x,y,category,{column}\n1,2,coin,7\n")
 

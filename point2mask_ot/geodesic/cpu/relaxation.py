@@ -203,20 +203,102 @@ def fixed_point(state: Any, costs: Any, at: Places, priced: Places) -> tuple[Blo
             return rows, columns
 
 
-def _lower(code: VectorCode, data: Any, at: Sequence[Any], straight: Any, diagonal: Any) -> list[Any]:
+def _within(code: VectorCode, candidates: Any, limit: Any) -> Any:
+    """Candidates that no limit forbids; +inf in place of others. Single values, or vectors of them."""
+    return candidates if limit is None else code.at_most(candidates, limit)
+
+
+def _lower(code: VectorCode, data: Any, at: Sequence[Any], straight: Any, diagonal: Any, limit: Any) -> list[Any]:
     """Offer a vector to the values at ``at``; for each group the smallest improvement, or +inf."""
-    candidates, before = code.smaller(straight, diagonal), code.load(data, at)
+    candidates, before = _within(code, code.smaller(straight, diagonal), limit), code.load(data, at)
     code.store(code.smaller(candidates, before), data, at)
     return code.lowest_of_groups(code.improvement(candidates, before))
 
 
-def _lower_one(builder: Any, data: Any, at: Any, value: Any, cost: Any) -> Any:
+def _lower_one(code: VectorCode, builder: Any, data: Any, at: Any, value: Any, cost: Any, limit: Any) -> Any:
     """Offer one pixel's value and the cost of an edge to the value at ``at``; the sum if it improves, or +inf."""
-    address, candidate = builder.gep(data, [at]), builder.fadd(value, cost)
+    address, candidate = builder.gep(data, [at]), _within(code, builder.fadd(value, cost), limit)
     before = builder.load(address)
     is_less = builder.fcmp_ordered("<", candidate, before)
     builder.store(builder.select(is_less, candidate, before), address)
     return builder.select(is_less, candidate, ir.Constant(candidate.type, float("inf")))
+
+
+class _Limits:
+    """The largest values that pixels may be offered: a common one for each pixel, plus one for each group.
+
+    Args:
+        data: flat records of STATE values.
+        at: where those of the groups' tiles begin.
+        allowance: flat, GROUP equal values for each group.
+    """
+
+    def __init__(self, code: VectorCode, builder: Any, data: Any, at: Sequence[Any], allowance: Any) -> None:
+        self._code, self._builder, self._data, self._at, self._allowance = code, builder, data, at, allowance
+        self._starts = [ir.Constant(at[0].type, group * GROUP) for group in range(len(at))]
+
+    def vector(self, offset: Any) -> Any:
+        """Of the pixels that begin at an offset from each tile's record."""
+        common = self._code.load(self._data, self._code.shift(self._at, offset))
+        return self._code.plus(common, self._code.load(self._allowance, self._starts))
+
+    def single(self, offset: Any) -> list[Any]:
+        """Of one pixel for each group."""
+        load, gep = self._builder.load, self._builder.gep
+        places = zip(self._code.shift(self._at, offset), self._starts, strict=True)
+        return [
+            self._builder.fadd(load(gep(self._data, [place])), load(gep(self._allowance, [start])))
+            for place, start in places
+        ]
+
+
+def _store_and_offer(
+    code: VectorCode, builder: Any, across: Any, tiles: Any, places: Any, out: Any, limits: Any
+) -> None:
+    """What :func:`store_and_offer` writes; ``limits`` may be None.
+
+    Args:
+        tiles: rows and columns of the tiles.
+        places: their state and costs as data, and where these begin.
+        out: the offers, as data.
+    """
+    (block, sides), (data, prices, here, price) = tiles, places
+    for y in range(SIDE):
+        code.store(block[y], data, here, y * SIDE)
+    code.store(sides[0], data, here, WEST)
+    code.store(sides[-1], data, here, EAST)
+
+    def moved(offset: Any, more: int) -> Any:
+        return builder.add(offset, ir.Constant(across.type, more))
+
+    zero = ir.Constant(across.type, 0)
+    down = builder.mul(across, ir.Constant(across.type, STATE))
+    up = builder.neg(down)
+    price_below = code.shift(price, builder.mul(across, ir.Constant(across.type, COSTS)))
+    found = []
+    for offset, (straight, diagonal) in (
+        (moved(up, 7 * SIDE), _back(code, block[0], prices, price, ROWS)),
+        (down, _onward(code, block[-1], prices, price_below, ROWS)),
+        (moved(zero, EAST - STATE), _back(code, sides[0], prices, price, COLUMNS)),
+        (moved(zero, STATE + WEST), _onward(code, sides[-1], prices, price, COSTS + COLUMNS)),
+    ):
+        limit = limits and limits.vector(offset)
+        found.append(_lower(code, data, code.shift(here, offset), straight, diagonal, limit))
+    for row, lane, edges, edge, offset in (
+        (block[0], 0, price, NORTH_WEST, moved(up, AREA - 1 - STATE)),
+        (block[0], SIDE - 1, price, NORTH_EAST, moved(up, AREA - SIDE + STATE)),
+        (block[-1], 0, price_below, NORTH_EAST - COSTS, moved(down, SIDE - 1 - STATE)),
+        (block[-1], SIDE - 1, price_below, NORTH_WEST + COSTS, moved(down, STATE)),
+    ):
+        values = [code.lane(row, group * GROUP + lane) for group in range(len(here))]
+        paid = [builder.load(builder.gep(prices, [index])) for index in code.shift(edges, edge)]
+        most = limits.single(offset) if limits else [None] * len(here)
+        given = zip(code.shift(here, offset), values, paid, most, strict=True)
+        found.append([_lower_one(code, builder, data, *each) for each in given])
+    for direction, improvements in enumerate(found):
+        for group, improvement in enumerate(improvements):
+            place = ir.Constant(across.type, group * len(found) + direction)
+            builder.store(improvement, builder.gep(out, [place]))
 
 
 @intrinsic
@@ -232,37 +314,33 @@ def store_and_offer(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         code = VectorCode(context, builder, at.count)
         block, sides, here, price = (_values(builder, arguments[k]) for k in (0, 1, 4, 5))
-        data, prices, found = code.data(state, arguments[2]), code.data(costs, arguments[3]), []
-        for y in range(SIDE):
-            code.store(block[y], data, here, y * SIDE)
-        code.store(sides[0], data, here, WEST)
-        code.store(sides[-1], data, here, EAST)
-
-        down = builder.mul(arguments[6], ir.Constant(arguments[6].type, STATE))
-        above, below = code.shift(here, builder.neg(down)), code.shift(here, down)
-        price_below = code.shift(price, builder.mul(arguments[6], ir.Constant(arguments[6].type, COSTS)))
-        found.append(_lower(code, data, code.shift(above, 7 * SIDE), *_back(code, block[0], prices, price, ROWS)))
-        found.append(_lower(code, data, below, *_onward(code, block[-1], prices, price_below, ROWS)))
-        found.append(_lower(code, data, code.shift(here, EAST - STATE), *_back(code, sides[0], prices, price, COLUMNS)))
-        east = _onward(code, sides[-1], prices, price, COSTS + COLUMNS)
-        found.append(_lower(code, data, code.shift(here, STATE + WEST), *east))
-        corners = (
-            (block[0], 0, price, NORTH_WEST, above, AREA - 1 - STATE),
-            (block[0], SIDE - 1, price, NORTH_EAST, above, AREA - SIDE + STATE),
-            (block[-1], 0, price_below, NORTH_EAST - COSTS, below, SIDE - 1 - STATE),
-            (block[-1], SIDE - 1, price_below, NORTH_WEST + COSTS, below, STATE),
-        )
-        for row, lane, edges, edge, tiles, pixel in corners:
-            values = [code.lane(row, group * GROUP + lane) for group in range(at.count)]
-            paid = [builder.load(builder.gep(prices, [index])) for index in code.shift(edges, edge)]
-            ends = code.shift(tiles, pixel)
-            found.append([_lower_one(builder, data, *given) for given in zip(ends, values, paid, strict=True)])
-
-        target = code.data(offers, arguments[7])
-        for direction, improvements in enumerate(found):
-            for group, improvement in enumerate(improvements):
-                place = ir.Constant(arguments[6].type, group * len(found) + direction)
-                builder.store(improvement, builder.gep(target, [place]))
+        places = code.data(state, arguments[2]), code.data(costs, arguments[3]), here, price
+        out = code.data(offers, arguments[7])
+        _store_and_offer(code, builder, arguments[6], (block, sides), places, out, None)
         return context.get_dummy_value()
 
     return types.none(rows, columns, state, costs, at, priced, types.int64, offers), generate
+
+
+@intrinsic
+def store_and_offer_within(
+    typing_context: Any, rows: Any, columns: Any, state: Any, costs: Any, at: Any, priced: Any, across: Any,
+    offers: Any, limits: Any, limited: Any, allowance: Any,
+) -> Any:  # fmt: skip
+    """As :func:`store_and_offer`, but pixels around take no value above their limit.
+
+    ``limits`` are flat records of STATE values, as those of ``state``; those of the tiles begin at ``limited``. To
+    them come the values of the flat array ``allowance``, GROUP equal ones for each tile.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        code = VectorCode(context, builder, at.count)
+        block, sides, here, price = (_values(builder, arguments[k]) for k in (0, 1, 4, 5))
+        places = code.data(state, arguments[2]), code.data(costs, arguments[3]), here, price
+        common, own = code.data(limits, arguments[8]), code.data(allowance, arguments[10])
+        most = _Limits(code, builder, common, _values(builder, arguments[9]), own)
+        _store_and_offer(code, builder, arguments[6], (block, sides), places, code.data(offers, arguments[7]), most)
+        return context.get_dummy_value()
+
+    signature = types.none(rows, columns, state, costs, at, priced, types.int64, offers, limits, limited, allowance)
+    return signature, generate

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...compiled.threads import run_parallel
-from . import heap, sweeps, tile_search, tiles
+from . import heap, joint_search, sweeps, tile_search, tiles
 from .tight import flood
 
 
@@ -22,11 +22,13 @@ class Search:
         pack: (4, H, W) edges to the form that ``fill`` reads.
         fill: ``fill(packed, sources, bounds, result)`` writes the distances of target k from the pixels
             ``sources[bounds[k]:bounds[k + 1]]`` into ``result[k]``; releases the GIL.
+        together: ``together(packed, sources, (H, W))`` -> (H, W) cost from the nearest of all sources.
         seconds: about what it takes for one pixel and one target.
     """
 
     pack: Callable[[np.ndarray], np.ndarray]
     fill: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+    together: Callable[[np.ndarray, np.ndarray, tuple[int, ...]], np.ndarray]
     seconds: float
 
     def distances(self, edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int) -> torch.Tensor:
@@ -49,16 +51,28 @@ class Search:
         self, edges: torch.Tensor, pixels: np.ndarray, target: np.ndarray, count: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(H, W) int64 nearest target, -1 where there is none, and (H, W) the cost from it."""
-        distance = self.distances(edges, pixels, np.zeros_like(target), 1)[0]
+        costs = edges.contiguous().numpy()
+        distance = self.together(self.pack(costs), pixels, costs.shape[1:])
         labels = np.full(distance.shape, -1, np.int64)
         order = np.argsort(target, kind="stable")
-        flood(edges.contiguous().numpy(), distance.numpy(), pixels[order], target[order], labels)
-        return torch.from_numpy(labels), distance
+        flood(costs, distance, pixels[order], target[order], labels)
+        return torch.from_numpy(labels), torch.from_numpy(distance)
 
 
-HEAP = Search(heap.pack_weights, heap.search, 8e-8)
-TILES = Search(tiles.pack_costs, tile_search.search, 5e-9)
-SWEEPS = Search(tiles.pad, sweeps.search, 5e-9)
+def _by_heap(weights: np.ndarray, sources: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    result = np.empty((1, *shape), weights.dtype)
+    heap.search(weights, sources, np.array([0, len(sources)]), result)
+    return result[0]
+
+
+def _by_tiles(costs: np.ndarray, sources: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    state = joint_search.search(costs, sources, np.zeros(len(sources), np.float32))
+    return joint_search.image(state, costs.shape[1], *shape)
+
+
+HEAP = Search(heap.pack_weights, heap.search, _by_heap, 8e-8)
+TILES = Search(tiles.pack_costs, tile_search.search, _by_tiles, 5e-9)
+SWEEPS = Search(tiles.pad, sweeps.search, lambda padded, *rest: _by_tiles(tiles.cut(padded), *rest), 5e-9)
 
 
 def search_for(backend: str, edges: torch.Tensor, targets: int) -> Search:

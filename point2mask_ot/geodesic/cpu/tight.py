@@ -9,42 +9,71 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...compiled.jit import njit
+from ...compiled.jit import helper, njit
 from ...graph.grid import FORWARD_OFFSETS
+from .heap import trailing_zeros
 
 
-@njit()
 def flood(edges: np.ndarray, distance: np.ndarray, sources: np.ndarray, names: np.ndarray, labels: np.ndarray) -> None:
     """Give each pixel that tight edges connect to a source the smallest name among those sources.
 
     Args:
-        edges: (4, H, W) forward edges.
+        edges: (4, H, W) forward edges, contiguous as everything here.
         distance: (H, W) cost from the nearest source.
         sources: (n, 2) int64 pixels in the order of their names: the first to arrive has the smallest.
         names: (n,) int64, ascending.
         labels: (H, W) int64, filled with -1: the result.
     """
-    height, width = distance.shape
-    stack = np.empty(height * width, np.int64)
+    ways = np.zeros(distance.shape, np.uint8)
+    _mark_ways(edges, distance, ways)
+    _flood(ways.reshape(-1), labels.shape[1], sources, names, labels.reshape(-1))
+
+
+@njit()
+def _flood(ways: np.ndarray, width: int, sources: np.ndarray, names: np.ndarray, labels: np.ndarray) -> None:
+    """Follow the ways that lead from each pixel of the flat image, from one source after another."""
+    steps = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    stack = np.empty(len(labels), np.int64)
     for source in range(len(sources)):
-        y, x = sources[source]
-        if labels[y, x] != -1:
+        pixel = sources[source, 0] * width + sources[source, 1]
+        if labels[pixel] != -1:
             continue
-        labels[y, x] = names[source]
-        stack[0] = y * width + x
+        labels[pixel] = names[source]
+        stack[0] = pixel
         size = 1
         while size > 0:
             size -= 1
-            y, x = stack[size] // width, stack[size] % width
-            for k in range(8):
-                v, u = _neighbour(y, x, k)
-                if not (0 <= v < height and 0 <= u < width) or labels[v, u] != -1:
-                    continue
-                reached = distance[y, x] + _cost(edges, y, x, v, u, k)
-                if reached == distance[v, u] and reached < np.inf:
-                    labels[v, u] = names[source]
-                    stack[size] = v * width + u
+            pixel = stack[size]
+            ahead = np.uint64(ways[pixel])
+            while ahead > 0:
+                other = pixel + steps[int(trailing_zeros(ahead))]
+                ahead &= ahead - np.uint64(1)
+                if labels[other] == -1:
+                    labels[other] = names[source]
+                    stack[size] = other
                     size += 1
+
+
+@njit()
+def _mark_ways(edges: np.ndarray, distance: np.ndarray, ways: np.ndarray) -> None:
+    """Set bit k of each pixel from which a tight edge leads to neighbour k of 8 in raster order."""
+    height, width = distance.shape
+    for channel in range(4):
+        dy, dx = FORWARD_OFFSETS[channel]
+        first, end = max(0, -dx), width - max(0, dx)
+        for y in range(height - dy):
+            cost = edges[channel, y, first:end]
+            here, there = distance[y, first:end], distance[y + dy, first + dx : end + dx]
+            _mark(here, cost, there, ways[y, first:end], 4 + channel)
+            _mark(there, cost, here, ways[y + dy, first + dx : end + dx], 3 - channel)
+
+
+@helper()
+def _mark(origin: np.ndarray, cost: np.ndarray, end: np.ndarray, ways: np.ndarray, bit: int) -> None:
+    flag = np.uint8(1 << bit)
+    for x in range(len(ways)):
+        is_tight = (origin[x] + cost[x] == end[x]) & (end[x] < np.inf)
+        ways[x] |= flag if is_tight else np.uint8(0)
 
 
 @njit()

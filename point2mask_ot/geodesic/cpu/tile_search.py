@@ -26,7 +26,7 @@ from .tiles import COSTS, SIDE, STATE
 SLOTS = (0, 1, 2, 3) if llvmlite.binding.get_host_cpu_features().get("avx512f") else (0, 1)
 """Searches in step: as many as the vector registers hold tiles for."""
 
-_DIRECTIONS = 8
+DIRECTIONS = 8
 _IDLE = -1
 
 
@@ -67,7 +67,7 @@ def search(
         np.full(len(slots) * tiles * STATE, np.inf, np.float32),
         np.full(len(slots), _IDLE),
         np.empty(len(slots), np.int64),
-        np.empty(len(slots) * _DIRECTIONS, np.float32),
+        np.empty(len(slots) * DIRECTIONS, np.float32),
     )
     _search(costs.reshape(-1), across, sources, bounds, result, slots, memory, queue)
 
@@ -119,8 +119,8 @@ def _search(
         store_and_offer(rows, columns, state, costs, at, priced, across, memory.offers)
         for slot in range(count):
             tile = slot * groups * SPAN + tiles[slot]
-            for direction in range(_DIRECTIONS):
-                enqueue(queue, tile + steps[direction], memory.offers[slot * _DIRECTIONS + direction])
+            for direction in range(DIRECTIONS):
+                enqueue(queue, tile + steps[direction], memory.offers[slot * DIRECTIONS + direction])
 
 
 @helper()

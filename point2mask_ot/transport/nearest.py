@@ -1,0 +1,360 @@
+"""Problems whose costs are :class:`..nearest_costs.NearestCosts`: solved over the pairs that are there, then certified.
+
+What is left out costs at least a floor at the prices at which the entries were chosen. At the prices of a solution that
+bounds the mass it could have. Where the bound is above the tolerance, entries are chosen anew at those prices, and the
+solver goes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from ..arrays import Array, Restore, as_tensors
+from ..checks import ArgumentTypeError, fail, fail_type
+from ..nearest_costs import NearestCosts
+from ..types import TransportResult
+from .checks import Place, Statistics, judge
+from .cpu import nearest_fused as fused
+from .cpu.nearest_passes import NearestPasses
+from .newton import ROUGH, Semidual, ascend, ascend_to, float32_error, maximise, polish, rough_sample
+from .problem import Options, ReadOut
+from .sinkhorn import iterate
+
+Search = Callable[[np.ndarray, float], NearestCosts]
+
+_SEARCHES = 6
+_STEPS = 20
+_PATIENCE = 40
+"""Passes over samples, or while prices are rough."""
+_NEAR = 3e-4
+"""Marginal error at which prices move by less than a margin yet, as slow as they are over many suppliers."""
+_FIT = 0.1
+"""Bound above which entries are so far from the right ones that an exact solution is not worth the passes."""
+_MARGIN = 0.5
+"""Times reg: by how much prices are expected to move yet from near the top."""
+_STRIDE = 4.0
+"""The same from afar."""
+_NEIGHBOURS = 64
+"""Suppliers that compete for a pixel, of those left out, when prices are rough; all may in the end."""
+
+
+class Choice:
+    """A problem over one choice of entries.
+
+    Args:
+        costs: the entries.
+        a: (K,) capacities.
+        b: (N,) demand, of the same total.
+        options: of the call.
+    """
+
+    def __init__(self, costs: NearestCosts, a: np.ndarray, b: np.ndarray, options: Options) -> None:
+        self.costs, self.a, self.b, self.options = costs, a, b, options
+        self.rows = np.flatnonzero(a > 0)
+        self.demand = np.where(costs.pixel >= 0, b[costs.pixel], 0.0)
+        self.found, self.absent, reached = _statistics(costs, a, self.demand)
+        served = np.where(reached, self.demand, 0.0)
+        self.total, self.stranded = float(self.demand.sum()), float((self.demand - served).sum())
+        self.supply = a * (served.sum() / self.total) if self.stranded else a
+        cut = 100.0 if options.method == "sinkhorn" else 44.0  # rounds tell who lost everything by masses
+        self.passes = NearestPasses(costs, served, self.rows, cut)
+
+    @property
+    def span(self) -> float:
+        """Range of the finite costs."""
+        return self.found.highest - self.found.lowest  # type: ignore[no-any-return]
+
+    @property
+    def magnitude(self) -> float:
+        """Largest absolute value among them."""
+        return max(abs(self.found.lowest), abs(self.found.highest))
+
+    @cached_property
+    def dual(self) -> Semidual:
+        """What Newton climbs."""
+        dual = Semidual(self.passes, self.supply, self.options.reg, self.options.tau, self.span, self.magnitude)
+        return dual if self.costs.search is None else replace(dual, covers=_covers_most)
+
+    def rounds(self, f: np.ndarray, reg: float, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Sinkhorn's rounds from potentials f: those before the last update and after it, and the rounds made."""
+        from .cpu.rounds import CpuRounds
+
+        options, worst = self.options, tol if tol > 0 else ROUGH
+        precise = not self.passes.single or worst < float32_error(self.magnitude, reg)
+        passes = cast(Any, self.passes)  # which have what rounds ask of CpuPasses
+        rounds = CpuRounds(passes, self.supply, reg, options.tau, tol, precise)
+        rounds.suppliers.f[:] = f
+        made = iterate(rounds, limit)
+        return rounds.suppliers.before, rounds.suppliers.f, made
+
+    def chosen_anew(self, f: np.ndarray, window: float) -> Choice:
+        """With the entries within ``window`` of the best at potentials f, at which who takes no part asks too much."""
+        price = np.full(len(f), f[self.rows].min() - self.span - 2 * window)
+        price[self.rows] = f[self.rows]
+        found = cast(Search, self.costs.search)(price, window)
+        return Choice(found, self.a, self.b, self.options)
+
+
+def _covers_most(passes: Any, f: np.ndarray, reg: float) -> bool:
+    return passes.nearly_left_out(f, reg) <= _FIT * passes.demand.sum()
+
+
+@dataclass
+class _State:
+    """Where the solver stands: with which entries, at which potentials, after how many passes."""
+
+    choice: Choice
+    f: np.ndarray
+    before: np.ndarray
+    passes: int = 0
+    links: Any = None
+
+    @property
+    def left(self) -> int:
+        """Passes that may be made yet."""
+        return max(self.choice.options.max_iter - self.passes, 1)
+
+    @property
+    def patience(self) -> int:
+        """Passes after which prices, where entries can be chosen anew, more likely run away than that they arrive."""
+        return min(_PATIENCE, self.left)
+
+    def climb_roughly(self, reg: float) -> bool:
+        """Prices that are good enough to search from, by Newton on a sample; whether all that matters is there."""
+        choice = self.choice
+        if choice.stranded == choice.total:
+            return False
+        dual = sample = replace(choice.dual, reg=reg)
+        if choice.options.method == "sinkhorn":
+            _, self.f, made = choice.rounds(self.f, reg, ROUGH, self.patience)
+        else:
+            sample = rough_sample(dual)
+            self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
+        self.passes += made if sample is dual else 0
+        return not choice.absent.size and _covers_most(sample.passes, self.f, reg)
+
+    def climb(self, tol: float, limit: int) -> bool:
+        """Solve to a tolerance with the entries at hand, in ``limit`` passes; whether it got there, or none is left."""
+        choice = self.choice
+        if choice.stranded == choice.total:
+            return False
+        if choice.options.method == "sinkhorn":
+            self.before, self.f, made = choice.rounds(self.f, choice.options.reg, tol, self.left)
+            self.passes += made
+            return True
+        return self._climb(choice, 0.9 * tol, limit) or self.left <= 1  # the read-out rounds differently
+
+    def _climb(self, choice: Choice, tol: float, limit: int) -> bool:
+        done = False
+        if self.links is not None:
+            self.f, made, done = polish(choice.dual, self.f, self.links, tol, limit)
+            self.passes += made
+        if not done and choice.costs.search is None and np.ptp(self.f[choice.rows]) == 0:
+            self.f, made = maximise(choice.dual, tol, limit)
+            self.passes += made
+        elif not done:
+            top, made = ascend_to(choice.dual, self.f, tol, limit)
+            self.f, self.links, done = top.f, top.links, top.error <= tol
+            self.passes += made
+        self.before = self.f
+        return done
+
+    def read_out(self) -> tuple[ReadOut, float]:
+        """What the potentials mean, and the mass that pairs left out have at most."""
+        choice = self.choice
+        if choice.stranded == choice.total:
+            K, N = len(choice.a), len(choice.b)
+            plan = ReadOut(np.full(N, -math.inf), np.zeros(N, np.int64), 0.0, np.zeros(K), 0.0)
+            return plan, float(choice.costs.floor.min() < math.inf)
+        plan, left_out = choice.passes.certified(self.before, self.f, choice.options.reg, choice.demand)
+        return plan, left_out / choice.total
+
+    def choose(self, reg: float, left_out: float, margin: float) -> None:
+        """Choose entries anew, for the prices at hand and those a little away.
+
+        Args:
+            reg: entropy weight to solve with.
+            left_out: mass that may be left out of them.
+            margin: by how much prices may move yet, times reg.
+        """
+        choice = self.choice
+        rivals = len(choice.rows) if left_out < _FIT else min(len(choice.rows), _NEIGHBOURS)
+        window = reg * (math.log(2 * rivals / left_out) + margin)
+        self.f = self.f.copy()
+        self.f[choice.absent] += window
+        self.choice = choice.chosen_anew(self.f, window)
+
+
+def _statistics(costs: NearestCosts, a: np.ndarray, demand: np.ndarray) -> tuple[Statistics, np.ndarray, np.ndarray]:
+    """What the rules judge; suppliers with capacity and without an entry; lanes that any with capacity reaches."""
+    reach = fused.Reach(np.zeros(len(a), bool), np.zeros(demand.shape, bool))
+    read = fused.NearCosts(costs.first, costs.supplier, costs.cost, demand, 1.0, 0.0)
+    lowest, highest, dearest, unreached = fused.cost_range(read, costs.floor, a > 0, reach)
+    absent = (a > 0) & ~reach.supplier
+    supply, total, least = float(a.sum()), float(demand.sum()), float(demand.min())
+    found = Statistics(supply, total, float(a.min()), least, lowest, highest, dearest, unreached, absent)
+    return found, np.flatnonzero(absent), reach.pixel
+
+
+def solve_nearest(function: str, a: Array, b: Array, costs: NearestCosts, options: Options) -> TransportResult:
+    """One problem; see :func:`.entry.solve`."""
+    capacity, demand, restore = _arguments(function, a, b, costs, options)
+    capacity, demand = capacity + options.marginal_floor, demand + options.marginal_floor
+    unit = 1.0
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if 0 < demand.sum() < math.inf:  # demands near 1, as in .solvers
+            unit = float(2.0 ** np.rint(np.log2(demand.sum() / np.count_nonzero(demand))))
+        capacity, demand = capacity / unit, demand / unit
+    scale = demand.sum() / capacity.sum() if capacity.sum() > 0 else 1.0
+    choice = Choice(costs, capacity * scale, demand, options)
+    found = choice.found._replace(
+        supply=float(capacity.sum()),
+        demand=float(demand.sum()),
+        least_capacity=capacity.min(),
+        least_demand=demand.min(),
+    )
+    found = found if costs.search is None else found._replace(cut_off=np.zeros(1, bool))  # not yet there
+    judge(function, found, options, Place(0, 1, 0, 1))
+    return _result(*refine(choice), unit, restore)
+
+
+def _arguments(function: str, a: Any, b: Any, costs: Any, options: Options) -> tuple[np.ndarray, np.ndarray, Restore]:
+    """Marginals in float64; shapes, families and options are checked."""
+    if not isinstance(costs, NearestCosts):
+        fail_type(function, "M", costs, "NearestCosts, as the other problems of the list have")
+    if options.method == "exact":
+        fail(function, "reg", "0 with NearestCosts", "a number > 0: an exact plan needs all costs")
+    if options.backend not in ("auto", "numba"):
+        fail(function, "backend", f"{options.backend!r} with NearestCosts", "'auto' or 'numba'")
+    costs.check(function, "M")
+    tensors, restore = as_tensors(function, a=a, b=b)
+    lengths = (costs.num_suppliers, costs.num_pixels)
+    for name, tensor, length in zip("ab", tensors, lengths, strict=True):
+        if tensor.is_complex():
+            raise ArgumentTypeError(function, name, "complex numbers", "real numbers")
+        if tensor.device.type != "cpu":
+            fail(function, name, f"a tensor on {tensor.device}", "one on the CPU, where NearestCosts are")
+        if tensor.shape != (length,):
+            fail(function, name, f"shape {tuple(tensor.shape)}", f"({length},), to go with the NearestCosts")
+    a_, b_ = (tensor.detach().double().numpy() for tensor in tensors)
+    return a_, b_, restore
+
+
+def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
+    """Solve over the entries that are there, and choose anew until what is left out cannot matter.
+
+    Returns:
+        Where that ended, its plan, and the mass, over all of it, that pairs left out have at most.
+    """
+    options, costs = choice.options, choice.costs
+    start = np.where(choice.a > 0, costs.price, 0.0)
+    state, margin = _State(choice, start, start), _MARGIN
+    searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
+    if searches:
+        _approach(state)
+        if state.choice.costs.floor.min() < math.inf:
+            state.choose(options.reg, options.bound, margin)
+    while True:
+        from_ = state.f
+        reached = state.climb(options.tol, state.patience if searches else state.left)
+        plan, bound = state.read_out()
+        done = bound <= options.bound and not state.choice.absent.size
+        if done or not searches or state.passes >= options.max_iter:
+            return state, plan, bound
+        if reached:  # by how much prices moved after all
+            margin += float(np.ptp((state.f - from_)[choice.rows])) / options.reg
+        else:  # they ran out of the entries
+            state.f, margin = from_, 2 * margin + 10
+        state.choose(options.reg, options.bound, margin)
+        searches -= 1
+
+
+def _approach(state: _State) -> None:
+    """Prices near the top, from entries that matter at those.
+
+    Where prices run out of what the entries cover, they have far to go: a larger reg takes them there, with a window
+    to match, and comes down again.
+    """
+    options = state.choice.options
+    own = reg = options.reg
+    failed = 0
+    for _ in range(_STEPS):
+        covered, rough = state.climb_roughly(reg), state.f
+        if covered and reg == own and state.climb(max(_NEAR, options.tol), state.patience):
+            return
+        if covered and reg > own:
+            reg, failed = max(reg / 4, own), 0
+            continue
+        state.f = rough
+        failed += 1
+        reg = 3 * reg if failed > 2 else reg
+        state.choose(reg, _FIT, _STRIDE)
+
+
+def _result(state: _State, plan: ReadOut, bound: float, unit: float, restore: Restore) -> TransportResult:
+    import torch
+
+    choice, options = state.choice, state.choice.options
+    a, b = choice.a, choice.passes.b
+    capacities = choice.supply * np.exp(-state.f / options.tau) if math.isfinite(options.tau) else a
+    missed = np.abs(plan.masses - capacities).sum() + plan.pixel_error + choice.stranded
+    f = np.where(a > 0, state.f, -math.inf)
+    g = plan.g + options.reg * math.log(unit)
+    recipe = NearestPlan(choice.costs, f, g, options.reg)
+    error = float(missed / choice.total)
+    if _rounds_away(choice, options):
+        flow = recipe()
+        missed = np.abs(flow.sum(1) - capacities * unit).sum() + np.abs(flow.sum(0) - b * unit).sum()
+        error = max(error, float(missed / (choice.total * unit)))
+    within = options.tol > 0 and error <= options.tol and bound <= options.bound
+    return TransportResult(
+        f=restore(torch.from_numpy(f)),
+        g=restore(torch.from_numpy(g)),
+        labels=restore(torch.from_numpy(plan.labels)),
+        cost=restore(torch.tensor(plan.cost * unit, dtype=torch.float64)),
+        marginal_error=restore(torch.tensor(error, dtype=torch.float64)),
+        iterations=state.passes,
+        converged=bool(within),
+        make_plan=recipe,
+        bound=bound,
+        costs=choice.costs,
+    )
+
+
+def _rounds_away(choice: Choice, options: Options) -> bool:
+    """Whether exponents of float64 potentials may miss the tolerance, as in .solvers."""
+    worst = options.tol if options.tol > 0 else 1e-7
+    magnitude = max(abs(choice.found.lowest), abs(choice.found.highest))
+    return worst < 4 * float(np.finfo(np.float64).eps) * magnitude / options.reg
+
+
+@dataclass(frozen=True, eq=False)
+class NearestPlan:
+    """What the plan of near costs is made from when it is first read."""
+
+    costs: NearestCosts
+    f: np.ndarray
+    g: np.ndarray
+    reg: float
+
+    def __call__(self) -> Any:
+        """(K, N) scipy.sparse.csr_array, float64."""
+        from scipy.sparse import coo_array
+
+        costs, pixel = self.costs, self.costs.pixel_of_entries()
+        entry, lane = np.nonzero((pixel >= 0) & (costs.cost < np.inf))
+        supplier, pixel = costs.supplier[entry], pixel[entry, lane]
+        mass = np.exp((self.f[supplier] - costs.cost[entry, lane] + self.g[pixel]) / self.reg)
+        moved = mass > 0
+        shape = (costs.num_suppliers, costs.num_pixels)
+        return coo_array((mass[moved], (supplier[moved], pixel[moved])), shape).tocsr()
+
+    def restored(self, restore: Restore) -> NearestPlan:
+        """The same: a plan of near costs is of no family."""
+        return self

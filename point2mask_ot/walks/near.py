@@ -1,0 +1,171 @@
+"""Costs from random walks where each pixel knows only those targets that may serve it, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..geodesic.arguments import PointedGraph
+from ..nearest_costs import BLOCK, NearestCosts
+from . import entries
+from .colours import Colours, coloured
+from .parts import find_parts
+from .solvers import solve_groups
+from .walk import LEAST_PROBABILITY, Walk
+
+_SIDE = 8
+"""Of a block."""
+
+
+class _Found(NamedTuple):
+    """Entries in any order: (E,) blocks and targets, and (E, 64) probabilities, -1 where the target is left out."""
+
+    block: np.ndarray
+    target: np.ndarray
+    probability: np.ndarray
+
+
+def near_walks(
+    edges: torch.Tensor,
+    points_yx: np.ndarray,
+    target: np.ndarray,
+    count: int,
+    price: np.ndarray,
+    window: float,
+    *,
+    spacing_cost: float,
+    cycles: int = 2,
+) -> NearestCosts:
+    """The entries of :func:`.costs.random_walk_costs` that may matter at some prices.
+
+    Targets share solves, see :mod:`.colours`: costs are off by up to 0.03, the more the higher they are, and a
+    pixel is not told of targets more than four rings of others away.
+
+    Args:
+        edges: (4, H, W) costs >= 0, on the host.
+        points_yx, target: (N, 2) int64 rows and columns and (N,) their targets.
+        count: K.
+        price: (K,) float64.
+        window: a target is listed where its ``cost - price`` is at most the pixel's smallest plus that.
+        spacing_cost, cycles: as for the dense costs.
+
+    Returns:
+        Costs over 8 x 8 blocks of the picture, row by row. Costs are at most 13.9: smaller probabilities than 1e-6 are
+        lost. +inf where no walk leads.
+    """
+    image = PointedGraph(edges, points_yx, target, count)
+    top = float(price.max(initial=-np.inf))
+    worth = np.exp(np.minimum(price - top, 0)).astype(np.float32) if count else np.zeros(0, np.float32)
+    best = np.zeros(edges.shape[1:], np.float32)
+    found: list[_Found] = []
+    parts = find_parts(image)
+    step = spacing_cost * (count / max(sum(int(part.pixels.sum()) for part in parts), 1)) ** 0.5
+    for part in parts:
+        walk = Walk(part.cut(image), part.pixels, torch.tensor(step, dtype=edges.dtype))
+        inside = best[part.box]
+        own = _entries(coloured(walk), worth[part.targets], np.exp(-window), cycles, inside, part.box)
+        found += [each._replace(target=part.targets[each.target]) for each in own]
+
+    search = WalkSearch(edges, points_yx, target, count, spacing_cost, cycles)
+    return _as_costs(found, best, worth, top, price, window, search)
+
+
+@dataclass(frozen=True, eq=False)
+class WalkSearch:
+    """The same at other prices; every call solves all walks again."""
+
+    edges: torch.Tensor
+    points_yx: np.ndarray
+    target: np.ndarray
+    count: int
+    spacing_cost: float
+    cycles: int
+
+    def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
+        """See :attr:`~point2mask_ot.NearestCosts.search`."""
+        graph = self.edges, self.points_yx, self.target, self.count
+        return near_walks(*graph, price, window, spacing_cost=self.spacing_cost, cycles=self.cycles)
+
+
+def _entries(
+    colours: Colours, worth: np.ndarray, least: float, cycles: int, best: np.ndarray, box: tuple[slice, slice]
+) -> list[_Found]:
+    """Of one part; ``best`` (h, w) becomes the largest of worth times probability."""
+    value = np.where(colours.owner >= 0, worth[colours.owner], 0).astype(np.float32)
+    corner = np.array([box[0].start, box[1].start])
+    one_at_a_time = Lock()
+    found: list[_Found] = []
+
+    def keep(x: np.ndarray, group: range) -> None:
+        owner, own = (np.ascontiguousarray(table[:, group.start : group.stop]) for table in (colours.owner, value))
+        place = entries.Place(colours.cell, owner, own, corner, np.float32(least), np.float32(LEAST_PROBABILITY))
+        with one_at_a_time:
+            blocks, targets, size = entries.count(x, place, best)
+            rows = np.full((size, BLOCK), -1, np.float32)
+            entries.fill(x, place, blocks[:size], targets[:size], rows)
+            found.append(_Found(blocks[:size], targets[:size], rows))
+
+    solve_groups(colours.walk, cycles, keep)
+    return found
+
+
+def _as_costs(
+    found: list[_Found],
+    best: np.ndarray,
+    worth: np.ndarray,
+    top: float,
+    price: np.ndarray,
+    window: float,
+    search: Callable[[np.ndarray, float], NearestCosts],
+) -> NearestCosts:
+    """Sort the entries, and leave out those that later ones beat everywhere."""
+    height, width = best.shape
+    down, across = -(-height // _SIDE), -(-width // _SIDE)
+    pixel = np.full((down * _SIDE, across * _SIDE), -1, np.int32)
+    pixel[:height, :width] = np.arange(height * width, dtype=np.int32).reshape(height, width)
+    pixel = pixel.reshape(down, _SIDE, across, _SIDE).swapaxes(1, 2).reshape(-1, BLOCK)
+    highest = np.where(pixel >= 0, best.ravel()[pixel], 0)
+    least = highest * np.float32(np.exp(-window))
+    kept = []
+    for each in found:
+        block = each.block[:, 0] * across + each.block[:, 1]
+        value = each.probability * worth[each.target][:, None]
+        good = ((value >= least[block]) & (value > 0)).any(1)
+        kept.append((block[good], each.target[good], each.probability[good]))
+    empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, BLOCK), np.float32)
+    block, supplier, probability = (np.concatenate(column) for column in zip(empty, *kept, strict=True))
+    block, supplier, probability = _sorted(block, supplier, probability)
+    cost = probability.copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.log(cost, out=cost, where=cost > 0)
+        cost = np.where(probability > 0, -cost, np.float32(np.inf))
+        floor = np.where(highest > 0, window - top - np.log(highest), np.float32(np.inf))
+    return NearestCosts(
+        num_suppliers=len(price),
+        num_pixels=height * width,
+        pixel=pixel,
+        first=np.searchsorted(block, np.arange(len(pixel) + 1)),
+        supplier=supplier.astype(np.int32),
+        cost=cost,
+        price=np.asarray(price, np.float64),
+        floor=floor.astype(np.float32),
+        search=search,
+    )
+
+
+def _sorted(
+    block: np.ndarray, supplier: np.ndarray, probability: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By block and supplier. Where parts meet in a block, both may list a supplier: the two become one."""
+    order = np.lexsort((supplier, block))
+    block, supplier, probability = block[order], supplier[order], probability[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (block[1:] != block[:-1]) | (supplier[1:] != supplier[:-1])
+    if not is_new.all():
+        probability = np.maximum.reduceat(probability, np.flatnonzero(is_new))
+    return block[is_new], supplier[is_new], probability
