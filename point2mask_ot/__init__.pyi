@@ -26,7 +26,7 @@ from .maps import structured_edges as structured_edges
 from .masks.config import PseudoMaskConfig as PseudoMaskConfig
 from .masks.masker import PseudoMasker as PseudoMasker
 from .masks.picture import label_picture as label_picture
-from .nearest_costs import NearestCosts as NearestCosts
+from .nearest.costs import NearestCosts as NearestCosts
 from .panoptic import VOC_CATEGORIES as VOC_CATEGORIES
 from .panoptic import Category as Category
 from .panoptic import PanopticImage as PanopticImage

@@ -10,7 +10,7 @@ import numpy as np
 
 from .checks import check_choice, check_integer, fail, fail_type, refuse_masked, suggesting
 from .compiled.graphs import outside_graphs
-from .nearest_costs import NearestCosts
+from .nearest import NearestCosts
 from .points import check_on_host, check_targets, coordinates, host_array, integers, pixel_indices
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from .cpu.blocks import arrange, block_pixels, keep_near
 from .cpu.bounded_search import BoundedSearch, Found
 from .cpu.pointed import PointedTiles

@@ -15,7 +15,7 @@ import torch
 from ..arrays import to_device
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
 from ..graph.regions import areas, weights
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from ..types import Diagnostics, PointTargets
 from .border import with_border
 from .scene import Scene

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from ..transport import sinkhorn, solve
 from ..types import TransportResult
 from .config import PseudoMaskConfig

@@ -17,7 +17,7 @@ from ..checks import values_at_hand
 from ..geodesic import geodesic_distances
 from ..geodesic.cpu.pointed import PointedTiles
 from ..geodesic.near_costs import NearSearch
-from ..nearest_costs import NearestCosts, ScaledSearch
+from ..nearest.costs import NearestCosts, ScaledSearch
 from ..points import pixel_indices
 from ..types import Diagnostics
 from ..walks.costs import random_walk_costs
@@ -144,5 +144,5 @@ class _Distances:
     def __call__(self) -> np.ndarray:
         graph = np.asarray(self.edges), self.points_yx, self.target
         if self.spacing_cost is None:
-            return geodesic_distances(*graph)
-        return random_walk_costs(*graph, spacing_cost=self.spacing_cost)  # type: ignore[no-any-return]
+            return np.asarray(geodesic_distances(*graph))
+        return np.asarray(random_walk_costs(*graph, spacing_cost=self.spacing_cost))

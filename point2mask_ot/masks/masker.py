@@ -15,7 +15,7 @@ from ..arrays import Array, Restore, as_optional_tensors
 from ..checks import BackgroundWarning, check_integer, fail, fail_type
 from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_maps, check_terms
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from ..types import PointTargets, PseudoMasks, TransportResult, targets_by_image
 from .config import PseudoMaskConfig
 from .inputs import Maps

@@ -13,7 +13,7 @@ import torch
 from ..arrays import to_device
 from ..geodesic import nearest_partition
 from ..graph.regions import look_up
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from ..types import Diagnostics, PseudoMasks, TransportResult
 from .agreement import SWAY, agreement, of_targets, part_known
 from .boxes import components_with_points, region_boxes, replace_empty

@@ -12,7 +12,7 @@ import torch
 
 from ..arrays import Array, Restore
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from ..types import TransportResult
 from .checks import as_batch, as_batches, listed_problems
 from .operator import transport

@@ -1,4 +1,4 @@
-"""Problems whose costs are :class:`..nearest_costs.NearestCosts`: solved over the pairs that are there, then certified.
+"""Problems whose costs are :class:`..nearest.costs.NearestCosts`: solved over the pairs that are there, then certified.
 
 What is left out costs at least a floor at the prices at which the entries were chosen. At the prices of a solution that
 bounds the mass it could have. Where the bound is above the tolerance, entries are chosen anew at those prices, and the
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..arrays import Array, Restore, as_tensors
 from ..checks import ArgumentTypeError, fail, fail_type
-from ..nearest_costs import NearestCosts
+from ..nearest import NearestCosts
 from ..types import TransportResult
 from .checks import Place, Statistics, judge
 from .cpu import nearest_fused as fused

@@ -31,7 +31,7 @@ class Options(NamedTuple):
         marginal_floor: added to both marginals.
         normalize: rescale capacities of any total.
         backend: "numba", "torch", "triton" or "auto".
-        bound: the mass, over all of it, that pairs left out of :class:`..nearest_costs.NearestCosts` may have.
+        bound: the mass, over all of it, that pairs left out of :class:`..nearest.costs.NearestCosts` may have.
     """
 
     method: Method

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..geodesic.arguments import PointedGraph
-from ..nearest_costs import BLOCK, NearestCosts
+from ..nearest.costs import BLOCK, NearestCosts
 from . import entries
 from .colours import Colours, coloured
 from .parts import find_parts

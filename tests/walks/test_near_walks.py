@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from point2mask_ot import edge_costs, random_walk_costs
 from point2mask_ot.geodesic.arguments import PointedGraph
-from point2mask_ot.nearest_costs import BLOCK, NearestCosts
+from point2mask_ot.nearest.costs import BLOCK, NearestCosts
 from point2mask_ot.walks import costs as walks
 from point2mask_ot.walks.colours import coloured
 from point2mask_ot.walks.near import near_walks

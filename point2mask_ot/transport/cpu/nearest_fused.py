@@ -22,7 +22,7 @@ class NearCosts(NamedTuple):
     """What a pass reads.
 
     Attributes:
-        first, supplier, cost: of :class:`...nearest_costs.NearestCosts`; a block may have any number of lanes.
+        first, supplier, cost: of :class:`...nearest.costs.NearestCosts`; a block may have any number of lanes.
         b: (B, lanes) demand, in the dtype of the arithmetic, as are the numbers.
         k: bits per unit of cost.
         cut: bits behind a pixel's best supplier beyond which one is left out of a block, if it is so all over it.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...compiled.threads import run_parallel
-from ...nearest_costs import NearestCosts, ranges
+from ...nearest.costs import NearestCosts, ranges
 from ..problem import ReadOut
 from . import nearest_fused as fused
 from .blocks import Ranges

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import check_integer, check_number, fail, fail_type
+from ..checks import check_integer, check_number, fail, fail_type
 
 if TYPE_CHECKING:
-    from .nearest_kernels import Blocks
+    from .kernels import Blocks
 
 BLOCK = 64
 """Pixels in a block: 8 x 8 of them where they come from a picture."""
@@ -107,7 +107,7 @@ class NearestCosts:
         Args:
             price: (K,); -inf takes a supplier out. The smallest index of a tie wins.
         """
-        from . import nearest_kernels as kernels  # imports numba: only where it is used
+        from . import kernels  # imports numba: only where it is used
 
         blocks, price = self.blocks(), np.asarray(price, np.float64)
         label, cost = np.empty(self.num_pixels, np.int64), np.empty(self.num_pixels)
@@ -125,7 +125,7 @@ class NearestCosts:
         Returns:
             (K,) int64 pixels that each contends for, and (K,) int64 those for which nobody else does.
         """
-        from . import nearest_kernels as kernels
+        from . import kernels
 
         blocks, price = self.blocks(), np.asarray(price, np.float64)
         demand = np.ones(self.num_pixels, bool) if demand is None else np.asarray(demand, bool)
@@ -140,7 +140,7 @@ class NearestCosts:
 
     def supplier_cost(self, supplier: np.ndarray) -> np.ndarray:
         """(N,) float64 cost between each pixel and one supplier, (N,) integers; +inf where that is left out or < 0."""
-        from . import nearest_kernels as kernels
+        from . import kernels
 
         blocks, cost = self.blocks(), np.empty(self.num_pixels)
         chosen = np.asarray(supplier, np.int64)
@@ -178,7 +178,7 @@ class NearestCosts:
 
     def blocks(self) -> Blocks:
         """What kernels read."""
-        from .nearest_kernels import Blocks
+        from .kernels import Blocks
 
         return Blocks(self.pixel, self.first, self.supplier, self.cost)
 
@@ -187,7 +187,7 @@ class NearestCosts:
         return np.repeat(self.pixel, np.diff(self.first), axis=0)
 
     def _over_ranges(self, part: Callable[[int, int], Any]) -> list[Any]:
-        from .compiled.threads import run_parallel
+        from ..compiled.threads import run_parallel
 
         bounds = ranges(len(self.pixel)).tolist()
         return run_parallel(lambda ends: part(*ends), list(itertools.pairwise(bounds)))
@@ -270,7 +270,7 @@ def _real(function: str, argument: str, value: Any) -> np.ndarray:
 
 
 def _from_nearest(labels: Any, costs: Any, num_suppliers: int, floor: Any) -> NearestCosts:
-    from . import nearest_kernels as kernels
+    from . import kernels
 
     name = "NearestCosts.from_nearest"
     K = check_integer(name, "num_suppliers", num_suppliers, minimum=1)

@@ -1,4 +1,4 @@
-"""Kernels over the blocks of :class:`.nearest_costs.NearestCosts`: best suppliers, contenders, and other forms."""
+"""Kernels over the blocks of :class:`.nearest.costs.NearestCosts`: best suppliers, contenders, and other forms."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .compiled.jit import helper, njit
+from ..compiled.jit import helper, njit
 
 
 class Blocks(NamedTuple):
-    """The arrays of :class:`.nearest_costs.NearestCosts` that a kernel reads; a block may have any number of lanes.
+    """The arrays of :class:`.nearest.costs.NearestCosts` that a kernel reads; a block may have any number of lanes.
 
     Attributes:
         pixel: (B, lanes) int32, -1 where a lane is empty.
