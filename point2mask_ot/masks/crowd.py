@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..capacity import Estimate, estimate_capacities
+from ..capacity import Estimate, estimate_capacities, rivals_in_parts
 from ..checks import values_at_hand
 from ..geodesic import geodesic_distances
 from ..geodesic.cpu.pointed import PointedTiles
 from ..geodesic.near_costs import NearSearch
-from ..nearest.costs import NearestCosts, ScaledSearch
+from ..nearest.costs import CompactSearch, NearestCosts, ScaledSearch
 from ..points import pixel_indices
 from ..types import Diagnostics
 from ..walks.costs import random_walk_costs
@@ -25,6 +25,7 @@ from ..walks.near import near_walks
 from .agreement import SWAY
 from .assignment import transport
 from .clock import Clock
+from .extent import compactness_weights
 from .partition import regions
 from .scene import Scene
 from .unit import MANY, typical_farthest_of_crowd
@@ -40,13 +41,12 @@ _FIRST_WINDOW_OF_WALKS, _PRICES_OF_WALKS = 20.0, 1.0
 def is_crowded(scene: Scene) -> bool:
     """Whether an image goes this way: many suppliers, on the host, and no setting that needs all of their maps."""
     config = scene.config
-    by_search = config.stride == 1 and config.assign == "cost" and not config.unary_weight
+    by_search = config.stride == 1 and config.assign == "cost" and not config.unary_weight and config.reach is None
     return (
         len(scene.chosen) > FEWEST
         and by_search
         and config.method in ("newton", "minimum")
         and config.backend in ("auto", "numba")
-        and not scene.suppliers.has_sizes
         and values_at_hand(scene.edges)
         and scene.edges.dtype == torch.float32
     )
@@ -64,6 +64,7 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
     with clock("capacities"):
         estimate = _capacities(scene, nearest, demand)
     with clock("transport"):
+        costs = _compact(scene, costs, estimate)
         (plan,) = transport(config, [estimate.capacities], [demand], [costs])
     return Diagnostics(
         suppliers=scene.chosen,
@@ -88,7 +89,7 @@ def _capacities(scene: Scene, nearest: torch.Tensor, demand: torch.Tensor) -> Es
         lambda chosen, *points: regions([scene for _ in chosen], *points),
         [scene.suppliers],
         [demand],
-        group=lambda _: np.zeros(len(scene.chosen), np.int64),
+        group=lambda _: rivals_in_parts(scene.edges.numpy(), scene.suppliers, (0, 2) if scene.walks else range(4)),
         first=[nearest],
         method=config.capacity,
         iterations=config.centroid_rounds,
@@ -129,6 +130,20 @@ def _paths(scene: Scene, demand: torch.Tensor) -> NearestCosts:
     far = typical_farthest_of_crowd(graph[0], tiles, own, demand, walled=scene.walled)
     usable = torch.finfo(scene.edges.dtype).tiny < far < float("inf")
     return (ScaledSearch(search, far, config.typical_cost) if usable else search)(even, window)
+
+
+def _compact(scene: Scene, costs: NearestCosts, estimate: Estimate) -> NearestCosts:
+    """Far pixels dearer for things whose size was told, see :mod:`.extent`."""
+    own = scene.suppliers
+    weights = compactness_weights(scene.config, estimate, own)
+    if not weights.any():
+        return costs
+    assert costs.search is not None
+    order = np.argsort(own.target, kind="stable")
+    bounds = np.searchsorted(own.target[order], np.arange(len(weights) + 1))
+    points = own.points_yx[order].astype(np.float32)
+    search = CompactSearch(costs.search, scene.raster.width, points, bounds, weights)
+    return search(costs.price, _FIRST_WINDOW * scene.config.reg)
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,36 @@ def with_extent(
     Returns:
         (K, H, W) and (K,) capacities that the costs allow; those that came in where there is nothing to do.
     """
-    chosen, takes_rest = np.flatnonzero(np.isfinite(targets.size) & targets.is_thing), targets.takes_rest
-    if not (chosen.size and takes_rest.any()) or not (config.compactness or config.reach):
+    chosen, takes_rest = _things_of_known_size(targets), targets.takes_rest
+    if not chosen.size or not (config.compactness or config.reach):
         return cost, estimate.capacities
     things = to_device(chosen, cost.device)
-    radius = ((estimate.capacities[things] / math.pi).sqrt() + SLACK).to(cost.dtype)[:, None, None]
+    radius = _radius(estimate, things).to(cost.dtype)[:, None, None]
     far = _squared_distances(cost, targets, chosen)
     cost = cost.index_add(0, things, far * (config.compactness * estimate.doubt**2 / radius**2).to(cost.dtype))
     if config.reach is None:
         return cost, estimate.capacities
     return _cut_off(cost, far <= (config.reach * (radius - SLACK) + SLACK) ** 2, estimate, demand, things, takes_rest)
+
+
+def compactness_weights(config: PseudoMaskConfig, estimate: Estimate, targets: PointTargets) -> np.ndarray:
+    """(K,) float32: what the squared distance from a target's points is multiplied by; 0 where it does not count."""
+    chosen, weights = _things_of_known_size(targets), np.zeros(targets.num_targets, np.float32)
+    if chosen.size and config.compactness:
+        radius = _radius(estimate, torch.from_numpy(chosen)).to(torch.float32)
+        weights[chosen] = (config.compactness * estimate.doubt**2 / radius**2).to(torch.float32).numpy()
+    return weights
+
+
+def _things_of_known_size(targets: PointTargets) -> np.ndarray:
+    """Indices; none where nobody takes what they leave."""
+    chosen = np.flatnonzero(np.isfinite(targets.size) & targets.is_thing)
+    return chosen if targets.takes_rest.any() else chosen[:0]
+
+
+def _radius(estimate: Estimate, things: torch.Tensor) -> torch.Tensor:
+    """(T,) of discs of as many pixels as things should own, and some slack."""
+    return (estimate.capacities[things] / math.pi).sqrt() + SLACK
 
 
 def _squared_distances(cost: torch.Tensor, targets: PointTargets, chosen: np.ndarray) -> torch.Tensor:

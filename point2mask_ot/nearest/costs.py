@@ -114,6 +114,12 @@ class NearestCosts:
         self._over_ranges(lambda start, stop: kernels.label_and_cost(blocks, price, start, stop, label, cost))
         return label, cost
 
+    def least(self, price: np.ndarray) -> np.ndarray:
+        """(B, 64) float64 smallest cost - price of each pixel, +inf where there is none."""
+        label, cost = self.label_and_cost(price)
+        reduced = np.where(label >= 0, cost - np.asarray(price, np.float64)[label], np.inf)
+        return np.where(self.pixel >= 0, reduced[self.pixel], np.inf)
+
     def firmness(self, price: np.ndarray, sway: float, demand: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         """What each supplier may get and what it surely keeps when prices are off by ``sway``.
 
@@ -228,6 +234,45 @@ class ScaledSearch:
         slack = np.where(np.isfinite(found.floor), 1e-6 * np.abs(found.floor), 0)  # for how costs are rounded
         floor = round_down((found.floor - slack) * scale)
         return replace(found, price=np.asarray(price, np.float64), floor=floor, search=self)
+
+
+@dataclass(frozen=True, eq=False)
+class CompactSearch:
+    """A search of a picture after which far pixels are dearer: by ``weight`` times the squared distance to a point.
+
+    Nobody that was left out gets cheaper by that, so that what it leaves out still costs its floor. But the best of a
+    pixel may have become dearer; a wider window then brings in whoever comes before him now.
+
+    Attributes:
+        search: makes the costs, which nobody else holds.
+        width: of the picture.
+        points: (n, 2) float32 rows and columns, by supplier.
+        bounds: (K + 1,) int64: those of supplier k are ``points[bounds[k]:bounds[k + 1]]``.
+        weight: (K,) float32, 0 for who stays as he is.
+    """
+
+    search: Callable[[np.ndarray, float], NearestCosts]
+    width: int
+    points: np.ndarray
+    bounds: np.ndarray
+    weight: np.ndarray
+
+    def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
+        """See :attr:`NearestCosts.search`."""
+        found = self._compact(self.search(price, window))
+        least, before = found.least(price), found.floor.astype(np.float64) - window
+        known = np.isfinite(least) & np.isfinite(before)
+        wider = window + float((least[known] - before[known]).max(initial=0))
+        if wider > window * (1 + 1e-5):
+            found = self._compact(self.search(price, wider))
+        return found
+
+    def _compact(self, found: NearestCosts) -> NearestCosts:
+        from . import kernels
+
+        blocks, rest = found.blocks(), (self.width, self.points, self.bounds, self.weight)
+        found._over_ranges(lambda start, stop: kernels.add_squared_distances(blocks, *rest, start, stop))
+        return replace(found, search=self)
 
 
 @dataclass(frozen=True, eq=False)

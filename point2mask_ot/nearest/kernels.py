@@ -156,3 +156,33 @@ def fill_blocks(labels: Any, costs: Any, count: int, blocks: Blocks) -> None:
             for t in range(labels.shape[0]):
                 if labels[t, j] >= 0:
                     blocks.cost[at[labels[t, j]], j - start] = costs[t, j]
+
+
+@njit(error_model="numpy")
+def add_squared_distances(
+    blocks: Blocks, width: int, points: Any, bounds: Any, weight: Any, start: int, stop: int
+) -> None:
+    """Make pixels of blocks ``start`` to ``stop`` dearer with the squared distance to the supplier's nearest point.
+
+    Args:
+        blocks: see :class:`Blocks`; costs are changed.
+        width: of the picture.
+        points: (n, 2) float32 rows and columns, by supplier.
+        bounds: (K + 1,) int64: those of supplier k are ``points[bounds[k]:bounds[k + 1]]``.
+        weight: (K,) float32; 0 leaves a supplier's costs alone.
+        start, stop: blocks to do.
+    """
+    lanes = blocks.pixel.shape[1]
+    for n in range(start, stop):
+        for e in range(blocks.first[n], blocks.first[n + 1]):
+            k = blocks.supplier[e]
+            if weight[k] == 0:
+                continue
+            for j in range(lanes):
+                pixel = blocks.pixel[n, j]
+                if pixel < 0 or blocks.cost[e, j] == np.inf:
+                    continue
+                y, x, far = np.float32(pixel // width), np.float32(pixel % width), np.float32(np.inf)
+                for p in range(bounds[k], bounds[k + 1]):
+                    far = min(far, (y - points[p, 0]) ** 2 + (x - points[p, 1]) ** 2)
+                blocks.cost[e, j] += far * weight[k]

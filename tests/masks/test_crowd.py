@@ -203,10 +203,33 @@ def test_what_is_made_when_asked_for(monkeypatch, rng):
     np.testing.assert_array_equal(again.diagnostics.distances, sparse.diagnostics.distances)
 
 
+@pytest.mark.parametrize("make", [picture_of, smooth_picture])
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("ground", [False, True])
+def test_sizes(monkeypatch, rng, cost, make, ground):
+    """Hints that counts do not agree with make far pixels dearer."""
+    picture, plain = make(rng, SIZE), targets_on(rng, SIZE, 40, ground=ground, several=True)
+    told = plain.is_thing & (rng.random(plain.num_targets) < 0.8)
+    size = np.where(told, rng.uniform(20, 300, len(told)), np.nan)
+    targets = PointTargets(plain.points_yx, plain.target, plain.category, plain.is_thing, size)
+    check_same(*both(monkeypatch, lambda: label_picture(picture, targets, cost=cost)))
+
+
+def test_sizes_among_walls(monkeypatch, rng):
+    """Who competes with whom is told by parts."""
+    category = np.repeat([0, 1, 2, 3], 10)
+    size = np.where(rng.random(40) < 0.5, rng.uniform(20, 300, 40), np.nan)
+    targets = PointTargets(targets_on(rng, SIZE, 40, ground=False).points_yx, category=category, size=size)
+    smooth = gaussian_filter(rng.standard_normal((4, *SIZE)), (0, 5, 5))
+    semantic = np.eye(4, dtype=np.float32)[smooth.argmax(0)].transpose(2, 0, 1)
+    masker = PseudoMasker("best", within_class=True, cost="path", stuff="supply", step_cost=1e-3)
+    check_same(*both(monkeypatch, lambda: masker(semantic, None, targets)))
+
+
 def test_settings_that_need_all_maps_keep_them(monkeypatch, rng):
     monkeypatch.setattr(crowd, "FEWEST", 0)
     boundary, targets = rng.random((1, *SIZE), np.float32), targets_on(rng, SIZE, 40, ground=True)
-    for change in ({"stride": 4}, {"method": "sinkhorn"}, {"backend": "torch"}):
+    for change in ({"stride": 4}, {"method": "sinkhorn"}, {"backend": "torch"}, {"reach": 2.0}):
         found = PseudoMasker("best", stuff="supply", step_cost=1e-3, **change)(None, boundary, targets)
         assert not isinstance(found.diagnostics.costs, NearestCosts), change
 
