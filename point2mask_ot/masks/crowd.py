@@ -39,17 +39,24 @@ _FIRST_WINDOW_OF_WALKS, _PRICES_OF_WALKS = 20.0, 1.0
 
 
 def is_crowded(scene: Scene) -> bool:
-    """Whether an image goes this way: many suppliers, on the host, and no setting that needs all of their maps."""
+    """Whether an image goes this way."""
+    return len(scene.chosen) > FEWEST and not needs_all_maps(scene)
+
+
+def needs_all_maps(scene: Scene) -> str:
+    """The setting for which each supplier needs a map of the whole image, in the words of who set it; or nothing."""
     config = scene.config
-    by_search = config.stride == 1 and config.assign == "cost" and not config.unary_weight and config.reach is None
-    return (
-        len(scene.chosen) > FEWEST
-        and by_search
-        and config.method in ("newton", "minimum")
-        and config.backend in ("auto", "numba")
-        and values_at_hand(scene.edges)
-        and scene.edges.dtype == torch.float32
-    )
+    settings = {
+        f"stride={config.stride}": config.stride > 1,
+        f"assign={config.assign!r}": config.assign != "cost",
+        f"unary_weight={config.unary_weight:g}": config.unary_weight > 0,
+        f"reach={config.reach}": config.reach is not None and scene.suppliers.has_sizes,
+        f"method={config.method!r}": config.method not in ("newton", "minimum"),
+        f"backend={config.backend!r}": config.backend not in ("auto", "numba"),
+        f"maps on {scene.edges.device.type}": not values_at_hand(scene.edges),
+        "maps in float64": scene.edges.dtype != torch.float32,
+    }
+    return next((setting for setting, needs in settings.items() if needs), "")
 
 
 def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:

@@ -15,6 +15,7 @@ from .config import PseudoMaskConfig
 from .crowd import is_crowded, maps_of_crowd
 from .dense import maps_of_all
 from .inputs import Maps
+from .memory import refuse_what_does_not_fit
 from .ownership import pseudo_masks
 from .partition import regions
 from .scene import Scene
@@ -41,6 +42,7 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
     clock = Clock(len(maps))
     with clock("edges"):
         scenes = _scenes(config, maps, targets)
+        refuse_what_does_not_fit(scenes)
     few = [scene for scene in scenes if not is_crowded(scene)]
     together = iter(maps_of_all(config, few, clock))
     found = [maps_of_crowd(scene, clock) if is_crowded(scene) else next(together) for scene in scenes]
