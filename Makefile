@@ -40,6 +40,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
 	$(BIN)/python benchmarks/geodesic.py --json benchmarks/results/geodesic.json
 	$(BIN)/python benchmarks/transport.py --json benchmarks/results/transport.json
+	$(BIN)/python benchmarks/walks.py --json benchmarks/results/walks.json
+	$(BIN)/python benchmarks/dense_scenes.py --json benchmarks/results/dense_scenes.json
 	$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
 	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json

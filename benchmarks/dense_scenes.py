@@ -33,7 +33,7 @@ SCENES = [
 ]  # fmt: skip
 QUICK = [(96, 40)]
 DENSE_BYTES = 6e9
-"""What the maps of all targets may take where they are run for comparison: about five of them are alive at once."""
+"""What the maps of all targets may take where they are run for comparison; about three of them are alive at once."""
 POINTS_ON_GROUND = 8
 REPEATED_PIXELS = 1024**2
 """Larger pictures are labelled once."""
@@ -91,7 +91,7 @@ def label(side: int, cells: int, ground: bool, sparse: bool, repeats: int) -> di
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", BackgroundWarning)
     crowd.FEWEST = 32 if sparse else 1 << 30
-    small = scene(96, 40, ground=ground)
+    small = scene(256, 60, ground=ground)
     label_picture(small.picture, small.targets)  # compiles
     drawn = scene(side, cells, ground=ground)
     reset_peak_memory()
@@ -144,7 +144,8 @@ def main() -> None:
         for ground in (True, False):
             if side > options.largest:
                 continue
-            kinds = [True] + [False] * (5 * 4 * cells * side**2 < DENSE_BYTES)
+            several = cells + ground > crowd.FEWEST
+            kinds = [True] + [False] * (several and 3 * 4 * cells * side**2 < DENSE_BYTES)
             made = [in_process(label, side, cells, ground, sparse, options.repeats) for sparse in kinds]
             labels = [row.pop("labels") for row in made]
             if len(made) == 2:

@@ -119,6 +119,44 @@ def exact() -> list[Goal]:
     ]
 
 
+def crowd(field: str, side: int, targets: int, *, ground: bool = True) -> Callable[[], float]:
+    """A figure of one picture of many targets."""
+
+    def figure() -> float:
+        (row,) = chosen("dense_scenes", side=side, targets=targets, ground=ground, sparse=True)
+        return float(row["seconds"]["median"] if field == "seconds" else row[field])
+
+    return figure
+
+
+def crowds() -> list[Goal]:
+    """Pictures of many targets, one thread; a GB is 954 MiB."""
+    found = []
+    for side, targets, seconds_, gigabytes in ((2048, 2000, 10, 2.5), (1024, 400, 3, 0.8)):
+        for ground, kind in ((True, "a ground, paths"), (False, "things alone, walks")):
+            scene = f"`best`, {side:,} x {side:,}, {targets:,} targets, {kind}"
+            time, memory = (crowd(field, side, targets, ground=ground) for field in ("seconds", "peak_mib"))
+            found.append(Goal(scene, seconds_, time, " s", at_most=True))
+            found.append(Goal(f"{scene}: memory", gigabytes * 1e3 / 1.048576, memory, " MiB", at_most=True))
+    found.append(
+        Goal(
+            "`best`, 8,192 x 8,192, 5,000 targets: memory", 16e3 / 1.048576, crowd("peak_mib", 8192, 5000), " MiB", True
+        )
+    )
+    for field, bound, what in (("microseconds_per_pixel", 2, "time"), ("bytes_per_pixel", 1.2, "memory")):
+
+        def growth(field: str = field) -> float:
+            return crowd(field, 2048, 2000)() / crowd(field, 2048, 20)()
+
+        found.append(Goal(f"{what} per pixel at 2,048 x 2,048, 2,000 targets over 20", bound, growth, at_most=True))
+    return found
+
+
+def pipeline(preset: str) -> Callable[[], float]:
+    """Milliseconds of all of Algorithm 1 on one thread."""
+    return lambda: 1e3 * chosen("pipeline", preset=preset, threads=1)[0]["seconds"]["median"]
+
+
 def first_calls() -> list[Goal]:
     """Compile time, from nothing and from the cache."""
     return [
@@ -144,6 +182,8 @@ GOALS = [
     Goal("marginal error of `solve`", 1e-7, worst("marginal_error", solver=CONVERGED), "", at_most=True),
     Goal("marginal error with tol=1e-10", 1e-10, worst("marginal_error", task="to 1e-10"), "", at_most=True),
     Goal("duality gap, exact, over the cost", 1e-12, worst("duality_gap", solver=EXACT), "", at_most=True),
+    *crowds(),
+    Goal("`best`, 600 x 800, 21 channels, 10 targets, 1 thread", 260, pipeline("best"), " ms", at_most=True),
     *first_calls(),
     Goal("peak memory of `solve(...).labels`, 50 x 262,144, over M", 1.5, peak_memory, at_most=True),
     Goal("spanning tree, 256 x 256, against SciPy", 5.5, tree(256, "ours edges")),

@@ -14,7 +14,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
-from tables import ONE, SCIPY, TWO, Row, chosen
+from tables import ONE, SCIPY, TWO, Row, chosen, load
 
 # Okabe and Ito's colours, told apart by all kinds of colour vision; ours in black, markers differ besides.
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00"
@@ -35,6 +35,9 @@ ENTROPIC = {
     "solve, float32": ("ours: solve", BLACK, "o", "-"),
 }
 EXACT = {"ot.emd": ("POT emd, exact", ORANGE, "s", "--"), "solve, exact": ("ours: solve, exact", BLACK, "o", "--")}
+
+MIDDLE = 1024
+"""Side of the pictures that stand in the legend; smaller ones are hollow."""
 
 Point = tuple[int, float, bool]
 
@@ -79,6 +82,37 @@ def transport(axes: Axes) -> None:
 
 def point(row: Row) -> Point:
     return row["pixels"], 1e3 * row["seconds"]["median"], row["status"] == "reached"
+
+
+CROWDS = {
+    (True, True): ("paths", BLACK, "o", "-"),
+    (False, True): ("walks", BLUE, "D", "-"),
+    (True, False): ("paths, a map for each target", ORANGE, "s", "--"),
+    (False, False): ("walks, a map for each target", RED, "^", "--"),
+}
+"""By whether there is a ground, and whether maps are left out."""
+
+
+def draw_crowds(path: Path) -> None:
+    """Time and peak memory per pixel against the number of targets, pictures of all sizes."""
+    plt.rcParams.update({"svg.hashsalt": "crowds", "font.family": "DejaVu Sans", "font.size": 9})
+    figure, panels = plt.subplots(1, 2, figsize=(9.6, 4.6), layout="constrained")
+    rows = load("dense_scenes")
+    fields = {"microseconds_per_pixel": "microseconds a pixel", "bytes_per_pixel": "bytes a pixel, at the peak"}
+    for axes, (field, label) in zip(panels, fields.items(), strict=True):
+        for (ground, sparse), style in CROWDS.items():
+            own = [row for row in rows if (row["ground"], row["sparse"]) == (ground, sparse)]
+            own += [] if sparse else [r for r in rows if r["ground"] == ground and r["sparse"] and r["targets"] <= 20]
+            for side in sorted({row["side"] for row in own}):
+                points = [(row["targets"], row[field], side >= MIDDLE) for row in own if row["side"] == side]
+                line(axes, points, style if side == MIDDLE else ("", *style[1:]))
+        axes.set(xscale="log", yscale="log", xlabel="targets in the picture", title=label)
+        axes.grid(which="major", color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.savefig(path, facecolor="white", metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+    plt.close(figure)
 
 
 def draw(path: Path) -> None:

@@ -1,6 +1,6 @@
 """The tables of both READMEs and the plot, made from the JSON in benchmarks/results: no figure is typed by hand.
 
-python benchmarks/readme.py           # rewrites the tables between their markers, and docs/benchmarks.svg
+python benchmarks/readme.py           # rewrites the tables between their markers, docs/benchmarks.svg and docs/crowds.svg
 python benchmarks/readme.py --check   # exits 1 if a README says something else
 """
 
@@ -45,6 +45,7 @@ def main() -> None:
     import plot  # matplotlib is not needed for a check
 
     plot.draw(ROOT / "docs" / "benchmarks.svg")
+    plot.draw_crowds(ROOT / "docs" / "crowds.svg")
 
 
 if __name__ == "__main__":

@@ -175,6 +175,52 @@ def pipeline() -> str:
     return table(["ms", *stages, "in all"], lines)
 
 
+def crowds() -> str:
+    """Time and memory of pictures of many targets, a row for each size and number."""
+    rows = load("dense_scenes")
+    lines = []
+    for row in (row for row in rows if row["sparse"] and row["ground"]):
+        alone, dense = (
+            next((other for other in rows if _scene(other) == _scene(row) | change), None)
+            for change in ({"ground": False}, {"sparse": False})
+        )
+        lines.append(
+            [
+                f"{row['side']:,} x {row['side']:,}, {row['targets']:,} targets",
+                *_time_and_memory(row),
+                *_time_and_memory(alone),
+                *_time_and_memory(dense),
+            ]
+        )
+    kinds = ("paths", "walks", "paths, a map for each target")
+    return table(["", *(f"{kind}, {unit}" for kind in kinds for unit in ("s", "MiB"))], lines)
+
+
+def _scene(row: Row) -> Row:
+    return {key: row[key] for key in ("side", "targets", "ground", "sparse")}
+
+
+def _time_and_memory(row: Row | None) -> list[str]:
+    return ["", ""] if row is None else [f"{row['seconds']['median']:.2f}", f"{row['peak_mib']:,.0f}"]
+
+
+def walks() -> str:
+    """Random walks beside scikit-image's, at their accuracy."""
+    lines = []
+    for row in load("walks"):
+        for name, ratio in row["theirs_over_ours"].items():
+            lines.append(
+                [
+                    f"{row['size'][0]} x {row['size'][1]}, {row['points']} points, {name}",
+                    f"{1e3 * row['seconds']['ours']['median']:.0f}",
+                    f"{1e3 * row['seconds'][name]['median']:,.0f}",
+                    times(ratio),
+                    f"{row['mean_error']['ours']:.0e} / {row['mean_error'][name]:.0e}",
+                ]
+            )
+    return table(["", "ours, ms", "theirs, ms", "ratio", "mean error, ours / theirs"], lines)
+
+
 def losses() -> str:
     """Time and peak memory of each loss at 133 classes, the unfolded LAB loss beside ours."""
     rows = [row for row in load("losses") if row["classes"] == 133 and row["size"] == 128]
@@ -268,6 +314,8 @@ README: dict[str, Callable[[], str]] = {
     "transport": transport,
     "exact": exact,
     "pipeline": pipeline,
+    "crowds": crowds,
+    "walks": walks,
     "losses": losses,
     "environment": environment,
 }

@@ -33,6 +33,14 @@ FIELDS = {
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
     "training_step": {"task": str, "what": str, "seconds": dict},
+    "dense_scenes": {
+        "side": int, "targets": int, "ground": bool, "sparse": bool, "seconds": dict, "microseconds_per_pixel": float,
+        "peak_mib": float, "bytes_per_pixel": float, "mean_iou": float, "marginal_error": float, "bound": float,
+    },
+    "walks": {
+        "size": list, "points": int, "seconds": dict, "mean_error": dict, "largest_error": dict,
+        "theirs_over_ours": dict,
+    },
     "labelling": {"task": str, "data": str, "settings": str, "config": dict, "pictures": int},
     "labelling_throughput": {
         "data": str, "settings": str, "config": dict, "workers": int, "pictures": int, "pictures_a_second": float,
@@ -43,7 +51,9 @@ FIELDS = {
 }  # fmt: skip
 """The fields that every row of a file has, by type; an int counts as a float."""
 
-QUICK = ["footprint", "geodesic", "losses", "pipeline", "training_step", "transport", "tree"]
+QUICK = [
+    "dense_scenes", "footprint", "geodesic", "losses", "pipeline", "training_step", "transport", "tree", "walks",
+]  # fmt: skip
 
 
 def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
