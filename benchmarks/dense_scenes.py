@@ -91,8 +91,9 @@ def label(side: int, cells: int, ground: bool, sparse: bool, repeats: int) -> di
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", BackgroundWarning)
     crowd.FEWEST = 32 if sparse else 1 << 30
-    small = scene(256, 60, ground=ground)
+    small = scene(min(side, 512), min(cells, 400), ground=ground)
     label_picture(small.picture, small.targets)  # compiles
+    del small
     drawn = scene(side, cells, ground=ground)
     reset_peak_memory()
     before = memory("VmRSS")

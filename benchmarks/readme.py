@@ -1,6 +1,6 @@
-"""The tables of both READMEs and the plot, made from the JSON in benchmarks/results: no figure is typed by hand.
+"""The tables of both READMEs and the plots, made from the JSON in benchmarks/results: no figure is typed by hand.
 
-python benchmarks/readme.py           # rewrites the tables between their markers, docs/benchmarks.svg and docs/crowds.svg
+python benchmarks/readme.py           # rewrites the tables between their markers, and the plots in docs
 python benchmarks/readme.py --check   # exits 1 if a README says something else
 """
 
