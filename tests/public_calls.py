@@ -31,6 +31,16 @@ def _sized() -> p2m.PointTargets:
     return p2m.fill_sizes(told, p2m.typical_sizes(told, least=2))
 
 
+def _crowd() -> p2m.PointTargets:
+    """So many that none has a map."""
+    points = [(y, x) for y in range(1, H, 4) for x in range(1, W, 4)][:37]
+    return p2m.PointTargets(points, category=[0] * 36 + [2], is_thing=[True] * 36 + [False])
+
+
+def _supplying() -> p2m.PseudoMasker:
+    return p2m.PseudoMasker("best", stuff="supply", step_cost=0.001)
+
+
 def _labels() -> torch.Tensor:
     labels = torch.full((1, H, W), 255, dtype=torch.int64, device="cpu")
     labels[0, 4, 4], labels[0, 18, 22] = 0, 2
@@ -101,6 +111,11 @@ CALLS: dict[str, Callable[[], Any]] = {
     "PseudoMasker, classes": lambda: p2m.PseudoMasker(within_class=True, point_radius=0)(_semantic(), None, _targets()),
     "PseudoMasker, sizes": lambda: p2m.PseudoMasker("best", stuff="supply", border="background", unary_weight=0.5)(
         _semantic(), None, _sized()
+    ),
+    "PseudoMasker, crowd": lambda: _supplying()(_semantic(), None, _crowd()),
+    "PseudoMasker, crowd of things": lambda: _supplying()(_semantic(), None, _crowd().select(range(36))),
+    "solve, near costs": lambda: p2m.solve(
+        *_problem()[:2], p2m.NearestCosts.from_dense(_problem()[2].numpy()), reg=0.05
     ),
     "capacities, sizes": lambda: p2m.capacities(_edges(), _sized()),
     "label_picture": lambda: p2m.label_picture(_semantic(), _targets()),

@@ -85,9 +85,9 @@ def profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
 def _extents(labels: torch.Tensor, count: int) -> torch.Tensor:
     from .region_kernels import extents as found
 
-    bounds = torch.empty(count, 4, dtype=torch.int64)
-    found(labels.contiguous().numpy(), bounds.numpy())
-    return bounds
+    bounds = np.empty((count, 4), np.int64)
+    found(labels.contiguous().numpy(), bounds)
+    return torch.from_numpy(bounds)
 
 
 @_on_host(_extents)

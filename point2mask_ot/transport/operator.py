@@ -23,7 +23,11 @@ _POOL_ENTRIES = 1 << 15
 _NUMBERS = {bool: "bool", int: "int", float: "float"}
 _SCHEMA = (
     "transport(Tensor[] a, Tensor[] b, Tensor[] M, str function, "
-    + ", ".join(f"{_NUMBERS.get(kind, 'str')} {name}" for name, kind in get_type_hints(Options).items())
+    + ", ".join(
+        f"{_NUMBERS.get(kind, 'str')} {name}"
+        + (f"={Options._field_defaults[name]}" if name in Options._field_defaults else "")
+        for name, kind in get_type_hints(Options).items()
+    )
     + f") -> ({', '.join('Tensor[]' for _ in PARTS)})"
 )
 

@@ -66,7 +66,7 @@ def near_walks(
     parts = find_parts(image)
     step = spacing_cost * (count / max(sum(int(part.pixels.sum()) for part in parts), 1)) ** 0.5
     for part in parts:
-        walk = Walk(part.cut(image), part.pixels, torch.tensor(step, dtype=edges.dtype))
+        walk = Walk(part.cut(image), part.pixels, torch.tensor(step, dtype=edges.dtype, device="cpu"))
         inside = best[part.box]
         own = _entries(coloured(walk), worth[part.targets], np.exp(-window), cycles, inside, part.box)
         found += [each._replace(target=part.targets[each.target]) for each in own]

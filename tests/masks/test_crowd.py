@@ -229,7 +229,7 @@ def test_sizes_among_walls(monkeypatch, rng):
 def test_settings_that_need_all_maps_keep_them(monkeypatch, rng):
     monkeypatch.setattr(crowd, "FEWEST", 0)
     boundary, targets = rng.random((1, *SIZE), np.float32), targets_on(rng, SIZE, 40, ground=True)
-    for change in ({"stride": 4}, {"method": "sinkhorn"}, {"backend": "torch"}, {"reach": 2.0}):
+    for change in ({"stride": 4}, {"method": "sinkhorn"}, {"backend": "torch"}):
         found = PseudoMasker("best", stuff="supply", step_cost=1e-3, **change)(None, boundary, targets)
         assert not isinstance(found.diagnostics.costs, NearestCosts), change
 
