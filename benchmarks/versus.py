@@ -72,6 +72,29 @@ def calls(quick: bool) -> dict[str, Callable[[], Any]]:
     return found
 
 
+def real(data: Path) -> dict[str, Callable[[], Any]]:
+    """Pictures of nuclei with a point in each, as ``label-dataset`` labels them: every tenth of ``val``."""
+    from PIL import Image
+
+    import point2mask_ot as p2m
+    from point2mask_ot import panoptic
+
+    folder = data / "coco_panoptic_layout"
+    truth = folder / "annotations" / "panoptic_val"
+    dataset = panoptic.read_coco_panoptic(truth.with_suffix(".json"), truth, folder / "val")
+    jobs = []
+    for index in range(0, len(dataset), 10):
+        entry, image = dataset.images[index], dataset[index]
+        picture = np.asarray(Image.open(folder / "val" / entry.file_name).convert("RGB"))
+        jobs.append((picture, panoptic.sample_points(image, dataset.categories).targets))
+
+    def label() -> None:
+        for picture, targets in jobs:
+            p2m.label_picture(picture, targets)
+
+    return {f"label_picture, {len(jobs)} pictures of {sum(t.num_targets for _, t in jobs)} nuclei": label}
+
+
 def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of 21 classes and a boundary, smooth with some noise; of nothing that either checkout has."""
     scores = 25 * gaussian_filter(rng.normal(size=(21, height, width)), (0, 6, 6)) + rng.normal(
@@ -82,9 +105,10 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
     return probability.astype(np.float32), (edge / edge.max()).astype(np.float32)
 
 
-def serve(quick: bool, only: str) -> None:
+def serve(quick: bool, only: str, data: Path | None) -> None:
     """Time the calls whose names come in, line by line; the first calls compile."""
-    found = {name: call for name, call in calls(quick).items() if only in name}
+    every = calls(quick) | ({} if data is None else real(data))
+    found = {name: call for name, call in every.items() if only in name}
     for call in found.values():
         call()
     print("\t".join(found), flush=True)
@@ -96,12 +120,13 @@ def serve(quick: bool, only: str) -> None:
         print((time.process_time() - start) / times, flush=True)
 
 
-def start(checkout: Path, quick: bool, only: str) -> subprocess.Popen:
+def start(checkout: Path, quick: bool, only: str, data: Path | None) -> subprocess.Popen:
     """A server of a checkout; both run this file."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, str(HERE / "benchmarks" / "versus.py"), str(checkout), "--serve", f"--only={only}"]
+    command += (["--quick"] if quick else []) + ([f"--data={data}"] if data else [])
     return subprocess.Popen(
-        [*command, *(["--quick"] if quick else [])], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**os.environ, **threads, "PYTHONPATH": str(checkout)},
     )  # fmt: skip
 
@@ -132,16 +157,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="turns of a pair of processes")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of processes")
     parser.add_argument("--quick", action="store_true", help="small sizes alone")
+    parser.add_argument("--data", type=Path, help="folder with coco_panoptic_layout: real pictures, too")
     parser.add_argument("--only", default="", metavar="TEXT", help="calls whose name holds this")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.quick, options.only)
+        serve(options.quick, options.only, options.data)
         return
     seconds: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.pairs):
-        pair = [start(checkout, options.quick, options.only) for checkout in (options.before.resolve(), HERE)]
+        pair = [
+            start(checkout, options.quick, options.only, options.data) for checkout in (options.before.resolve(), HERE)
+        ]
         measure(pair, options.repeats, seconds)
     rows = []
     print(f"{'call':<36}{'before, ms':>12}{'now, ms':>12}{'ratio':>8}  quartiles")

@@ -54,7 +54,7 @@ def train_on_two_processes(out: Path, *runs: tuple[str, str]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", out / "runs.py"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": ""}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[:3000] + done.stderr[-3000:]
 
 
 def steps(log: list[dict]) -> list[tuple]:
