@@ -15,13 +15,10 @@ import torch
 from ..capacity import Estimate, estimate_capacities, rivals_in_parts
 from ..checks import values_at_hand
 from ..geodesic import geodesic_distances
-from ..geodesic.cpu.pointed import PointedTiles
-from ..geodesic.near_costs import NearSearch
 from ..nearest.costs import CompactSearch, NearestCosts, ScaledSearch
 from ..points import pixel_indices
 from ..types import Diagnostics
 from ..walks.costs import random_walk_costs
-from ..walks.near import near_walks
 from .agreement import SWAY
 from .assignment import transport
 from .clock import Clock
@@ -116,6 +113,8 @@ def _nearest(scene: Scene, costs: NearestCosts | None) -> torch.Tensor:
 
 def _walks(scene: Scene) -> NearestCosts:
     """Costs of the suppliers that matter while prices are about equal."""
+    from ..walks.near import near_walks  # imports numba: only where it is used
+
     config, own = scene.config, scene.suppliers
     pixels = pixel_indices("PseudoMasker", own.points_yx, *scene.edges.shape[1:])
     window = _FIRST_WINDOW_OF_WALKS * config.reg + _PRICES_OF_WALKS
@@ -125,6 +124,9 @@ def _walks(scene: Scene) -> NearestCosts:
 
 def _paths(scene: Scene, demand: torch.Tensor) -> NearestCosts:
     """The same of paths, in the units of the transport."""
+    from ..geodesic.cpu.pointed import PointedTiles
+    from ..geodesic.near_costs import NearSearch
+
     config, own = scene.config, scene.suppliers
     pixels = pixel_indices("PseudoMasker", own.points_yx, *scene.edges.shape[1:])
     even = np.zeros(own.num_targets)

@@ -6,16 +6,20 @@ all: nearly always one of them is the farthest, or costs as much to the third di
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from ..arrays import to_device
 from ..checks import surely_all
-from ..geodesic.cpu.pointed import PointedTiles
 from ..graph.parts import connected_parts
 from ..graph.regions import median_where
 from ..points import pixel_indices
 from ..types import PointTargets
+
+if TYPE_CHECKING:
+    from ..geodesic.cpu.pointed import PointedTiles
 
 FAR_APART = 16
 """So many stand for all."""
