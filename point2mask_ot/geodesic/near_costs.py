@@ -70,7 +70,7 @@ class NearSearch:
         del limits
         pixel = block_pixels(*self.tiles.shape)
         first, supplier = arrange(cost, tile, ranges, self.tiles.across, len(pixel))
-        floor = np.empty((len(pixel), AREA))
+        floor = np.empty((len(pixel), AREA), np.float32)
         keep_near(cost, first, supplier, price, window, floor)
         cost.resize((first[-1], AREA), refcheck=False)
         return NearestCosts(
@@ -81,7 +81,7 @@ class NearSearch:
             supplier=supplier[: first[-1]].copy(),
             cost=cost,
             price=price,
-            floor=_rounded_down(floor),
+            floor=floor,
             search=self,
         )
 
@@ -98,9 +98,3 @@ class NearSearch:
             tile.resize(room, refcheck=False)
         cost.resize((search.used, AREA), refcheck=False)
         return cost, tile[: search.used], ranges
-
-
-def _rounded_down(values: np.ndarray) -> np.ndarray:
-    """As float32, at most the value, +inf as it is."""
-    narrow = values.astype(np.float32)
-    return np.where(narrow > values, np.nextafter(narrow, np.float32(-np.inf)), narrow)

@@ -1,4 +1,4 @@
-"""The first of the smallest or largest over the leading axis, and where labels lie (compiled)."""
+"""The first of the smallest or largest over the leading axis, how large labels are and where they lie (compiled)."""
 
 from __future__ import annotations
 
@@ -65,3 +65,35 @@ def extents(labels, bounds):  # type: ignore[no-untyped-def]
                 bounds[k, 1] = min(bounds[k, 1], j)
                 bounds[k, 2] = i
                 bounds[k, 3] = max(bounds[k, 3], j)
+
+
+@njit()
+def areas(labels, found):  # type: ignore[no-untyped-def]
+    """Pixels of each label.
+
+    Args:
+        labels: (N,) int64 below K, -1 for nobody.
+        found: (K,) int64 zeros, added to.
+    """
+    for label in labels:
+        if label >= 0:
+            found[label] += 1
+
+
+@njit()
+def moments(labels, found):  # type: ignore[no-untyped-def]
+    """Pixels of each label, and the sums of their rows and of their columns.
+
+    Args:
+        labels: (H, W) int64 below K, -1 for nobody.
+        found: (3, K) int64 zeros, added to.
+    """
+    area, rows, columns = found[0], found[1], found[2]
+    height, width = labels.shape
+    for i in range(height):
+        for j in range(width):
+            k = labels[i, j]
+            if k >= 0:
+                area[k] += 1
+                rows[k] += i
+                columns[k] += j

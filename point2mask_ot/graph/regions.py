@@ -56,7 +56,11 @@ def first_largest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _areas(labels: torch.Tensor, count: int) -> torch.Tensor:
-    return torch.bincount((labels + 1).flatten(), minlength=count + 1)[1:]
+    from .region_kernels import areas as add
+
+    found = torch.zeros(count, dtype=torch.int64)
+    add(labels.long().flatten().numpy(), found.numpy())
+    return found
 
 
 @_on_host(_areas)
@@ -65,21 +69,21 @@ def areas(labels: torch.Tensor, count: int) -> torch.Tensor:
     return _members(labels, count).sum((1, 2))
 
 
-def _profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    height, width = labels.shape
-    rows = (labels + 1) * height + torch.arange(height, device=labels.device)[:, None]
-    columns = (labels + 1) * width + torch.arange(width, device=labels.device)
-    return (
-        torch.bincount(rows.flatten(), minlength=(count + 1) * height).view(-1, height)[1:],
-        torch.bincount(columns.flatten(), minlength=(count + 1) * width).view(-1, width)[1:],
-    )
+def _moments(labels: torch.Tensor, count: int) -> torch.Tensor:
+    from .region_kernels import moments as add
+
+    found = torch.zeros(3, count, dtype=torch.int64)
+    add(labels.long().contiguous().numpy(), found.numpy())
+    return found
 
 
-@_on_host(_profiles)
-def profiles(labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(count, H) and (count, W) int64: pixels of each label 0..count-1 in every row and in every column."""
+@_on_host(_moments)
+def moments(labels: torch.Tensor, count: int) -> torch.Tensor:
+    """(3, count) int64: pixels of each label 0..count-1, and the sums of their rows and of their columns."""
     members = _members(labels, count)
-    return members.sum(2), members.sum(1)
+    profiles = members.sum(2), members.sum(1)
+    sums = [(profile * torch.arange(profile.shape[1], device=labels.device)).sum(1) for profile in profiles]
+    return torch.stack([profiles[0].sum(1), *sums])
 
 
 def _extents(labels: torch.Tensor, count: int) -> torch.Tensor:
@@ -139,10 +143,5 @@ def look_up(table: np.ndarray, labels: torch.Tensor, nobody: int | bool = 0) -> 
 
 def centroids(labels: torch.Tensor, count: int) -> torch.Tensor:
     """(count, 2) int64 pixel at the centroid of each label's pixels, row and column; (0, 0) for a label of none."""
-    rows, columns = profiles(labels, count)
-    area = rows.sum(1).clamp(min=1)
-    means = [
-        (profile * torch.arange(side, device=labels.device)).sum(1).double() / area
-        for profile, side in ((rows, labels.shape[0]), (columns, labels.shape[1]))
-    ]
-    return torch.stack(means, 1).add(0.5).floor().long()
+    area, rows, columns = moments(labels, count)
+    return (torch.stack([rows, columns], 1).double() / area.clamp(min=1)[:, None]).add(0.5).floor().long()

@@ -37,7 +37,6 @@ def with_border(targets: PointTargets, pixels: np.ndarray, height: int, width: i
 
 def _rim(height: int, width: int, spacing: int) -> np.ndarray:
     """(R, 2) pixels of the four borders, ``spacing`` apart along each."""
-    y, x = np.mgrid[:height, :width]
-    along_x = ((y == 0) | (y == height - 1)) & (x % spacing == 0)
-    along_y = ((x == 0) | (x == width - 1)) & (y % spacing == 0)
-    return np.argwhere(along_x | along_y)
+    along_x = np.array([(y, x) for y in (0, height - 1) for x in range(0, width, spacing)])
+    along_y = np.array([(y, x) for y in range(0, height, spacing) for x in (0, width - 1)])
+    return np.unique(np.concatenate([along_x, along_y]), axis=0)

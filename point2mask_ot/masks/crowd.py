@@ -7,7 +7,9 @@ for the suppliers that matter at the prices that the transport comes to, and for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,13 +62,14 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
     """What the masks of one crowded image are made from, up to the transport's result."""
     config, own = scene.config, scene.suppliers
     with clock("geodesic"):
-        costs = _walks(scene) if scene.walks else None
+        costs, tiles = _walks(scene) if scene.walks else None, None
         nearest = _nearest(scene, costs)
         demand = scene.demand(nearest)
         if costs is None:
-            costs = _paths(scene, demand)
+            tiles = _tiles(scene)
+            costs = _paths(scene, tiles, demand)
     with clock("capacities"):
-        estimate = _capacities(scene, nearest, demand)
+        estimate = _capacities(scene, tiles, nearest, demand)
     with clock("transport"):
         costs = _compact(scene, costs, estimate)
         (plan,) = transport(config, [estimate.capacities], [demand], [costs])
@@ -86,11 +89,26 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
     )
 
 
-def _capacities(scene: Scene, nearest: torch.Tensor, demand: torch.Tensor) -> Estimate:
+def _tiles(scene: Scene) -> PointedTiles:
+    """The graph, checked by now, as all searches for paths read it: made once."""
+    own, edges = scene.suppliers, scene.edges.contiguous().numpy()
+    pixels = pixel_indices("PseudoMasker", own.points_yx, *edges.shape[1:])
+    return PointedTiles.of(edges, pixels, own.target, own.num_targets)
+
+
+def _capacities(scene: Scene, tiles: PointedTiles | None, nearest: torch.Tensor, demand: torch.Tensor) -> Estimate:
     """How many pixels each supplier should own (Eq. 4)."""
     config = scene.config
+
+    def parts(chosen: Sequence[int], points_yx: Any, unit: Any, owner: Any) -> list[torch.Tensor]:
+        if tiles is None:
+            return regions([scene for _ in chosen], points_yx, unit, owner)
+        edges, shape = scene.edges.contiguous().numpy(), scene.edges.shape[1:]
+        pixels = [pixel_indices("PseudoMasker", points, *shape) for points in points_yx]
+        return [torch.from_numpy(tiles.partition(edges, *each)) for each in zip(pixels, unit, strict=True)]
+
     (estimate,) = estimate_capacities(
-        lambda chosen, *points: regions([scene for _ in chosen], *points),
+        parts,
         [scene.suppliers],
         [demand],
         group=lambda _: rivals_in_parts(scene.edges.numpy(), scene.suppliers, (0, 2) if scene.walks else range(4)),
@@ -122,21 +140,18 @@ def _walks(scene: Scene) -> NearestCosts:
     return near_walks(*graph, np.zeros(own.num_targets), window, spacing_cost=config.spacing_cost)
 
 
-def _paths(scene: Scene, demand: torch.Tensor) -> NearestCosts:
+def _paths(scene: Scene, tiles: PointedTiles, demand: torch.Tensor) -> NearestCosts:
     """The same of paths, in the units of the transport."""
     from ..geodesic.cpu.pointed import PointedTiles
     from ..geodesic.near_costs import NearSearch
 
     config, own = scene.config, scene.suppliers
-    pixels = pixel_indices("PseudoMasker", own.points_yx, *scene.edges.shape[1:])
     even = np.zeros(own.num_targets)
     window = max(_FIRST_WINDOW, SWAY) * config.reg
-    graph = scene.edges.numpy(), pixels, own.target, own.num_targets
-    tiles = PointedTiles.of(*graph)
     search = NearSearch(tiles)
     if config.typical_cost is None:
         return search(even, window)
-    far = typical_farthest_of_crowd(graph[0], tiles, own, demand, walled=scene.walled)
+    far = typical_farthest_of_crowd(scene.edges.numpy(), tiles, own, demand, walled=scene.walled)
     usable = torch.finfo(scene.edges.dtype).tiny < far < float("inf")
     return (ScaledSearch(search, far, config.typical_cost) if usable else search)(even, window)
 

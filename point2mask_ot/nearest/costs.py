@@ -231,8 +231,9 @@ class ScaledSearch:
         narrow = found.cost.dtype.type
         np.divide(found.cost, narrow(self.unit), out=found.cost)
         np.multiply(found.cost, narrow(self.count), out=found.cost)
-        slack = np.where(np.isfinite(found.floor), 1e-6 * np.abs(found.floor), 0)  # for how costs are rounded
-        floor = round_down((found.floor - slack) * scale)
+        least = found.floor.astype(np.float32, copy=False)
+        floor = least * np.float32(scale * (1 - 1e-6))  # for how costs are rounded
+        np.minimum(floor, least * np.float32(scale * (1 + 1e-6)), out=floor)
         return replace(found, price=np.asarray(price, np.float64), floor=floor, search=self)
 
 

@@ -38,7 +38,7 @@ _FIT = 0.1
 """Bound above which entries are so far from the right ones that an exact solution is not worth the passes."""
 _MARGIN = 0.5
 """Times reg: by how much prices are expected to move yet from near the top."""
-_STRIDE = 4.0
+_STRIDE = 8.0
 """The same from afar."""
 _NEIGHBOURS = 64
 """Suppliers that compete for a pixel, of those left out, when prices are rough; all may in the end."""

@@ -155,17 +155,18 @@ def polish(dual: Semidual, f: np.ndarray, links: Any, tol: float, limit: int) ->
     """Newton's steps from near the top with links that were taken nearby: passes need none of their own.
 
     Returns:
-        The potentials, the number of passes made, and whether the L1 error is at most tol: each step should take most
-        of it away, and where one does not, it is not made.
+        The potentials, the number of passes made, and whether the L1 error is at most tol: each step should take half
+        of it away, as it costs half as much as one with links of its own. Where one does not, that was the last.
     """
     here = dual.at(f, precise=True, links=links)
     cap, used = np.full(len(f), dual.reg), 1
     while here.error > tol and used < limit:
         there = dual.at(here.f + _model(dual, here).step(cap), precise=True, links=links)
         used += 1
-        if there.error > 0.2 * here.error:
+        stalls = there.error > 0.5 * here.error
+        here = min(here, there, key=lambda point: point.error)
+        if stalls:
             break
-        here = there
     return here.f, used, here.error <= tol
 
 

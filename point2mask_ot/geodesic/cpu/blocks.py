@@ -67,13 +67,12 @@ def keep_near(
         cost: (E, 64); what is left out becomes +inf, and the entries that remain move to the front.
         first, supplier: as in NearestCosts, rewritten.
         price: (K,) float64.
-        floor: (B, 64) float64, written: the largest ``cost - price`` that is kept.
+        floor: (B, 64) float32, written: the largest ``cost - price`` that is kept, rounded down.
     """
-    kept = 0
+    kept, most = 0, np.empty(AREA)
     for block in range(len(first) - 1):
         start, stop = first[block], first[block + 1]
         first[block] = kept
-        most = floor[block]
         most[:] = np.inf
         for entry in range(start, stop):
             _lower(most, cost[entry], price[supplier[entry]])
@@ -83,6 +82,9 @@ def keep_near(
             if _cut(cost[kept], cost[entry], price[own], most) > 0:
                 supplier[kept] = own
                 kept += 1
+        for pixel in range(AREA):
+            value = np.float32(most[pixel])
+            floor[block, pixel] = np.nextafter(value, np.float32(-np.inf)) if value > most[pixel] else value
     first[-1] = kept
 
 

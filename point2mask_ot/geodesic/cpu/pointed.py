@@ -8,6 +8,7 @@ import numpy as np
 
 from . import joint_search
 from .bounded_search import BoundedSearch, Sources
+from .tight import flooded
 from .tiles import SIDE, pack_costs
 
 _FAR = SIDE**2
@@ -57,6 +58,13 @@ class PointedTiles:
         """(H, W) cost from the nearest of (n, 2) pixels."""
         records = joint_search.search(self.costs, pixels, np.zeros(len(pixels), np.float32))
         return joint_search.image(records, self.across, *self.shape)
+
+    def partition(self, edges: np.ndarray, pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """(H, W) int64 nearest target, as :func:`..distances.nearest_partition` finds it; (n, 2) pixels may be others.
+
+        ``edges`` are those that the tiles were made of, contiguous.
+        """
+        return flooded(edges, self.distances(pixels), pixels, target)
 
     def of_points(self, values: np.ndarray) -> np.ndarray:
         """Values of targets as float32 values of their points."""

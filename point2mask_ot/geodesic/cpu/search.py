@@ -11,7 +11,7 @@ import torch
 
 from ...compiled.threads import run_parallel
 from . import heap, joint_search, sweeps, tile_search, tiles
-from .tight import flood
+from .tight import flooded
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,7 @@ class Search:
         """(H, W) int64 nearest target, -1 where there is none, and (H, W) the cost from it."""
         costs = edges.contiguous().numpy()
         distance = self.together(self.pack(costs), pixels, costs.shape[1:])
-        labels = np.full(distance.shape, -1, np.int64)
-        order = np.argsort(target, kind="stable")
-        flood(costs, distance, pixels[order], target[order], labels)
-        return torch.from_numpy(labels), torch.from_numpy(distance)
+        return torch.from_numpy(flooded(costs, distance, pixels, target)), torch.from_numpy(distance)
 
 
 def _by_heap(weights: np.ndarray, sources: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

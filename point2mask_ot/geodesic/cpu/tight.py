@@ -29,6 +29,13 @@ def flood(edges: np.ndarray, distance: np.ndarray, sources: np.ndarray, names: n
     _flood(ways.reshape(-1), labels.shape[1], sources, names, labels.reshape(-1))
 
 
+def flooded(edges: np.ndarray, distance: np.ndarray, pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(H, W) int64 nearest target, the first of equals, -1 where there is none; pixels and target are of points."""
+    labels, order = np.full(distance.shape, -1, np.int64), np.argsort(target, kind="stable")
+    flood(edges, distance, pixels[order], target[order], labels)
+    return labels
+
+
 @njit()
 def _flood(ways: np.ndarray, width: int, sources: np.ndarray, names: np.ndarray, labels: np.ndarray) -> None:
     """Follow the ways that lead from each pixel of the flat image, from one source after another."""
