@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ LAB_SCALE = 100.0
 
 STRONG_EDGE_QUANTILE = 0.99
 NOTICEABLE_GRADIENT = 1.0 / LAB_SCALE
+_BAND = 1 << 17
+"""Pixels that are converted at a time on the host."""
+_VECTORS = 64
+"""Values that fill some vectors on every processor."""
 
 
 def smooth_lab(image: Array, sigma: float = 1.0) -> Array:
@@ -100,12 +105,16 @@ def lab_with_gradient(function: str, image: Array, sigma: float) -> tuple[Array,
 
 
 def _gradient(lab: Tensor) -> Tensor:
-    squares = sum(_central_difference(lab, axis).square() for axis in (-2, -1))
-    magnitude = squares.sum(dim=1, keepdim=True).sqrt()  # type: ignore[union-attr]  # sum() of tensors
+    magnitude = _in_bands(_slope, lab, 1)
     flat = magnitude.flatten(1)
     rank = math.ceil(STRONG_EDGE_QUANTILE * flat.shape[1])
     strong = flat.kthvalue(rank, dim=1).values.clamp_min(NOTICEABLE_GRADIENT)
     return (magnitude / strong[:, None, None, None]).clamp_max(1.0)
+
+
+def _slope(lab: Tensor) -> Tensor:
+    squares = sum(_central_difference(lab, axis).square() for axis in (-2, -1))
+    return squares.sum(dim=1, keepdim=True).sqrt()  # type: ignore[union-attr]  # sum() of tensors
 
 
 def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppress: bool = True) -> Array:
@@ -204,12 +213,36 @@ def _checked_range(function: str, picture: Tensor) -> Tensor:
 
 
 def _smooth_lab(picture: Tensor, sigma: float) -> Tensor:
-    lab = srgb_to_lab(picture) / LAB_SCALE
-    return _gaussian(_gaussian(lab, sigma, -2), sigma, -1)
+    def smooth(band: Tensor) -> Tensor:
+        return _gaussian(_gaussian(srgb_to_lab(band) / LAB_SCALE, sigma, -2), sigma, -1)
+
+    return _in_bands(smooth, picture, _radius(sigma))
+
+
+def _in_bands(function: Callable[[Tensor], Tensor], values: Tensor, reach: int) -> Tensor:
+    """The same, some rows at a time, whose intermediate values stay in cache; a row depends on ``reach`` about it.
+
+    Bands begin and end with whole vectors: what is left over of one is not rounded as they are.
+    """
+    height, width = values.shape[-2:]
+    whole = _VECTORS // math.gcd(_VECTORS, width)
+    reach = -(-reach // whole) * whole
+    rows = max(-(-_BAND // (width * whole)) * whole, 4 * reach)
+    if values.device.type != "cpu" or height < 2 * rows:
+        return function(values)
+    bands = []
+    for start in range(0, height, rows):
+        stop, first = min(start + rows, height), max(start - reach, 0)
+        bands.append(function(values[..., first : stop + reach, :]).narrow(-2, start - first, stop - start))
+    return torch.cat(bands, -2)
+
+
+def _radius(sigma: float) -> int:
+    return int(4.0 * sigma + 0.5)
 
 
 def _gaussian(values: Tensor, sigma: float, axis: int) -> Tensor:
-    radius = int(4.0 * sigma + 0.5)
+    radius = _radius(sigma)
     if radius == 0:
         return values
     weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
