@@ -152,21 +152,25 @@ def ascend_to(dual: Semidual, f: np.ndarray, tol: float, limit: int) -> tuple[Po
 
 
 def polish(dual: Semidual, f: np.ndarray, links: Any, tol: float, limit: int) -> tuple[np.ndarray, int, bool]:
-    """Newton's steps from near the top with links that were taken nearby: passes need none of their own.
+    """Newton's steps from near the top with links that were taken nearby: most passes need none of their own.
 
     Returns:
-        The potentials, the number of passes made, and whether the L1 error is at most tol: each step should take half
-        of it away, as it costs half as much as one with links of its own. Where one does not, that was the last.
+        The potentials, the number of passes made, and whether the L1 error is at most tol: each step should take most
+        of it away. Where one does not, links are taken once more; where one does not help at all, that is left.
     """
-    here = dual.at(f, precise=True, links=links)
+    here, fresh = dual.at(f, precise=True, links=links), False
     cap, used = np.full(len(f), dual.reg), 1
     while here.error > tol and used < limit:
-        there = dual.at(here.f + _model(dual, here).step(cap), precise=True, links=links)
+        before = here.error
+        there = dual.at(here.f + _model(dual, here).step(cap), precise=True, links=here.links)
         used += 1
-        stalls = there.error > 0.5 * here.error
         here = min(here, there, key=lambda point: point.error)
-        if stalls:
+        if there.error <= max(0.2 * before, tol):
+            continue
+        if fresh or there.error > before:
             break
+        here, fresh = dual.at(here.f, precise=True), True
+        used += 1
     return here.f, used, here.error <= tol
 
 
