@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from .extent import compactness_weights
 from .partition import regions
 from .scene import Scene
 from .unit import MANY, typical_farthest_of_crowd
+
+if TYPE_CHECKING:
+    from ..geodesic.cpu.pointed import PointedTiles
 
 FEWEST = MANY
 """Suppliers beyond which this takes less time than a map for each."""
@@ -91,6 +95,8 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
 
 def _tiles(scene: Scene) -> PointedTiles:
     """The graph, checked by now, as all searches for paths read it: made once."""
+    from ..geodesic.cpu.pointed import PointedTiles  # imports numba: only where it is used
+
     own, edges = scene.suppliers, scene.edges.contiguous().numpy()
     pixels = pixel_indices("PseudoMasker", own.points_yx, *edges.shape[1:])
     return PointedTiles.of(edges, pixels, own.target, own.num_targets)
@@ -142,7 +148,6 @@ def _walks(scene: Scene) -> NearestCosts:
 
 def _paths(scene: Scene, tiles: PointedTiles, demand: torch.Tensor) -> NearestCosts:
     """The same of paths, in the units of the transport."""
-    from ..geodesic.cpu.pointed import PointedTiles
     from ..geodesic.near_costs import NearSearch
 
     config, own = scene.config, scene.suppliers
