@@ -134,3 +134,22 @@ def test_refused_kinds_and_floors():
         NearestCosts.from_dense(COSTS)
     with pytest.raises(ArgumentError, match="price"):
         NearestCosts.from_dense(np.abs(LABELS), price=np.zeros(3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0, 3), st.floats(0, 2))
+def test_narrowed_is_what_a_search_would_find(seed, window, spread):
+    rng = np.random.default_rng(seed)
+    M = rng.uniform(0, 5, (K, 150)).astype(np.float32)
+    M[rng.random(M.shape) < 0.2] = np.inf
+    wide, price = NearestCosts.from_dense(M, window=3.0), rng.uniform(-spread, spread, K)
+    found, expected = wide.narrowed(price, window), NearestCosts.from_dense(M, price=price, window=window)
+    if found is None:
+        assert window + 2 * np.ptp(price) > 3
+        return
+    found.check("test", "costs")
+    np.testing.assert_array_equal(found.supplier, expected.supplier)
+    np.testing.assert_array_equal(found.first, expected.first)
+    listed = np.isfinite(expected.to_dense())
+    np.testing.assert_array_equal(found.to_dense()[listed], M[listed])
+    assert (found.floor <= expected.floor).all()

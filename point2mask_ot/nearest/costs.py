@@ -153,6 +153,25 @@ class NearestCosts:
         self._over_ranges(lambda start, stop: kernels.cost_of(blocks, chosen, start, stop, cost))
         return cost
 
+    def narrowed(self, price: np.ndarray, window: float) -> NearestCosts | None:
+        """What ``search`` would find, from the entries that are there; None where it might find others.
+
+        Args:
+            price, window: as for ``search``.
+        """
+        from . import nearest_kernels as kernels
+
+        blocks, price = self.blocks(), np.asarray(price, np.float64)
+        top, near = np.empty(self.pixel.shape), np.empty(len(self.supplier), np.bool_)
+        self._over_ranges(lambda start, stop: kernels.find_near(blocks, price, window, start, stop, top, near))
+        limit = window - top
+        risen = float((price - self.price).max(initial=-np.inf))  # so much closer may those come that were left out
+        if (self.floor - risen < limit).any():
+            return None
+        first = np.append(0, near.cumsum())[self.first]
+        supplier, cost = self.supplier[near], self.cost[near]
+        return replace(self, first=first, supplier=supplier, cost=cost, price=price, floor=round_down(limit))
+
     def to_dense(self) -> np.ndarray:
         """(K, N) in the dtype of the costs, +inf where the pair is left out."""
         M = np.full((self.num_suppliers, self.num_pixels), np.inf, self.cost.dtype)

@@ -99,6 +99,28 @@ def contenders(
 
 
 @njit(error_model="numpy")
+def find_near(blocks: Blocks, price: Any, window: float, start: int, stop: int, best: Any, near: Any) -> None:
+    """Entries of blocks ``start`` to ``stop`` that are within ``window`` of the best at some pixel.
+
+    Args:
+        blocks: see :class:`Blocks`.
+        price: (K,) float64.
+        window: see above.
+        start, stop: blocks to do.
+        best: (B, lanes) float64 out: largest price - cost, -inf where nothing is finite.
+        near: (E,) bool out.
+    """
+    owner = np.empty(best.shape[1], np.int32)
+    for n in range(start, stop):
+        _best(blocks, price, n, best[n], owner)
+        for e in range(blocks.first[n], blocks.first[n + 1]):
+            offered, found = price[blocks.supplier[e]], False
+            for j in range(np.uint64(owner.size)):
+                found |= offered - blocks.cost[e, j] >= best[n, j] - window and blocks.cost[e, j] < np.inf
+            near[e] = found
+
+
+@njit(error_model="numpy")
 def cost_of(blocks: Blocks, chosen: Any, start: int, stop: int, cost: Any) -> None:
     """Fill ``cost`` (N,) float64 of blocks ``start`` to ``stop`` with that of each pixel's ``chosen`` (N,) supplier."""
     for n in range(start, stop):

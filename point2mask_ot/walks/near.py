@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -72,7 +72,8 @@ def near_walks(
         found += [each._replace(target=part.targets[each.target]) for each in own]
 
     search = WalkSearch(edges, points_yx, target, count, spacing_cost, cycles)
-    return _as_costs(found, best, worth, top, price, window, search)
+    costs = _as_costs(found, best, worth, top, price, window, search)
+    return replace(costs, search=NarrowSearch(costs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,18 @@ class WalkSearch:
         """See :attr:`~point2mask_ot.NearestCosts.search`."""
         graph = self.edges, self.points_yx, self.target, self.count
         return near_walks(*graph, price, window, spacing_cost=self.spacing_cost, cycles=self.cycles)
+
+
+@dataclass(frozen=True, eq=False)
+class NarrowSearch:
+    """The same from entries that are there, where they hold what is asked for: nothing is solved again."""
+
+    wide: NearestCosts
+
+    def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
+        """See :attr:`~point2mask_ot.NearestCosts.search`; what it finds does not keep the entries that it drops."""
+        search = cast(Callable[[np.ndarray, float], NearestCosts], self.wide.search)
+        return self.wide.narrowed(price, window) or search(price, window)
 
 
 def _entries(
