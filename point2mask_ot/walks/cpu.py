@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,19 @@ from .walk import LEAST_PROBABILITY, WIDTHS, Walk
 
 _SECONDS = 5e-8
 """About what a pixel takes for a group of targets."""
+
+
+class _Memory(NamedTuple):
+    """What a group is solved in, see :func:`.kernels.solve`."""
+
+    lanes: int
+    x: np.ndarray
+    b: np.ndarray
+    residual: np.ndarray
+
+    def clear(self) -> None:
+        for values in (self.x, self.b, self.residual):
+            lanes_of(values).fill(0)
 
 
 def unlikeliness(walk: Walk, cycles: int) -> torch.Tensor:
@@ -35,14 +49,29 @@ def solve(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], None]) ->
     visits = kernels.plan(len(grids.shapes) - 1, cycles)
     size, first = len(grids.graph) // 4, grids.shapes[1, 0]
 
+    spare: list[_Memory] = []
+
     def solve_one(targets: range) -> None:
         lanes = next(width for width in WIDTHS if width >= len(targets))
-        x, b = vectors(size, lanes), vectors(size - first, lanes)
-        residual = vectors(walk.reached.shape[1] + 4, lanes)
-        kernels.solve(grids, _seeds(walk, targets, lanes), visits, x, b, residual)
-        keep(lanes_of(x), targets)
+        memory = _popped(spare)  # the next group's, for new memory takes as long as a cycle may
+        if memory is None or memory.lanes != lanes:
+            memory = None
+            memory = _Memory(lanes, *(vectors(n, lanes) for n in (size, size - first, walk.reached.shape[1] + 4)))
+        else:
+            memory.clear()
+        kernels.solve(grids, _seeds(walk, targets, lanes), visits, memory.x, memory.b, memory.residual)
+        keep(lanes_of(memory.x), targets)
+        spare.append(memory)
 
     run_parallel(solve_one, _groups(walk.count), serial=size * _SECONDS < 1e-3)
+
+
+def _popped(spare: list[_Memory]) -> _Memory | None:
+    """None where other threads took the last."""
+    try:
+        return spare.pop()
+    except IndexError:
+        return None
 
 
 def _groups(count: int) -> list[range]:

@@ -20,6 +20,10 @@ from .grids import DIAGONAL, DOWN, INVERSE, LEFT_DOWN, RIGHT, RIGHT_DOWN
 from .lanes import add, add_scaled, at, load, scaled, store, zero
 
 _SWEEPS = 2
+_LAST = 2 * _SWEEPS + 2
+"""By so many pixels residuals lie behind the first half sweep."""
+_STRIP = 512
+"""Columns of a picture of more than twice as many that go by at once."""
 
 
 class Seeds(NamedTuple):
@@ -93,10 +97,11 @@ def _start(grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
         start, height, width = grids.shapes[level]
         for i in range(height):
             if level > 0:
-                _collect(level, i, b, start - grids.shapes[1, 0] + (i + 1) * (width + 2) + 1, grids, b)
+                here = start - grids.shapes[1, 0] + (i + 1) * (width + 2) + 1
+                _collect(level, i, 0, grids.shapes[level + 1, 2], b, here, grids, b)
             elif _seeds_between(i - 1, i + 2, seeds):
-                _residuals(0, i, 0, 1, grids, x, b, residual)
-                _collect(0, i, residual, 1, grids, b)
+                _residuals(0, i, 0, width, 1, grids, x, b, residual)
+                _collect(0, i, 0, grids.shapes[1, 2], residual, 1, grids, b)
 
 
 @helper()
@@ -106,37 +111,48 @@ def _seeds_between(top, bottom, seeds):  # type: ignore[no-untyped-def]
 
 @helper()
 def _visit(level, enlarge, reduce, grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
-    """Add the coarser grid's solution if ``enlarge``, sweep, take the residuals there if ``reduce``."""
+    """Add the coarser grid's solution if ``enlarge``, sweep, take the residuals there if ``reduce``.
+
+    A wide picture goes by in strips of columns, of which as many rows as a wave is long stay in the cache. A strip lies
+    one pixel further left for each half sweep, so that every pixel finds its neighbours as if rows were whole.
+    """
     start, height, width = grids.shapes[level]
-    for row in range(height + 2 * _SWEEPS + 1):
-        if enlarge and row < height:
-            _enlarge(level, row, grids, x)
-            if level == 0:
-                _put_back(row, seeds, x)
-        for lag in range(1, 2 * _SWEEPS + 1):  # red, black, red, black
-            i = row - lag
-            if 0 <= i < height:
+    strip = _STRIP if level == 0 and width > 2 * _STRIP else width + _LAST
+    for left in range(0, width + _LAST, strip):
+        for row in range(height + 2 * _SWEEPS + 1):
+            if enlarge and row < height:
+                _enlarge(level, row, left, min(left + strip, width), grids, x)
                 if level == 0:
-                    _relax_picture(i, (i + lag + 1) % 2, grids, seeds, x)
-                else:
-                    first = start + (i + 1) * (width + 2) + 1
-                    first, end = first + (i + lag + 1) % 2, first + width
-                    _relax(first, end, width + 2, grids.shapes[1, 0], grids.graph, grids.slants, x, b)
-        i = row - 2 * _SWEEPS - 1
-        if reduce and i >= 0:  # the picture's black pixels, just relaxed, have no residual
-            _residuals(level, i, i % 2 if level == 0 else 0, 2 if level == 0 else 1, grids, x, b, residual)
-            _collect(level, i, residual, 1, grids, b)
+                    _put_back(row, seeds, x)
+            for lag in range(1, 2 * _SWEEPS + 1):  # red, black, red, black
+                i = row - lag
+                if 0 <= i < height:
+                    first, end = max(left - lag, 0), min(left + strip - lag, width)
+                    first += (first + i + lag + 1) % 2
+                    line = start + (i + 1) * (width + 2) + 1
+                    if level == 0:
+                        _relax_straight(line + first, line + end, width + 2, grids.graph, x)
+                        _put_back(i, seeds, x)
+                    else:
+                        _relax(line + first, line + end, width + 2, grids.shapes[1, 0], grids.graph, grids.slants, x, b)
+            i = row - 2 * _SWEEPS - 1
+            if reduce and i >= 0:  # the picture's black pixels, just relaxed, have no residual
+                first, end = max(left - _LAST, 0), min(left + strip - _LAST, width)
+                _residuals(level, i, first, end, 2 if level == 0 else 1, grids, x, b, residual)
+                last = end // 2 if end < width else grids.shapes[level + 1, 2]
+                _collect(level, i, first // 2, last, residual, 1, grids, b)
 
 
 @helper()
-def _enlarge(level, i, grids, x):  # type: ignore[no-untyped-def]
-    """The coarser grid's solution to a row. Takes pixels two by two, which lie between the same of the coarser grid."""
+def _enlarge(level, i, first, end, grids, x):  # type: ignore[no-untyped-def]
+    """The coarser grid's solution to some pixels of a row. Takes them two by two, which lie between the same of the
+    coarser grid."""
     weights, line = grids.weights, grids.shapes[level + 1, 2] + 2
     p = grids.shapes[level, 0] + (i + 1) * (grids.shapes[level, 2] + 2) + 1
     above = grids.shapes[level + 1, 0] + (i // 2 + 1) * line + 1
-    upper = load(x, above)
-    lower = load(x, above + line)
-    for j in range(0, grids.shapes[level, 2], 2):
+    upper = load(x, above + first // 2)
+    lower = load(x, above + line + first // 2)
+    for j in range(first, end, 2):
         total = add_scaled(load(x, p + j), at(weights, 4 * (p + j)), upper)
         other = add_scaled(load(x, p + j + 1), at(weights, 4 * (p + j + 1)), upper)
         upper = load(x, above + j // 2 + 1)
@@ -158,17 +174,9 @@ def _put_back(i, seeds, x):  # type: ignore[no-untyped-def]
 
 
 @helper()
-def _relax_picture(i, parity, grids, seeds, x):  # type: ignore[no-untyped-def]
-    """Gauss-Seidel at every other pixel of a row of the picture."""
-    width = grids.shapes[0, 2]
-    first = (i + 1) * (width + 2) + 1
-    _relax_straight(first + parity, first + width, width + 2, grids.graph, x)
-    _put_back(i, seeds, x)
-
-
-@helper()
 def _relax_straight(first, end, line, graph, x):  # type: ignore[no-untyped-def]
-    """Takes arrays, not their record: to pass that would take longer."""
+    """Gauss-Seidel at every other pixel of a row of the picture. Takes arrays, not their record: to pass that would
+    take longer."""
     right = load(x, first - 1)
     for p in range(first, end, 2):
         total = scaled(at(graph, 4 * (p - 1) + RIGHT), right)
@@ -218,18 +226,20 @@ def _inflow(p, line, offset, graph, slants, x, b):  # type: ignore[no-untyped-de
 
 
 @helper()
-def _residuals(level, i, first, stride, grids, x, b, residual):  # type: ignore[no-untyped-def]
-    """Of some pixels of a row, 0 for the others and beside it."""
+def _residuals(level, i, first, end, stride, grids, x, b, residual):  # type: ignore[no-untyped-def]
+    """Of every or, of the picture, every other pixel in a piece of a row that begins one before ``first``; 0 between
+    them and beside the row."""
     width, graph = grids.shapes[level, 2], grids.graph
     start = grids.shapes[level, 0] + (i + 1) * (width + 2) + 1
+    first = max(first - 1, 0)
     if level == 0:
-        for j in range(width):
+        for j in range(first, end):
             store(residual, j + 1, zero(residual))
-        for j in range(first, width, stride):
+        for j in range(first + (first + i) % stride, end, stride):
             total = _straight_inflow(start + j, width + 2, graph, zero(x), x)
             store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
     else:
-        for j in range(width):
+        for j in range(first, end):
             total = _inflow(start + j, width + 2, grids.shapes[1, 0], graph, grids.slants, x, b)
             store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
     store(residual, width + 1, zero(residual))
@@ -237,8 +247,8 @@ def _residuals(level, i, first, stride, grids, x, b, residual):  # type: ignore[
 
 
 @helper()
-def _collect(level, i, values, here, grids, b):  # type: ignore[no-untyped-def]
-    """Add a row's values to the coarser grid, where the interpolation would take them from.
+def _collect(level, i, first, end, values, here, grids, b):  # type: ignore[no-untyped-def]
+    """Add a row's values to some pixels of the coarser grid, where the interpolation would take them from.
 
     The first row that comes to one of the coarser grid writes it, the next two add.
     """
@@ -246,9 +256,9 @@ def _collect(level, i, values, here, grids, b):  # type: ignore[no-untyped-def]
     p = shapes[level, 0] + (i + 1) * (shapes[level, 2] + 2) + 1
     line = shapes[level + 1, 2] + 2
     c = shapes[level + 1, 0] - shapes[1, 0] + (i // 2 + 1) * line + 1
-    count, has_below = shapes[level + 1, 2], i % 2 and i // 2 + 1 < shapes[level + 1, 1]
-    before = load(values, here - 1)
-    for j in range(count):
+    has_below = i % 2 and i // 2 + 1 < shapes[level + 1, 1]
+    before = load(values, here + 2 * first - 1)
+    for j in range(first, end):
         k = 4 * (p + 2 * j)
         own, after = load(values, here + 2 * j), load(values, here + 2 * j + 1)
         total = add_scaled(scaled(at(weights, k), own), at(weights, k + 4), after)
