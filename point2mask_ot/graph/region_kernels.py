@@ -97,3 +97,40 @@ def moments(labels, found):  # type: ignore[no-untyped-def]
                 area[k] += 1
                 rows[k] += i
                 columns[k] += j
+
+
+@njit()
+def contenders(cost, price, sway, label, demand, wanted, kept):  # type: ignore[no-untyped-def]
+    """Count pixels for those whose price - cost is within ``sway`` of their label's.
+
+    Args:
+        cost: (K, N) float32 or float64.
+        price: (K,) of that dtype.
+        sway: of that dtype.
+        label: (N,) int64; the first stands for nobody, -1.
+        demand: (N,) bool, pixels that count.
+        wanted: (K,) int64 of zeros, written: pixels that each contends for.
+        kept: (K,) int64 of zeros, written: those of each label for which nobody else does.
+    """
+    least, rivals = np.empty(_BLOCK, cost.dtype), np.empty(_BLOCK, np.int32)
+    for start in range(0, label.size, _BLOCK):
+        stop = min(start + _BLOCK, label.size)
+        for i in range(stop - start):
+            k = max(label[start + i], 0)
+            least[i] = price[k] - cost[k, start + i] - sway if demand[start + i] else np.inf
+            rivals[i] = 0
+        for k in range(len(cost)):
+            wanted[k] += _count_wants(cost[k, start:stop], price[k], least, rivals)
+        for i in range(start, stop):
+            if label[i] >= 0 and rivals[i - start] == 1:
+                kept[label[i]] += 1
+
+
+@njit()
+def _count_wants(cost, price, least, rivals):  # type: ignore[no-untyped-def]
+    count = np.int32(0)
+    for i in range(cost.size):
+        wants = np.int32(price - cost[i] >= least[i])
+        rivals[i] += wants
+        count += wants
+    return count

@@ -72,9 +72,9 @@ def areas(labels: torch.Tensor, count: int) -> torch.Tensor:
 def _moments(labels: torch.Tensor, count: int) -> torch.Tensor:
     from .region_kernels import moments as add
 
-    found = torch.zeros(3, count, dtype=torch.int64)
-    add(labels.long().contiguous().numpy(), found.numpy())
-    return found
+    found = np.zeros((3, count), np.int64)
+    add(labels.long().contiguous().numpy(), found)
+    return torch.from_numpy(found)
 
 
 @_on_host(_moments)
@@ -129,6 +129,45 @@ def median_where(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     ordered = torch.where(mask, values, torch.inf).flatten().sort().values
     middle = (mask.sum() - 1).clamp(min=0) // 2
     return ordered.gather(0, middle[None])[0]
+
+
+def _contenders(
+    cost: torch.Tensor, price: torch.Tensor, sway: float, labels: torch.Tensor, demand: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    from .region_kernels import contenders as count
+
+    wanted, kept = torch.zeros(2, len(cost), dtype=torch.int64)
+    planes = cost.contiguous().flatten(1).numpy()
+    own, counts = (each.contiguous().flatten().numpy() for each in (labels, demand))
+    count(planes, price.numpy(), planes.dtype.type(sway), own, counts, wanted.numpy(), kept.numpy())
+    return wanted, kept
+
+
+@_on_host(_contenders)
+def contenders(
+    cost: torch.Tensor, price: torch.Tensor, sway: float, labels: torch.Tensor, demand: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Who wants a pixel while prices may be off by ``sway``, and who is alone in that.
+
+    Args:
+        cost: (K, H, W), K >= 1.
+        price: (K,) of that dtype.
+        sway: a label contends for a pixel where its price - cost is at most this below that of the pixel's own.
+        labels: (H, W) int64 own label of each pixel, -1 for none.
+        demand: (H, W) bool, pixels that count.
+
+    Returns:
+        (K,) int64 pixels that each contends for, and (K,) int64 those of each for which nobody else does.
+    """
+    known = labels.clamp(min=0)
+    worth = price.index_select(0, known.flatten()).view(known.shape) - cost.gather(0, known[None])[0]
+    least = torch.where(demand, worth - sway, torch.inf)
+    rivals, wants_of_each = torch.zeros_like(labels, dtype=torch.int32), []
+    for offered, own in zip(price, cost, strict=True):  # a plane at a time stays in cache
+        wants = offered - own >= least
+        rivals += wants
+        wants_of_each.append(wants.sum())
+    return torch.stack(wants_of_each), areas(torch.where(rivals == 1, labels, -1), len(cost))
 
 
 def _members(labels: torch.Tensor, count: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from ..arrays import to_device
 from ..graph.grid import FORWARD_OFFSETS, pair_slices
-from ..graph.regions import areas, weights
+from ..graph.regions import areas, contenders, weights
 from ..nearest import NearestCosts
 from ..types import Diagnostics, PointTargets
 from .border import with_border
@@ -79,15 +79,7 @@ def _firmness(found: Diagnostics, sway: float) -> torch.Tensor:
     price, labels = cost.new_zeros(len(cost)), nearest
     if plan is not None:
         price, labels = cast(torch.Tensor, plan.f).to(cost.dtype), cast(torch.Tensor, plan.labels).view(nearest.shape)
-    known = labels.clamp(min=0)
-    worth = price.index_select(0, known.flatten()).view(known.shape) - cost.gather(0, known[None])[0]
-    least = torch.where(demand, worth - sway, torch.inf)
-    contenders, wants_of_each = torch.zeros_like(labels, dtype=torch.int32), []
-    for offered, own in zip(price, cost, strict=True):  # a plane at a time stays in cache
-        wants = offered - own >= least
-        contenders += wants
-        wants_of_each.append(wants.sum())
-    return _ratio(areas(torch.where(contenders == 1, labels, -1), len(cost)), torch.stack(wants_of_each))
+    return _ratio(*reversed(contenders(cost, price, sway, labels, demand)))
 
 
 def _smoothness(labels: torch.Tensor, edges: torch.Tensor, count: int) -> torch.Tensor:

@@ -5,29 +5,36 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiled.jit import helper, njit
+from .grids import TO_BELOW, TO_RIGHT
 
 
 @njit(error_model="numpy")
-def halve(right, down, between_right, between_down):  # type: ignore[no-untyped-def]
+def halve(edges, step, reached, between):  # type: ignore[no-untyped-def]
     """Two ways of two steps lead from each block to the next.
 
     Args:
-        right, down: (H, W) resistance from each pixel to the next on its right and to the one below; +inf where there
-            is none.
-        between_right, between_down: (ceil(H / 2), ceil(W / 2)) the same for blocks, written.
+        edges: (4, H, W) costs; the two diagonals are not used.
+        step: what is added to them, of their dtype.
+        reached: (H, W) bool; no finite edge leads out of it.
+        between: (4, ceil(H / 2), ceil(W / 2)) costs between blocks, to which the same is to be added, written but for
+            the diagonals; +inf where no way leads.
     """
-    height, width = right.shape
-    between_right[:], between_down[:] = 0, 0
+    _, height, width = edges.shape
+    between[TO_RIGHT], between[TO_BELOW] = 0, 0
     for i in range(height):
         for j in range(0, width - 2, 2):
-            between_right[i // 2, j // 2] += _flow(right[i, j], right[i, j + 1], right[i, j + 2])
+            if reached[i, j + 1]:
+                way = edges[TO_RIGHT, i]
+                between[TO_RIGHT, i // 2, j // 2] += _flow(way[j] + step, way[j + 1] + step, way[j + 2] + step)
     for i in range(0, height - 2, 2):
         for j in range(width):
-            between_down[i // 2, j // 2] += _flow(down[i, j], down[i + 1, j], down[i + 2, j])
-    for i in range(between_right.shape[0]):
-        for j in range(between_right.shape[1]):
-            between_right[i, j] = 1 / between_right[i, j]
-            between_down[i, j] = 1 / between_down[i, j]
+            if reached[i + 1, j]:
+                before, across, after = edges[TO_BELOW, i, j], edges[TO_BELOW, i + 1, j], edges[TO_BELOW, i + 2, j]
+                between[TO_BELOW, i // 2, j // 2] += _flow(before + step, across + step, after + step)
+    for i in range(between.shape[1]):
+        for j in range(between.shape[2]):
+            for way in (TO_RIGHT, TO_BELOW):
+                between[way, i, j] = max(1 / between[way, i, j] - step, between.dtype.type(0))
 
 
 @helper(error_model="numpy")

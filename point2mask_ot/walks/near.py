@@ -153,10 +153,11 @@ def _as_costs(
     empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, BLOCK), np.float32)
     block, supplier, probability = (np.concatenate(column) for column in zip(empty, *kept, strict=True))
     block, supplier, probability = _sorted(block, supplier, probability)
-    cost = probability.copy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        np.log(cost, out=cost, where=cost > 0)
-        cost = np.where(probability > 0, -cost, np.float32(np.inf))
+    there = probability > 0
+    with np.errstate(divide="ignore"):
+        cost = np.log(np.maximum(probability, LEAST_PROBABILITY, out=probability), out=probability)
+        np.negative(cost, out=cost)
+        cost[~there] = np.inf
         floor = np.where(highest > 0, window - top - np.log(highest), np.float32(np.inf))
     return NearestCosts(
         num_suppliers=len(price),

@@ -19,6 +19,9 @@ _BYTES_OF_GRIDS = 48
 _BYTES_OF_ENTRIES = 160
 """A pixel's, with those that are left out at the end, while they are sorted."""
 
+_BYTES_OF_LABELS = 16
+"""A pixel's: its cell, its label and the probability of that."""
+
 
 def host_solver(walk: Walk) -> Any:
     """Compiled kernels where they may: they hold single precision, and mend no walls."""
@@ -68,18 +71,23 @@ def solve_groups(walk: Walk, cycles: int, keep: Callable[[np.ndarray, range], No
         keep(x.reshape(-1, WIDTHS[-1]), group)
 
 
-def walk_bytes(height: int, width: int, targets: int, *, dense: bool = False, threads: int = 1) -> int:
+def walk_bytes(
+    height: int, width: int, targets: int, *, dense: bool = False, labels: bool = False, threads: int = 1
+) -> int:
     """About the memory that walks need at once beside the picture's edges, by the compiled kernels.
 
     Args:
         height, width: of the picture.
         targets: K.
         dense: for a cost of every target at every pixel, else for those that may matter, about 8 a pixel.
+        labels: for the most probable target alone.
         threads: that solve at once.
     """
     lanes = next((n for n in WIDTHS if n >= targets), WIDTHS[-1])
     groups = min(threads, -(-targets // lanes))
     grids, vectors = _BYTES_OF_GRIDS, groups * lanes * 4 * (4 + 1) / 3  # x on all grids, b on all but the first
+    if labels:
+        return int(height * width * (grids + vectors + _BYTES_OF_LABELS))
     if dense:
         return int(height * width * (grids + vectors + 4 * targets))
     return int(height * width * (grids + max(vectors + _BYTES_OF_ENTRIES / 2, _BYTES_OF_ENTRIES)))

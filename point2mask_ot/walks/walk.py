@@ -48,16 +48,16 @@ class Walk:
 
         height, width = self.reached.shape
         edges = self.edges.new_full((4, -(-height // 2), -(-width // 2)), torch.inf)
-        resistance = torch.where(self.reached, self.edges[[0, 2]] + self.step, torch.inf)
-        halve(resistance[0].numpy(), resistance[1].numpy(), edges[0].numpy(), edges[2].numpy())
-        edges[[0, 2]] = (edges[[0, 2]] - self.step).clamp_(min=0)
+        halve(self.edges.numpy(), self.step.numpy()[()], self.reached.numpy(), edges.numpy())
         padded = torch.nn.functional.pad(self.reached, (0, width % 2, 0, height % 2))
         reached = padded.view(edges.shape[1], 2, edges.shape[2], 2).any(3).any(1)
         image = PointedGraph(edges, self.image.pixels // 2, self.image.target, self.count)
         return Walk(image, reached, self.step)
 
     def has_walls(self) -> bool:
-        """Between pixels that walks reach. Blocks lie on both sides of them, which cycles alone may hardly mend."""
+        """Between pixels that walks reach, on the host. Blocks lie on both sides of them: cycles alone may not help."""
+        if max(float(way.numpy().max(initial=0)) for way in (self.edges[0, :, :-1], self.edges[2, :-1])) < np.inf:
+            return False
         right = torch.isinf(self.edges[0, :, :-1]) & self.reached[:, :-1] & self.reached[:, 1:]
         down = torch.isinf(self.edges[2, :-1]) & self.reached[:-1] & self.reached[1:]
         return bool(right.any() or down.any())

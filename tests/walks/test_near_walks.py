@@ -149,6 +149,7 @@ def test_targets_of_a_colour_lie_apart(rng):
 
 def test_memory_does_not_grow_with_targets():
     assert walk_bytes(1000, 1000, 5000) == walk_bytes(1000, 1000, 20)
+    assert walk_bytes(1000, 1000, 5000, labels=True) < walk_bytes(1000, 1000, 5000)
     assert walk_bytes(1000, 1000, 50, dense=True) > walk_bytes(1000, 1000, 20, dense=True)
 
 
