@@ -58,7 +58,7 @@ def first_largest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _areas(labels: torch.Tensor, count: int) -> torch.Tensor:
     from .region_kernels import areas as add
 
-    found = torch.zeros(count, dtype=torch.int64)
+    found = torch.zeros(count, dtype=torch.int64, device="cpu")
     add(labels.long().flatten().numpy(), found.numpy())
     return found
 
@@ -136,7 +136,7 @@ def _contenders(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     from .region_kernels import contenders as count
 
-    wanted, kept = torch.zeros(2, len(cost), dtype=torch.int64)
+    wanted, kept = torch.zeros(2, len(cost), dtype=torch.int64, device="cpu")
     planes = cost.contiguous().flatten(1).numpy()
     own, counts = (each.contiguous().flatten().numpy() for each in (labels, demand))
     count(planes, price.numpy(), planes.dtype.type(sway), own, counts, wanted.numpy(), kept.numpy())
