@@ -159,7 +159,7 @@ class NearestCosts:
         Args:
             price, window: as for ``search``.
         """
-        from . import nearest_kernels as kernels
+        from . import kernels
 
         blocks, price = self.blocks(), np.asarray(price, np.float64)
         top, near = np.empty(self.pixel.shape), np.empty(len(self.supplier), np.bool_)
