@@ -40,6 +40,8 @@ _MARGIN = 0.5
 """Times reg: by how much prices are expected to move yet from near the top."""
 _STRIDE = 8.0
 """The same from afar."""
+_FEW_PAIRS = 1 << 26
+"""So many of supplier and pixel are no trouble, if they must be."""
 _NEIGHBOURS = 64
 """Suppliers that compete for a pixel, of those left out, when prices are rough; all may in the end."""
 
@@ -74,6 +76,11 @@ class Choice:
     def magnitude(self) -> float:
         """Largest absolute value among them."""
         return max(abs(self.found.lowest), abs(self.found.highest))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all pairs would fit, too."""
+        return self.costs.num_suppliers * self.costs.num_pixels <= _FEW_PAIRS
 
     @cached_property
     def dual(self) -> Semidual:
@@ -190,6 +197,12 @@ class _State:
         self.f[choice.absent] += window
         self.choice = choice.chosen_anew(self.f, window)
 
+    def take_all(self) -> None:
+        """Begin anew with all pairs, where prices did not arrive with some: as a dense problem is solved."""
+        found = cast(Search, self.choice.costs.search)(np.zeros(len(self.f)), math.inf)
+        self.choice = Choice(replace(found, search=None), self.choice.a, self.choice.b, self.choice.options)
+        self.f, self.links = np.zeros(len(self.f)), None
+
 
 def _statistics(costs: NearestCosts, a: np.ndarray, demand: np.ndarray) -> tuple[Statistics, np.ndarray, np.ndarray]:
     """What the rules judge; suppliers with capacity and without an entry; lanes that any with capacity reaches."""
@@ -266,13 +279,18 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
         plan, bound = state.read_out()
         done = bound <= options.bound and not state.choice.absent.size
         if done or not searches or state.passes >= options.max_iter:
-            return state, plan, bound
+            break
         if reached:  # by how much prices moved after all
             margin += float(np.ptp((state.f - from_)[choice.rows])) / options.reg
         else:  # they ran out of the entries
             state.f, margin = from_, 2 * margin + 10
         state.choose(options.reg, options.bound, margin)
         searches -= 1
+    if not (done and reached) and costs.search is not None and options.method == "newton" and choice.is_small:
+        state.take_all()
+        state.climb(options.tol, state.left)
+        plan, bound = state.read_out()
+    return state, plan, bound
 
 
 def _approach(state: _State) -> None:
