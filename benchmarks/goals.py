@@ -210,6 +210,11 @@ REASONS = {
     "`solve`": f"the worst is at reg 0.1: {NO_LEAVING_OUT}",
     "exact, 20 x 262,144": "`ot.emd` was stopped after 120 s, so the figure is a bound from below",
     "exact": "the cause is not established",
+    "`best`, 2,048 x 2,048, 2,000 targets, a ground": "two thirds are the transport: three searches, the last one for "
+    "all who are within 18 reg of the best, and some ten passes over what it found",
+    "`best`, 600 x 800": "four solves of walks with their grids take half of it, passes of the transport a sixth",
+    "`best`": "every solve of walks goes over the whole picture for 16 colours at once, of which there are about 80; "
+    "and three more rounds of them count regions",
     "first call, both, cache empty": "half LLVM, half numba's type inference; transport takes two thirds",
     "first call, transport, cache empty": "half LLVM, half numba's type inference",
     "first call": "numba's own start takes 0.25 to 0.35 s before it loads anything",
