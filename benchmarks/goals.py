@@ -212,6 +212,8 @@ REASONS = {
     "exact": "the cause is not established",
     "`best`, 2,048 x 2,048, 2,000 targets, a ground": "two thirds are the transport: three searches, the last one for "
     "all who are within 18 reg of the best, and some ten passes over what it found",
+    "`best`, 1,024 x 1,024, 400 targets, a ground": "most of it is the transport, see above",
+    "time per pixel": "the more targets, the more of them lie within the window of the last search",
     "`best`, 600 x 800": "four solves of walks with their grids take half of it, passes of the transport a sixth",
     "`best`": "every solve of walks goes over the whole picture for 16 colours at once, of which there are about 80; "
     "and three more rounds of them count regions",
