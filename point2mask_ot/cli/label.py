@@ -95,8 +95,8 @@ def show(
     image: np.ndarray, points: LabelledPoints, masks: PseudoMasks, results: PictureResults, more: Panels = ()
 ) -> None:
     """Print what the masks are like, and write them and the strip of pictures, with ``more`` below."""
-    print(summary(points, masks))
     _write(image, points, masks, results, more)
+    print(summary(points, masks))
     for path in (results.strip, results.json, results.png):
         print(f"wrote {path}")
 

@@ -19,7 +19,7 @@ from ..checks import values_at_hand
 from ..geodesic import geodesic_distances
 from ..nearest.costs import CompactSearch, NearestCosts, ScaledSearch
 from ..points import pixel_indices
-from ..types import Diagnostics
+from ..types import Diagnostics, TransportResult
 from ..walks.costs import random_walk_costs
 from .agreement import SWAY
 from .assignment import transport
@@ -36,8 +36,12 @@ FEWEST = MANY
 """Suppliers beyond which this takes less time than a map for each."""
 _FIRST_WINDOW = 6.0
 """Times ``reg``: who is looked at before there are prices."""
-_FIRST_WINDOW_OF_WALKS, _PRICES_OF_WALKS = 20.0, 1.0
-"""The same, and by how much prices of walks may differ on top: every search solves all walks again."""
+_FIRST_WINDOW_OF_WALKS, _PRICES_OF_WALKS = 20.0, 2.0
+"""The same, and by how much prices of walks may differ on top: beyond that, targets matter that no search knows."""
+_MOST_TIMES_MEDIAN = 25.0
+"""Pixels of the largest region over those of the median one."""
+_EVEN_RULES = ("centroid", "nearest")
+"""Capacities that are what regions are."""
 
 
 def is_crowded(scene: Scene) -> bool:
@@ -54,6 +58,8 @@ def needs_all_maps(scene: Scene) -> str:
         f"unary_weight={config.unary_weight:g}": config.unary_weight > 0,
         f"reach={config.reach}": config.reach is not None and scene.suppliers.has_sizes,
         f"method={config.method!r}": config.method not in ("newton", "minimum"),
+        f"capacity={config.capacity!r}": scene.walks and config.capacity not in _EVEN_RULES,
+        "walls": scene.walks and scene.walled,
         f"backend={config.backend!r}": config.backend not in ("auto", "numba"),
         f"maps on {scene.edges.device.type}": not values_at_hand(scene.edges),
         "maps in float64": scene.edges.dtype != torch.float32,
@@ -61,8 +67,12 @@ def needs_all_maps(scene: Scene) -> str:
     return next((setting for setting, needs in settings.items() if needs), "")
 
 
-def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
-    """What the masks of one crowded image are made from, up to the transport's result."""
+def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics | None:
+    """What the masks of one crowded image are made from, up to the transport's result.
+
+    None where walks to many targets cannot be told apart: these know their neighbours alone, which is enough where
+    targets are spread about evenly and prices differ little.
+    """
     config, own = scene.config, scene.suppliers
     with clock("geodesic"):
         costs, tiles = _walks(scene) if scene.walks else None, None
@@ -73,9 +83,13 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics:
             costs = _paths(scene, tiles, demand)
     with clock("capacities"):
         estimate = _capacities(scene, tiles, nearest, demand)
+    if scene.walks and not _spread_evenly(estimate):
+        return None
     with clock("transport"):
         costs = _compact(scene, costs, estimate)
         (plan,) = transport(config, [estimate.capacities], [demand], [costs])
+    if scene.walks and plan is not None and not _differ_little(plan):
+        return None
     return Diagnostics(
         suppliers=scene.chosen,
         edges=scene.edges,
@@ -124,6 +138,18 @@ def _capacities(scene: Scene, tiles: PointedTiles | None, nearest: torch.Tensor,
         keep_points=config.keep_points,
     )
     return estimate
+
+
+def _spread_evenly(estimate: Estimate) -> bool:
+    """Whether no target counts so much more pixels than others that these are his neighbours' neighbours there."""
+    counted = estimate.counted[estimate.counted > 0]
+    return bool(counted.max() <= _MOST_TIMES_MEDIAN * counted.median()) if len(counted) else True
+
+
+def _differ_little(plan: TransportResult) -> bool:
+    """Whether prices are those of neighbours, and the transport converged with them."""
+    price = np.asarray(plan.f)[np.isfinite(np.asarray(plan.f))]
+    return plan.converged and float(np.ptp(price)) <= _PRICES_OF_WALKS
 
 
 def _nearest(scene: Scene, costs: NearestCosts | None) -> torch.Tensor:

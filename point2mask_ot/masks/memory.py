@@ -19,10 +19,10 @@ _MAPS = 2.4
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def bytes_needed(scene: Scene) -> int:
+def bytes_needed(scene: Scene, with_all_maps: bool = False) -> int:
     """About what labelling takes at its peak, the image itself left out; within a third on pictures of cells."""
     pixels, suppliers = scene.raster.height * scene.raster.width, len(scene.chosen)
-    if not is_crowded(scene):
+    if with_all_maps or not is_crowded(scene):
         return int(pixels * (_BASE + _MAPS * suppliers * scene.edges.element_size()))
     if scene.walks:
         from ..walks.solvers import walk_bytes
@@ -32,15 +32,16 @@ def bytes_needed(scene: Scene) -> int:
     return int(pixels * (_BASE + 2 * 4 * rivals))
 
 
-def refuse_what_does_not_fit(scenes: list[Scene]) -> None:
-    """Refuse images whose costs would not fit.
+def refuse_what_does_not_fit(scenes: list[Scene], *, with_all_maps: bool = False) -> None:
+    """Refuse images whose costs would not fit, with a map for each supplier also where there are many.
 
     Raises:
         ArgumentError: naming the largest image, the estimate and the memory of the machine.
     """
     if not scenes:
         return
-    needed, there = sum(map(bytes_needed, scenes)), total_memory(scenes[0].edges.device)
+    needed = sum(bytes_needed(scene, with_all_maps) for scene in scenes)
+    there = total_memory(scenes[0].edges.device)
     if needed <= there:
         return
     largest = max(scenes, key=bytes_needed)
@@ -49,7 +50,7 @@ def refuse_what_does_not_fit(scenes: list[Scene]) -> None:
         + (f" in a batch of {len(scenes)}" if len(scenes) > 1 else "")
         + f", which take about {needed / 1e9:.2g} GB"
     )
-    setting = needs_all_maps(largest)
+    setting = "walks to targets as unevenly spread as these" if with_all_maps else needs_all_maps(largest)
     remedy = "parts of the picture, a smaller one, or fewer targets"
     if setting:
         remedy += f"; with {setting} every supplier has a map of the whole picture"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..checks import ArgumentError
-from ..types import PointTargets, PseudoMasks
+from ..types import Diagnostics, PointTargets, PseudoMasks
 from .agreement import with_border_points
 from .clock import Clock
 from .config import PseudoMaskConfig
@@ -45,11 +45,20 @@ def label_images(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequen
         refuse_what_does_not_fit(scenes)
     few = [scene for scene in scenes if not is_crowded(scene)]
     together = iter(maps_of_all(config, few, clock))
-    found = [maps_of_crowd(scene, clock) if is_crowded(scene) else next(together) for scene in scenes]
+    found = [_maps_of_many(scene, clock) if is_crowded(scene) else next(together) for scene in scenes]
     with clock("confidence"):
         if_border = _if_border_is_background(scenes)
     with clock("masks"):
         return [pseudo_masks(*image) for image in zip(scenes, found, if_border, strict=True)]
+
+
+def _maps_of_many(scene: Scene, clock: Clock) -> Diagnostics:
+    """Without a map for each supplier, where that holds."""
+    found = maps_of_crowd(scene, clock)
+    if found is None:
+        refuse_what_does_not_fit([scene], with_all_maps=True)
+        (found,) = maps_of_all(scene.config, [scene], clock)
+    return found
 
 
 def _scenes(config: PseudoMaskConfig, maps: Sequence[Maps], targets: Sequence[PointTargets]) -> list[Scene]:

@@ -11,7 +11,7 @@ import torch
 
 from ..geodesic.arguments import PointedGraph
 from . import portable
-from .colours import MANY, coloured
+from .colours import coloured
 from .walk import WIDTHS, Walk
 
 _BYTES_OF_GRIDS = 48
@@ -34,7 +34,7 @@ def host_solver(walk: Walk) -> Any:
 
 def most_probable(walk: Walk) -> torch.Tensor:
     """(H, W) int64 target of the largest probability that a walk meets it first, the first of equals."""
-    if walk.count < MANY and host_solver(walk) is portable:
+    if host_solver(walk) is portable:  # many at once: groups of them would take as long each
         return portable.most_probable(walk)
     from .kernels import keep_best
 

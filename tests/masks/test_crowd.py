@@ -63,7 +63,10 @@ def smooth_picture(rng, size):
 
 
 def check_same(dense, sparse, *, reg=0.1, tau=None):
-    assert isinstance(sparse.diagnostics.costs, NearestCosts)
+    if not isinstance(sparse.diagnostics.costs, NearestCosts):
+        assert sparse.diagnostics.walks, "only walks to targets that are not spread evenly are taken back"
+        np.testing.assert_array_equal(sparse.instance, dense.instance)
+        return
     assert not isinstance(dense.diagnostics.costs, NearestCosts)
     differ = np.argwhere(np.asarray(sparse.instance) != np.asarray(dense.instance))
     assert all(is_halved(dense, sparse, tuple(pixel), reg) for pixel in differ), f"{len(differ)} labels"
@@ -226,6 +229,25 @@ def test_sizes_among_walls(monkeypatch, rng):
     semantic = np.eye(4, dtype=np.float32)[smooth.argmax(0)].transpose(2, 0, 1)
     masker = PseudoMasker("best", within_class=True, cost="path", stuff="supply", step_cost=1e-3)
     check_same(*both(monkeypatch, lambda: masker(semantic, None, targets)))
+
+
+@pytest.mark.parametrize("points", ["in a corner", "in a clump"])
+def test_walks_to_targets_that_are_spread_unevenly(monkeypatch, rng, points):
+    """Far from all of them none is the nearest by much, so that neighbours are not enough to know."""
+    corner = [(y, x) for y in range(8) for x in range(8)]
+    clump = np.unique((rng.normal(0, 6, (90, 2)) + 40).round().astype(int).clip(0, 79), axis=0)
+    targets = PointTargets(corner if points == "in a corner" else clump)
+    picture = np.zeros((80, 80, 3), np.uint8)
+    dense, sparse = both(monkeypatch, lambda: label_picture(picture, targets))
+    np.testing.assert_array_equal(sparse.instance, dense.instance)
+    assert sparse.diagnostics.transport.converged
+
+
+def test_walks_to_capacities_that_are_not_what_regions_are(monkeypatch, rng):
+    """Prices then differ by more than neighbours say."""
+    picture, targets = smooth_picture(rng, SIZE), targets_on(rng, SIZE, 60, ground=False)
+    dense, sparse = both(monkeypatch, lambda: label_picture(picture, targets, capacity="equal"))
+    np.testing.assert_array_equal(sparse.instance, dense.instance)
 
 
 def test_settings_that_need_all_maps_keep_them(monkeypatch, rng):
