@@ -14,7 +14,7 @@ from .checks import check_choice, check_integer, fail, fail_type, refuse_masked,
 from .geodesic import geodesic_distances, nearest_partition
 from .geodesic.arguments import as_edges
 from .graph.centroids import Sources, moved
-from .graph.parts import connected_parts
+from .graph.parts import connected, connected_parts
 from .graph.regions import areas, look_up, weights
 from .points import pixel_indices
 from .sizes import with_hints
@@ -235,27 +235,18 @@ def estimate_capacities(
 
 def rivals(cost: torch.Tensor, points_yx: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(K,) int64, equal for targets that compete for the same pixels: from the (K, H, W) costs that are finite."""
-    from scipy.sparse import coo_array  # slow to import, and only sizes need it
-    from scipy.sparse.csgraph import connected_components
-
     y, x = to_device(pixel_indices("capacities", points_yx, *cost.shape[1:]), cost.device).unbind(1)
     reached = torch.isfinite(cost[:, y, x]).cpu().numpy()
-    pairs = np.stack(np.nonzero(reached))
-    pairs[1] = target[pairs[1]]
-    graph = coo_array((np.ones(pairs.shape[1], bool), pairs), shape=(len(cost), len(cost)))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    who, point = np.nonzero(reached)
+    return connected(who, target[point], len(cost)).astype(np.int64)
 
 
 def rivals_in_parts(edges: np.ndarray, targets: PointTargets, directions: Sequence[int]) -> np.ndarray:
     """The same from (4, H, W) edges on the host, along some of their directions: whose points lie in one part."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     pixels = pixel_indices("capacities", targets.points_yx, *edges.shape[1:])
     part, count = connected_parts(edges, directions)[tuple(pixels.T)], targets.num_targets
-    ends = (targets.target, count + np.unique(part, return_inverse=True)[1])
-    graph = coo_array((np.ones(len(part), bool), ends), shape=(count + len(part), count + len(part)))
-    return connected_components(graph, directed=False)[1][:count].astype(np.int64)
+    part = count + np.unique(part, return_inverse=True)[1]
+    return connected(targets.target, part, count + len(part))[:count].astype(np.int64)
 
 
 def _count(labels: torch.Tensor, demand: torch.Tensor, count: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
 from ..files.pictures import encode_png, explaining_turns, read_orientation
+from ..masks.clock import Clock
 from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
@@ -243,19 +244,6 @@ def label_files(image: PanopticImage, output: str) -> dict[str, bytes]:
             fail(_NAME, "output", f"'voc' with the picture {image.file_name!r}", "names without folder and white space")
         contents = [encode_png(labels, voc_palette()) for labels in to_voc(image)]
     return dict(zip(label_names(image.file_name, output), contents, strict=True))
-
-
-@dataclass
-class Clock:
-    """Wall seconds of each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - start
 
 
 @contextmanager

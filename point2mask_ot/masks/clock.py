@@ -1,4 +1,4 @@
-"""How long the stages of a batch take."""
+"""How long stages take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Clock:
     On a GPU that is the time to launch it: nothing waits for the device.
     """
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int = 1) -> None:
         self.images = images
         self.seconds: dict[str, float] = {}
 

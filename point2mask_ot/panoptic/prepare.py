@@ -146,11 +146,6 @@ def prepare_points(
         how["size_error"] = check_number("prepare_points", "size_error", size_error, minimum=1)
     categories = in_channel_order(dataset.categories)
     channels = category_channels(categories)
-    how |= (
-        {}
-        if size_error is None
-        else {"size_error": check_number("prepare_points", "size_error", size_error, minimum=1)}
-    )
     info = {**how, "version": __version__}
 
     def drawn() -> Iterator[tuple[PanopticImage, SampledPoints]]:

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 
 from ..geodesic.arguments import PointedGraph
+from ..geodesic.cpu.blocks import block_pixels
+from ..geodesic.cpu.tiles import SIDE
 from ..nearest.costs import BLOCK, NearestCosts
 from . import entries
 from .colours import Colours, coloured
 from .parts import find_parts
 from .solvers import solve_groups
 from .walk import LEAST_PROBABILITY, Walk
-
-_SIDE = 8
-"""Of a block."""
 
 
 class _Found(NamedTuple):
@@ -138,10 +137,8 @@ def _as_costs(
 ) -> NearestCosts:
     """Sort the entries, and leave out those that later ones beat everywhere."""
     height, width = best.shape
-    down, across = -(-height // _SIDE), -(-width // _SIDE)
-    pixel = np.full((down * _SIDE, across * _SIDE), -1, np.int32)
-    pixel[:height, :width] = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    pixel = pixel.reshape(down, _SIDE, across, _SIDE).swapaxes(1, 2).reshape(-1, BLOCK)
+    across = -(-width // SIDE)
+    pixel = block_pixels(height, width)
     highest = np.where(pixel >= 0, best.ravel()[pixel], 0)
     least = highest * np.float32(np.exp(-window))
     kept = []

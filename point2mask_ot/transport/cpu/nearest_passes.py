@@ -14,7 +14,7 @@ from ...nearest.costs import NearestCosts, ranges
 from ..problem import ReadOut
 from . import nearest_fused as fused
 from .blocks import Ranges
-from .passes import LN2, bits
+from .passes import bits, joined_logs
 
 _DOUBLE = np.dtype(np.float64)
 _SERIAL_ENTRIES = 1 << 19
@@ -109,10 +109,7 @@ class NearestPasses:
         parts = len(self.bounds) - 1
         tops, rests = np.full((parts, len(wanted)), -np.inf), np.zeros((parts, len(wanted)))
         self._over_ranges(lambda part: fused.log_masses(costs, u, place, part, self._scratch(_DOUBLE), tops, rests))
-        top = tops.max(axis=0)
-        rest = (rests * np.exp2(tops - np.where(top > -np.inf, top, 0))).sum(axis=0)
-        with np.errstate(divide="ignore"):
-            return np.where(top > -np.inf, top + np.log2(rest), -np.inf) * LN2
+        return joined_logs(tops, rests)
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""

@@ -87,10 +87,7 @@ class CpuPasses:
         self.over_ranges(
             lambda ranges: fused.log_masses(costs, u, wanted, base, ranges, self.scratch(_DOUBLE), tops, rests)
         )
-        top = tops.max(axis=0)
-        rest = (rests * np.exp2(tops - np.where(top > -np.inf, top, 0))).sum(axis=0)
-        with np.errstate(divide="ignore"):
-            return np.where(top > -np.inf, top + np.log2(rest), -np.inf) * LN2
+        return joined_logs(tops, rests)
 
     def read_out(self, f_before: np.ndarray, f: np.ndarray, reg: float) -> ReadOut:
         """Pixel potentials from ``f_before``, then labels, marginals and cost of the plan of ``f`` and those."""
@@ -138,6 +135,14 @@ class CpuPasses:
             return part(self.all)
         ends = (np.arange(shares + 1) * self.ranges // shares).tolist()
         run_parallel(part, [Ranges(self.all.bounds, first, last) for first, last in itertools.pairwise(ends)])
+
+
+def joined_logs(tops: np.ndarray, rests: np.ndarray) -> np.ndarray:
+    """Natural logarithms of the sums over the first axis of ``rests * 2**tops``; -inf where all tops are."""
+    top = tops.max(axis=0)
+    rest = (rests * np.exp2(tops - np.where(top > -np.inf, top, 0))).sum(axis=0)
+    with np.errstate(divide="ignore"):
+        return np.where(top > -np.inf, top + np.log2(rest), -np.inf) * LN2
 
 
 def bits(reg: float) -> float:
