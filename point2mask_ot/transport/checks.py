@@ -30,7 +30,7 @@ def as_batch(function: str, a: Array, b: Array, M: Array) -> Batch:
     for name, tensor in zip("abM", tensors, strict=True):
         if tensor.is_complex():
             raise ArgumentTypeError(function, name, "complex numbers", "real numbers")
-    a_, b_, M_ = (tensor.detach() for tensor in tensors)
+    a_, b_, M_ = tensors
     if M_.ndim not in (2, 3):
         fail(function, "M", f"shape {tuple(M_.shape)}", "(K, N) or (B, K, N)")
     for name, tensor, axis in (("a", a_, -2), ("b", b_, -1)):

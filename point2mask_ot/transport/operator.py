@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,21 +14,16 @@ from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
 from ..compiled.operators import operator
 from ..compiled.threads import run_parallel
 from .checks import checked
-from .problem import PARTS, Method, Options, Part, Problems, Solution, axes
+from .gradient_operator import transport_gradient
+from .problem import NUMBERS, PARTS, Method, Options, Part, Problems, Solution, axes
 from .solvers import SERIAL_ENTRIES, solve_one
 
 _POOL_ENTRIES = 1 << 15
 """Problems of fewer entries, all together, are solved on the calling thread."""
 
-_NUMBERS = {bool: "bool", int: "int", float: "float"}
 _SCHEMA = (
-    "transport(Tensor[] a, Tensor[] b, Tensor[] M, str function, "
-    + ", ".join(
-        f"{_NUMBERS.get(kind, 'str')} {name}"
-        + (f"={Options._field_defaults[name]}" if name in Options._field_defaults else "")
-        for name, kind in get_type_hints(Options).items()
-    )
-    + f") -> ({', '.join('Tensor[]' for _ in PARTS)})"
+    f"transport(Tensor[] a, Tensor[] b, Tensor[] M, str function, {NUMBERS}) -> "
+    f"({', '.join('Tensor[]' for _ in PARTS)})"
 )
 
 
@@ -45,7 +40,33 @@ def _shapes(
     return tuple([costs.new_empty(_shape(part, costs, method), dtype=part.dtype) for costs in M] for part in PARTS)
 
 
-@operator(_SCHEMA, _shapes, tags=OUTSIDE_CUDA_GRAPHS)
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[torch.Tensor], ...]) -> None:
+    a, b, M, ctx.function, *ctx.numbers = inputs
+    found = Solution(*output)
+    kept = (a, b, M, found.f, found.g, found.error, found.converged, found.entries, found.moved)
+    ctx.save_for_backward(*(tensor for tensors in kept for tensor in tensors))
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+    (kept, by) = ctx.saved_tensors, Solution(*gradients)
+    count = len(by.f)
+    a, b, M, f, g, error, converged, entries, moved = (
+        list(kept[first : first + count]) for first in range(0, len(kept), count)
+    )
+    wanted = [any(each) for each in ctx.needs_input_grad[:3]]
+    given = (
+        [torch.zeros_like(like) if value is None else value.double() for value, like in zip(values, likes, strict=True)]
+        for values, likes in ((by.f, f), (by.g, g), (by.cost, error))
+    )
+    found = transport_gradient(
+        a, b, M, f, g, error, converged, entries, moved, *given, wanted[2], ctx.function, *ctx.numbers
+    )
+    none = [None] * (1 + len(ctx.numbers))
+    return (*(each if asked else [None] * count for each, asked in zip(found, wanted, strict=True)), *none)
+
+
+@operator(_SCHEMA, _shapes, tags=OUTSIDE_CUDA_GRAPHS, backward=_backward, remember=_remember)
 def transport(
     a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], function: str, *numbers: Any
 ) -> tuple[list[torch.Tensor], ...]:
@@ -61,6 +82,7 @@ def transport(
     Returns:
         The parts of a :class:`Solution`: of each a list with a tensor for every batch.
     """
+    a, b, M = ([tensor.detach() for tensor in tensors] for tensors in (a, b, M))  # others have no NumPy view
     options = Options(*numbers)
     options = options._replace(backend=_resolved(function, options.backend, options.method, M))
     if options.backend == "numba":

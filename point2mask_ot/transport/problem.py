@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import numpy as np
 import torch
@@ -43,6 +43,11 @@ class Options(NamedTuple):
     normalize: bool
     backend: str
     bound: float = -1.0
+
+
+_KINDS = {bool: "bool", int: "int", float: "float"}
+NUMBERS = ", ".join(f"{_KINDS.get(kind, 'str')} {name}" for name, kind in get_type_hints(Options).items())
+"""Of :class:`Options`, in the schema of an operator; without defaults, which torch would keep from a gradient."""
 
 
 class Solution(NamedTuple):

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import torch
 
+from ..compiled.operators import operator
+
 _PLAN_ENTRIES = 1 << 22
 """Entries of a plan that are computed in float64 at once."""
 
@@ -76,10 +78,36 @@ def supplier_potentials(f: Any, log_a: Any, log_masses: Any, reg: float, tau: fl
     return new * (tau / (tau + reg)) if math.isfinite(tau) else new
 
 
+def _plan_shape(f: torch.Tensor, g: torch.Tensor, M: torch.Tensor, reg: float) -> torch.Tensor:
+    return torch.empty_like(M)
+
+
+def _remember_plan(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    *_, ctx.reg = inputs
+    ctx.save_for_backward(output)
+
+
+def _plan_backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+    (plan,) = ctx.saved_tensors
+    entries = gradient * plan / ctx.reg
+    return entries.sum(-1, dtype=torch.float64), entries.sum(-2, dtype=torch.float64), -entries, None
+
+
+@operator(
+    "entropic_plan(Tensor f, Tensor g, Tensor M, float reg) -> Tensor",
+    _plan_shape,
+    backward=_plan_backward,
+    remember=_remember_plan,
+)
 def entropic_plan(f: torch.Tensor, g: torch.Tensor, M: torch.Tensor, reg: float) -> torch.Tensor:
     """Plain form of Eq. 9: the plan P = exp((f + g - M) / reg), of least ``<P, M> + reg sum P (ln P - 1)``.
 
     Computed in float64 a few rows at a time and kept in the dtype of M.
+
+    Args:
+        f, g: (B, K) and (B, N) float64 potentials.
+        M: (B, K, N) costs.
+        reg: entropy weight.
     """
     plan = torch.empty_like(M)
     for image in range(M.shape[0]):

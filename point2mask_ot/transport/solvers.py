@@ -17,6 +17,7 @@ from .sinkhorn import iterate, missed_mass
 
 if TYPE_CHECKING:
     from .cpu.passes import CpuPasses
+    from .cpu.rounds import CpuRounds
     from .exact.assignment import Assignment
 
 SERIAL_ENTRIES = 1 << 19
@@ -51,10 +52,7 @@ class _Found:
 
 def solve_one(problem: Problem, options: Options) -> Solution:
     """Solve one problem; finite whatever the masks forbid."""
-    a, b = problem.a + options.marginal_floor, problem.b + options.marginal_floor
-    # Demands near 1 keep float32 and thresholds in bits away from their limits; powers of two round nothing.
-    unit = 2.0 ** np.rint(np.log2(b.sum() / np.count_nonzero(b)))
-    a, b = a / unit, b / unit
+    a, b, unit = _in_units(problem, options)
     rows = np.flatnonzero(a > 0)
     stranded = _stranded(problem, rows) & (b > 0)
     served = np.where(stranded, 0.0, b)
@@ -90,6 +88,16 @@ def solve_one(problem: Problem, options: Options) -> Solution:
         entries=found.flow[0],
         moved=found.flow[1] * unit,
     )
+
+
+def _in_units(problem: Problem, options: Options) -> tuple[np.ndarray, np.ndarray, float]:
+    """Both marginals, in units in which a demand is near 1, and that unit.
+
+    It keeps float32 and thresholds in bits away from their limits; powers of two round nothing.
+    """
+    a, b = problem.a + options.marginal_floor, problem.b + options.marginal_floor
+    unit = 2.0 ** np.rint(np.log2(b.sum() / np.count_nonzero(b)))
+    return a / unit, b / unit, float(unit)
 
 
 def _stranded(problem: Problem, rows: np.ndarray) -> np.ndarray:
@@ -132,14 +140,32 @@ def _cpu_passes(problem: Problem, b: np.ndarray, rows: np.ndarray, method: Metho
 
 
 def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> _Found:
+    rounds = _rounds(problem, a, b, rows, options)
+    made = iterate(rounds, options.max_iter)
+    f, before = rounds.suppliers.f, rounds.suppliers.before
+    return _Found(f, rounds.passes.read_out(before, f, options.reg), made)
+
+
+def _rounds(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> CpuRounds:
     from .cpu.rounds import CpuRounds
 
     passes = _cpu_passes(problem, b, rows, options.method)
     precise = problem.M.dtype == torch.float64 or _beyond_float32(problem.magnitude, options)
-    rounds = CpuRounds(passes, a, options.reg, options.tau, options.tol, precise)
-    made = iterate(rounds, options.max_iter)
-    f, before = rounds.suppliers.f, rounds.suppliers.before
-    return _Found(f, passes.read_out(before, f, options.reg), made)
+    return CpuRounds(passes, a, options.reg, options.tau, options.tol, precise)
+
+
+def replayed(problem: Problem, options: Options) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(K,) potentials before and after the suppliers' update of each of ``max_iter`` rounds, as they were made."""
+    a, b, _ = _in_units(problem, options)
+    rows = np.flatnonzero(a > 0)
+    served = np.where(_stranded(problem, rows), 0.0, b)
+    path = []
+    if served.any():
+        rounds = _rounds(problem, a, served, rows, options)
+        for _ in range(options.max_iter):
+            rounds.make(1)
+            path.append((rounds.suppliers.before.copy(), rounds.suppliers.f.copy()))
+    return path
 
 
 def _beyond_float32(magnitude: float, options: Options) -> bool:

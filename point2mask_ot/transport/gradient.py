@@ -1,0 +1,188 @@
+"""The gradient of a solution by capacities, demand and costs: through the optimum, or through Sinkhorn's rounds.
+
+At an optimum the potentials are what two equations say, whatever led there. With P the plan, x its row sums and y its
+column sums, the adjoint of those equations is, for incoming gradients u of f and v of g,
+
+    [diag(x + x reg / tau)  P      ] [w]   [u]
+    [P^T                    diag(y)] [z] = [v]
+
+    dL/da = reg w exp(-f / tau),  dL/db = reg z,  dL/dM_ij = P_ij (w_i + z_j)
+
+and z follows from w, so that a K x K system is left, the Hessian of the semi-dual. With hard capacities it is singular
+along constants (f + c, g - c is the same plan): a loss must not depend on the constant, and then neither does the
+gradient. Fixed rounds are differentiated one after the other, the last first, from the potentials between them. Both
+come down to :class:`.pullback.Shares`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .newton import laplacian
+from .problem import Options
+from .pullback import Shares, Weights
+
+_CORRECTIONS = 4
+_EXACT = 1e-11
+"""Residual of the adjoint equations, over what they start from, that rounding leaves."""
+_SINGULAR = 1e-13
+"""Eigenvalue of the scaled Hessian, all of which are at most 2, that stands for 0."""
+
+
+class Incoming(NamedTuple):
+    """The gradient by the solution of one problem, float64.
+
+    Attributes:
+        f: (K,); without meaning for suppliers without capacity.
+        g: (N,); without meaning for pixels without demand.
+        cost: by ``<P, M>``.
+    """
+
+    f: Tensor
+    g: Tensor
+    cost: float
+
+
+class Differential(NamedTuple):
+    """Of one problem, float64 but for the costs: what a gradient is made from.
+
+    Attributes:
+        shares: of its costs.
+        a: (K,) capacities, of the same total as the demand.
+        b: (N,) demand.
+        f: (K,) potentials of the solution, -inf without capacity.
+        g: (N,) potentials of the solution, -inf without demand.
+        options: of the call.
+    """
+
+    shares: Shares
+    a: Tensor
+    b: Tensor
+    f: Tensor
+    g: Tensor
+    options: Options
+
+
+class Outgoing(NamedTuple):
+    """The gradient by the capacities, (K,), and by the demand, (N,); that by the costs went where it was to go."""
+
+    a: Tensor
+    b: Tensor
+
+
+def through_optimum(problem: Differential, incoming: Incoming, M_gradient: Tensor | None) -> Outgoing:
+    """By the implicit function theorem: a pass for the Hessian, a K x K system, and a pass for the result.
+
+    Args:
+        problem: converged.
+        incoming: by its solution.
+        M_gradient: zeros in the shape and dtype of M, added to; None where nobody asks.
+    """
+    shares, reg, tau = problem.shares, problem.options.reg, problem.options.tau
+    u, v = _with_cost(problem, incoming, M_gradient)
+    live = problem.a > 0
+    held = torch.where(live, problem.a * torch.exp(-problem.f / tau), 0.0) if math.isfinite(tau) else problem.a
+    stiffness = held / tau if math.isfinite(tau) else None
+    solve = _solver(shares.links(problem.f), reg, stiffness, live)
+    start = u + shares.pull(problem.f, Weights.of(torch.zeros_like(u)), -v, None).f if v.any() else u
+    start = torch.where(live, start, 0.0)
+    w, mean, left = torch.zeros_like(u), torch.zeros_like(v), start
+    for correction in range(_CORRECTIONS):  # links leave out weak ones; the passes that make the result do not
+        if correction and not float(left.abs().sum()) > _EXACT * float(start.abs().sum()):
+            break
+        step = solve(left)
+        pulled = shares.pull(problem.f, Weights.of(-reg * step), None if correction else -v, M_gradient)
+        w, mean = w + step, mean + pulled.mean
+        left = left + pulled.f - (0.0 if stiffness is None else reg * stiffness * step)
+        if not correction:
+            left = torch.where(live, left + u - start, 0.0)
+    by_a = reg * w * (held / torch.where(live, problem.a, 1.0))
+    return Outgoing(by_a, mean + reg * v / torch.where(problem.b > 0, problem.b, 1.0))
+
+
+def through_rounds(
+    problem: Differential, rounds: Sequence[tuple[Tensor, Tensor]], incoming: Incoming, M_gradient: Tensor | None
+) -> Outgoing:
+    """Back through Sinkhorn's rounds, the last first.
+
+    Args:
+        problem: as the rounds left it.
+        rounds: (K,) potentials before and after the suppliers' update of each round, 0 for suppliers without capacity.
+        incoming: by its solution.
+        M_gradient: zeros in the shape and dtype of M, added to; None where nobody asks.
+    """
+    shares, reg, tau = problem.shares, problem.options.reg, problem.options.tau
+    kept = 1.0 if math.isinf(tau) else tau / (tau + reg)
+    u, v = _with_cost(problem, incoming, M_gradient)
+    live = problem.a > 0
+    a, log_a = torch.where(live, problem.a, 1.0), torch.where(live, problem.a, 1.0).log()
+    by_a, by_b = torch.zeros_like(u), reg * v / torch.where(problem.b > 0, problem.b, 1.0)
+    gradient, by_log_sum = torch.where(live, u, 0.0), -v
+    for before, after in reversed(rounds):  # after = kept (before + reg (ln a - ln m)), m_i = sum_j b_j s_ij(before)
+        log_masses = log_a - (after / kept - before) / reg
+        moved = kept * gradient
+        weights = Weights(-moved.sign(), (reg * moved.abs()).log() - log_masses)
+        by_a += reg * moved / a
+        pulled = shares.pull(torch.where(live, before, -math.inf), weights, by_log_sum, M_gradient)
+        by_b += pulled.mean
+        gradient, by_log_sum = torch.where(live, moved + pulled.f, 0.0), None
+        if math.isfinite(tau):  # before = f + tau ln sum_i a_i exp(-f_i / tau) - tau ln sum a, of the f of last round
+            held = torch.softmax(torch.where(live, log_a - before / tau, -math.inf), 0)
+            by_a += gradient.sum() * tau * (held - a / problem.a.sum()) / a * live
+            gradient = gradient - gradient.sum() * held
+    return Outgoing(torch.where(live, by_a, 0.0), by_b)
+
+
+def unscaled(by_scaled: Tensor, a: Tensor, b: Tensor) -> Outgoing:
+    """The gradient by capacities as they came, of which the solver used ``a sum(b) / sum(a)``, and by the demand."""
+    total, share = a.sum(), (by_scaled * a).sum() / a.sum()
+    scale = b.sum() / total
+    return Outgoing(scale * (by_scaled - share), share.expand_as(b))
+
+
+def _with_cost(problem: Differential, incoming: Incoming, M_gradient: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The gradient by both potentials, where that by the cost is one by them and by M."""
+    u, v = torch.where(problem.a > 0, incoming.f, 0.0), torch.where(problem.b > 0, incoming.g, 0.0)
+    if incoming.cost == 0:
+        return u, v
+    by_f, by_g = problem.shares.cost_parts(problem.f, problem.g, incoming.cost, M_gradient)
+    return u + by_f, v + by_g
+
+
+def _solver(links: Any, reg: float, stiffness: Tensor | None, live: Tensor) -> Callable[[Tensor], Tensor]:
+    """From (K,) to the solution of the adjoint equations for w, that of least norm where there are many."""
+    soft = None if stiffness is None else stiffness.cpu().numpy()
+    hessian, rows = reg * laplacian(links, reg, soft), np.flatnonzero(live.cpu().numpy())
+    hessian = hessian[rows][:, rows]
+    inverse = (_dense_inverse if isinstance(hessian, np.ndarray) else _sparse_inverse)(hessian)
+
+    def solve(right: Tensor) -> Tensor:
+        solution = np.zeros(len(live))
+        solution[rows] = inverse(right.cpu().numpy()[rows])
+        return torch.from_numpy(solution).to(right.device)
+
+    return solve
+
+
+def _dense_inverse(hessian: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    scale = np.sqrt(np.maximum(np.diag(hessian), np.finfo(np.float64).tiny))
+    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    with np.errstate(divide="ignore"):
+        factors = np.where(values > _SINGULAR, 1 / values, 0.0)
+    return lambda right: vectors @ (factors * (vectors.T @ (right / scale))) / scale  # type: ignore[no-any-return]
+
+
+def _sparse_inverse(hessian: Any) -> Callable[[np.ndarray], np.ndarray]:
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import splu
+
+    # Where it is singular along constants, a little on the diagonal settles them.
+    matrix = hessian + diags_array(_SINGULAR * np.maximum(hessian.diagonal(), np.finfo(np.float64).tiny))
+    factors = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return factors.solve  # type: ignore[no-any-return]

@@ -1,0 +1,162 @@
+"""The gradient of the transport operator as an operator of its own, since it looks at values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..compiled.operators import operator, refuse_gradient
+from .checks import checked
+from .gradient import Differential, Incoming, Outgoing, through_optimum, through_rounds, unscaled
+from .portable import Padded, TorchRounds
+from .problem import NUMBERS, Options, Problems
+from .pullback import Shares, TorchShares
+from .solvers import replayed
+
+Gradients = tuple[list[Tensor], list[Tensor], list[Tensor]]
+
+
+def _shapes(a: list[Tensor], b: list[Tensor], M: list[Tensor], *rest: Any) -> Gradients:
+    of_costs = rest[9]
+    by_M = [torch.empty_like(costs) if of_costs else costs.new_empty(0) for costs in M]
+    return [torch.empty_like(each) for each in a], [torch.empty_like(each) for each in b], by_M
+
+
+@operator(
+    "transport_gradient(Tensor[] a, Tensor[] b, Tensor[] M, Tensor[] f, Tensor[] g, Tensor[] error, "
+    "Tensor[] converged, Tensor[] entries, Tensor[] moved, Tensor[] by_f, Tensor[] by_g, Tensor[] by_cost, "
+    f"bool of_costs, str function, {NUMBERS}) -> (Tensor[], Tensor[], Tensor[])",
+    _shapes,
+    backward=refuse_gradient,
+)
+def transport_gradient(
+    a: list[Tensor],
+    b: list[Tensor],
+    M: list[Tensor],
+    f: list[Tensor],
+    g: list[Tensor],
+    error: list[Tensor],
+    converged: list[Tensor],
+    entries: list[Tensor],
+    moved: list[Tensor],
+    by_f: list[Tensor],
+    by_g: list[Tensor],
+    by_cost: list[Tensor],
+    of_costs: bool,
+    function: str,
+    *numbers: Any,
+) -> Gradients:
+    """Of batches of problems, from what the transport operator was given and gave back, and the gradient by that.
+
+    Args:
+        a, b, M: what it was given.
+        f, g, error, converged, entries, moved: parts of the solution.
+        by_f, by_g, by_cost: the gradient by these.
+        of_costs: that by the costs is wanted, too; else nothing stands for it.
+        function: public function to name in messages.
+        numbers: those of :class:`.problem.Options`.
+
+    Returns:
+        The gradient by a, b and M, in their shapes and dtypes.
+    """
+    options = Options(*numbers)
+    a, b, M = ([tensor.detach() for tensor in tensors] for tensors in (a, b, M))
+    by_M = [torch.zeros_like(costs) if of_costs else costs.new_empty(0) for costs in M]
+    result = [torch.empty_like(each) for each in a], [torch.empty_like(each) for each in b], by_M
+    with torch.no_grad(), torch.autocast(M[0].device.type, enabled=False):
+        for batch in range(len(M)):
+            refuse_unconverged(function, error[batch], converged[batch], options)
+            for p in range(len(M[batch])):
+                own = partial(_entry, batch, p)
+                incoming = Incoming(own(by_f), own(by_g), float(own(by_cost)))
+                into = own(by_M) if of_costs else None
+                if options.method == "exact":
+                    found = _of_exact(own(f), own(g), incoming, (own(entries), own(moved)), into, function)
+                else:
+                    found = _of_entropic(function, own(a), own(b), own(M), (own(f), own(g)), incoming, into, options)
+                for gradient, values in zip(result, found, strict=False):
+                    own(gradient).copy_(values)
+    return result
+
+
+def _entry(batch: int, p: int, tensors: list[Tensor]) -> Tensor:
+    return tensors[batch][p]
+
+
+def refuse_unconverged(function: str, error: Tensor, converged: Tensor, options: Options) -> None:
+    """Fixed rounds have a gradient wherever they end; an optimum has one where it was reached."""
+    if options.tol < 0 or bool(converged.all()):
+        return
+    raise RuntimeError(
+        f"{function}: no gradient, since method {options.method!r} stopped short of the optimum, at a marginal error "
+        f"of {float(error.max()):.2g}; tol is {options.tol:g}. A larger max_iter, reg or tol may help; "
+        "sinkhorn without tol has a gradient after any number of rounds."
+    )
+
+
+def _of_exact(
+    f: Tensor, g: Tensor, incoming: Incoming, plan: tuple[Tensor, Tensor], into: Tensor | None, function: str
+) -> Outgoing:
+    """Of the cost alone: by M it is the plan, by the marginals it is their prices; all of them subgradients."""
+    if incoming.f.any() or incoming.g.any():
+        raise RuntimeError(f"{function}: with reg=0 only the cost has a gradient: prices and plans jump; take reg > 0")
+    entries, moved = plan
+    if into is not None:
+        into.view(-1).index_add_(0, entries, (incoming.cost * moved).to(into.dtype))
+    prices = (torch.where(potentials > -math.inf, incoming.cost * potentials, 0.0) for potentials in (f, g))
+    return Outgoing(*prices)
+
+
+def _of_entropic(
+    function: str,
+    a: Tensor,
+    b: Tensor,
+    M: Tensor,
+    potentials: tuple[Tensor, Tensor],
+    incoming: Incoming,
+    into: Tensor | None,
+    options: Options,
+) -> Outgoing:
+    given_a, given_b = a.double(), b.double()
+    scaled = given_a * (given_b.sum() / given_a.sum())
+    capacity, demand = scaled + options.marginal_floor, given_b + options.marginal_floor
+    problem = Differential(_shares(M, capacity, demand, options), capacity, demand, *potentials, options)
+    if options.tol > 0:
+        found = through_optimum(problem, incoming, into)
+    else:
+        found = through_rounds(problem, _rounds(function, a, b, M, options), incoming, into)
+    through_scale = unscaled(found.a, given_a, given_b)
+    return Outgoing(through_scale.a, found.b + through_scale.b)
+
+
+def _shares(M: Tensor, a: Tensor, b: Tensor, options: Options) -> Shares:
+    if M.device.type == "cpu" and options.backend in ("auto", "numba"):
+        from .cpu.pullback import CpuShares  # imports numba: only where it is used
+
+        return CpuShares(M, b, options.reg, np.flatnonzero(a.numpy() > 0))
+    return TorchShares(M, b, options.reg)
+
+
+def _rounds(function: str, a: Tensor, b: Tensor, M: Tensor, options: Options) -> Sequence[tuple[Tensor, Tensor]]:
+    """Potentials before and after each round, made once more: 80 rounds over a few suppliers are little to make, and
+    nothing of them is kept where nobody asks for a gradient."""
+    if M.device.type == "cpu" and options.backend in ("auto", "numba"):
+        (problem,) = checked(function, [a[None]], [b[None]], [M[None]], options)
+        return [(torch.from_numpy(before), torch.from_numpy(after)) for before, after in replayed(problem, options)]
+    padded = Padded.of(Problems.of([a[None]], [b[None]], [M[None]]))
+    rounds = TorchRounds(padded, *padded.floored(options.marginal_floor), options)
+    path = []
+    for _ in range(options.max_iter):
+        rounds.make(1)
+        path.append((_live(rounds.before[0]), _live(rounds.f[0])))
+    return path
+
+
+def _live(f: Tensor) -> Tensor:
+    return torch.where(f > -math.inf, f, 0.0)

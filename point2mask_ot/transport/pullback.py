@@ -1,0 +1,152 @@
+"""What the gradient of transport asks of the costs, in plain torch: derivatives of the pixels' shares.
+
+At potentials f a pixel divides its demand among the suppliers by the shares ``s_ij = exp((f_i - M_ij) / reg)`` over
+their sum. Both gradients, through the optimum and through rounds, are made of two sums over pixels: :meth:`Shares.pull`
+and :meth:`Shares.links`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+_CHUNK_ENTRIES = 1 << 20
+"""Entries that are taken at once: a few matrices of them in float64 stay in a cache, and no copy of M is made."""
+
+
+class Weights(NamedTuple):
+    """(K,) numbers w in logarithms, for those whose product with a share is told while the share itself vanishes.
+
+    Attributes:
+        sign: of w.
+        log: of its absolute value, -inf for 0.
+    """
+
+    sign: Tensor
+    log: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> Weights:
+        """Of the numbers themselves."""
+        return cls(values.sign(), values.abs().log())
+
+
+class Pulled(NamedTuple):
+    """What :meth:`Shares.pull` finds: the gradient by the potentials, and by the demand where it weighs shares.
+
+    Attributes:
+        f: (K,).
+        mean: (N,) the weights' mean over the suppliers, by the pixel's shares.
+    """
+
+    f: Tensor
+    mean: Tensor
+
+
+class Shares(Protocol):
+    """The shares of one problem. All numbers are float64 tensors on its device; suppliers without capacity have none.
+
+    :class:`TorchShares` is the plain form; :class:`.cpu.pullback.CpuShares` goes through M once.
+    """
+
+    def pull(self, f: Tensor, weights: Weights, by_log_sum: Tensor | None, M_gradient: Tensor | None) -> Pulled:
+        """The gradient of ``sum_ij w_i b_j s_ij + sum_j d_j reg ln sum_i exp((f_i - M_ij) / reg)``.
+
+        It is ``s_ij q_ij`` by f_i, summed over pixels, and ``-s_ij q_ij`` by M_ij, where
+        ``q_ij = b_j (w_i - mean_j) / reg + d_j``.
+
+        Args:
+            f: (K,) potentials.
+            weights: w, (K,).
+            by_log_sum: d, (N,); None for zeros.
+            M_gradient: in the shape and dtype of M; that by the costs is added to it. None where nobody asks for it.
+        """
+        ...
+
+    def links(self, f: Tensor) -> Any:
+        """(K, K) ``sum_j b_j s_ij s_kj``, a NumPy array or a scipy.sparse.csr_array; those of weak ones may lack."""
+        ...
+
+    def cost_parts(self, f: Tensor, g: Tensor, factor: float, M_gradient: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The gradient of ``factor <P, M>``, P = exp((f + g - M) / reg), by f, (K,), and by g, (N,); and by M."""
+        ...
+
+
+class TorchShares:
+    """See :class:`Shares`. Costs are those of all pairs, or of listed ones.
+
+    Args:
+        M: (K, N) costs, or (k, N) those of the pairs that are listed.
+        b: (N,) demand.
+        reg: entropy weight.
+        labels: (k, N) the suppliers of listed pairs, -1 for none.
+    """
+
+    def __init__(self, M: Tensor, b: Tensor, reg: float, labels: Tensor | None = None) -> None:
+        self.M, self.b, self.reg, self.labels = M, b, reg, labels
+
+    def pull(self, f: Tensor, weights: Weights, by_log_sum: Tensor | None, M_gradient: Tensor | None) -> Pulled:
+        """See :class:`Shares`."""
+        total, mean = torch.zeros_like(f), torch.zeros_like(self.b)
+        for pixels in self._chunks():
+            log_share = self._log_shares(f, pixels)
+            share = log_share.exp()
+            sign, log_weight = self._each(weights.sign, pixels, 0.0), self._each(weights.log, pixels, -math.inf)
+            weighted = sign * (log_share + log_weight).exp()
+            mean[pixels] = weighted.sum(0)
+            pulled = (self.b[pixels] / self.reg) * (weighted - share * mean[pixels])
+            if by_log_sum is not None:
+                pulled += share * by_log_sum[pixels]
+            if M_gradient is not None:
+                M_gradient[:, pixels] -= pulled
+            self._add(total, pulled, pixels)
+        return Pulled(total, mean)
+
+    def links(self, f: Tensor) -> Any:
+        """See :class:`Shares`; dense costs only."""
+        total = f.new_zeros(len(f), len(f))
+        for pixels in self._chunks():
+            share = self._log_shares(f, pixels).exp()
+            total.addmm_(share * self.b[pixels], share.T)
+        return total.fill_diagonal_(0.0).cpu().numpy()
+
+    def cost_parts(self, f: Tensor, g: Tensor, factor: float, M_gradient: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See :class:`Shares`."""
+        by_f, by_g = torch.zeros_like(f), torch.zeros_like(g)
+        for pixels in self._chunks():
+            M = self.M[:, pixels].double()
+            plan = factor * ((self._each(f, pixels, -math.inf) + g[pixels] - M) / self.reg).exp()
+            paid = torch.where(M < math.inf, plan * M, 0.0) / self.reg
+            by_g[pixels] = paid.sum(0)
+            self._add(by_f, paid, pixels)
+            if M_gradient is not None:
+                M_gradient[:, pixels] += plan - paid
+        return by_f, by_g
+
+    def _chunks(self) -> Iterator[slice]:
+        step = max(1, _CHUNK_ENTRIES // len(self.M))
+        return (slice(first, first + step) for first in range(0, self.M.shape[1], step))
+
+    def _log_shares(self, f: Tensor, pixels: slice) -> Tensor:
+        """-inf throughout for pixels that nobody reaches."""
+        exponents = (self._each(f, pixels, -math.inf) - self.M[:, pixels].double()) / self.reg
+        total = torch.logsumexp(exponents, 0)
+        return exponents - torch.where(total > -math.inf, total, 0.0)
+
+    def _each(self, values: Tensor, pixels: slice, missing: float) -> Tensor:
+        """What (K,) values are at each entry; ``missing`` where there is no supplier."""
+        if self.labels is None:
+            return values[:, None]
+        labels = self.labels[:, pixels]
+        return torch.where(labels >= 0, values[labels.clamp(min=0)], missing)
+
+    def _add(self, total: Tensor, entries: Tensor, pixels: slice) -> None:
+        """Sums over pixels, by supplier."""
+        if self.labels is None:
+            total += entries.sum(1)
+        else:
+            total.index_add_(0, self.labels[:, pixels].clamp(min=0).reshape(-1), entries.reshape(-1))
