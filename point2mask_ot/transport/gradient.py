@@ -90,14 +90,14 @@ def through_optimum(problem: Differential, incoming: Incoming, M_gradient: Tenso
     held = torch.where(live, problem.a * torch.exp(-problem.f / tau), 0.0) if math.isfinite(tau) else problem.a
     stiffness = held / tau if math.isfinite(tau) else None
     solve = _solver(shares.links(problem.f), reg, stiffness, live)
-    start = u + shares.pull(problem.f, Weights.of(torch.zeros_like(u)), -v, None).f if v.any() else u
+    start = u + shares.pull(problem.f, Weights(torch.zeros_like(u)), -v, None).f if v.any() else u
     start = torch.where(live, start, 0.0)
     w, mean, left = torch.zeros_like(u), torch.zeros_like(v), start
     for correction in range(_CORRECTIONS):  # links leave out weak ones; the passes that make the result do not
         if correction and not float(left.abs().sum()) > _EXACT * float(start.abs().sum()):
             break
         step = solve(left)
-        pulled = shares.pull(problem.f, Weights.of(-reg * step), None if correction else -v, M_gradient)
+        pulled = shares.pull(problem.f, Weights(-reg * step), None if correction else -v, M_gradient)
         w, mean = w + step, mean + pulled.mean
         left = left + pulled.f - (0.0 if stiffness is None else reg * stiffness * step)
         if not correction:
@@ -127,7 +127,7 @@ def through_rounds(
     for before, after in reversed(rounds):  # after = kept (before + reg (ln a - ln m)), m_i = sum_j b_j s_ij(before)
         log_masses = log_a - (after / kept - before) / reg
         moved = kept * gradient
-        weights = Weights(-moved.sign(), (reg * moved.abs()).log() - log_masses)
+        weights = Weights(-reg * moved, log_masses)
         by_a += reg * moved / a
         pulled = shares.pull(torch.where(live, before, -math.inf), weights, by_log_sum, M_gradient)
         by_b += pulled.mean

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +15,10 @@ from .gradient import Differential, Incoming, Outgoing, through_optimum, through
 from .portable import Padded, TorchRounds
 from .problem import NUMBERS, Options, Problems
 from .pullback import Shares, TorchShares
-from .solvers import replayed
+from .solvers import passes_again, rounds_again
 
+Path = list[tuple[Tensor, Tensor]]
+"""(K,) potentials before and after each round, made once more: nothing of them is kept where nobody asks."""
 Gradients = tuple[list[Tensor], list[Tensor], list[Tensor]]
 
 
@@ -126,36 +126,46 @@ def _of_entropic(
     given_a, given_b = a.double(), b.double()
     scaled = given_a * (given_b.sum() / given_a.sum())
     capacity, demand = scaled + options.marginal_floor, given_b + options.marginal_floor
-    problem = Differential(_shares(M, capacity, demand, options), capacity, demand, *potentials, options)
-    if options.tol > 0:
-        found = through_optimum(problem, incoming, into)
-    else:
-        found = through_rounds(problem, _rounds(function, a, b, M, options), incoming, into)
+    shares, path = (_on_cpu if _is_compiled(M, options) else _portable)(function, a, b, M, capacity, demand, options)
+    problem = Differential(shares, capacity, demand, *potentials, options)
+    found = through_optimum(problem, incoming, into) if options.tol > 0 else through_rounds(problem, path, incoming, into)
     through_scale = unscaled(found.a, given_a, given_b)
     return Outgoing(through_scale.a, found.b + through_scale.b)
 
 
-def _shares(M: Tensor, a: Tensor, b: Tensor, options: Options) -> Shares:
-    if M.device.type == "cpu" and options.backend in ("auto", "numba"):
-        from .cpu.pullback import CpuShares  # imports numba: only where it is used
-
-        return CpuShares(M, b, options.reg, np.flatnonzero(a.numpy() > 0))
-    return TorchShares(M, b, options.reg)
+def _is_compiled(M: Tensor, options: Options) -> bool:
+    return M.device.type == "cpu" and options.backend in ("auto", "numba")
 
 
-def _rounds(function: str, a: Tensor, b: Tensor, M: Tensor, options: Options) -> Sequence[tuple[Tensor, Tensor]]:
-    """Potentials before and after each round, made once more: 80 rounds over a few suppliers are little to make, and
-    nothing of them is kept where nobody asks for a gradient."""
-    if M.device.type == "cpu" and options.backend in ("auto", "numba"):
-        (problem,) = checked(function, [a[None]], [b[None]], [M[None]], options)
-        return [(torch.from_numpy(before), torch.from_numpy(after)) for before, after in replayed(problem, options)]
-    padded = Padded.of(Problems.of([a[None]], [b[None]], [M[None]]))
-    rounds = TorchRounds(padded, *padded.floored(options.marginal_floor), options)
-    path = []
+def _on_cpu(
+    function: str, a: Tensor, b: Tensor, M: Tensor, capacity: Tensor, demand: Tensor, options: Options
+) -> tuple[Shares, Path]:
+    """By the compiled passes."""
+    from .cpu.pullback import CpuShares  # imports numba: only where it is used
+
+    (problem,) = checked(function, [a[None]], [b[None]], [M[None]], options)
+    if options.tol > 0:
+        return CpuShares(passes_again(problem, options), M, demand, options.reg, precise=True), []
+    rounds = rounds_again(problem, options)
+    suppliers, path = rounds.suppliers, []
     for _ in range(options.max_iter):
         rounds.make(1)
-        path.append((_live(rounds.before[0]), _live(rounds.f[0])))
-    return path
+        path.append((torch.from_numpy(suppliers.before.copy()), torch.from_numpy(suppliers.f.copy())))
+    return CpuShares(rounds.passes, M, demand, options.reg, rounds.precise), path
+
+
+def _portable(
+    function: str, a: Tensor, b: Tensor, M: Tensor, capacity: Tensor, demand: Tensor, options: Options
+) -> tuple[Shares, Path]:
+    """In torch, on any device."""
+    path: Path = []
+    if options.tol < 0:
+        padded = Padded.of(Problems.of([a[None]], [b[None]], [M[None]]))
+        rounds = TorchRounds(padded, capacity[None], demand[None], options)
+        for _ in range(options.max_iter):
+            rounds.make(1)
+            path.append((_live(rounds.before[0]), _live(rounds.f[0])))
+    return TorchShares(M, demand, options.reg), path
 
 
 def _live(f: Tensor) -> Tensor:

@@ -19,20 +19,15 @@ _CHUNK_ENTRIES = 1 << 20
 
 
 class Weights(NamedTuple):
-    """(K,) numbers w in logarithms, for those whose product with a share is told while the share itself vanishes.
+    """(K,) numbers w for the suppliers, over their masses where those are given.
 
     Attributes:
-        sign: of w.
-        log: of its absolute value, -inf for 0.
+        values: w, or w times the mass.
+        log_mass: logarithms of the masses, which may be so small that shares vanish and w does not fit.
     """
 
-    sign: Tensor
-    log: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor) -> Weights:
-        """Of the numbers themselves."""
-        return cls(values.sign(), values.abs().log())
+    values: Tensor
+    log_mass: Tensor | None = None
 
 
 class Pulled(NamedTuple):
@@ -95,8 +90,8 @@ class TorchShares:
         for pixels in self._chunks():
             log_share = self._log_shares(f, pixels)
             share = log_share.exp()
-            sign, log_weight = self._each(weights.sign, pixels, 0.0), self._each(weights.log, pixels, -math.inf)
-            weighted = sign * (log_share + log_weight).exp()
+            log_weighted = log_share if weights.log_mass is None else log_share - self._each(weights.log_mass, pixels, 0.0)
+            weighted = self._each(weights.values, pixels, 0.0) * log_weighted.exp()
             mean[pixels] = weighted.sum(0)
             pulled = (self.b[pixels] / self.reg) * (weighted - share * mean[pixels])
             if by_log_sum is not None:

@@ -154,18 +154,17 @@ def _rounds(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, op
     return CpuRounds(passes, a, options.reg, options.tau, options.tol, precise)
 
 
-def replayed(problem: Problem, options: Options) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(K,) potentials before and after the suppliers' update of each of ``max_iter`` rounds, as they were made."""
+def rounds_again(problem: Problem, options: Options) -> CpuRounds:
+    """Sinkhorn's rounds on the CPU as :func:`solve_one` begins them, for their gradient."""
     a, b, _ = _in_units(problem, options)
     rows = np.flatnonzero(a > 0)
-    served = np.where(_stranded(problem, rows), 0.0, b)
-    path = []
-    if served.any():
-        rounds = _rounds(problem, a, served, rows, options)
-        for _ in range(options.max_iter):
-            rounds.make(1)
-            path.append((rounds.suppliers.before.copy(), rounds.suppliers.f.copy()))
-    return path
+    return _rounds(problem, a, np.where(_stranded(problem, rows), 0.0, b), rows, options)
+
+
+def passes_again(problem: Problem, options: Options) -> CpuPasses:
+    """The passes on the CPU that :func:`solve_one` makes of a problem that it solved, for its gradient."""
+    a, b, _ = _in_units(problem, options)
+    return _cpu_passes(problem, b, np.flatnonzero(a > 0), "newton")
 
 
 def _beyond_float32(magnitude: float, options: Options) -> bool:

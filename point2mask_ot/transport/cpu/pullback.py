@@ -1,4 +1,4 @@
-"""Derivatives of the pixels' shares on the CPU: one pass over M, one exponential an entry."""
+"""Derivatives of the pixels' shares on the CPU: one pass over M, of those suppliers that a block of pixels knows."""
 
 from __future__ import annotations
 
@@ -10,185 +10,140 @@ import torch
 from torch import Tensor
 
 from ...compiled.jit import helper, njit
-from ...compiled.threads import run_parallel
 from ..pullback import Pulled, TorchShares, Weights
-from .blocks import BLOCK, LOWEST, Block, block_of
-from .exp2 import VECTOR_MATH, exp2
-from .passes import CpuPasses, bits
+from .blocks import BLOCK, Base, Block, Costs, Ranges, Scratch, block_of, weigh
+from .exp2 import VECTOR_MATH
+from .fused import exponents
+from .passes import CpuPasses, bits, slack_of
 
 _WITH_NAN = VECTOR_MATH - {"nnan"}
 """A gradient that is NaN has to stay so."""
 _ANY_ORDER = _WITH_NAN | {"reassoc"}
-_LARGE = 400.0
-"""Bits of a weight whose product with a share may matter where the share itself vanishes."""
-_CUT = 44.0
-_PASSES_SERIAL = 1 << 19
-_SERIAL = 1 << 16
-"""Entries below which threads cost more than they give."""
+_FAINT = 24.0
+"""Bits by which a supplier's mass has to stand out from what blocks leave out, or the plain form takes over."""
 
 
-class Problem(NamedTuple):
-    """What a pass reads.
+class Pull(NamedTuple):
+    """What is pulled at, in the dtype of the arithmetic.
 
     Attributes:
-        M: (K, N) costs.
-        u: (K,) potentials in bits.
-        rows: suppliers with capacity.
-        k: bits per unit of cost.
-        pull: (N,) demand over reg.
-        by_log_sum: (N,), see :meth:`..pullback.Shares.pull`; or empty.
-        sign, log_weight, weight: (K,) the weights' sign, the logarithm to base 2 of their size, and themselves.
+        weight: (K,), see :meth:`..pullback.Shares.pull`.
+        by_log_sum: (N,), the same; or empty.
+        per_reg: 1 / reg, for a demand in the units of the passes.
     """
 
-    M: np.ndarray
-    u: np.ndarray
-    rows: np.ndarray
-    k: float
-    pull: np.ndarray
-    by_log_sum: np.ndarray
-    sign: np.ndarray
-    log_weight: np.ndarray
     weight: np.ndarray
+    by_log_sum: np.ndarray
+    per_reg: Any
 
 
 class Memory(NamedTuple):
-    """Of one thread: (K, 128) shares and weighted shares, (128,) a number for each pixel, twice."""
+    """Of one thread: scratch, and three numbers for each pixel of a block."""
 
-    share: np.ndarray
-    weighted: np.ndarray
-    top: np.ndarray
-    total: np.ndarray
+    scratch: Scratch
+    mean: np.ndarray
+    pull: np.ndarray
+    extra: np.ndarray
 
 
 class CpuShares(TorchShares):
-    """See :class:`..pullback.Shares`.
+    """See :class:`..pullback.Shares`; the same for pixels with demand, zero for others.
 
     Args:
-        M: (K, N) float32 or float64 costs on the CPU.
+        passes: over the costs; their demand may be in other units.
+        M: (K, N) those.
         b: (N,) demand.
         reg: entropy weight.
-        rows: (n,) suppliers with capacity.
+        precise: compute in float64 even if M is float32.
     """
 
-    def __init__(self, M: Tensor, b: Tensor, reg: float, rows: np.ndarray) -> None:
+    def __init__(self, passes: CpuPasses, M: Tensor, b: Tensor, reg: float, precise: bool) -> None:
         super().__init__(M, b, reg)
-        self.rows = rows
+        self.passes, self.precise, self._unit = passes, precise, float(b.sum()) / passes.b.sum()
 
     def pull(self, f: Tensor, weights: Weights, by_log_sum: Tensor | None, M_gradient: Tensor | None) -> Pulled:
         """See :class:`..pullback.Shares`."""
-        M, k = self.M.numpy(), bits(self.reg)
-        K, N = M.shape
-        log_weight = weights.log.numpy() / math.log(2.0)
-        problem = Problem(
-            M=M,
-            u=f.numpy() * k,
-            rows=self.rows,
-            k=k,
-            pull=self.b.numpy() / self.reg,
-            by_log_sum=np.zeros(0) if by_log_sum is None else by_log_sum.contiguous().numpy(),
-            sign=weights.sign.numpy(),
-            log_weight=log_weight,
-            weight=weights.sign.numpy() * np.exp2(np.minimum(log_weight, _LARGE)),
-        )
-        blocks = -(-N // int(BLOCK))
-        bounds = _ranges(blocks)
-        totals, mean = np.zeros((len(bounds) - 1, K)), np.empty(N)
-        gradient = np.empty((0, 0), M.dtype) if M_gradient is None else M_gradient.numpy()
+        passes, dtype = self.passes, self.passes.dtype(self.precise)
+        if weights.log_mass is not None:
+            seen = math.log(float(self.b.sum())) + math.log(2.0) * (_FAINT - passes.cut)
+            if bool((weights.log_mass[passes.rows] < seen).any()):
+                return super().pull(f, weights, by_log_sum, M_gradient)
+        costs, base = passes.shared(dtype, self.reg)
+        if exponents(f.numpy(), bits(self.reg), passes.rows, slack_of(dtype), passes.anchor, passes.u):
+            base.live_count.fill(-1)
+        extra = np.zeros(0) if by_log_sum is None else by_log_sum.numpy()
+        weight = weights.values if weights.log_mass is None else weights.values * (-weights.log_mass).exp()
+        pull = Pull(weight.numpy().astype(dtype), extra.astype(dtype), dtype.type(self._unit / self.reg))
+        totals, mean = np.zeros((passes.ranges, len(f))), np.empty(len(self.b), dtype)
+        gradient = np.empty((0, 0), passes.M.dtype) if M_gradient is None else M_gradient.numpy()
 
-        def part(r: int) -> None:
-            own = (np.empty((K, int(BLOCK))), np.empty((K, int(BLOCK))), np.empty(int(BLOCK)), np.empty(int(BLOCK)))
-            _pull(problem, bounds[r], bounds[r + 1], Memory(*own), totals[r], mean, gradient)
+        def part(ranges: Ranges) -> None:
+            memory = Memory(passes.scratch(dtype), *np.empty((3, int(BLOCK)), dtype))
+            _pull(costs, base, ranges, memory, passes.u, pull, totals, mean, gradient)
 
-        run_parallel(part, range(len(totals)), serial=M.size < _SERIAL)
-        return Pulled(torch.from_numpy(totals.sum(0)), torch.from_numpy(mean))
+        passes.over_ranges(part)
+        return Pulled(torch.from_numpy(totals.sum(0)), torch.from_numpy(mean).double())
 
     def links(self, f: Tensor) -> Any:
         """See :class:`..pullback.Shares`."""
-        passes = CpuPasses(self.M.numpy(), self.b.numpy(), self.rows, _CUT, _PASSES_SERIAL)
-        return passes.masses(f.numpy(), self.reg, precise=True, links=True)[1]
-
-
-def _ranges(blocks: int) -> np.ndarray:
-    """Bounds of ranges of blocks; they depend on the size alone, so sums do not depend on the threads."""
-    count = max(1, min(32, blocks // 16))
-    return (np.arange(count + 1) * blocks // count).astype(np.uint64)
+        return self.passes.masses(f.numpy(), self.reg, precise=True, links=True)[1]
 
 
 @njit(fastmath=_WITH_NAN, error_model="numpy")
-def _pull(problem: Problem, first: Any, end: Any, memory: Memory, total: Any, mean: Any, gradient: Any) -> None:
-    """Blocks ``first`` to ``end`` of the pixels."""
-    for number in range(first, end):
-        block = block_of(problem.M, number)
-        _take_shares(problem, block, memory)
-        _weigh(problem, block, memory, mean)
-        for p in range(problem.rows.size):
-            _take_pulled(problem, block, memory, p, mean)
-            total[problem.rows[p]] += _sum(memory.weighted, p, block)
-            if gradient.size > 0:
-                row = gradient[problem.rows[p]]
-                for j in range(block.start, block.stop):
-                    row[j] -= memory.weighted[p, j - block.start]
-
-
-@helper(fastmath=VECTOR_MATH, error_model="numpy")
-def _take_shares(problem: Problem, block: Block, memory: Memory) -> None:
-    """The pixels' shares; their largest exponent in ``top``, the logarithm of the sum against it in ``total``."""
-    M, u, k, start, stop = problem.M, problem.u, problem.k, block.start, block.stop
-    share, top, total = memory.share, memory.top, memory.total
-    for j in range(stop - start):
-        top[j] = LOWEST
-        total[j] = 0
-    for i in problem.rows:
-        for j in range(start, stop):
-            t = u[i] - M[i, j] * k
-            top[j - start] = t if t > top[j - start] else top[j - start]
-    for p in range(problem.rows.size):
-        i = problem.rows[p]
-        for j in range(start, stop):
-            t = (u[i] - M[i, j] * k) - top[j - start]
-            e = exp2(t) if t > -1000 else 0.0
-            share[p, j - start] = e
-            total[j - start] += e
-    for p in range(problem.rows.size):
-        for j in range(stop - start):
-            share[p, j] = share[p, j] / total[j] if total[j] > 0 else 0.0
+def _pull(
+    costs: Costs, base: Base, ranges: Ranges, memory: Memory, u: Any, pull: Pull, total: Any, mean: Any, gradient: Any
+) -> None:
+    """Add to ``total``, (ranges, K), and take from ``gradient``, (K, N) or empty; fill ``mean``, (N,)."""
+    for r in range(ranges.first, ranges.last):
+        for index in range(ranges.bounds[r], ranges.bounds[r + 1]):
+            block = block_of(costs.M, index)
+            count = weigh(costs, u, block, base, memory.scratch)  # demand over total in ``share``
+            _average(costs, base, block, memory, count, pull)
+            for j in range(block.start, block.stop):
+                mean[j] = memory.mean[j - block.start]
+            for p in range(count):
+                i = base.live[index, p]
+                total[r, i] += _pull_at(memory.scratch.weights, p, block, memory, pull.weight[i])
+                if gradient.size > 0:
+                    _take(costs.M, memory.scratch.weights, p, i, block, gradient)
 
 
 @helper(fastmath=_WITH_NAN, error_model="numpy")
-def _weigh(problem: Problem, block: Block, memory: Memory, mean: Any) -> None:
-    """Shares times weights, and their sum over the suppliers."""
-    start, stop = block.start, block.stop
-    for j in range(start, stop):
-        mean[j] = 0
-    for p in range(problem.rows.size):
-        i = problem.rows[p]
-        if problem.log_weight[i] > _LARGE:
-            for j in range(start, stop):
-                behind = (problem.u[i] - problem.M[i, j] * problem.k) - memory.top[j - start]
-                exponent = behind - math.log2(memory.total[j - start]) + problem.log_weight[i]
-                memory.weighted[p, j - start] = problem.sign[i] * exp2(exponent) if exponent > -1000 else 0.0
-        else:
-            for j in range(stop - start):
-                memory.weighted[p, j] = problem.weight[i] * memory.share[p, j]
-        for j in range(start, stop):
-            mean[j] += memory.weighted[p, j - start]
-
-
-@helper(fastmath=_WITH_NAN, error_model="numpy")
-def _take_pulled(problem: Problem, block: Block, memory: Memory, p: int, mean: Any) -> None:
-    """``s q`` of one supplier, in place of its weighted shares."""
-    weighted, share, start = memory.weighted, memory.share, block.start
-    for j in range(start, block.stop):
-        x = j - start
-        weighted[p, x] = problem.pull[j] * (weighted[p, x] - share[p, x] * mean[j])
-    if problem.by_log_sum.size > 0:
-        for j in range(start, block.stop):
-            weighted[p, j - start] += share[p, j - start] * problem.by_log_sum[j]
+def _average(costs: Costs, base: Base, block: Block, memory: Memory, count: int, pull: Pull) -> None:
+    """Turn weights into shares; fill the memory of the pixels."""
+    weights, share, b = memory.scratch.weights, memory.scratch.share, costs.b
+    mean, demand, extra = memory.mean, memory.pull, memory.extra
+    start, size = block.start, block.stop - block.start
+    for x in range(size):
+        share[x] = share[x] / b[start + x] if share[x] > 0 else 0
+        demand[x] = b[start + x] * pull.per_reg
+        mean[x] = 0
+        extra[x] = 0
+    if pull.by_log_sum.size > 0:
+        for x in range(size):
+            extra[x] = pull.by_log_sum[start + x]
+    for p in range(count):
+        weight = pull.weight[base.live[block.number, p]]
+        for x in range(size):
+            weights[p, x] *= share[x]
+        for x in range(size):
+            mean[x] += weight * weights[p, x]
 
 
 @helper(fastmath=_ANY_ORDER, error_model="numpy")
-def _sum(values: Any, p: int, block: Block) -> float:
-    total = 0.0
-    for j in range(block.stop - block.start):
-        total += values[p, j]
-    return total
+def _pull_at(weights: Any, p: int, block: Block, memory: Memory, weight: Any) -> float:
+    """Put ``s q`` of one supplier in place of its shares, and sum it."""
+    mean, pull, extra = memory.mean, memory.pull, memory.extra
+    total = weights.dtype.type(0)
+    for x in range(block.stop - block.start):
+        pulled = weights[p, x] * (pull[x] * (weight - mean[x]) + extra[x])
+        weights[p, x] = pulled
+        total += pulled
+    return total  # type: ignore[no-any-return]
+
+
+@helper(fastmath=_WITH_NAN, error_model="numpy")
+def _take(M: Any, weights: Any, p: int, i: int, block: Block, gradient: Any) -> None:
+    start, zero = block.start, weights.dtype.type(0)
+    for x in range(block.stop - start):
+        gradient[i, start + x] -= weights[p, x] if M[i, start + x] < np.inf else zero
