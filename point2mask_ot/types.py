@@ -324,6 +324,35 @@ class TransportResult:
             object.__setattr__(self, "_plan", self.make_plan())
         return self._plan  # type: ignore[return-value]
 
+    def log_share(self, pixels: Any, suppliers: Any) -> Array:
+        """Logarithm of the share of some pixels' demand that goes to some suppliers, without a plan.
+
+        ``ln(plan[i, j] / b[j])`` where the pixels' marginals hold, as after :func:`~point2mask_ot.solve`; it takes the
+        costs of the pixels that are asked for alone. ``-log_share(pixels, right).mean()`` is the cross-entropy of the
+        transport against known labels, with a gradient as :attr:`plan` has one.
+
+        Args:
+            pixels: (n,) integers, or (B, n) for a batch: columns of M. One may come several times, and have no demand:
+                then it tells how that would be shared.
+            suppliers: the same shape, rows of M.
+
+        Returns:
+            The same shape, float64, at most 0; -inf for a pair that is forbidden or was left out of
+            :class:`~point2mask_ot.NearestCosts`, and for suppliers without capacity.
+
+        Raises:
+            ArgumentError: indices out of range or of shapes that do not fit; a result of ``reg=0``.
+            ArgumentTypeError: indices that are not integers.
+
+        Example:
+            >>> from point2mask_ot import solve
+            >>> M = np.array([[0.0, 1.0, 4.0], [4.0, 1.0, 0.0]])
+            >>> result = solve(np.array([2, 1]), np.ones(3), M, reg=0.5)
+            >>> np.exp(result.log_share([0, 1, 1], [0, 0, 1])).round(3).tolist()
+            [1.0, 0.982, 0.018]
+        """
+        return self.make_plan.log_share(pixels, suppliers)  # type: ignore[no-any-return]
+
 
 @dataclass(frozen=True, eq=False)
 class Diagnostics:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..checks import check_integer, check_number, fail, fail_type
 
 if TYPE_CHECKING:
+    from ..arrays import Array
     from .kernels import Blocks
 
 BLOCK = 64
@@ -37,6 +38,7 @@ class NearestCosts:
         floor: (B, 64) float32, at most ``cost - price`` of any supplier that a pixel leaves out; +inf where none is.
         search: ``search(price, window)`` -> the same costs with the entries chosen anew: all whose ``cost - price`` is
             at most the pixel's smallest plus ``window``; None where nobody can.
+        origin: what they were made from where that was a tensor, to which a gradient may go; else None.
 
     Example:
         >>> costs = NearestCosts.from_nearest(np.array([[0, 0, 1], [1, 1, 2]]), np.array([[0, 1, 0], [4, 1, 2]]), 3)
@@ -55,24 +57,26 @@ class NearestCosts:
     price: np.ndarray
     floor: np.ndarray
     search: Callable[[np.ndarray, float], NearestCosts] | None = None
+    origin: Listed | None = None
 
     @classmethod
     def from_nearest(
-        cls, labels: np.ndarray, costs: np.ndarray, num_suppliers: int, *, floor: np.ndarray | None = None
+        cls, labels: Array, costs: Array, num_suppliers: int, *, floor: np.ndarray | None = None
     ) -> NearestCosts:
         """From the k nearest suppliers of each pixel; every 64 pixels in a row are a block.
 
         Args:
             labels: (k, N) integers, different suppliers of each pixel in any order; -1 where there are fewer.
             costs: (k, N) theirs; ignored where the label is -1, +inf forbids a pair. float64 and integers are kept in
-                float64, other floats in float32.
+                float64, other floats in float32. Of a CPU tensor that requires a gradient, the results of
+                :func:`~point2mask_ot.solve` have one by it.
             num_suppliers: K.
             floor: (N,) what suppliers that are left out of a pixel cost at least, +inf where none is. By default the
                 largest cost given, or +inf where fewer than k are given or k is K.
 
         Raises:
             ArgumentError: shapes that do not fit, labels out of range or twice at a pixel, NaN or -inf.
-            ArgumentTypeError: something other than NumPy arrays of integers and of real numbers.
+            ArgumentTypeError: something other than NumPy arrays, or tensors, of integers and of real numbers.
         """
         return _from_nearest(labels, costs, num_suppliers, floor)
 
@@ -211,11 +215,38 @@ class NearestCosts:
         """(E, 64) the pixel of every cost."""
         return np.repeat(self.pixel, np.diff(self.first), axis=0)
 
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) block and (N,) lane of each pixel."""
+        place, filled = np.empty(self.num_pixels, np.int64), self.pixel.reshape(-1) >= 0
+        place[self.pixel.reshape(-1)[filled]] = np.flatnonzero(filled)
+        return place // self.pixel.shape[1], place % self.pixel.shape[1]
+
+    def entries_of(self, suppliers: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        """Entry of each pair, of arrays that go together; -1 where there is none."""
+        block, _ = self.places()
+        key = np.repeat(np.arange(len(self.pixel)), np.diff(self.first)) * self.num_suppliers + self.supplier
+        wanted = block[pixels] * self.num_suppliers + suppliers
+        entry = np.searchsorted(key, wanted)
+        found = (suppliers >= 0) & (np.append(key, -1)[entry] == wanted)
+        return np.where(found, entry, -1)
+
     def _over_ranges(self, part: Callable[[int, int], Any]) -> list[Any]:
         from ..compiled.threads import run_parallel
 
         bounds = ranges(len(self.pixel)).tolist()
         return run_parallel(lambda ends: part(*ends), list(itertools.pairwise(bounds)))
+
+
+class Listed(NamedTuple):
+    """The costs that entries were made from.
+
+    Attributes:
+        labels: (k, N) int64, -1 for none.
+        costs: (k, N), a tensor.
+    """
+
+    labels: np.ndarray
+    costs: Any
 
 
 def ranges(blocks: int) -> np.ndarray:
@@ -339,7 +370,9 @@ def _from_nearest(labels: Any, costs: Any, num_suppliers: int, floor: Any) -> Ne
 
     name = "NearestCosts.from_nearest"
     K = check_integer(name, "num_suppliers", num_suppliers, minimum=1)
-    labels, costs = _checked_pairs(name, labels, costs, K)
+    given = costs
+    labels, costs = _checked_pairs(name, _on_host(name, "labels", labels), _on_host(name, "costs", costs), K)
+    origin = Listed(labels, given) if getattr(given, "requires_grad", False) else None
     N = labels.shape[1]
     least = _floor(name, labels, costs, K, floor)
     blocks = -(-N // BLOCK)
@@ -353,7 +386,19 @@ def _from_nearest(labels: Any, costs: Any, num_suppliers: int, floor: Any) -> Ne
     supplier, cost = np.empty(first[-1], np.int32), np.full((first[-1], BLOCK), np.inf, costs.dtype)
     kernels.fill_blocks(labels, costs, K, kernels.Blocks(pixel.reshape(-1, BLOCK), first, supplier, cost))
     shape = (blocks, BLOCK)
-    return NearestCosts(K, N, pixel.reshape(shape), first, supplier, cost, np.zeros(K), floors.reshape(shape))
+    return NearestCosts(
+        K, N, pixel.reshape(shape), first, supplier, cost, np.zeros(K), floors.reshape(shape), origin=origin
+    )
+
+
+def _on_host(function: str, argument: str, values: Any) -> Any:
+    """The array of a CPU tensor; anything else as it is."""
+    if not hasattr(values, "requires_grad"):
+        return values
+    if values.device.type != "cpu":
+        fail(function, argument, f"a tensor on {values.device}", "a NumPy array or a tensor on the CPU")
+    floats = values.detach().float() if values.is_floating_point() and values.element_size() < 4 else values.detach()
+    return floats.numpy()
 
 
 def _checked_pairs(name: str, labels: Any, costs: Any, K: int) -> tuple[np.ndarray, np.ndarray]:

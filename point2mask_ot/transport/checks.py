@@ -77,6 +77,38 @@ def listed_problems(function: str, a: Any, b: Any, M: Any) -> list[tuple[Any, An
     return list(zip(a, b, M, strict=True))
 
 
+def as_pairs(
+    function: str, pixels: Any, suppliers: Any, shape: Sequence[int], batch: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, n) int64 pixels and suppliers of some pairs of (K, N) costs; B is 1 where there is no batch axis."""
+    expected = () if batch is None else (batch,)
+    pairs = []
+    for name, values, limit in (("pixels", pixels, shape[1]), ("suppliers", suppliers, shape[0])):
+        index = pair_index(function, name, values, limit)
+        if index.shape[:-1] != expected:
+            fail(function, name, f"shape {tuple(index.shape)}", "(n,)" if batch is None else f"({batch}, n)")
+        pairs.append(index[None] if batch is None else index)
+    if pairs[0].shape != pairs[1].shape:
+        got = f"{pairs[1].shape[-1]} beside {pairs[0].shape[-1]} pixels"
+        fail(function, "suppliers", got, "one supplier for each pixel")
+    return pairs[0], pairs[1]
+
+
+def pair_index(function: str, name: str, values: Any, limit: int) -> torch.Tensor:
+    """(..., n) int64 in 0..limit - 1, as given in a list, an array or a tensor; looks at values that are at hand."""
+    try:
+        index = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        fail_type(function, name, values, "integers")
+    if index.dtype == torch.bool or index.is_floating_point() or index.is_complex():
+        index = index.long() if not index.numel() else fail_type(function, name, values, "integers")
+    if index.ndim not in (1, 2):
+        fail(function, name, f"shape {tuple(index.shape)}", "(n,), or (B, n) for a batch")
+    if values_at_hand(index) and index.numel() and (int(index.min()) < 0 or int(index.max()) >= limit):
+        fail(function, name, f"{int(index.min())} to {int(index.max())}", f"0..{limit - 1}")
+    return index.long()
+
+
 class Statistics(NamedTuple):
     """What the rules want to know of the values: numbers of one problem, or (P,) tensors of as many.
 

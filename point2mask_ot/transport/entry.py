@@ -14,10 +14,10 @@ from ..arrays import Array, Restore
 from ..checks import ConvergenceWarning, check_choice, check_integer, check_number, fail
 from ..nearest import NearestCosts
 from ..types import TransportResult
-from .checks import as_batch, as_batches, listed_problems
+from .checks import as_batch, as_batches, as_pairs, listed_problems
 from .operator import transport
 from .problem import Batch, Options, Solution
-from .sinkhorn import entropic_plan
+from .sinkhorn import entropic_plan, log_shares
 
 _BACKENDS = ("auto", "numba", "torch", "triton")
 _METHODS = ("auto", "sinkhorn", "newton", "exact")
@@ -82,7 +82,11 @@ def sinkhorn(
         A result in the family of the inputs (a list for lists), on their device. Potentials, cost and error are
         float64 whatever M is; ``iterations`` is the largest of a batch and ``converged`` holds for all of it (0-d
         tensors while ``torch.compile`` traces, and no warning then). The plan is computed when it is first read, from
-        the potentials and M: leave M unchanged until then. No gradient flows.
+        the potentials and M: leave M unchanged until then.
+
+        Of tensors f, g, plan, cost and :meth:`~point2mask_ot.TransportResult.log_share` have a gradient by a, b and M,
+        through each round where there is no tolerance, else as in :func:`solve`. Nothing is kept for it but the
+        arguments and the result; the way back makes the rounds once more.
 
     Raises:
         ArgumentError: shapes that do not fit, NaN or -inf in M, a pixel with demand or a supplier with capacity whose
@@ -182,9 +186,19 @@ def solve(
         A result as from :func:`sinkhorn`. The plan of "exact" has at most K + N - 1 entries and its labels are
         those of the plan; f and g are then optimal dual prices.
 
+        Of tensors f, g, plan, cost and :meth:`~point2mask_ot.TransportResult.log_share` have a gradient by a, b and M,
+        by the implicit function theorem: two passes over M and one K x K system, whatever led to the optimum. It is
+        as exact as ``tol`` lets the result be, and refused (RuntimeError) where that was not reached. f and g are
+        defined up to a constant with hard capacities: a loss must not depend on it. Pairs at +inf, suppliers without
+        capacity and pixels without demand get zero. The scaling of a to the total of b is differentiated, too. With
+        ``reg=0`` the cost alone has one, which is a subgradient: by M it is the plan. Of
+        :class:`~point2mask_ot.NearestCosts` the plan has none, and M is the tensor that they were made from. A second
+        derivative is refused.
+
     Raises:
         ArgumentError: as :func:`sinkhorn`; also a method that does not fit ``reg``, or ``tau`` without ``reg``.
         ArgumentTypeError: as :func:`sinkhorn`.
+        RuntimeError: on the way back, see above.
 
     Warns:
         ConvergenceWarning: ``tol`` was not reached: too few iterations, a ``reg`` so small that rounding
@@ -285,7 +299,7 @@ def _result(batch: Batch, options: Options, found: Solution) -> TransportResult:
         g=shaped(found.g),
         labels=shaped(found.labels),
         cost=shaped(found.cost),
-        marginal_error=shaped(found.error),
+        marginal_error=shaped(found.error.detach()),
         iterations=made,
         converged=reached,
         make_plan=PlanRecipe(batch, found, options.reg),
@@ -312,6 +326,18 @@ class PlanRecipe:
         entropic = self.reg > 0
         plan = entropic_plan(found.f, found.g, M, self.reg) if entropic else _listed_plan(found.entries, found.moved, M)
         return self.batch.restore(plan if self.batch.batched else plan[0])
+
+    def log_share(self, pixels: Any, suppliers: Any) -> Any:
+        """See :meth:`~point2mask_ot.TransportResult.log_share`."""
+        batch, f = self.batch, self.found.f
+        if self.reg == 0:
+            fail("log_share", "reg", "a result of reg=0", "one of reg > 0: without entropy a share is 0 or 1")
+        M = batch.M
+        pairs = as_pairs("log_share", pixels, suppliers, M.shape[1:], len(M) if batch.batched else None)
+        at, who = (index.to(M.device) for index in pairs)
+        costs = M.gather(2, at[:, None].expand(-1, M.shape[1], -1)).double()
+        logs = log_shares((f[..., None] - costs) / self.reg).gather(1, who[:, None])[:, 0]
+        return batch.restore(logs if batch.batched else logs[0])
 
     def restored(self, restore: Restore) -> PlanRecipe:
         """The same for a caller of another family."""

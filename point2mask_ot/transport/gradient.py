@@ -123,7 +123,8 @@ def through_rounds(
     live = problem.a > 0
     a, log_a = torch.where(live, problem.a, 1.0), torch.where(live, problem.a, 1.0).log()
     by_a, by_b = torch.zeros_like(u), reg * v / torch.where(problem.b > 0, problem.b, 1.0)
-    gradient, by_log_sum = torch.where(live, u, 0.0), -v
+    gradient = torch.where(live, u, 0.0)
+    by_log_sum: Tensor | None = -v  # g belongs to the potentials before the last update
     for before, after in reversed(rounds):  # after = kept (before + reg (ln a - ln m)), m_i = sum_j b_j s_ij(before)
         log_masses = log_a - (after / kept - before) / reg
         moved = kept * gradient
@@ -137,6 +138,15 @@ def through_rounds(
             by_a += gradient.sum() * tau * (held - a / problem.a.sum()) / a * live
             gradient = gradient - gradient.sum() * held
     return Outgoing(torch.where(live, by_a, 0.0), by_b)
+
+
+def unconverged(function: str, options: Options, error: float) -> RuntimeError:
+    """What to raise where there is no optimum whose gradient could be taken."""
+    return RuntimeError(
+        f"{function}: no gradient, since method {options.method!r} stopped short of the optimum, at a marginal error "
+        f"of {error:.2g}; tol is {options.tol:g}. A larger max_iter, reg or tol may help; sinkhorn without tol has a "
+        "gradient after any number of rounds."
+    )
 
 
 def unscaled(by_scaled: Tensor, a: Tensor, b: Tensor) -> Outgoing:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..compiled.operators import operator, refuse_gradient
 from .checks import checked
-from .gradient import Differential, Incoming, Outgoing, through_optimum, through_rounds, unscaled
+from .gradient import Differential, Incoming, Outgoing, through_optimum, through_rounds, unconverged, unscaled
 from .portable import Padded, TorchRounds
 from .problem import NUMBERS, Options, Problems
 from .pullback import Shares, TorchShares
@@ -68,10 +68,11 @@ def transport_gradient(
     options = Options(*numbers)
     a, b, M = ([tensor.detach() for tensor in tensors] for tensors in (a, b, M))
     by_M = [torch.zeros_like(costs) if of_costs else costs.new_empty(0) for costs in M]
-    result = [torch.empty_like(each) for each in a], [torch.empty_like(each) for each in b], by_M
+    by_a, by_b = ([torch.empty_like(each) for each in given] for given in (a, b))
     with torch.no_grad(), torch.autocast(M[0].device.type, enabled=False):
         for batch in range(len(M)):
-            refuse_unconverged(function, error[batch], converged[batch], options)
+            if options.tol > 0 and not converged[batch].all():
+                raise unconverged(function, options, float(error[batch].max()))
             for p in range(len(M[batch])):
                 own = partial(_entry, batch, p)
                 incoming = Incoming(own(by_f), own(by_g), float(own(by_cost)))
@@ -80,30 +81,20 @@ def transport_gradient(
                     found = _of_exact(own(f), own(g), incoming, (own(entries), own(moved)), into, function)
                 else:
                     found = _of_entropic(function, own(a), own(b), own(M), (own(f), own(g)), incoming, into, options)
-                for gradient, values in zip(result, found, strict=False):
-                    own(gradient).copy_(values)
-    return result
+                scaled = unscaled(found.a, own(a).double(), own(b).double())
+                own(by_a).copy_(scaled.a)
+                own(by_b).copy_(found.b + scaled.b)
+    return by_a, by_b, by_M
 
 
 def _entry(batch: int, p: int, tensors: list[Tensor]) -> Tensor:
     return tensors[batch][p]
 
 
-def refuse_unconverged(function: str, error: Tensor, converged: Tensor, options: Options) -> None:
-    """Fixed rounds have a gradient wherever they end; an optimum has one where it was reached."""
-    if options.tol < 0 or bool(converged.all()):
-        return
-    raise RuntimeError(
-        f"{function}: no gradient, since method {options.method!r} stopped short of the optimum, at a marginal error "
-        f"of {float(error.max()):.2g}; tol is {options.tol:g}. A larger max_iter, reg or tol may help; "
-        "sinkhorn without tol has a gradient after any number of rounds."
-    )
-
-
 def _of_exact(
     f: Tensor, g: Tensor, incoming: Incoming, plan: tuple[Tensor, Tensor], into: Tensor | None, function: str
 ) -> Outgoing:
-    """Of the cost alone: by M it is the plan, by the marginals it is their prices; all of them subgradients."""
+    """Of the cost alone: by M it is the plan, by the marginals it is their prices. They are subgradients."""
     if incoming.f.any() or incoming.g.any():
         raise RuntimeError(f"{function}: with reg=0 only the cost has a gradient: prices and plans jump; take reg > 0")
     entries, moved = plan
@@ -128,9 +119,9 @@ def _of_entropic(
     capacity, demand = scaled + options.marginal_floor, given_b + options.marginal_floor
     shares, path = (_on_cpu if _is_compiled(M, options) else _portable)(function, a, b, M, capacity, demand, options)
     problem = Differential(shares, capacity, demand, *potentials, options)
-    found = through_optimum(problem, incoming, into) if options.tol > 0 else through_rounds(problem, path, incoming, into)
-    through_scale = unscaled(found.a, given_a, given_b)
-    return Outgoing(through_scale.a, found.b + through_scale.b)
+    if options.tol > 0:
+        return through_optimum(problem, incoming, into)
+    return through_rounds(problem, path, incoming, into)
 
 
 def _is_compiled(M: Tensor, options: Options) -> bool:

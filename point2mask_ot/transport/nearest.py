@@ -19,7 +19,7 @@ from ..arrays import Array, Restore, as_tensors
 from ..checks import ArgumentTypeError, fail, fail_type
 from ..nearest import NearestCosts
 from ..types import TransportResult
-from .checks import Place, Statistics, judge
+from .checks import Place, Statistics, as_pairs, judge
 from .cpu import nearest_fused as fused
 from .cpu.nearest_passes import NearestPasses
 from .newton import ROUGH, Semidual, ascend, ascend_to, float32_error, maximise, polish, rough_sample
@@ -99,6 +99,14 @@ class Choice:
         rounds.suppliers.f[:] = f
         made = iterate(rounds, limit)
         return rounds.suppliers.before, rounds.suppliers.f, made
+
+    def fixed_rounds(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Potentials before and after each of as many rounds as were asked for, from the prices of the entries."""
+        options, path, f = self.options, [], np.where(self.a > 0, self.costs.price, 0.0)
+        for _ in range(options.max_iter):
+            before, f, _ = self.rounds(f, options.reg, options.tol, 1)
+            path.append((before.copy(), f.copy()))
+        return path
 
     def chosen_anew(self, f: np.ndarray, window: float) -> Choice:
         """With the entries within ``window`` of the best at potentials f, at which who takes no part asks too much."""
@@ -234,7 +242,30 @@ def solve_nearest(function: str, a: Array, b: Array, costs: NearestCosts, option
     )
     found = found if costs.search is None else found._replace(cut_off=np.zeros(1, bool))  # not yet there
     judge(function, found, options, Place(0, 1, 0, 1))
-    return _result(*refine(choice), unit, restore)
+    state, plan, bound = refine(choice)
+    result = _result(state, plan, bound, unit, restore)
+    return _with_gradient(function, a, b, state.choice, result)
+
+
+def _with_gradient(function: str, a: Array, b: Array, choice: Choice, result: TransportResult) -> TransportResult:
+    """The same where nobody asks for a gradient."""
+    import torch
+
+    origin = choice.costs.origin
+    asked = [each for each in (a, b, origin and origin.costs) if getattr(each, "requires_grad", False)]
+    if not asked or not torch.is_grad_enabled():
+        return result
+    from .nearest_gradient import NearSolution, Solved
+
+    a, b = torch.as_tensor(a), torch.as_tensor(b)
+    given = [each.detach().double().numpy() for each in (a, b)]
+    error = float(result.marginal_error)
+    solved = Solved(
+        function, choice.costs, lambda: choice.passes, choice.fixed_rounds, given[0], given[1], choice.options, error
+    )
+    found = tuple(torch.as_tensor(each) for each in (result.f, result.g, result.cost))
+    f, g, cost = NearSolution.apply(a, b, origin and origin.costs, found, solved)
+    return replace(result, f=f, g=g, cost=cost, make_plan=replace(result.make_plan, potentials=f))
 
 
 def _arguments(function: str, a: Any, b: Any, costs: Any, options: Options) -> tuple[np.ndarray, np.ndarray, Restore]:
@@ -324,7 +355,7 @@ def _result(state: _State, plan: ReadOut, bound: float, unit: float, restore: Re
     missed = np.abs(plan.masses - capacities).sum() + plan.pixel_error + choice.stranded
     f = np.where(a > 0, state.f, -math.inf)
     g = plan.g + options.reg * math.log(unit)
-    recipe = NearestPlan(choice.costs, f, g, options.reg)
+    recipe = NearestPlan(choice.costs, f, g, options.reg, restore)
     error = float(missed / choice.total)
     if _rounds_away(choice, options):
         flow = recipe()
@@ -360,6 +391,19 @@ class NearestPlan:
     f: np.ndarray
     g: np.ndarray
     reg: float
+    restore: Restore
+    potentials: Any = None
+    """f as a tensor with a gradient, where it has one."""
+
+    def log_share(self, pixels: Any, suppliers: Any) -> Any:
+        """See :meth:`~point2mask_ot.TransportResult.log_share`."""
+        import torch
+
+        from .nearest_gradient import near_log_shares
+
+        costs, f = self.costs, torch.from_numpy(self.f) if self.potentials is None else self.potentials
+        at, who = as_pairs("log_share", pixels, suppliers, (costs.num_suppliers, costs.num_pixels), None)
+        return self.restore(near_log_shares(costs, f, self.reg, at[0], who[0]))
 
     def __call__(self) -> Any:
         """(K, N) scipy.sparse.csr_array, float64."""
@@ -374,5 +418,5 @@ class NearestPlan:
         return coo_array((mass[moved], (supplier[moved], pixel[moved])), shape).tocsr()
 
     def restored(self, restore: Restore) -> NearestPlan:
-        """The same: a plan of near costs is of no family."""
-        return self
+        """The same for a caller of another family; the plan itself is of none."""
+        return replace(self, restore=restore)

@@ -55,12 +55,12 @@ def _backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         list(kept[first : first + count]) for first in range(0, len(kept), count)
     )
     wanted = [any(each) for each in ctx.needs_input_grad[:3]]
-    given = (
-        [torch.zeros_like(like) if value is None else value.double() for value, like in zip(values, likes, strict=True)]
+    by_f, by_g, by_cost = (
+        [torch.zeros_like(like) if value is None else value for value, like in zip(values, likes, strict=True)]
         for values, likes in ((by.f, f), (by.g, g), (by.cost, error))
     )
     found = transport_gradient(
-        a, b, M, f, g, error, converged, entries, moved, *given, wanted[2], ctx.function, *ctx.numbers
+        a, b, M, f, g, error, converged, entries, moved, by_f, by_g, by_cost, wanted[2], ctx.function, *ctx.numbers
     )
     none = [None] * (1 + len(ctx.numbers))
     return (*(each if asked else [None] * count for each, asked in zip(found, wanted, strict=True)), *none)

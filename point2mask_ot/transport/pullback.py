@@ -72,37 +72,35 @@ class Shares(Protocol):
 
 
 class TorchShares:
-    """See :class:`Shares`. Costs are those of all pairs, or of listed ones.
+    """See :class:`Shares`.
 
     Args:
-        M: (K, N) costs, or (k, N) those of the pairs that are listed.
+        M: (K, N) costs.
         b: (N,) demand.
         reg: entropy weight.
-        labels: (k, N) the suppliers of listed pairs, -1 for none.
     """
 
-    def __init__(self, M: Tensor, b: Tensor, reg: float, labels: Tensor | None = None) -> None:
-        self.M, self.b, self.reg, self.labels = M, b, reg, labels
+    def __init__(self, M: Tensor, b: Tensor, reg: float) -> None:
+        self.M, self.b, self.reg = M, b, reg
 
     def pull(self, f: Tensor, weights: Weights, by_log_sum: Tensor | None, M_gradient: Tensor | None) -> Pulled:
         """See :class:`Shares`."""
-        total, mean = torch.zeros_like(f), torch.zeros_like(self.b)
+        total, mean, log_mass = torch.zeros_like(f), torch.zeros_like(self.b), weights.log_mass
         for pixels in self._chunks():
             log_share = self._log_shares(f, pixels)
             share = log_share.exp()
-            log_weighted = log_share if weights.log_mass is None else log_share - self._each(weights.log_mass, pixels, 0.0)
-            weighted = self._each(weights.values, pixels, 0.0) * log_weighted.exp()
+            weighted = weights.values[:, None] * (share if log_mass is None else (log_share - log_mass[:, None]).exp())
             mean[pixels] = weighted.sum(0)
             pulled = (self.b[pixels] / self.reg) * (weighted - share * mean[pixels])
             if by_log_sum is not None:
                 pulled += share * by_log_sum[pixels]
             if M_gradient is not None:
                 M_gradient[:, pixels] -= pulled
-            self._add(total, pulled, pixels)
+            total += pulled.sum(1)
         return Pulled(total, mean)
 
     def links(self, f: Tensor) -> Any:
-        """See :class:`Shares`; dense costs only."""
+        """See :class:`Shares`."""
         total = f.new_zeros(len(f), len(f))
         for pixels in self._chunks():
             share = self._log_shares(f, pixels).exp()
@@ -114,10 +112,10 @@ class TorchShares:
         by_f, by_g = torch.zeros_like(f), torch.zeros_like(g)
         for pixels in self._chunks():
             M = self.M[:, pixels].double()
-            plan = factor * ((self._each(f, pixels, -math.inf) + g[pixels] - M) / self.reg).exp()
-            paid = torch.where(M < math.inf, plan * M, 0.0) / self.reg
+            plan = factor * ((f[:, None] + g[pixels] - M) / self.reg).exp()
+            paid = torch.where(M.isposinf(), 0.0, plan * M) / self.reg
             by_g[pixels] = paid.sum(0)
-            self._add(by_f, paid, pixels)
+            by_f += paid.sum(1)
             if M_gradient is not None:
                 M_gradient[:, pixels] += plan - paid
         return by_f, by_g
@@ -128,20 +126,6 @@ class TorchShares:
 
     def _log_shares(self, f: Tensor, pixels: slice) -> Tensor:
         """-inf throughout for pixels that nobody reaches."""
-        exponents = (self._each(f, pixels, -math.inf) - self.M[:, pixels].double()) / self.reg
+        exponents = (f[:, None] - self.M[:, pixels].double()) / self.reg
         total = torch.logsumexp(exponents, 0)
-        return exponents - torch.where(total > -math.inf, total, 0.0)
-
-    def _each(self, values: Tensor, pixels: slice, missing: float) -> Tensor:
-        """What (K,) values are at each entry; ``missing`` where there is no supplier."""
-        if self.labels is None:
-            return values[:, None]
-        labels = self.labels[:, pixels]
-        return torch.where(labels >= 0, values[labels.clamp(min=0)], missing)
-
-    def _add(self, total: Tensor, entries: Tensor, pixels: slice) -> None:
-        """Sums over pixels, by supplier."""
-        if self.labels is None:
-            total += entries.sum(1)
-        else:
-            total.index_add_(0, self.labels[:, pixels].clamp(min=0).reshape(-1), entries.reshape(-1))
+        return exponents - torch.where(total.isneginf(), 0.0, total)

@@ -61,6 +61,21 @@ def pixel_shares(exponents: torch.Tensor, log_b: torch.Tensor) -> torch.Tensor:
     return torch.where(total > -math.inf, log_b - total, -math.inf)
 
 
+def log_shares(exponents: torch.Tensor) -> torch.Tensor:
+    """Logarithms of the shares of a pixel's demand that each supplier serves, once that pixel's marginal holds.
+
+    Args:
+        exponents: (..., K, N) ``(f_i - M_ij) / reg``.
+
+    Returns:
+        The same shape, -inf for pairs that are forbidden, without a gradient there.
+    """
+    allowed = exponents > -math.inf
+    reached = allowed.any(-2, keepdim=True)
+    logs = torch.log_softmax(torch.where(reached, exponents, 0.0), -2)
+    return torch.where(allowed, logs, -math.inf)
+
+
 def supplier_potentials(f: Any, log_a: Any, log_masses: Any, reg: float, tau: float) -> Any:
     """Plain form of Eq. 11: the suppliers' potentials at which every row of the plan sums to its capacity.
 
