@@ -82,8 +82,19 @@ def test_pair_operators_of_the_lab_loss(layout, masked, uniform):
 def test_transport(method, reg, backend, layout, uniform):
     M = layout(uniform(BATCH, 3, 7, dtype=torch.float64))
     a, b = torch.tensor([[1.0, 2.0, 4.0], [7.0, 0.0, 0.0]]), torch.ones(BATCH, 7)
-    options = ("solve", method, reg, torch.inf, 1e-9, 500, 0.0, False, backend)
-    opcheck(OPERATORS.transport.default, ([layout(a.double())], [layout(b.double())], [M], *options))
+    options = ("solve", method, reg, torch.inf, 1e-9, 500, 0.0, False, backend, 1e-9)
+    given = [layout(a.double())], [layout(b.double())], [M]
+    opcheck(OPERATORS.transport.default, (*given, *options))
+    f, g, _, cost, error, _, converged, entries, moved = OPERATORS.transport(*given, *options)
+    by_f = torch.zeros_like(f[0]) if method == "exact" else f[0] - f[0].nan_to_num(neginf=0).mean(-1, keepdim=True)
+    incoming = [by_f.nan_to_num(neginf=0)], [torch.zeros_like(g[0])], [torch.ones_like(cost[0])]
+    found = f, g, error, converged, entries, moved
+    opcheck(OPERATORS.transport_gradient.default, (*given, *found, *incoming, True, *options))
+
+
+def test_plan(uniform):
+    f, g, M = uniform(BATCH, 3, dtype=torch.float64), uniform(BATCH, 7, dtype=torch.float64), uniform(BATCH, 3, 7)
+    opcheck(OPERATORS.entropic_plan.default, (*(each.requires_grad_() for each in (f, g, M)), 0.5))
 
 
 @layouts
@@ -113,6 +124,7 @@ def test_tree_operators(backend, layout, uniform):
 def test_every_operator_has_its_check_here():
     checked = {
         "pair_cost", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient", "transport",
+        "transport_gradient", "entropic_plan",
         "geodesic_distances", "nearest_partition", "nearest_targets", "minimum_spanning_tree", "tree_filter",
         "tree_affinity_gradient",
     }  # fmt: skip

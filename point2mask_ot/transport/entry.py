@@ -189,9 +189,9 @@ def solve(
         Of tensors f, g, plan, cost and :meth:`~point2mask_ot.TransportResult.log_share` have a gradient by a, b and M,
         by the implicit function theorem: two passes over M and one K x K system, whatever led to the optimum. It is
         as exact as ``tol`` lets the result be, and refused (RuntimeError) where that was not reached. f and g are
-        defined up to a constant with hard capacities: a loss must not depend on it. Pairs at +inf, suppliers without
-        capacity and pixels without demand get zero. The scaling of a to the total of b is differentiated, too. With
-        ``reg=0`` the cost alone has one, which is a subgradient: by M it is the plan. Of
+        defined up to a constant with hard capacities: a loss that depends on it is refused, too. Pairs at +inf,
+        suppliers without capacity and pixels without demand get zero. That a is scaled to the total of b is part of
+        it. With ``reg=0`` the cost alone has one, which is a subgradient: by M it is the plan. Of
         :class:`~point2mask_ot.NearestCosts` the plan has none, and M is the tensor that they were made from. A second
         derivative is refused.
 
@@ -322,17 +322,23 @@ class PlanRecipe:
 
     def __call__(self) -> Any:
         """(K, N) in the family of the inputs, with their batch axis if they had one."""
-        M, found = self.batch.M, self.found
-        entropic = self.reg > 0
-        plan = entropic_plan(found.f, found.g, M, self.reg) if entropic else _listed_plan(found.entries, found.moved, M)
+        M, found = self._costs(), self.found
+        if self.reg > 0:
+            plan = entropic_plan(found.f, found.g, M, self.reg)
+        else:  # which jumps
+            plan = _listed_plan(found.entries, found.moved.detach(), M.detach())
         return self.batch.restore(plan if self.batch.batched else plan[0])
+
+    def _costs(self) -> torch.Tensor:
+        """Without a gradient where the potentials have none: it would be half of it."""
+        return self.batch.M if self.found.f.requires_grad else self.batch.M.detach()
 
     def log_share(self, pixels: Any, suppliers: Any) -> Any:
         """See :meth:`~point2mask_ot.TransportResult.log_share`."""
         batch, f = self.batch, self.found.f
         if self.reg == 0:
             fail("log_share", "reg", "a result of reg=0", "one of reg > 0: without entropy a share is 0 or 1")
-        M = batch.M
+        M = self._costs()
         pairs = as_pairs("log_share", pixels, suppliers, M.shape[1:], len(M) if batch.batched else None)
         at, who = (index.to(M.device) for index in pairs)
         costs = M.gather(2, at[:, None].expand(-1, M.shape[1], -1)).double()

@@ -31,6 +31,8 @@ from .pullback import Shares, Weights
 _CORRECTIONS = 4
 _EXACT = 1e-11
 """Residual of the adjoint equations, over what they start from, that rounding leaves."""
+_WRONG = 1e-3
+"""The same where there is no solution."""
 _SINGULAR = 1e-13
 """Eigenvalue of the scaled Hessian, all of which are at most 2, that stands for 0."""
 
@@ -93,8 +95,9 @@ def through_optimum(problem: Differential, incoming: Incoming, M_gradient: Tenso
     start = u + shares.pull(problem.f, Weights(torch.zeros_like(u)), -v, None).f if v.any() else u
     start = torch.where(live, start, 0.0)
     w, mean, left = torch.zeros_like(u), torch.zeros_like(v), start
+    scale = float(u.abs().sum() + v.abs().sum())
     for correction in range(_CORRECTIONS):  # links leave out weak ones; the passes that make the result do not
-        if correction and not float(left.abs().sum()) > _EXACT * float(start.abs().sum()):
+        if correction and not float(left.abs().sum()) > _EXACT * scale:
             break
         step = solve(left)
         pulled = shares.pull(problem.f, Weights(-reg * step), None if correction else -v, M_gradient)
@@ -102,6 +105,11 @@ def through_optimum(problem: Differential, incoming: Incoming, M_gradient: Tenso
         left = left + pulled.f - (0.0 if stiffness is None else reg * stiffness * step)
         if not correction:
             left = torch.where(live, left + u - start, 0.0)
+    if float(left.abs().sum()) > _WRONG * scale:
+        raise RuntimeError(
+            "solve: no gradient: the loss depends on the constant by which f and g may be shifted against each other "
+            "(compare potentials with one another, or take plan or log_share), or suppliers hardly touch: a larger reg"
+        )
     by_a = reg * w * (held / torch.where(live, problem.a, 1.0))
     return Outgoing(by_a, mean + reg * v / torch.where(problem.b > 0, problem.b, 1.0))
 

@@ -24,7 +24,7 @@ Gradients = tuple[list[Tensor], list[Tensor], list[Tensor]]
 
 def _shapes(a: list[Tensor], b: list[Tensor], M: list[Tensor], *rest: Any) -> Gradients:
     of_costs = rest[9]
-    by_M = [torch.empty_like(costs) if of_costs else costs.new_empty(0) for costs in M]
+    by_M = [costs.new_empty(costs.shape) if of_costs else costs.new_empty(0) for costs in M]
     return [torch.empty_like(each) for each in a], [torch.empty_like(each) for each in b], by_M
 
 
@@ -67,7 +67,7 @@ def transport_gradient(
     """
     options = Options(*numbers)
     a, b, M = ([tensor.detach() for tensor in tensors] for tensors in (a, b, M))
-    by_M = [torch.zeros_like(costs) if of_costs else costs.new_empty(0) for costs in M]
+    by_M = [costs.new_zeros(costs.shape) if of_costs else costs.new_empty(0) for costs in M]
     by_a, by_b = ([torch.empty_like(each) for each in given] for given in (a, b))
     with torch.no_grad(), torch.autocast(M[0].device.type, enabled=False):
         for batch in range(len(M)):

@@ -200,18 +200,18 @@ def near_log_shares(costs: NearestCosts, f: Tensor, reg: float, pixels: Tensor, 
     inside = np.arange(len(entry))[:, None] < count
     entry = np.where(inside, entry, 0)
     who = torch.from_numpy(costs.supplier[entry].astype(np.int64)) if len(costs.supplier) else torch.zeros(entry.shape)
-    own = _costs_of(costs, entry, lane, pixels)
+    own = _costs_of(costs, entry, lane, pixels, f.requires_grad)
     exponents = torch.where(torch.from_numpy(inside) & (own < math.inf), (f[who.long()] - own) / reg, -math.inf)
     logs, asked = log_shares(exponents), torch.from_numpy(inside) & (who == suppliers)
     return torch.where(asked.any(0), torch.where(asked, logs, 0.0).sum(0), -math.inf)
 
 
-def _costs_of(costs: NearestCosts, entry: np.ndarray, lane: np.ndarray, pixels: Tensor) -> Tensor:
+def _costs_of(costs: NearestCosts, entry: np.ndarray, lane: np.ndarray, pixels: Tensor, with_gradient: bool) -> Tensor:
     """(m, n) float64 costs of entries at pixels that lie in these lanes."""
     if not len(costs.supplier):
         return torch.full(entry.shape, math.inf, dtype=torch.float64)
     own = torch.from_numpy(costs.cost[entry, lane].astype(np.float64))
-    if costs.origin is None:
+    if costs.origin is None or not with_gradient:
         return own
     same = costs.origin.labels[:, None, pixels] == costs.supplier[entry]  # (k, m, n)
     listed = costs.origin.costs[torch.from_numpy(same.argmax(0)), pixels].double()

@@ -7,7 +7,6 @@ and :meth:`Shares.links`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 

@@ -86,7 +86,7 @@ class CpuShares(TorchShares):
 
     def links(self, f: Tensor) -> Any:
         """See :class:`..pullback.Shares`."""
-        return self.passes.masses(f.numpy(), self.reg, precise=True, links=True)[1]
+        return self.passes.masses(f.numpy(), self.reg, precise=True, links=True)[1] * self._unit
 
 
 @njit(fastmath=_WITH_NAN, error_model="numpy")
