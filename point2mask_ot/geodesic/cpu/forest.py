@@ -150,27 +150,37 @@ def gather(parent: np.ndarray, flow: np.ndarray) -> None:
     """
     width, bits, sums = parent.shape[1], parent.reshape(-1), flow.reshape(-1)
     ways = (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
-    steps = np.zeros(256, np.int64)
+    steps = np.zeros(256, np.uint64)  # which wrap around
     children = np.zeros(len(bits), np.uint8)
     for k in range(8):
-        steps[1 << k] = ways[k]
+        steps[1 << k] = np.uint64(ways[k])
         first, end = max(0, ways[k]), len(bits) + min(0, ways[k])
         if first < end:
             _count(bits[first - ways[k] : end - ways[k]], np.uint8(1 << k), children[first:end])
-    # No branch depends on the forest: a processor would guess half of them wrongly, which takes most of the time.
-    queue, size = np.empty(len(bits) + 1, np.uint32), 0
-    for pixel in range(len(bits)):
+    _hand_on(bits, steps, children, np.empty(len(bits) + 1, np.uint32), sums)
+
+
+@helper()
+def _hand_on(
+    parent: np.ndarray, steps: np.ndarray, children: np.ndarray, queue: np.ndarray, sums: np.ndarray
+) -> None:
+    """Go through all pixels, each after its children.
+
+    No branch depends on the forest, since a processor would guess many of them wrongly, nor may an index be negative.
+    """
+    size, first, one = np.uint64(0), np.uint64(0), np.uint64(1)
+    for pixel in range(len(parent)):
         queue[size] = pixel
-        size += children[pixel] == 0
-    first = 0
+        size += np.uint64(children[pixel] == 0)
     while first < size:
-        pixel = np.int64(queue[first])
-        above = pixel + steps[bits[pixel]]
+        pixel = np.uint64(queue[first])
+        above = np.uint64(pixel + steps[parent[pixel]])
         sums[above] += sums[pixel]
-        children[above] -= np.uint8(1)
+        left = np.uint8(children[above] - np.uint8(1))
+        children[above] = left
         queue[size] = above  # one without a parent is above itself, and never comes twice
-        size += children[above] == 0
-        first += 1
+        size += np.uint64(left == np.uint8(0))
+        first += one
 
 
 @helper()
