@@ -104,12 +104,15 @@ def test_geodesic_searches(backend, layout, uniform):
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_geodesic_gradients(backend, layout, uniform):
     edges, points, target = edges_and_points(uniform, layout)
-    leaves = [layout(edges).requires_grad_(), layout(edges[..., 1:]).requires_grad_()]
+    leaves = [layout(edges).detach().requires_grad_(), layout(edges[..., 1:]).detach().requires_grad_()]
     points, target, counts = [points, points[:0]], [target, target[:0]], [2, 0]
-    for operator in (OPERATORS.geodesic_distances, OPERATORS.nearest_partition):
-        opcheck(operator.default, (leaves, points, target, counts, backend))
+    opcheck(OPERATORS.geodesic_distances.default, (leaves, points, target, counts, backend))
+    # Its check of compiled gradients adds up all results, and fails where whole numbers are among them.
+    utils = ("test_schema", "test_autograd_registration", "test_faketensor")
+    opcheck(OPERATORS.nearest_partition.default, (leaves, points, target, counts, backend), test_utils=utils)
     offsets = [torch.zeros(2, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)]
-    opcheck(OPERATORS.nearest_targets.default, (leaves, points, target, counts, offsets, 2, backend))
+    arguments = (leaves, points, target, counts, offsets, 2, backend)
+    opcheck(OPERATORS.nearest_targets.default, arguments, test_utils=utils)
     images = [leaf.detach() for leaf in leaves]
     maps = OPERATORS.geodesic_distances(images, points, target, counts, backend)
     given = [layout(uniform(*own.shape)) for own in maps]
@@ -134,8 +137,8 @@ def test_tree_operators(backend, layout, uniform):
 
 def test_every_operator_has_its_check_here():
     checked = {
-        "pair_cost", "pair_cost_gradient", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient", "transport",
-        "geodesic_distances", "geodesic_distances_gradient", "nearest_partition", "nearest_targets",
+        "pair_cost", "pair_cost_gradient", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient",
+        "transport", "geodesic_distances", "geodesic_distances_gradient", "nearest_partition", "nearest_targets",
         "nearest_targets_gradient", "minimum_spanning_tree", "tree_filter", "tree_affinity_gradient",
     }  # fmt: skip
     registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("point2mask::")}

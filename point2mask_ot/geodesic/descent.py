@@ -76,9 +76,7 @@ def _points(image: PointedGraph, first: int, distance: torch.Tensor) -> torch.Te
     return points
 
 
-def _parents(
-    edges: torch.Tensor, distance: torch.Tensor, points: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _parents(edges: torch.Tensor, distance: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(T, H, W) direction of each parent, of 8 in raster order, and (T,) whether a pixel found no way to a point."""
     direction = torch.full_like(distance, _NOBODY, dtype=torch.int8)
     flat = []
@@ -109,7 +107,9 @@ def _parents(
 def _sums_below(direction: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """(T, H, W) sum of the flow of each pixel and all below it, by doubling how far each looks up."""
     width, nobody = direction.shape[2], direction.numel()
-    ways = direction.new_tensor([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1, 0], dtype=torch.int64)
+    ways = direction.new_tensor(
+        [-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1, 0], dtype=torch.int64
+    )
     above = torch.arange(nobody, device=flow.device) + ways[direction.reshape(-1).long()]
     above[direction.reshape(-1) == _NOBODY] = nobody
     above = torch.cat([above, above.new_tensor([nobody])])

@@ -52,8 +52,8 @@ def distances_gradient(
         points_yx, target, backend: as of the search.
     """
     found = []
-    for given, costs, maps, *points in zip(gradient, edges, distances, points_yx, target, strict=True):
-        image = _pointed(costs, *points, len(maps))
+    for given, costs, maps, points, ids in zip(gradient, edges, distances, points_yx, target, strict=True):
+        image = _pointed(costs, points, ids, len(maps))
         total = _module(costs, backend).from_maps(image, maps.detach(), given.detach())
         found.append(total.to(costs.dtype))
     return found
@@ -79,8 +79,8 @@ def nearest_gradient(
     """(4, H, W) gradient to the edges of each image, from that to its (k, H, W) distances; arguments as above."""
     found = []
     images = zip(gradient, edges, labels, distances, points_yx, target, num_targets, strict=True)
-    for given, costs, names, maps, *points in images:
-        image = _pointed(costs, *points)
+    for given, costs, names, maps, points, ids, count in images:
+        image = _pointed(costs, points, ids, count)
         total, lost = _module(costs, backend).from_nearest(image, names, maps.detach(), given.detach())
         for first in range(0, len(lost), _MAPS):
             total += _from_whole_maps(image, lost[first : first + _MAPS], names, given.detach(), backend)
@@ -125,7 +125,7 @@ def remember_distances(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) 
 
 def distances_backward(ctx: Any, gradient: list[Tensor | None]) -> tuple[Any, ...]:
     edges, points_yx, target, distances = _remembered(ctx, 4)
-    return *_to_edges(ctx, gradient, edges, distances, points_yx, target), None, None
+    return _to_edges(ctx, gradient, edges, distances, points_yx, target)
 
 
 def remember_partition(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[Tensor], list[Tensor]]) -> None:
@@ -138,7 +138,7 @@ def partition_backward(ctx: Any, _: object, gradient: list[Tensor | None]) -> tu
     edges, points_yx, target, distance = _remembered(ctx, 4)
     maps, given = ([None if own is None else own[None] for own in values] for values in (distance, gradient))
     one = [torch.zeros_like(own) for own in target]
-    return *_to_edges(ctx, given, edges, maps, points_yx, one), None, None
+    return _to_edges(ctx, given, edges, maps, points_yx, one)
 
 
 def remember_nearest(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[Tensor], list[Tensor]]) -> None:
@@ -148,12 +148,9 @@ def remember_nearest(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[Tenso
 
 def nearest_backward(ctx: Any, _: object, gradient: list[Tensor | None]) -> tuple[Any, ...]:
     edges, points_yx, target, labels, distances = _remembered(ctx, 5)
-    wanted = _wanted(ctx, gradient)
-    counts = [ctx.num_targets[b] for b in wanted]
-    operands = _chosen(wanted, gradient, edges, labels, distances, points_yx, target)
-    found = nearest_gradient(*operands, counts, ctx.backend) if wanted else []
+    lists: list[Any] = [gradient, edges, labels, distances, points_yx, target, ctx.num_targets]
     none = [None] * len(edges)
-    return _placed(wanted, found, len(edges)), none, none, None, none, None, None
+    return _where_wanted(ctx, nearest_gradient, lists), none, none, None, none, None, None
 
 
 def _remember(ctx: Any, backend: str, *lists: list[Tensor]) -> None:
@@ -168,25 +165,17 @@ def _remembered(ctx: Any, count: int) -> list[list[Tensor]]:
     return [list(saved[first : first + images]) for first in range(0, len(saved), images)]
 
 
-def _wanted(ctx: Any, gradient: Sequence[Tensor | None]) -> list[int]:
-    """The images with a gradient to walk back from, and one to find."""
-    return [b for b, given in enumerate(gradient) if given is not None and ctx.needs_input_grad[0][b]]
+def _to_edges(ctx: Any, *lists: Sequence[Any]) -> tuple[Any, ...]:
+    none = [None] * len(lists[0])
+    return _where_wanted(ctx, distances_gradient, lists), none, none, None, None
 
 
-def _chosen(wanted: Sequence[int], *lists: Sequence[Any]) -> list[list[Any]]:
-    return [[values[b] for b in wanted] for values in lists]
-
-
-def _placed(wanted: Sequence[int], found: Sequence[Tensor], count: int) -> list[Tensor | None]:
-    placed: list[Tensor | None] = [None] * count
+def _where_wanted(ctx: Any, gradient_of: Any, lists: Sequence[Sequence[Any]]) -> list[Tensor | None]:
+    """The gradient to each image's edges; None where none comes in, which the first list says, or none is asked for."""
+    needed = ctx.needs_input_grad[0]
+    wanted = [b for b, given in enumerate(lists[0]) if given is not None and needed[b]]
+    found = gradient_of(*([values[b] for b in wanted] for values in lists), ctx.backend) if wanted else []
+    placed: list[Tensor | None] = [None] * len(lists[0])
     for b, own in zip(wanted, found, strict=True):
         placed[b] = own
     return placed
-
-
-def _to_edges(ctx: Any, gradient: Sequence[Tensor | None], *lists: Sequence[Any]) -> tuple[list[Tensor | None], ...]:
-    """The gradients to edges, points and targets."""
-    wanted = _wanted(ctx, gradient)
-    found = distances_gradient(*_chosen(wanted, gradient, *lists), ctx.backend) if wanted else []
-    none = [None] * len(gradient)
-    return _placed(wanted, found, len(gradient)), none, none

@@ -68,11 +68,11 @@ def edge_costs(
 
     Diagonal edges carry no factor sqrt(2), as in the paper.
 
-    Torch maps get gradients, in their own dtype; NumPy's carry none, and weights are numbers. Where the cost has a kink,
-    so that it has no derivative, the gradient is one of its subgradients: ``"l1"`` gives none to values that are equal,
-    ``"max"`` half to each of two that are, and none to those below zero, ``"cosine"`` none where the product exceeds 1.
-    A callable is differentiated by autograd, also by what else it holds. A power above 1 gives no gradient where the
-    cost is 0, nor to walls. Pairs that leave the image take none. The gradient cannot be differentiated once more.
+    Torch maps get gradients, in their own dtype; weights are numbers and get none. At a kink of the cost, where it has
+    no derivative, the gradient is a subgradient: ``"l1"`` gives none to values that are equal, ``"max"`` half to each
+    of two that are and none to those below zero, ``"cosine"`` none where the product exceeds 1. A callable is
+    differentiated by autograd, also by what else it holds. A power above 1 gives no gradient where the cost is 0, nor
+    to walls. Pairs that leave the image take none. The gradients of the built-in kinds cannot be differentiated again.
 
     Args:
         semantic: (C, H, W) or (B, C, H, W) class probabilities P in [0, 1].
@@ -138,7 +138,7 @@ class Summand(NamedTuple):
 
 
 def sum_costs(summands: Sequence[Summand], step_cost: float, power: float = 1.0, *, check: bool = True) -> torch.Tensor:
-    """(B, 4, H, W) edge costs of maps whose shapes fit.
+    """(B, 4, H, W) edge costs of maps whose shapes fit, with a gradient where they are checked.
 
     Args:
         summands: at least one.
@@ -251,7 +251,8 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
 
 
 def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-    return _pair_cost_gradient(gradient, *ctx.saved_tensors, ctx.kind), None, None
+    (image,) = ctx.saved_tensors
+    return _pair_cost_gradient(gradient, image, ctx.kind), None, None
 
 
 @operator(

@@ -13,6 +13,7 @@ _CODES = {"l1": 0, "cosine": 1, "max": 2}
 _SERIAL = 1_000_000
 """Values that are not worth a thread."""
 
+
 def pair_costs(image: torch.Tensor, kind: str) -> torch.Tensor:
     """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere."""
     if kind == "max":
@@ -69,10 +70,8 @@ def pair_gradient(gradient: torch.Tensor, image: torch.Tensor, kind: str) -> tor
     if kind == "cosine":
         compare = _compare_on_cpu if image.device.type == "cpu" else _products
         weight = torch.where(compare(image, kind) > 1, 0, weight.neg_())
-    if image.device.type == "cpu":
-        pulled = _pull_on_cpu(values, weight, kind)
-    else:
-        pulled = _pull_by_shifts(values, weight, kind)
+    pull = _pull_on_cpu if image.device.type == "cpu" else _pull_by_shifts
+    pulled = pull(values, weight, kind)
     return pulled.masked_fill_(image < 0, 0) if kind == "max" else pulled
 
 

@@ -24,9 +24,10 @@ def parents(edges: np.ndarray, distance: np.ndarray, points) -> dict:
     def tight(y, x):
         for dy, dx in RASTER:
             v, u = y + dy, x + dx
-            if 0 <= v < height and 0 <= u < width and distance[y, x] < np.inf:
-                if distance[v, u] + edges[entry(y, x, v, u)] == distance[y, x]:
-                    yield v, u
+            if not (0 <= v < height and 0 <= u < width):
+                continue
+            if distance[v, u] + edges[entry(y, x, v, u)] == distance[y, x] < np.inf:
+                yield v, u
 
     pixels = [(y, x) for y in range(height) for x in range(width) if distance[y, x] < np.inf]
     parent = {}

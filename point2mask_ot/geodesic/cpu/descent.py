@@ -5,7 +5,8 @@ The sums of all targets are made in the order of targets, so that threads change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -90,17 +91,17 @@ def _descend(image: PointedGraph, boxes: np.ndarray, fill: _Fill) -> tuple[np.nd
         whole = run_parallel(descend, group, serial=serial)
         lost += [target for (target, _), kept in zip(group, whole, strict=True) if not kept]
         found = [patch for (_, patch), kept in zip(group, whole, strict=True) if kept]
-        run_parallel(lambda top, found=found: _add(found, top, total), range(0, len(total[0]), _BAND), serial=serial)
+        run_parallel(partial(_add, found, total), range(0, len(total[0]), _BAND), serial=serial)
     return total, lost
 
 
-def _add(patches: Sequence[_Patch], top: int, total: np.ndarray) -> None:
+def _add(patches: Sequence[_Patch], total: np.ndarray, top: int) -> None:
     bottom = min(top + _BAND, total.shape[1])
     for patch in patches:
         forest.add_flow(patch.parent, patch.flow, patch.top, patch.left, top, bottom, total)
 
 
-def _groups(boxes: np.ndarray, pixels: int, dtype: np.dtype):  # type: ignore[no-untyped-def]
+def _groups(boxes: np.ndarray, pixels: int, dtype: np.dtype) -> Iterator[list[tuple[int, _Patch]]]:
     """The targets that fill anything, a few at a time, in memory that each few use again."""
     room = min(max(torch.get_num_threads(), 4), 16, len(boxes)) * pixels
     distance, parent, flow = np.empty(room, dtype), np.empty(room, np.uint8), np.empty(room)

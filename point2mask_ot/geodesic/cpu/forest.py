@@ -16,9 +16,7 @@ _POINT = 255
 
 
 @njit()
-def grow(
-    edges: np.ndarray, top: int, left: int, distance: np.ndarray, points: np.ndarray, parent: np.ndarray
-) -> bool:
+def grow(edges: np.ndarray, top: int, left: int, distance: np.ndarray, points: np.ndarray, parent: np.ndarray) -> bool:
     """Find the parents of a map, or of the part of it that begins at (top, left).
 
     Args:
@@ -134,9 +132,9 @@ def _first_below(edges, top, left, distance, steps, y, x, limit):  # type: ignor
     height, width = distance.shape
     for k in range(8):
         v, u = neighbour(y, x, k)
-        if 0 <= v < height and 0 <= u < width and steps[v, u] < limit:
-            if _is_flat(edges, top, left, distance, y, x, v, u, k):
-                return k
+        is_inside = 0 <= v < height and 0 <= u < width
+        if is_inside and steps[v, u] < limit and _is_flat(edges, top, left, distance, y, x, v, u, k):
+            return k
     return 8
 
 
@@ -161,17 +159,15 @@ def gather(parent: np.ndarray, flow: np.ndarray) -> None:
 
 
 @helper()
-def _hand_on(
-    parent: np.ndarray, steps: np.ndarray, children: np.ndarray, queue: np.ndarray, sums: np.ndarray
-) -> None:
+def _hand_on(parent: np.ndarray, steps: np.ndarray, children: np.ndarray, queue: np.ndarray, sums: np.ndarray) -> None:
     """Go through all pixels, each after its children.
 
     No branch depends on the forest, since a processor would guess many of them wrongly, nor may an index be negative.
     """
     size, first, one = np.uint64(0), np.uint64(0), np.uint64(1)
-    for pixel in range(len(parent)):
-        queue[size] = pixel
-        size += np.uint64(children[pixel] == 0)
+    for leaf in range(len(parent)):
+        queue[size] = leaf
+        size += np.uint64(children[leaf] == 0)
     while first < size:
         pixel = np.uint64(queue[first])
         above = np.uint64(pixel + steps[parent[pixel]])
@@ -184,7 +180,7 @@ def _hand_on(
 
 
 @helper()
-def _count(bits: np.ndarray, flag: int, children: np.ndarray) -> None:
+def _count(bits: np.ndarray, flag: np.uint8, children: np.ndarray) -> None:
     for pixel in range(len(children)):
         children[pixel] += np.uint8(1) if bits[pixel] == flag else np.uint8(0)
 
