@@ -66,13 +66,10 @@ def _compare_on_cpu(image: torch.Tensor, kind: str) -> torch.Tensor:
 def pair_gradient(gradient: torch.Tensor, image: torch.Tensor, kind: str) -> torch.Tensor:
     """(B, C, H, W) gradient to the map, from that to its (B, 4, H, W) costs."""
     weight = _of_pairs(gradient)
-    values = image.clamp(min=0) if kind == "max" else image
     if kind == "cosine":
         compare = _compare_on_cpu if image.device.type == "cpu" else _products
         weight = torch.where(compare(image, kind) > 1, 0, weight.neg_())
-    pull = _pull_on_cpu if image.device.type == "cpu" else _pull_by_shifts
-    pulled = pull(values, weight, kind)
-    return pulled.masked_fill_(image < 0, 0) if kind == "max" else pulled
+    return (_pull_on_cpu if image.device.type == "cpu" else _pull_by_shifts)(image, weight, kind)
 
 
 def _of_pairs(gradient: torch.Tensor) -> torch.Tensor:
@@ -86,18 +83,19 @@ def _of_pairs(gradient: torch.Tensor) -> torch.Tensor:
 
 def _pull_by_shifts(image: torch.Tensor, weight: torch.Tensor, kind: str) -> torch.Tensor:
     pulled = torch.zeros_like(image, memory_format=torch.contiguous_format)
+    values = image.clamp(min=0) if kind == "max" else image
     for index, offset in enumerate(FORWARD_OFFSETS):
         here, there = pair_slices(offset)
         own = weight[:, index, *here].unsqueeze(1)
         for one, other in ((here, there), (there, here)):
-            left, right = image[:, :, *one], image[:, :, *other]
+            left, right = values[:, :, *one], values[:, :, *other]
             if kind == "cosine":
                 slope = right
             else:
                 slope = torch.sign(left - right)
                 slope = slope if kind == "l1" else slope.add_(1).mul_(0.5)
             pulled[:, :, *one] += own * slope
-    return pulled
+    return pulled.masked_fill_(image < 0, 0) if kind == "max" else pulled
 
 
 def _pull_on_cpu(image: torch.Tensor, weight: torch.Tensor, kind: str) -> torch.Tensor:
@@ -105,7 +103,7 @@ def _pull_on_cpu(image: torch.Tensor, weight: torch.Tensor, kind: str) -> torch.
     from .edge_kernels import pull_pixels
 
     width = image.shape[3]
-    pulled = torch.zeros_like(image, memory_format=torch.contiguous_format)
+    pulled = torch.empty_like(image, memory_format=torch.contiguous_format)
     maps, weights, sums = (t.contiguous().flatten(2).numpy() for t in (image, weight, pulled))
     run_parallel(
         lambda band: pull_pixels(maps[band[0]], _CODES[kind], weights[band[0]], sums[band[0]], width, *band[1:]),
