@@ -43,8 +43,8 @@ def geodesic_distances(edges: Any, points_yx: Any, target: Any = None, *, backen
     edges cost nothing or less than rounding keeps, the first neighbour of equal distance behind such an edge that is
     fewer of these steps away from a pixel that has a nearer one, or from a point of the target. Paths end at points.
     Walls and pixels that are not reached get and give none, whatever gradient comes in there. Nothing but edges and
-    result is kept for it, and it takes about as long as the search; other backends than the CPU's find it in torch, for
-    which the host waits a few times. It cannot be differentiated once more.
+    result is kept for it, and nothing is searched for; "torch" and "triton" find it in torch, for which the host waits
+    for a GPU a few times. It cannot be differentiated once more.
 
     Args:
         edges: (4, H, W) non-negative costs towards the right, lower-left, lower and lower-right neighbour, as
