@@ -128,6 +128,7 @@ def capacities(
         [16.0, 20.0]
     """
     images, demands, is_single, restore = _as_images(edges, demand)
+    images = [image.detach() for image in images]  # counts have no derivative
     if not images:
         return []
     iterations = check_integer("capacities", "iterations", iterations, minimum=1)

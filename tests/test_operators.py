@@ -50,6 +50,9 @@ def edges_and_points(uniform, layout):
 def test_pair_cost(kind, layout, uniform):
     image = torch.nn.functional.normalize(uniform(BATCH, CLASSES, HEIGHT, WIDTH), dim=1)
     opcheck(OPERATORS.pair_cost.default, (layout(image), kind, "features"))
+    opcheck(OPERATORS.pair_cost.default, (layout(image).requires_grad_(), kind, "features"))
+    gradient = layout(uniform(BATCH, 4, HEIGHT, WIDTH))
+    opcheck(OPERATORS.pair_cost_gradient.default, (gradient, layout(image.detach()), kind))
 
 
 @layouts
@@ -110,6 +113,28 @@ def test_geodesic_searches(backend, layout, uniform):
 
 @layouts
 @pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_geodesic_gradients(backend, layout, uniform):
+    edges, points, target = edges_and_points(uniform, layout)
+    leaves = [layout(edges).detach().requires_grad_(), layout(edges[..., 1:]).detach().requires_grad_()]
+    points, target, counts = [points, points[:0]], [target, target[:0]], [2, 0]
+    opcheck(OPERATORS.geodesic_distances.default, (leaves, points, target, counts, backend))
+    # Its check of compiled gradients adds up all results, and fails where whole numbers are among them.
+    utils = ("test_schema", "test_autograd_registration", "test_faketensor")
+    opcheck(OPERATORS.nearest_partition.default, (leaves, points, target, counts, backend), test_utils=utils)
+    offsets = [torch.zeros(2, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)]
+    arguments = (leaves, points, target, counts, offsets, 2, backend)
+    opcheck(OPERATORS.nearest_targets.default, arguments, test_utils=utils)
+    images = [leaf.detach() for leaf in leaves]
+    maps = OPERATORS.geodesic_distances(images, points, target, counts, backend)
+    given = [layout(uniform(*own.shape)) for own in maps]
+    opcheck(OPERATORS.geodesic_distances_gradient.default, (given, images, maps, points, target, backend))
+    nearest = OPERATORS.nearest_targets(images, points, target, counts, offsets, 2, backend)
+    given = [layout(uniform(*own.shape)) for own in nearest[1]]
+    opcheck(OPERATORS.nearest_targets_gradient.default, (given, images, *nearest, points, target, counts, backend))
+
+
+@layouts
+@pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_tree_operators(backend, layout, uniform):
     picture, valid = layout(uniform(BATCH, 3, HEIGHT, WIDTH)), layout(uniform(BATCH, HEIGHT, WIDTH) < 0.8)
     opcheck(OPERATORS.minimum_spanning_tree.default, (picture, valid, backend))
@@ -123,9 +148,9 @@ def test_tree_operators(backend, layout, uniform):
 
 def test_every_operator_has_its_check_here():
     checked = {
-        "pair_cost", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient", "transport",
-        "transport_gradient", "entropic_plan",
-        "geodesic_distances", "nearest_partition", "nearest_targets", "minimum_spanning_tree", "tree_filter",
+        "pair_cost", "pair_cost_gradient", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient",
+        "transport", "transport_gradient", "entropic_plan", "geodesic_distances", "geodesic_distances_gradient",
+        "nearest_partition", "nearest_targets", "nearest_targets_gradient", "minimum_spanning_tree", "tree_filter",
         "tree_affinity_gradient",
     }  # fmt: skip
     registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("point2mask::")}

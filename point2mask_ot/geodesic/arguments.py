@@ -34,6 +34,10 @@ class Call(NamedTuple):
     def operands(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[int]]:
         return self[:4]
 
+    def detached(self) -> Call:
+        """The same for a function that carries no gradient."""
+        return self._replace(images=[image.detach() for image in self.images])
+
 
 def as_call(function: str, edges: Any, points_yx: Any, target: Any) -> Call:
     if isinstance(edges, (list, tuple)):
@@ -47,12 +51,12 @@ def as_call(function: str, edges: Any, points_yx: Any, target: Any) -> Call:
 
 
 def as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Restore]:
-    """Edges as a tensor that a search can run on, and the way back to their family."""
+    """Edges as a tensor that a search can run on, and the way back to their family; a gradient finds its way, too."""
     (maps,), restore = as_tensors(function, edges=edges)
     if maps.ndim not in (3, 4) or maps.shape[-3] != 4 or 0 in maps.shape[-2:]:
         fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W) or (B, 4, H, W), H and W at least 1")
     check_floating(function, "edges", maps)
-    return maps.detach().to(compute_dtype(maps)), restore
+    return maps.to(compute_dtype(maps)), restore
 
 
 def _as_ragged(function: str, edges: Sequence[Array]) -> tuple[list[torch.Tensor], Restore]:
@@ -66,7 +70,7 @@ def _as_ragged(function: str, edges: Sequence[Array]) -> tuple[list[torch.Tensor
     dtypes = {compute_dtype(image) for image in images}
     if len(dtypes) > 1:
         fail(function, "edges", "float64 beside other dtypes", "one precision for all images")
-    return [image.detach().to(compute_dtype(image)) for image in images], restore
+    return [image.to(compute_dtype(image)) for image in images], restore
 
 
 def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -140,6 +144,7 @@ def checked_images(
     target: list[torch.Tensor],
     num_targets: list[int],
 ) -> list[PointedGraph]:
+    edges = [image.detach() for image in edges]
     if edges[0].device.type != "cpu":  # one assertion for all images, which the host does not wait for
         costs = torch.cat([image.reshape(-1) for image in edges])
         require_all(function, "edges", costs >= 0, "", "costs >= 0 (+inf: a wall)")

@@ -34,8 +34,17 @@ def geodesic_distances(
 def geodesic_distances(edges: Any, points_yx: Any, target: Any = None, *, backend: str = "auto") -> Any:
     """Cost of the cheapest path from each target's points to every pixel, exact on the 8-connected graph (Eq. 3).
 
-    The result equals Dijkstra's algorithm in the dtype of the edges, to the bit, on every backend. It carries no
-    gradient.
+    The result equals Dijkstra's algorithm in the dtype of the edges, to the bit, on every backend.
+
+    Torch edges get a gradient, in their own dtype: a cost is the sum of the edges of a cheapest path, so its derivative
+    by each of them is 1. Where several paths cost the same there is no derivative; the gradient is then a subgradient,
+    that of one path, on every backend the same: the pixel before p on it is the first of the 8 neighbours q in raster
+    order that is nearer and for which ``distance[q] + cost == distance[p]`` to the bit; where there is none, because
+    edges cost nothing or less than rounding keeps, the first neighbour of equal distance behind such an edge that is
+    fewer of these steps away from a pixel that has a nearer one, or from a point of the target. Paths end at points.
+    Walls and pixels that are not reached get and give none, whatever gradient comes in there. Nothing but edges and
+    result is kept for it, and nothing is searched for; "torch" and "triton" find it in torch, for which the host waits
+    for a GPU a few times. It cannot be differentiated once more.
 
     Args:
         edges: (4, H, W) non-negative costs towards the right, lower-left, lower and lower-right neighbour, as
@@ -90,6 +99,8 @@ def nearest_partition(edges: Any, points_yx: Any, target: Any = None, *, backend
     Equal to the argmin and the minimum over the maps of :func:`geodesic_distances`, with one reservation: where two
     targets tie only because rounding makes unequal costs equal, the label is one of the two and need not be the
     smaller.
+
+    The distance carries a gradient as :func:`geodesic_distances` does, along paths to any of the points.
 
     Args:
         edges: (4, H, W), (B, 4, H, W) or a list of (4, H, W), as for :func:`geodesic_distances`.

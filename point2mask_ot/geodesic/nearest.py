@@ -41,7 +41,11 @@ def nearest_targets(
 
     Equal to the k smallest of the maps of :func:`geodesic_distances`, to the bit, on every backend; of equals the
     smaller target comes first. Time and memory grow with k, not with the number of targets, on the CPU in float32;
-    other backends make the maps, a few at a time. It carries no gradient.
+    other backends make the maps, a few at a time.
+
+    The distances carry a gradient as :func:`geodesic_distances` does, along the same target's costs at the neighbours
+    that hold it too; of a target that rounding leaves without such a neighbour somewhere, along its whole map. An
+    ``offset`` gets none: the distances do not contain it, and which targets are the nearest has no derivative.
 
     Args:
         edges: (4, H, W), (B, 4, H, W) or a list of (4, H, W), as for :func:`geodesic_distances`.

@@ -42,7 +42,7 @@ def shortest_path(edges: Array, distances_k: Array, end_yx: Any, *, points_yx: A
         [[1, 2], [0, 1], [0, 0]]
     """
     function = "shortest_path"
-    maps, _ = as_edges(function, edges)
+    maps = as_edges(function, edges)[0].detach()
     (_, distance), restore = as_tensors(function, edges=edges, distances_k=distances_k)
     if maps.ndim != 3:
         fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W): one image")

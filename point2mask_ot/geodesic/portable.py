@@ -95,7 +95,7 @@ def _relax_distances(distance: torch.Tensor, edges: torch.Tensor) -> None:
             _lower(distance[:, *there], distance[:, *here] + cost)
             _lower(distance[:, *here], distance[:, *there] + cost)
 
-    _until_stable(distance, relax)
+    until_stable(distance, relax)
 
 
 def _relax_labels(labels: torch.Tensor, distance: torch.Tensor, edges: torch.Tensor) -> None:
@@ -110,7 +110,7 @@ def _relax_labels(labels: torch.Tensor, distance: torch.Tensor, edges: torch.Ten
         for origin, end, blocked in pairs:
             _lower(labels[:, *end], labels[:, *origin].masked_fill(blocked, _NOBODY))
 
-    _until_stable(labels, relax)
+    until_stable(labels, relax)
 
 
 def _pairs() -> list[tuple]:
@@ -121,7 +121,7 @@ def _lower(values: torch.Tensor, candidates: torch.Tensor) -> None:
     torch.minimum(values, candidates, out=values)
 
 
-def _until_stable(state: torch.Tensor, relax: Callable[[], None]) -> None:
+def until_stable(state: torch.Tensor, relax: Callable[[], None]) -> None:
     """Repeat ``relax`` until one round changes nothing: a maze needs thousands, so there is no limit."""
     while True:
         for _ in range(_ROUNDS - 1):

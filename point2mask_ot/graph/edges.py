@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from ..arrays import Array, as_optional_tensors, check_floating, compute_dtype
 from ..checks import check_choice, check_number, fail, fail_type, require_all
-from ..compiled.operators import operator
+from ..compiled.operators import operator, refuse_gradient
 from .grid import FORWARD_OFFSETS, pair_slices
+from .pairs import pair_costs, pair_gradient
 
 _KINDS = ("l1", "max", "cosine")
 _TOLERANCE = 1e-3
@@ -65,7 +66,13 @@ def edge_costs(
 
     and this to the given power otherwise.
 
-    Diagonal edges carry no factor sqrt(2), as in the paper. No gradient flows to the maps.
+    Diagonal edges carry no factor sqrt(2), as in the paper.
+
+    Torch maps get gradients, in their own dtype; weights are numbers and get none. At a kink of the cost, where it has
+    no derivative, the gradient is a subgradient: ``"l1"`` gives none to values that are equal, ``"max"`` half to each
+    of two that are and none to those below zero, ``"cosine"`` none where the product exceeds 1. A callable is
+    differentiated by autograd, also by what else it holds. A power above 1 gives no gradient where the cost is 0, nor
+    to walls. Pairs that leave the image take none. The gradients of the built-in kinds cannot be differentiated again.
 
     Args:
         semantic: (C, H, W) or (B, C, H, W) class probabilities P in [0, 1].
@@ -131,7 +138,7 @@ class Summand(NamedTuple):
 
 
 def sum_costs(summands: Sequence[Summand], step_cost: float, power: float = 1.0, *, check: bool = True) -> torch.Tensor:
-    """(B, 4, H, W) edge costs of maps whose shapes fit.
+    """(B, 4, H, W) edge costs of maps whose shapes fit, with a gradient where they are checked.
 
     Args:
         summands: at least one.
@@ -142,14 +149,22 @@ def sum_costs(summands: Sequence[Summand], step_cost: float, power: float = 1.0,
     wide = any(summand.image.dtype == torch.float64 for summand in summands)
     total = _empty_edges(summands[0].image, torch.float64 if wide else torch.float32, step_cost)
     for name, given, kind, weight in summands:
-        image = given.detach().to(compute_dtype(given))
+        image = given.to(compute_dtype(given))
         if callable(kind):
             cost = _custom_cost(name, image, kind)
         else:
-            cost = _checked_pair_costs(image, kind, name) if check else _pair_costs(image, kind)
+            cost = _checked_pair_costs(image, kind, name) if check else pair_costs(image, kind)
         if weight:  # a wall of no weight is no wall, but 0 * inf is NaN
             total += cost.mul_(weight)
-    return total if power == 1 else total.pow_(power)
+    return total if power == 1 else _raised(total, power)
+
+
+def _raised(total: torch.Tensor, power: float) -> torch.Tensor:
+    """Costs to the power; they may be changed. Walls stay walls, but without the gradient inf * 0 of a power."""
+    if not total.requires_grad:
+        return total.pow_(power)
+    wall = total.detach() == torch.inf
+    return total.masked_fill_(wall, 0).pow(power).masked_fill_(wall, torch.inf)
 
 
 def check_terms(function: str, terms: object) -> Sequence[MapTerm]:
@@ -217,7 +232,7 @@ def _custom_cost(name: str, image: torch.Tensor, kind: PairCost) -> torch.Tensor
         expected = cost[:, index, *here].shape
         if not isinstance(pair, torch.Tensor) or pair.shape != expected:
             fail("edge_costs", f"{name}.kind", f"a result of {_shape(pair)}", f"a tensor of {tuple(expected)}")
-        cost[:, index, *here] = pair.detach()
+        cost[:, index, *here] = pair
     require_all("edge_costs", f"{name}.kind", cost >= 0, "a negative or NaN cost", "costs >= 0")
     return cost
 
@@ -230,55 +245,36 @@ def _pair_costs_shape(image: torch.Tensor, kind: str, name: str) -> torch.Tensor
     return image.new_empty((image.shape[0], 4, *image.shape[-2:]))
 
 
-@operator("pair_cost(Tensor image, str kind, str name) -> Tensor", _pair_costs_shape)
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    image, ctx.kind, _ = inputs
+    ctx.save_for_backward(image)
+
+
+def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    (image,) = ctx.saved_tensors
+    return _pair_cost_gradient(gradient, image, ctx.kind), None, None
+
+
+@operator(
+    "pair_cost(Tensor image, str kind, str name) -> Tensor", _pair_costs_shape, backward=_backward, remember=_remember
+)
 def _checked_pair_costs(image: torch.Tensor, kind: str, name: str) -> torch.Tensor:
+    image = image.detach()
     check_values("edge_costs", name, image, kind)
-    return _pair_costs(image, kind)
+    return pair_costs(image, kind)
 
 
-def _pair_costs(image: torch.Tensor, kind: str) -> torch.Tensor:
-    """(B, C, H, W) map -> (B, 4, H, W) cost of each pair inside the image, 0 elsewhere."""
-    if kind == "max":
-        image = image.clamp(min=0)  # resizing may leave values a little below zero, where no cost may lie
-    if image.device.type == "cpu":
-        pairs = _compare_on_cpu(image, kind)
-    elif kind == "max":
-        pairs = _compare_by_shifts(image, lambda here, there: torch.maximum(here, there).sum(1))
-    elif kind == "cosine":
-        pairs = _compare_by_shifts(image, lambda here, there: (here * there).sum(1))
-    else:
-        pairs = _compare_by_shifts(image, _l1)
-    return (1 - pairs).clamp_(min=0) if kind == "cosine" else pairs
+def _pair_cost_gradient_shape(gradient: torch.Tensor, image: torch.Tensor, kind: str) -> torch.Tensor:
+    return image.new_empty(image.shape)
 
 
-def _l1(here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """Plain form of Eq. 2: d_s(k, l) = sum_c |P_c(k) - P_c(l)|."""
-    return (here - there).abs().sum(1)
-
-
-def _compare_by_shifts(image: torch.Tensor, compare: PairCost) -> torch.Tensor:
-    pairs = image.new_zeros((image.shape[0], 4, *image.shape[-2:]))
-    for index, offset in enumerate(FORWARD_OFFSETS):
-        here, there = pair_slices(offset)
-        pairs[:, index, *here] = compare(image[:, :, *here], image[:, :, *there])
-    return pairs
-
-
-def _compare_on_cpu(image: torch.Tensor, kind: str) -> torch.Tensor:
-    from ..compiled.threads import run_parallel
-    from .edge_kernels import DOT, L1, MAX, compare_pixels
-
-    batch, _, height, width = image.shape
-    code = {"l1": L1, "cosine": DOT, "max": MAX}[kind]
-    pairs = image.new_zeros((batch, 4, height, width))
-    maps, sums = image.contiguous().flatten(2).numpy(), pairs.flatten(2).numpy()
-    bands = [(b, top, min(top + 64, height)) for b in range(batch) for top in range(0, height, 64)]
-    run_parallel(
-        lambda band: compare_pixels(maps[band[0]], code, sums[band[0]], width, band[1] * width, band[2] * width),
-        bands,
-        serial=image.numel() < 1_000_000,
-    )
-    return pairs
+@operator(
+    "pair_cost_gradient(Tensor gradient, Tensor image, str kind) -> Tensor",
+    _pair_cost_gradient_shape,
+    backward=refuse_gradient,
+)
+def _pair_cost_gradient(gradient: torch.Tensor, image: torch.Tensor, kind: str) -> torch.Tensor:
+    return pair_gradient(gradient.detach(), image.detach(), kind)
 
 
 def _longest(image: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
 from ..capacity import METHODS, CapacityRule
 from ..checks import ArgumentTypeError, check_choice, check_integer, check_number, fail, fail_type
-from ..geodesic.operators import BACKENDS
+from ..geodesic.backends import BACKENDS
 from ..graph.edges import LARGEST_POWER
 from ..walks.costs import LEAST_SPACING_COST
 from .overrides import ConfigOverrides

@@ -153,6 +153,8 @@ def label_maps(
     given: dict[str, Array | None] = {"semantic": semantic, "boundary": boundary, "features": features}
     given |= {f"terms[{i}]": term.map for i, term in enumerate(check_terms("PseudoMasker", terms))}
     tensors, restore = as_optional_tensors("PseudoMasker", **given)
+    # Labels carry no gradient: from here on nothing knows what the maps were made of.
+    tensors = [None if tensor is None else tensor.detach() for tensor in tensors]
     maps = {name: tensor for name, tensor in zip(given, tensors, strict=True) if tensor is not None}
     check_maps("PseudoMasker", maps)
     first = next(iter(maps.values()))

@@ -63,7 +63,7 @@ def random_walk_costs(
     name = "random_walk_costs"
     spacing_cost = check_number(name, "spacing_cost", spacing_cost, minimum=LEAST_SPACING_COST)
     cycles = check_integer(name, "cycles", cycles, minimum=1)
-    call = as_call(name, edges, points_yx, target)
+    call = as_call(name, edges, points_yx, target).detached()
     images = checked_images(name, *call.operands) if call.images else []
     results = [call.restore(_costs(image, spacing_cost, cycles)) for image in images]
     return results[0] if call.is_single else results
@@ -73,7 +73,7 @@ def random_walk_partition(
     edges: Sequence[Tensor], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray], *, spacing_cost: float
 ) -> list[Tensor]:
     """(H, W) int64 target whose points a walk most probably meets first, for each image; -1 where it meets none."""
-    call = as_call("random_walk_partition", list(edges), list(points_yx), list(target))
+    call = as_call("random_walk_partition", list(edges), list(points_yx), list(target)).detached()
     images = checked_images("random_walk_partition", *call.operands) if call.images else []
     return [_labels(image, spacing_cost) for image in images]
 

@@ -249,11 +249,6 @@ def test_inputs_in_any_layout_are_unchanged(rng):
         assert points.tolist() == [[3, 4]]
 
 
-def test_result_carries_no_gradient(rng):
-    edges = torch.from_numpy(noise(rng, 5, 6)).requires_grad_()
-    assert not geodesic_distances(edges, [(0, 0)]).requires_grad
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_eight_threads_at_once_give_equal_bits(backend, rng):
     edges = close_border(noise(rng, 64, 80).astype(np.float32))

@@ -15,7 +15,7 @@ import torch
 from test_pseudo_masks import PRESETS, scene
 
 from point2mask_ot import Diagnostics, MapTerm, PointTargets, PseudoMasker, capacities, checks, edge_costs
-from point2mask_ot.graph import edges
+from point2mask_ot.graph import edges, pairs
 from point2mask_ot.masks.inputs import Maps
 from point2mask_ot.masks.ownership import pseudo_masks
 from point2mask_ot.masks.scene import Scene, cheapest
@@ -71,7 +71,7 @@ def walk(image):
 def test_edge_costs_look_at_no_value(kind):
     image = torch.ones(2, 3, 4, 5, device="meta")
     edges.check_values("edge_costs", "semantic", image, kind)
-    assert edges._pair_costs(image, kind).shape == (2, 4, 4, 5)
+    assert pairs.pair_costs(image, kind).shape == (2, 4, 4, 5)
 
 
 # A walk's probabilities come from another iterative solver on the CPU than elsewhere, each with an error of its own.

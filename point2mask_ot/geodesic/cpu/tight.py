@@ -109,10 +109,10 @@ def trace(edges: np.ndarray, distance: np.ndarray, end: np.ndarray, is_goal: np.
         if is_goal[y, x]:
             return _unwind(origin, y, x)
         for k in range(8):
-            v, u = _neighbour(y, x, k)
+            v, u = neighbour(y, x, k)
             if not (0 <= v < height and 0 <= u < width) or origin[v, u] != -1:
                 continue
-            if distance[v, u] + _cost(edges, y, x, v, u, k) == distance[y, x]:
+            if distance[v, u] + cost_between(edges, y, x, v, u, k) == distance[y, x]:
                 origin[v, u] = y * width + x
                 queue[size] = v * width + u
                 size += 1
@@ -136,13 +136,13 @@ def _unwind(origin: np.ndarray, y: int, x: int) -> np.ndarray:
 
 
 @njit(inline="always")
-def _neighbour(y: int, x: int, k: int) -> tuple[int, int]:
+def neighbour(y: int, x: int, k: int) -> tuple[int, int]:
     """Neighbour k of 8 in raster order: the forward ones last, each opposite of its mirror."""
     dy, dx = FORWARD_OFFSETS[k - 4 if k >= 4 else 3 - k]
     return (y + dy, x + dx) if k >= 4 else (y - dy, x - dx)
 
 
 @njit(inline="always")
-def _cost(edges: np.ndarray, y: int, x: int, v: int, u: int, k: int) -> float:
+def cost_between(edges: np.ndarray, y: int, x: int, v: int, u: int, k: int) -> float:
     """Cost of the edge from (y, x) to its neighbour k, which is (v, u)."""
     return edges[k - 4, y, x] if k >= 4 else edges[3 - k, v, u]
