@@ -52,7 +52,7 @@ def as_edges(function: str, edges: Array) -> tuple[torch.Tensor, Restore]:
     if maps.ndim not in (3, 4) or maps.shape[-3] != 4 or 0 in maps.shape[-2:]:
         fail(function, "edges", f"shape {tuple(maps.shape)}", "(4, H, W) or (B, 4, H, W), H and W at least 1")
     check_floating(function, "edges", maps)
-    return maps.detach().to(compute_dtype(maps)), restore
+    return maps.to(compute_dtype(maps)), restore
 
 
 def _as_ragged(function: str, edges: Sequence[Array]) -> tuple[list[torch.Tensor], Restore]:
@@ -66,7 +66,7 @@ def _as_ragged(function: str, edges: Sequence[Array]) -> tuple[list[torch.Tensor
     dtypes = {compute_dtype(image) for image in images}
     if len(dtypes) > 1:
         fail(function, "edges", "float64 beside other dtypes", "one precision for all images")
-    return [image.detach().to(compute_dtype(image)) for image in images], restore
+    return [image.to(compute_dtype(image)) for image in images], restore
 
 
 def _as_points(function: str, points_yx: Any, target: Any) -> tuple[torch.Tensor, torch.Tensor, int]:
