@@ -53,7 +53,7 @@ def unlikeliness(walk: Walk, cycles: int) -> torch.Tensor:
 
 def edge_flows(walk: Walk, cost: torch.Tensor, gradient: torch.Tensor, cycles: int) -> torch.Tensor:
     """As :func:`.portable.edge_flows`, in single precision, from what probabilities ``cost`` tells."""
-    costs, gradients = cost.numpy(), gradient.numpy()
+    costs, gradients, common = cost.numpy(), gradient.numpy(), gradient.sum(0).numpy()
     free = walk.reached.numpy().copy()
     free[tuple(walk.seeds.T)] = False
     flow = np.zeros((2, *free.shape), np.float32)
@@ -61,8 +61,8 @@ def edge_flows(walk: Walk, cost: torch.Tensor, gradient: torch.Tensor, cycles: i
     def fill(source: np.ndarray, targets: range) -> None:
         for rows in _strips(len(targets), *free.shape):
             strip = slice(targets.start, targets.stop), slice(rows.start, rows.stop)
-            given = np.ascontiguousarray(gradients[strip])
-            flows.write_sources(np.exp(costs[strip]), given, free[strip[1]], rows.start, _CUT_OFF, source)
+            maps = np.exp(costs[strip]), np.ascontiguousarray(gradients[strip]), common[strip[1]], free[strip[1]]
+            flows.write_sources(*maps, rows.start, _CUT_OFF, source)
 
     def keep(response: np.ndarray, targets: range) -> None:
         for rows in _strips(len(targets), *free.shape):

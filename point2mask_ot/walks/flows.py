@@ -8,12 +8,13 @@ from ..compiled.jit import njit
 
 
 @njit()
-def write_sources(unlikeliness, gradient, free, first, most, source):  # type: ignore[no-untyped-def]
+def write_sources(unlikeliness, gradient, common, free, first, most, source):  # type: ignore[no-untyped-def]
     """By how much a loss grows with the probabilities of some targets, where its gradient by their costs is known.
 
     Args:
         unlikeliness: (n, h, W) float32 1 / probabilities, of a strip of rows.
         gradient: (n, h, W) float32 by minus the logarithm of the probabilities.
+        common: (h, W) float32, what to add for each target.
         free: (h, W) bool, where a probability is neither given nor zero.
         first: row of the picture that the strip begins with.
         most: from this unlikeliness on probabilities were cut off, so that the loss does not depend on them.
@@ -24,8 +25,8 @@ def write_sources(unlikeliness, gradient, free, first, most, source):  # type: i
         here = (first + i + 1) * (width + 2) + 1
         for k in range(count):
             for j in range(width):
-                counts = free[i, j] and unlikeliness[k, i, j] < most
-                source[here + j, k] = -gradient[k, i, j] * unlikeliness[k, i, j] if counts else np.float32(0)
+                own = gradient[k, i, j] * unlikeliness[k, i, j] if unlikeliness[k, i, j] < most else np.float32(0)
+                source[here + j, k] = common[i, j] - own if free[i, j] else np.float32(0)
 
 
 @njit()
