@@ -42,7 +42,14 @@ def random_walk_costs(
     Returns:
         (K, H, W) costs >= 0, 0 at the target's points (log n where n targets share a pixel); +inf where no walk leads
         from the pixel to the target. At most 13.9 elsewhere: smaller probabilities than 1e-6 are lost in single
-        precision. For a batch or a list a list of such arrays. Deterministic; no gradient flows.
+        precision. For a batch or a list a list of such arrays. Deterministic.
+
+        Gradients flow to ``edges``, by one more solve of the same system, as accurate as ``cycles`` make it: on
+        photographs two leave an error of about 0.001 of its norm in single precision, and where neighbouring edges
+        differ by orders of magnitude it takes more, as for the costs; double precision with 12 is exact to about
+        1e-10. They are 0 at the diagonals, at walls and where no walk leads, for one target, and where a cost does not
+        depend on the edge: at the points, and where the probability is below 1e-6. What comes back for a cost of
+        +inf is ignored, NaN too. The spacing counts pixels and is a constant.
 
     Raises:
         ArgumentError, ArgumentTypeError: as :func:`geodesic_distances`; a ``spacing_cost`` below 1e-6.
@@ -67,6 +74,6 @@ def random_walk_partition(
     edges: Sequence[Tensor], points_yx: Sequence[np.ndarray], target: Sequence[np.ndarray], *, spacing_cost: float
 ) -> list[Tensor]:
     """(H, W) int64 target whose points a walk most probably meets first, for each image; -1 where it meets none."""
-    call = as_call("random_walk_partition", list(edges), list(points_yx), list(target))
+    call = as_call("random_walk_partition", [image.detach() for image in edges], list(points_yx), list(target))
     images = checked_images("random_walk_partition", *call.operands) if call.images else []
     return [picture_labels(image, spacing_cost) for image in images]

@@ -53,7 +53,9 @@ def unlikeliness(walk: Walk, cycles: int) -> torch.Tensor:
 
 def edge_flows(walk: Walk, cost: torch.Tensor, gradient: torch.Tensor, cycles: int) -> torch.Tensor:
     """As :func:`.portable.edge_flows`, in single precision, from what probabilities ``cost`` tells."""
-    costs, gradients, common = cost.numpy(), gradient.numpy(), gradient.sum(0).numpy()
+    costs, gradients, total = cost.numpy(), gradient.numpy(), torch.zeros_like(cost[0])
+    for found, by_it in zip(cost, gradient, strict=True):  # one by one, which takes no memory
+        total += torch.where(found < float(np.log(_CUT_OFF)), by_it, 0)
     free = walk.reached.numpy().copy()
     free[tuple(walk.seeds.T)] = False
     flow = np.zeros((2, *free.shape), np.float32)
@@ -61,7 +63,7 @@ def edge_flows(walk: Walk, cost: torch.Tensor, gradient: torch.Tensor, cycles: i
     def fill(source: np.ndarray, targets: range) -> None:
         for rows in _strips(len(targets), *free.shape):
             strip = slice(targets.start, targets.stop), slice(rows.start, rows.stop)
-            maps = np.exp(costs[strip]), np.ascontiguousarray(gradients[strip]), common[strip[1]], free[strip[1]]
+            maps = np.exp(costs[strip]), np.ascontiguousarray(gradients[strip]), total.numpy()[strip[1]], free[strip[1]]
             flows.write_sources(*maps, rows.start, _CUT_OFF, source)
 
     def keep(response: np.ndarray, targets: range) -> None:
@@ -105,11 +107,11 @@ def _solve(
         memory = _popped(spare)  # the next group's, for new memory takes as long as a cycle may
         if memory is None or memory.lanes != lanes:
             memory = None
-            sizes = size, size - first, walk.reached.shape[1] + 4
-            memory = _Memory(lanes, *(vectors(n, lanes) for n in sizes), vectors(first, lanes) if fill else None)
+            x, b, residual = (vectors(n, lanes) for n in (size, size - first, walk.reached.shape[1] + 4))
+            memory = _Memory(lanes, x, b, residual, vectors(first, lanes) if fill else None)
         else:
             memory.clear()
-        if fill:
+        if fill and memory.source is not None:
             fill(lanes_of(memory.source), targets)
         seeds = _no_seeds(walk, lanes) if fill else _seeds(walk, targets, lanes)
         kernels.solve(grids, seeds, visits, memory.x, memory.b, memory.residual, memory.source)
@@ -130,7 +132,8 @@ class _Turns:
     """Lets what belongs to ranges run in their order, whichever is ready first; nobody waits."""
 
     def __init__(self) -> None:
-        self._next, self._ready, self._lock = 0, {}, Lock()
+        self._next, self._lock = 0, Lock()
+        self._ready: dict[int, tuple[range, Callable[[], None]]] = {}
 
     def take(self, turn: range, run: Callable[[], None]) -> None:
         """Run it, and those of the next that wait, or leave it to whoever comes before."""

@@ -14,7 +14,7 @@ def write_sources(unlikeliness, gradient, common, free, first, most, source):  #
     Args:
         unlikeliness: (n, h, W) float32 1 / probabilities, of a strip of rows.
         gradient: (n, h, W) float32 by minus the logarithm of the probabilities.
-        common: (h, W) float32, what to add for each target.
+        common: (h, W) float32, what to add to all targets alike, see :func:`.portable.edge_flows`.
         free: (h, W) bool, where a probability is neither given nor zero.
         first: row of the picture that the strip begins with.
         most: from this unlikeliness on probabilities were cut off, so that the loss does not depend on them.

@@ -79,7 +79,8 @@ def solve(grids, seeds, visits, x, b, residual, source):  # type: ignore[no-unty
         x: (pixels of all grids,) vectors of zeros, overwritten; the first grid holds the result.
         b: (pixels of all grids but the first,) the same.
         residual: (W + 4,) the same.
-        source: None, or (pixels of the first grid,) vectors, the right-hand side there: zero at seeds and on the border.
+        source: None, or (pixels of the first grid,) vectors, the right-hand side there, zero at seeds and on the
+            border; then there is nothing in ``seeds``.
     """
     _start(grids, seeds, x, b, residual, source)
     for n in range(len(visits)):

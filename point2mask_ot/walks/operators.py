@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS
@@ -70,8 +70,12 @@ def _backward(ctx: Any, gradient: list[Tensor]) -> tuple[Any, ...]:
     size = len(ctx.num_targets)
     edges, points_yx, target, cost = (ctx.saved_tensors[n * size : (n + 1) * size] for n in range(4))
     wanted = [b for b in range(size) if ctx.needs_input_grad[0][b]]
-    lists = edges, points_yx, target, ctx.num_targets, cost, gradient
-    found = gradient_operator(*([values[b] for b in wanted] for values in lists), ctx.spacing_cost, ctx.cycles)
+
+    def chosen(values: Sequence[Any]) -> list[Any]:
+        return [values[b] for b in wanted]
+
+    graphs = chosen(edges), chosen(points_yx), chosen(target), chosen(ctx.num_targets)
+    found = gradient_operator(*graphs, chosen(cost), chosen(gradient), ctx.spacing_cost, ctx.cycles)
     by_edges = dict(zip(wanted, found, strict=True))
     return [by_edges.get(b) for b in range(size)], [None] * size, [None] * size, None, None, None
 

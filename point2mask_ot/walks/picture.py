@@ -14,7 +14,6 @@ from ..arrays import to_device
 from ..geodesic import geodesic_distances, nearest_partition
 from ..geodesic.arguments import PointedGraph
 from . import portable
-from .grids import TO_BELOW, TO_RIGHT
 from .parts import find_parts
 from .solvers import host_solver, most_probable
 from .walk import Walk
@@ -57,9 +56,7 @@ def picture_labels(image: PointedGraph, spacing_cost: float) -> Tensor:
     return label
 
 
-def picture_gradient(
-    image: PointedGraph, cost: Tensor, gradient: Tensor, spacing_cost: float, cycles: int
-) -> Tensor:
+def picture_gradient(image: PointedGraph, cost: Tensor, gradient: Tensor, spacing_cost: float, cycles: int) -> Tensor:
     """(4, H, W) gradient by the edges of what has the (K, H, W) ``gradient`` by the costs that were found."""
     reached = cost < torch.inf
     step = _step(image, reached.any(0).sum(), spacing_cost)
@@ -70,8 +67,9 @@ def picture_gradient(
         return _walk_gradient(Walk(image, parts[0].pixels, step), cost, gradient, cycles, _edge_flows)
     total = torch.zeros_like(image.edges)
     for part in parts:
-        own = (maps[part.targets][:, *part.box] for maps in (cost, gradient))
-        total[:, *part.box] += _walk_gradient(Walk(part.cut(image), part.pixels, step), *own, cycles, _edge_flows)
+        walk = Walk(part.cut(image), part.pixels, step)
+        found, by_it = (maps[part.targets][:, *part.box] for maps in (cost, gradient))
+        total[:, *part.box] += _walk_gradient(walk, found, by_it, cycles, _edge_flows)
     return total
 
 
@@ -94,9 +92,8 @@ def _walk_gradient(
     """(4, H, W) gradient by the edges, likewise; 0 where their conductance does not depend on their cost."""
     total = torch.zeros_like(walk.edges)
     if walk.count > 1:
-        straight = walk.edges[[TO_RIGHT, TO_BELOW]]
-        slope = portable.conductance_slope(straight, walk.step)
-        total[[TO_RIGHT, TO_BELOW]] = torch.where(slope != 0, -slope * edge_flows(walk, cost, gradient, cycles), 0)
+        slope = portable.conductance_slope(walk.edges[::2], walk.step)  # to the right and downwards
+        total[::2] = torch.where(slope != 0, -slope * edge_flows(walk, cost, gradient, cycles), 0)
     return total
 
 

@@ -31,10 +31,10 @@ def unlikeliness(walk: Walk, cycles: int) -> Tensor:
 def edge_flows(walk: Walk, cost: Tensor, gradient: Tensor, cycles: int) -> Tensor:
     """By how much a loss falls as conductances grow, by the adjoint system, which has the same matrix.
 
-    The loss grows with a probability x by -gradient / x, and -(r_u - r_v) (x_u - x_v) with the conductance between u and
-    v, where r is the solution for that as right-hand side. Since the probabilities of a pixel sum to 1, what is added to
-    the right-hand sides of all targets alike changes nothing but the errors: the sum of their gradients is, so that
-    nothing is left of a loss that depends on that sum of probabilities alone.
+    The loss grows with a probability x by -gradient / x, and with the conductance between u and v by
+    -(r_u - r_v) (x_u - x_v), where r is the solution for that as right-hand side. What is added to the right-hand sides
+    of all targets alike changes nothing but the errors, since the probabilities of a pixel sum to 1: added is the sum
+    of the gradients, after which nothing is left of a loss that depends on that sum of probabilities alone.
 
     Args:
         walk: whose probabilities these are.
@@ -51,8 +51,9 @@ def edge_flows(walk: Walk, cost: Tensor, gradient: Tensor, cycles: int) -> Tenso
     certain = LEAST_PROBABILITY * (1 + 100 * torch.finfo(x.dtype).eps)
     if not surely_all((x > certain) | ~free):  # what was cut off tells no differences
         x = seeds + solve(grids, inflow, _ITERATIONS * cycles)
-    source = gradient.sum(0) - torch.where(x > certain, gradient / x, 0)
-    response = solve(grids, torch.where(free, source, 0), _ITERATIONS * cycles)
+    gradient = torch.where(free & (x > certain), gradient, 0)
+    source = torch.where(free, gradient.sum(0) - gradient / x.clamp(min=LEAST_PROBABILITY), 0)
+    response = solve(grids, source, _ITERATIONS * cycles)
     flow = torch.zeros_like(walk.edges[:2])
     flow[0, :, :-1] = ((response[..., :-1] - response[..., 1:]) * (x[..., :-1] - x[..., 1:])).sum(0)
     flow[1, :-1] = ((response[..., :-1, :] - response[..., 1:, :]) * (x[..., :-1, :] - x[..., 1:, :])).sum(0)
