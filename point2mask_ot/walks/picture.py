@@ -65,7 +65,7 @@ def picture_gradient(image: PointedGraph, cost: Tensor, gradient: Tensor, spacin
     parts = find_parts(image)
     if len(parts) == 1 and parts[0].is_as_large_as(image):
         return _walk_gradient(Walk(image, parts[0].pixels, step), cost, gradient, cycles, _edge_flows)
-    total = torch.zeros_like(image.edges)
+    total = image.edges.new_zeros(image.edges.shape)
     for part in parts:
         walk = Walk(part.cut(image), part.pixels, step)
         found, by_it = (maps[part.targets][:, *part.box] for maps in (cost, gradient))
@@ -90,7 +90,7 @@ def _walk_gradient(
     walk: Walk, cost: Tensor, gradient: Tensor, cycles: int, edge_flows: Callable[[Walk, Tensor, Tensor, int], Tensor]
 ) -> Tensor:
     """(4, H, W) gradient by the edges, likewise; 0 where their conductance does not depend on their cost."""
-    total = torch.zeros_like(walk.edges)
+    total = walk.edges.new_zeros(walk.edges.shape)  # in rows, however the edges lie
     if walk.count > 1:
         slope = portable.conductance_slope(walk.edges[::2], walk.step)  # to the right and downwards
         total[::2] = torch.where(slope != 0, -slope * edge_flows(walk, cost, gradient, cycles), 0)

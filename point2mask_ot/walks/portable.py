@@ -54,7 +54,7 @@ def edge_flows(walk: Walk, cost: Tensor, gradient: Tensor, cycles: int) -> Tenso
     gradient = torch.where(free & (x > certain), gradient, 0)
     source = torch.where(free, gradient.sum(0) - gradient / x.clamp(min=LEAST_PROBABILITY), 0)
     response = solve(grids, source, _ITERATIONS * cycles)
-    flow = torch.zeros_like(walk.edges[:2])
+    flow = walk.edges.new_zeros(2, *walk.reached.shape)
     flow[0, :, :-1] = ((response[..., :-1] - response[..., 1:]) * (x[..., :-1] - x[..., 1:])).sum(0)
     flow[1, :-1] = ((response[..., :-1, :] - response[..., 1:, :]) * (x[..., :-1, :] - x[..., 1:, :])).sum(0)
     return flow
