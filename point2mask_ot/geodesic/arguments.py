@@ -34,10 +34,6 @@ class Call(NamedTuple):
     def operands(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[int]]:
         return self[:4]
 
-    def detached(self) -> Call:
-        """The same for a function that carries no gradient."""
-        return self._replace(images=[image.detach() for image in self.images])
-
 
 def as_call(function: str, edges: Any, points_yx: Any, target: Any) -> Call:
     if isinstance(edges, (list, tuple)):
