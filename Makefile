@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 
+# pytest keeps the tests that it has rewritten, and a process what it imports, for the next run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types unit wheel bench clean
 
 demo: .venv/installed
