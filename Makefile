@@ -3,15 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
 
+# pytest keeps the tests that it has rewritten, and a process what it imports, for the next run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types unit wheel bench clean
 
 demo: .venv/installed
 	$(BIN)/point2mask demo --out demo
 
-# Types and the wheel keep a core busy each; the tests take both.
+# Side by side, since neither the types nor the wheel keep two cores busy; what each prints comes when it has ended.
 test: lint
-	$(MAKE) -j 2 types wheel
-	$(MAKE) unit
+	$(MAKE) -j 3 --output-sync=recurse types wheel unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -4,8 +4,9 @@
 
 Pictures of cells are drawn: textured discs, no two alike, touching here and there, on a textured ground, one point in
 each; with eight points on the ground, whose costs are those of paths, or without, whose costs are those of walks. Every
-row is a process of its own with one thread; memory is the peak beyond what the process held before the picture came.
-Where it fits, the path that keeps a map of the picture for each target is run beside it, and labels are compared.
+row is a process of its own with one thread, but for --quick; memory is the peak beyond what the process held before
+the picture came. Where it fits, the path that keeps a map of the picture for each target is run beside it, and labels
+are compared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from harness import Timing, in_process, memory, reset_peak_memory, write_json
+from harness import Timing, isolated, memory, reset_peak_memory, write_json
 from scipy.ndimage import gaussian_filter
 
 from point2mask_ot import BackgroundWarning, PointTargets, PseudoMasks, label_picture
@@ -141,14 +142,15 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=8192, help="leave out pictures with longer sides")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
+    alone, fewest = isolated(options.quick), crowd.FEWEST
     rows = []
     for side, cells in QUICK if options.quick else SCENES:
         for ground in (True, False):
             if side > options.largest:
                 continue
-            several = cells + ground > crowd.FEWEST
+            several = cells + ground > fewest
             kinds = [True] + [False] * (several and 3 * 4 * cells * side**2 < DENSE_BYTES)
-            made = [in_process(label, side, cells, ground, sparse, options.repeats) for sparse in kinds]
+            made = [alone(label, side, cells, ground, sparse, options.repeats) for sparse in kinds]
             labels = [row.pop("labels") for row in made]
             if len(made) == 2:
                 made[0]["labels_that_differ"] = float((labels[0] != labels[1]).mean())

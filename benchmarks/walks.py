@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import in_process, interleaved, write_json
+from harness import interleaved, isolated, write_json
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import splu
 
@@ -117,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for shape, count in QUICK if options.quick else SCENES:
-        rows.append(in_process(measure, shape, count, 2 if options.quick else options.repeats, 20.0))
+        rows.append(isolated(options.quick)(measure, shape, count, 2 if options.quick else options.repeats, 20.0))
         row = rows[-1]
         for name, timing in row["seconds"].items():
             ratio = f" {row['theirs_over_ours'][name]:6.1f} times ours" if name != "ours" else ""

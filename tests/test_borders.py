@@ -68,12 +68,18 @@ def test_fault_b1_results_survive_pickle_copy_and_torch_save(call):
         assert same(one, result)
 
 
-def test_fault_b1_results_come_out_of_spawned_workers():
+@pytest.fixture(scope="module")
+def spawned():
+    """A worker that imports everything anew, which takes longer than what it is asked for."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield pool
+
+
+def test_fault_b1_results_come_out_of_spawned_workers(spawned):
     """A DataLoader's worker that returned one hung for ever."""
     calls = ["label_picture", "solve, exact", "sinkhorn", "nearest_partition"]
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        for call, result in zip(calls, pool.map_async(quiet, calls).get(timeout=120), strict=True):
-            assert same(result, quiet(call))
+    for call, result in zip(calls, spawned.map_async(quiet, calls).get(timeout=120), strict=True):
+        assert same(result, quiet(call))
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -127,6 +133,6 @@ def refused(_):
     return p2m.solve(np.ones(2), np.ones(3), np.ones((2, 3)))
 
 
-def test_fault_b2_a_refusal_comes_out_of_a_spawned_worker():
-    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(p2m.ArgumentError, match="a total of 2"):
-        pool.map_async(refused, [0]).get(timeout=120)
+def test_fault_b2_a_refusal_comes_out_of_a_spawned_worker(spawned):
+    with pytest.raises(p2m.ArgumentError, match="a total of 2"):
+        spawned.map_async(refused, [0]).get(timeout=120)
