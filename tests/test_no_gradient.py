@@ -1,4 +1,4 @@
-"""What is no gradient's matter: labels, counts and walks track none, and keep nothing of what their maps came from."""
+"""What is no gradient's matter: labels and counts track none, and keep nothing of what their maps came from."""
 
 from __future__ import annotations
 
@@ -62,8 +62,6 @@ CALLS = {
     "label_picture": lambda maps: p2m.label_picture(maps, FEW, features=torch.nn.functional.normalize(maps, dim=0)),
     "capacities": lambda maps: p2m.capacities(edges_of(maps), SIZED),
     "capacities of a list": lambda maps: p2m.capacities([edges_of(maps)], [FEW]),
-    "random_walk_costs": lambda maps: p2m.random_walk_costs(edges_of(maps), FEW),
-    "random_walk_costs of a batch": lambda maps: p2m.random_walk_costs(edges_of(maps)[None], [FEW]),
     "shortest_path": lambda maps: p2m.shortest_path(
         edges_of(maps), p2m.geodesic_distances(edges_of(maps), FEW)[0], (15, 20)
     ),

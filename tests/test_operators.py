@@ -10,7 +10,10 @@ import point2mask_ot as p2m
 
 # Operators are registered when their modules are first imported, which the package puts off until a name is needed.
 OPERATORS = torch.ops.point2mask
-USERS = (p2m.edge_costs, p2m.smooth_lab, p2m.geodesic_distances, p2m.solve, p2m.lab_affinity_loss, p2m.tree_filter)
+USERS = (
+    p2m.edge_costs, p2m.smooth_lab, p2m.geodesic_distances, p2m.random_walk_costs, p2m.solve, p2m.lab_affinity_loss,
+    p2m.tree_filter,
+)  # fmt: skip
 
 DY, DX = [0, 1, 1], [1, -1, 0]
 BATCH, CLASSES, HEIGHT, WIDTH = 2, 3, 4, 5
@@ -112,6 +115,20 @@ def test_geodesic_searches(backend, layout, uniform):
 
 
 @layouts
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_walks(dtype, layout, uniform):
+    edges, points, target = edges_and_points(uniform, layout)
+    images = [image.detach().to(dtype).requires_grad_() for image in (edges, layout(edges[..., 1:]))]
+    operands = (images, [points, points[:0]], [target, target[:0]], [2, 0])
+    opcheck(OPERATORS.random_walk_costs.default, (*operands, 0.3, 2))
+    with torch.no_grad():
+        costs = OPERATORS.random_walk_costs(*operands, 0.3, 2)
+    detached = ([image.detach() for image in images], *operands[1:])
+    gradients = [layout(uniform(*cost.shape, dtype=dtype)) if len(cost) else cost for cost in costs]
+    opcheck(OPERATORS.random_walk_gradient.default, (*detached, costs, gradients, 0.3, 2))
+
+
+@layouts
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_geodesic_gradients(backend, layout, uniform):
     edges, points, target = edges_and_points(uniform, layout)
@@ -151,7 +168,7 @@ def test_every_operator_has_its_check_here():
         "pair_cost", "pair_cost_gradient", "unit_range", "similar_pairs", "disagreement", "disagreement_gradient",
         "transport", "transport_gradient", "entropic_plan", "geodesic_distances", "geodesic_distances_gradient",
         "nearest_partition", "nearest_targets", "nearest_targets_gradient", "minimum_spanning_tree", "tree_filter",
-        "tree_affinity_gradient",
+        "tree_affinity_gradient", "random_walk_costs", "random_walk_gradient",
     }  # fmt: skip
     registered = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("point2mask::")}
     assert {name.removeprefix("point2mask::") for name in registered} == checked

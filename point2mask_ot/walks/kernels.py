@@ -5,7 +5,8 @@ two red-black Gauss-Seidel sweeps on the way down and two on the way up. Both sw
 up after them, go through memory once: the rows follow each other as a wave. On the coarser grids, whose pixels have 8
 neighbours, those of a colour are not independent; they are relaxed one after the other all the same.
 
-The picture itself has no right-hand side: where the solution is known it is put back after each half sweep.
+The picture itself has no right-hand side: where the solution is known it is put back after each half sweep. Gradients
+have one, of the same matrix; for them the kernels are compiled once more, when one is first asked for.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def plan(grids: int, cycles: int) -> np.ndarray:
 
 
 @njit()
-def solve(grids, seeds, visits, x, b, residual):  # type: ignore[no-untyped-def]
-    """Probabilities that a walk ends at each target of a group.
+def solve(grids, seeds, visits, x, b, residual, source):  # type: ignore[no-untyped-def]
+    """Probabilities that a walk ends at each target of a group, or what flows from sources.
 
     Args:
         grids: as :func:`.grids.lay_out` makes them for these seeds.
@@ -78,19 +79,21 @@ def solve(grids, seeds, visits, x, b, residual):  # type: ignore[no-untyped-def]
         x: (pixels of all grids,) vectors of zeros, overwritten; the first grid holds the result.
         b: (pixels of all grids but the first,) the same.
         residual: (W + 4,) the same.
+        source: None, or (pixels of the first grid,) vectors, the right-hand side there, zero at seeds and on the
+            border; then there is nothing in ``seeds``.
     """
-    _start(grids, seeds, x, b, residual)
+    _start(grids, seeds, x, b, residual, source)
     for n in range(len(visits)):
         level = visits[n, 0]
         if visits[n, 1]:
             for p in range(grids.shapes[level, 0], grids.shapes[level + 1, 0]):
                 store(x, p, zero(x))
-        _visit(level, visits[n, 2] > 0, visits[n, 3] > 0, grids, seeds, x, b, residual)
+        _visit(level, visits[n, 2] > 0, visits[n, 3] > 0, grids, seeds, x, b, residual, source)
 
 
 @helper()
-def _start(grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
-    """Seeds, and what flows from them to the coarser grids."""
+def _start(grids, seeds, x, b, residual, source):  # type: ignore[no-untyped-def]
+    """Seeds, and what flows from them and from sources to the coarser grids."""
     for n in range(len(seeds.place)):
         store(x, seeds.place[n], load(seeds.value, n))
     for level in range(len(grids.shapes) - 2):
@@ -99,8 +102,8 @@ def _start(grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
             if level > 0:
                 here = start - grids.shapes[1, 0] + (i + 1) * (width + 2) + 1
                 _collect(level, i, 0, grids.shapes[level + 1, 2], b, here, grids, b)
-            elif _seeds_between(i - 1, i + 2, seeds):
-                _residuals(0, i, 0, width, 1, grids, x, b, residual)
+            elif source is not None or _seeds_between(i - 1, i + 2, seeds):
+                _residuals(0, i, 0, width, 1, grids, x, b, residual, source)
                 _collect(0, i, 0, grids.shapes[1, 2], residual, 1, grids, b)
 
 
@@ -110,7 +113,7 @@ def _seeds_between(top, bottom, seeds):  # type: ignore[no-untyped-def]
 
 
 @helper()
-def _visit(level, enlarge, reduce, grids, seeds, x, b, residual):  # type: ignore[no-untyped-def]
+def _visit(level, enlarge, reduce, grids, seeds, x, b, residual, source):  # type: ignore[no-untyped-def]
     """Add the coarser grid's solution if ``enlarge``, sweep, take the residuals there if ``reduce``.
 
     A wide picture goes by in strips of columns, of which as many rows as a wave is long stay in the cache. A strip lies
@@ -131,14 +134,14 @@ def _visit(level, enlarge, reduce, grids, seeds, x, b, residual):  # type: ignor
                     first += (first + i + lag + 1) % 2
                     line = start + (i + 1) * (width + 2) + 1
                     if level == 0:
-                        _relax_straight(line + first, line + end, width + 2, grids.graph, x)
+                        _relax_straight(line + first, line + end, width + 2, grids.graph, x, source)
                         _put_back(i, seeds, x)
                     else:
                         _relax(line + first, line + end, width + 2, grids.shapes[1, 0], grids.graph, grids.slants, x, b)
             i = row - 2 * _SWEEPS - 1
             if reduce and i >= 0:  # the picture's black pixels, just relaxed, have no residual
                 first, end = max(left - _LAST, 0), min(left + strip - _LAST, width)
-                _residuals(level, i, first, end, 2 if level == 0 else 1, grids, x, b, residual)
+                _residuals(level, i, first, end, 2 if level == 0 else 1, grids, x, b, residual, source)
                 last = end // 2 if end < width else grids.shapes[level + 1, 2]
                 _collect(level, i, first // 2, last, residual, 1, grids, b)
 
@@ -174,7 +177,7 @@ def _put_back(i, seeds, x):  # type: ignore[no-untyped-def]
 
 
 @helper()
-def _relax_straight(first, end, line, graph, x):  # type: ignore[no-untyped-def]
+def _relax_straight(first, end, line, graph, x, source):  # type: ignore[no-untyped-def]
     """Gauss-Seidel at every other pixel of a row of the picture. Takes arrays, not their record: to pass that would
     take longer."""
     right = load(x, first - 1)
@@ -184,6 +187,8 @@ def _relax_straight(first, end, line, graph, x):  # type: ignore[no-untyped-def]
         total = add_scaled(total, at(graph, 4 * p + RIGHT), right)
         total = add_scaled(total, at(graph, 4 * p + DOWN), load(x, p + line))
         total = add_scaled(total, at(graph, 4 * (p - line) + DOWN), load(x, p - line))
+        if source is not None:
+            total = add(total, load(source, p))
         store(x, p, scaled(at(graph, 4 * p + INVERSE), total))
 
 
@@ -226,7 +231,7 @@ def _inflow(p, line, offset, graph, slants, x, b):  # type: ignore[no-untyped-de
 
 
 @helper()
-def _residuals(level, i, first, end, stride, grids, x, b, residual):  # type: ignore[no-untyped-def]
+def _residuals(level, i, first, end, stride, grids, x, b, residual, source):  # type: ignore[no-untyped-def]
     """Of every or, of the picture, every other pixel in a piece of a row that begins one before ``first``; 0 between
     them and beside the row."""
     width, graph = grids.shapes[level, 2], grids.graph
@@ -236,7 +241,7 @@ def _residuals(level, i, first, end, stride, grids, x, b, residual):  # type: ig
         for j in range(first, end):
             store(residual, j + 1, zero(residual))
         for j in range(first + (first + i) % stride, end, stride):
-            total = _straight_inflow(start + j, width + 2, graph, zero(x), x)
+            total = _straight_inflow(start + j, width + 2, graph, _source(start + j, x, source), x)
             store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
     else:
         for j in range(first, end):
@@ -244,6 +249,12 @@ def _residuals(level, i, first, end, stride, grids, x, b, residual):  # type: ig
             store(residual, j + 1, add_scaled(total, -at(graph, 4 * (start + j) + DIAGONAL), load(x, start + j)))
     store(residual, width + 1, zero(residual))
     store(residual, width + 2, zero(residual))
+
+
+@helper()
+def _source(p, x, source):  # type: ignore[no-untyped-def]
+    """What comes to a pixel of the picture from outside."""
+    return zero(x) if source is None else load(source, p)
 
 
 @helper()
