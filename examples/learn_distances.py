@@ -136,7 +136,7 @@ def train(model: Metric, pictures: list[Scene], epochs: int, sources: int, rando
 
 def learn(
     data: Path, out: Path, *, kind: Literal["photographs", "nuclei"] = "nuclei",
-    learn: Literal["metric", "boundary"] = "boundary", epochs: int = 3, sources: int = 5, seeds: int = 2,
+    learn: Literal["metric", "boundary"] = "boundary", power: bool = True, epochs: int = 3, sources: int = 5, seeds: int = 2,
     limit: int | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn a distance from ten points a target of `train`, and label `val` from one with it.
@@ -146,6 +146,7 @@ def learn(
         out: folder for the weights, scores.json and learned.png.
         kind: of pictures.
         learn: what of the distance.
+        power: learn the power of the costs, too.
         epochs: times through the pictures.
         sources: points of each target that costs start from; the others are labels.
         seeds: draws of points and weights.
@@ -159,6 +160,7 @@ def learn(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = Boundary() if learn == "boundary" else Metric()
+        model.power.requires_grad_(power)
         start = time.process_time()
         train(model, pictures, epochs, sources, np.random.default_rng([seed, 1]))
         seconds += (time.process_time() - start) / seeds
@@ -169,17 +171,19 @@ def learn(
         width = max(panel.shape[1] for panel in panels)
         rows = [np.pad(own, ((0, 4), (0, width - own.shape[1]), (0, 0)), constant_values=255) for own in panels]
         Image.fromarray(np.concatenate(rows)).save(out / f"{kind}-{learn}.png")
-    how = {"data": kind, "learn": learn, "sources": sources, "epochs": epochs, "seeds": seeds, "seconds": seconds}
+    how = {"data": kind, "learn": learn, "power": power, "sources": sources, "epochs": epochs, "seeds": seeds}
+    how["seconds"] = round(seconds, 1)
     scores = []
     for protocol in ("union", "points"):
         picture = np.concatenate([each.picture[protocol] for each in found])
         before, after = (np.concatenate([each.ious[protocol][n] for each in found]) for n in ("best", "learned"))
         if len(picture):
-            gain, between = float((after - before).mean()), interval(after - before, picture)
-            means = {"best": float(before.mean()), "learned": float(after.mean()), "gain": gain, "interval": between}
-            scores.append({**how, "protocol": protocol, "instances": len(picture) // seeds, **means})
-            print(f"{protocol}: best {before.mean():.3f}, learned {after.mean():.3f}, {gain:+.3f} [{between[0]:+.3f}, "
-                  f"{between[1]:+.3f}]", flush=True)  # fmt: skip
+            gain, (low, high) = float((after - before).mean()), interval(after - before, picture)
+            means = {"best": float(before.mean()), "learned": float(after.mean())}
+            scores.append({**how, "protocol": protocol, "instances": len(picture) // seeds, **means,
+                           "gain": gain, "gain_interval": [low, high]})  # fmt: skip
+            told = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            print(f"{protocol}: {told}, {gain:+.3f} [{low:+.3f}, {high:+.3f}]", flush=True)
     (out / f"{kind}-{learn}.json").write_text(json.dumps({"scores": scores, "numbers": model.numbers()}, indent=1))
     return scores
 
