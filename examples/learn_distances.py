@@ -136,14 +136,14 @@ def train(model: Metric, pictures: list[Scene], epochs: int, sources: int, rando
 
 def learn(
     data: Path, out: Path, *, kind: Literal["photographs", "nuclei"] = "nuclei",
-    learn: Literal["metric", "boundary"] = "boundary", power: bool = True, epochs: int = 3, sources: int = 5, seeds: int = 2,
-    limit: int | None = None,
+    learn: Literal["metric", "boundary"] = "boundary", power: bool = True, epochs: int = 3,
+    sources: int = 5, seeds: int = 2, limit: int | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn a distance from ten points a target of `train`, and label `val` from one with it.
 
     Args:
         data: folder with voc_layout and coco_panoptic_layout.
-        out: folder for the weights, scores.json and learned.png.
+        out: folder for weights, scores, and a picture: photograph, masks of best, learned costs, masks with them.
         kind: of pictures.
         learn: what of the distance.
         power: learn the power of the costs, too.
@@ -151,6 +151,9 @@ def learn(
         sources: points of each target that costs start from; the others are labels.
         seeds: draws of points and weights.
         limit: pictures of each split, for tests.
+
+    Returns:
+        The scores of each protocol, beside those of best on the same points.
     """
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
