@@ -4,8 +4,8 @@
     cd benchmarks/results
     python ../learned_distances.py --data ../../../shared/data --keep ../../learned --json learned_distances.json
 
-Each run of ``examples/learn_distances.py`` whose scores are not in the folder yet is made: a quarter of an hour of one
-core for all of them.
+Each run of ``examples/learn_distances.py`` whose scores are not in the folder yet is made: half an hour of one core
+for all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 from harness import write_json
@@ -29,6 +30,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with voc_layout and coco_panoptic_layout")
     parser.add_argument("--kinds", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
     parser.add_argument("--learn", nargs="+", default=["metric", "boundary"], choices=["metric", "boundary"])
+    parser.add_argument("--power", nargs="+", default=["learned", "held"], choices=["learned", "held"])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--limit", type=int, help="pictures of each split (default: all)")
     parser.add_argument("--keep", type=Path, help="folder for weights and scores, of which later runs make use")
@@ -37,16 +39,17 @@ def main(arguments: Iterable[str] | None = None) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         out = options.keep or Path(temporary)
-        for kind in options.kinds:
-            for learn in options.learn:
-                scores = out / f"{kind}-{learn}.json"
-                if not scores.exists():
-                    words = [sys.executable, EXAMPLE, "--data", options.data, "--out", out, "--kind", kind]
-                    words += ["--learn", learn, "--epochs", EPOCHS[kind], "--seeds", options.seeds]
-                    words += [] if options.limit is None else ["--limit", options.limit]
-                    subprocess.run([str(word) for word in words], check=True)
-                content = json.loads(scores.read_text())
-                rows += [{**row, "numbers": content["numbers"]} for row in content["scores"]]
+        for kind, learn, power in product(options.kinds, options.learn, options.power):
+            folder = out / f"power-{power}"
+            scores = folder / f"{kind}-{learn}.json"
+            if not scores.exists():
+                words = [sys.executable, EXAMPLE, "--data", options.data, "--out", folder, "--kind", kind]
+                words += ["--learn", learn, "--epochs", EPOCHS[kind], "--seeds", options.seeds]
+                words += ["--power" if power == "learned" else "--no-power"]
+                words += [] if options.limit is None else ["--limit", options.limit]
+                subprocess.run([str(word) for word in words], check=True)
+            content = json.loads(scores.read_text())
+            rows += [{**row, "numbers": content["numbers"]} for row in content["scores"]]
     for row in rows:
         print(json.dumps(row))
     if options.json:

@@ -329,7 +329,8 @@ def learned_distances() -> str:
         gain = f"{row['gain']:+.3f} [{low:+.3f}, {high:+.3f}]"
         what = f"{row['instances']} {THINGS[row['data']]}, {GIVEN[row['protocol']]}"
         seconds = f"{row['seconds']:.0f}"
-        lines.append([what, row["learn"], f"{row['best']:.3f}", f"{row['learned']:.3f}", gain, seconds])
+        learned = f"{row['learn']}, power {'learned' if row['power'] else 'held'}"
+        lines.append([what, learned, f"{row['best']:.3f}", f"{row['learned']:.3f}", gain, seconds])
     return table(["", "learned", "`best`", "with what was learned", "gain", "seconds to learn"], lines)
 
 
