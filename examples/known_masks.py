@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
@@ -142,3 +143,26 @@ def interval(values: np.ndarray, picture: np.ndarray) -> tuple[float, float]:
     drawn = np.random.default_rng(0).integers(0, len(sums), (RESAMPLES, len(sums)))
     low, high = np.quantile(sums[drawn].sum(1) / np.maximum(counts[drawn].sum(1), 1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def summary(found: list[Comparison]) -> list[dict[str, Any]]:
+    """Mean IoU of both, over all seeds, and the gain; printed, too."""
+    rows = []
+    for protocol in found[0].ious:
+        picture = np.concatenate([each.picture[protocol] for each in found])
+        before, after = (np.concatenate([each.ious[protocol][n] for each in found]) for n in ("best", "learned"))
+        if len(picture):
+            gain, (low, high) = float((after - before).mean()), interval(after - before, picture)
+            means = {"best": float(before.mean()), "learned": float(after.mean())}
+            told = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            print(f"{protocol}: {told}, {gain:+.3f} [{low:+.3f}, {high:+.3f}]", flush=True)
+            row = {"protocol": protocol, "instances": len(picture) // len(found), **means}
+            rows.append({**row, "gain": gain, "gain_interval": [low, high]})
+    return rows
+
+
+def sheet(panels: list[np.ndarray]) -> Image.Image:
+    """One below the other."""
+    width = max(own.shape[1] for own in panels)
+    rows = [np.pad(own, ((0, 4), (0, width - own.shape[1]), (0, 0)), constant_values=255) for own in panels]
+    return Image.fromarray(np.concatenate(rows))

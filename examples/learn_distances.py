@@ -19,8 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from known_masks import Scene, as_targets, click, compare, interval, scenes
-from PIL import Image
+from known_masks import Scene, as_targets, click, compare, scenes, sheet, summary
 from torch import Tensor, nn
 
 import point2mask_ot as p2m
@@ -38,12 +37,12 @@ class Metric(nn.Module):
         self.log_gradient, self.log_step = (nn.Parameter(torch.tensor(w).log()) for w in (0.1, 1e-3))
         self.power, self.log_heat = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.zeros(2))
 
-    def boundary(self, seen: Tensor) -> Tensor:
+    def steps(self, seen: Tensor) -> Tensor:
         """(1, H, W), of what :func:`look` sees."""
         return seen[6:] * self.log_gradient.exp() + self.log_step.exp()
 
     def terms(self, seen: Tensor) -> list[p2m.MapTerm]:
-        return [p2m.MapTerm(seen[:6] * self.log_colours.exp()), p2m.MapTerm(self.boundary(seen), kind="max")]
+        return [p2m.MapTerm(seen[:6] * self.log_colours.exp()), p2m.MapTerm(self.steps(seen), kind="max")]
 
     def costs(self, picture: Tensor) -> tuple[list[p2m.MapTerm], float]:
         return self.terms(look(picture)), self.power.item()
@@ -66,10 +65,28 @@ class Boundary(Metric):
         nn.init.constant_(self.network[-1].bias, -4)  # almost none at first
         self.log_weight = nn.Parameter(torch.tensor(0.3).log())
 
-    def boundary(self, seen: Tensor) -> Tensor:
+    def found(self, seen: Tensor) -> Tensor:
         lab = seen[:3] - seen[:3].mean((1, 2), keepdim=True)
-        found = self.network(5 * torch.cat([lab, seen[6:]])[None])[0].sigmoid()
-        return super().boundary(seen) + self.log_weight.exp() * found
+        return self.network(5 * torch.cat([lab, seen[6:]])[None])[0].sigmoid()
+
+    def steps(self, seen: Tensor) -> Tensor:
+        return super().steps(seen) + self.log_weight.exp() * self.found(seen)
+
+
+class Features(Boundary):
+    """No boundary but maps that differ between things and what is around them: an outline costs once, and is thin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network[-1] = nn.Conv2d(16, 4, 1)
+        self.log_weight.data -= 2
+
+    def terms(self, seen: Tensor) -> list[p2m.MapTerm]:
+        found = torch.cat([seen[:6] * self.log_colours.exp(), self.log_weight.exp() * self.found(seen)])
+        return [p2m.MapTerm(found), p2m.MapTerm(Metric.steps(self, seen), kind="max")]
+
+
+MODELS = {"metric": Metric, "boundary": Boundary, "features": Features}
 
 
 def best(picture: Tensor) -> tuple[list[p2m.MapTerm], float]:
@@ -136,8 +153,8 @@ def train(model: Metric, pictures: list[Scene], epochs: int, sources: int, rando
 
 def learn(
     data: Path, out: Path, *, kind: Literal["photographs", "nuclei"] = "nuclei",
-    learn: Literal["metric", "boundary"] = "boundary", power: bool = True, epochs: int = 3,
-    sources: int = 5, seeds: int = 2, limit: int | None = None,
+    learn: Literal["metric", "boundary", "features"] = "features", power: bool = False,
+    epochs: int = 2, sources: int = 1, seeds: int = 2, limit: int | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn a distance from ten points a target of `train`, and label `val` from one with it.
 
@@ -162,7 +179,7 @@ def learn(
     for seed in range(seeds):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = Boundary() if learn == "boundary" else Metric()
+            model = MODELS[learn]()
         model.power.requires_grad_(power)
         start = time.process_time()
         train(model, pictures, epochs, sources, np.random.default_rng([seed, 1]))
@@ -170,23 +187,11 @@ def learn(
         torch.save(model.state_dict(), out / f"{kind}-{learn}-{seed}.pt")
         found.append(compare({"best": best, "learned": model.costs}, others, np.random.default_rng([seed, 2])))
         print(json.dumps(model.numbers()), flush=True)
-    if panels := found[0].panels:
-        width = max(panel.shape[1] for panel in panels)
-        rows = [np.pad(own, ((0, 4), (0, width - own.shape[1]), (0, 0)), constant_values=255) for own in panels]
-        Image.fromarray(np.concatenate(rows)).save(out / f"{kind}-{learn}.png")
+    if found[0].panels:
+        sheet(found[0].panels).save(out / f"{kind}-{learn}.png")
     how = {"data": kind, "learn": learn, "power": power, "sources": sources, "epochs": epochs, "seeds": seeds}
     how["seconds"] = round(seconds, 1)
-    scores = []
-    for protocol in ("union", "points"):
-        picture = np.concatenate([each.picture[protocol] for each in found])
-        before, after = (np.concatenate([each.ious[protocol][n] for each in found]) for n in ("best", "learned"))
-        if len(picture):
-            gain, (low, high) = float((after - before).mean()), interval(after - before, picture)
-            means = {"best": float(before.mean()), "learned": float(after.mean())}
-            scores.append({**how, "protocol": protocol, "instances": len(picture) // seeds, **means,
-                           "gain": gain, "gain_interval": [low, high]})  # fmt: skip
-            told = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-            print(f"{protocol}: {told}, {gain:+.3f} [{low:+.3f}, {high:+.3f}]", flush=True)
+    scores = [{**how, **score} for score in summary(found)]
     (out / f"{kind}-{learn}.json").write_text(json.dumps({"scores": scores, "numbers": model.numbers()}, indent=1))
     return scores
 

@@ -49,7 +49,8 @@ FIELDS = {
     "faults": {"fault": str, "rounds": int, "struck": int, "damaged": int, "jobs": int, "identical": int},
     "learned_distances": {
         "data": str, "learn": str, "power": bool, "protocol": str, "sources": int, "epochs": int, "seeds": int,
-        "instances": int, "best": float, "learned": float, "gain": float, "gain_interval": list, "seconds": float, "numbers": dict,
+        "instances": int, "best": float, "learned": float, "gain": float, "gain_interval": list, "seconds": float,
+        "numbers": dict,
     },
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip

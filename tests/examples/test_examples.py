@@ -50,7 +50,7 @@ def test_learned_maps_of_a_few_photographs(shared_data, tmp_path):
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    ("kind", "learn", "power"), [("photographs", "boundary", "learned"), ("nuclei", "metric", "held")]
+    ("kind", "learn", "power"), [("photographs", "boundary", "learned"), ("nuclei", "features", "held")]
 )
 def test_learned_distances_of_a_few_pictures(kind, learn, power, shared_data, tmp_path):
     out, result = tmp_path / "learned", tmp_path / "rows.json"
