@@ -1,12 +1,10 @@
 """Learn a distance between pixels from ten points a target, and label other pictures from one point with it.
 
-    python examples/learn_distances.py --data ../shared/data --kind nuclei --learn boundary --out learned
+    python examples/learn_distances.py --data ../shared/data --kind nuclei --learn features --out learned
 
-Some of the points are where costs start from, the others are labels: the loss is -log of the share of a label's pixel
-that the transport gives to its target, once by random walks among the things alone and once by cheapest paths with the
-background. Learned is the metric, ten numbers that preset ``best`` fixes, or these and a small convolutional boundary
-map. Masks of `train` are looked at to draw points, those of `val` to draw points and to score. What came out on
-photographs and nuclei, no gain, is in benchmarks/README.md.
+The loss is -log of the share of a label's pixel that the transport gives to its target, once from random walks among
+the things and once from paths with the background. Learned are the numbers of the metric, or these and a small network.
+Masks of `train` are looked at to draw points, those of `val` also to score. benchmarks/README.md has what came of it.
 """
 
 from __future__ import annotations
