@@ -319,8 +319,24 @@ README: dict[str, Callable[[], str]] = {
     "losses": losses,
     "environment": environment,
 }
+
+
+def learned_distances() -> str:
+    """Labels with a learned distance beside preset best, on the same points."""
+    lines = []
+    for row in load("learned_distances"):
+        low, high = row["gain_interval"]
+        gain = f"{row['gain']:+.3f} [{low:+.3f}, {high:+.3f}]"
+        what = f"{row['instances']} {THINGS[row['data']]}, {GIVEN[row['protocol']]}"
+        seconds = f"{row['seconds']:.0f}"
+        learned = f"{row['learn']}, power {'learned' if row['power'] else 'held'}"
+        lines.append([what, learned, f"{row['best']:.3f}", f"{row['learned']:.3f}", gain, seconds])
+    return table(["", "learned", "`best`", "with what was learned", "gain", "seconds to learn"], lines)
+
+
 BENCHMARKS: dict[str, Callable[[], str]] = {
     "all geodesics": all_geodesics,
     "all transport": all_transport,
     "footprint": footprint,
+    "learned distances": learned_distances,
 }

@@ -1,4 +1,4 @@
-"""What is no gradient's matter: labels, counts and walks track none, and keep nothing of what their maps came from."""
+"""What is no gradient's matter: labels and counts track none, and keep nothing of what their maps came from."""
 
 from __future__ import annotations
 

@@ -47,6 +47,11 @@ FIELDS = {
         "hours_for_coco_train": float, "milliseconds_by_stage": dict,
     },
     "faults": {"fault": str, "rounds": int, "struck": int, "damaged": int, "jobs": int, "identical": int},
+    "learned_distances": {
+        "data": str, "learn": str, "power": bool, "protocol": str, "sources": int, "epochs": int, "seeds": int,
+        "instances": int, "best": float, "learned": float, "gain": float, "gain_interval": list, "seconds": float,
+        "numbers": dict,
+    },
     "gpu": {"task": str, "seconds": (float, dict, type(None))},
 }  # fmt: skip
 """The fields that every row of a file has, by type; an int counts as a float."""

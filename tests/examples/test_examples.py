@@ -46,3 +46,21 @@ def test_learned_maps_of_a_few_photographs(shared_data, tmp_path):
         ("val", 3, {"point_radius": 2}),
     ]
     assert all(0 < row["mean_iou"] < 1 for row in rows)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("kind", "learn", "power"), [("photographs", "boundary", "learned"), ("nuclei", "features", "held")]
+)
+def test_learned_distances_of_a_few_pictures(kind, learn, power, shared_data, tmp_path):
+    out, result = tmp_path / "learned", tmp_path / "rows.json"
+    words = ["--data", str(shared_data), "--kinds", kind, "--learn", learn, "--power", power, "--limit", "4"]
+    run("benchmarks/learned_distances.py", *words, "--seeds", "1", "--keep", str(out), "--json", str(result))
+    rows = json.loads(result.read_text())["rows"]
+    assert {row["protocol"] for row in rows} == {"union", "points"}
+    assert all(0 < row["best"] < 1 and 0 < row["learned"] < 1 for row in rows)
+    assert all(row["gain_interval"][0] <= row["gain"] <= row["gain_interval"][1] for row in rows)
+    assert (rows[0]["numbers"]["power"] == [2.0]) == (power == "held")
+    out /= f"power-{power}"
+    assert read_picture(out / f"{kind}-{learn}.png").std() > 10
+    assert (out / f"{kind}-{learn}-0.pt").is_file()
