@@ -42,7 +42,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         out = options.keep or Path(temporary)
         for kind, learn, power in product(options.kinds, options.learn, options.power):
             if (learn, power) == ("features", "learned") and len(options.power) > 1:
-                continue  # a power below 2 is what points alone lose by
+                continue  # points alone lose more with the power learned
             folder = out / f"power-{power}"
             scores = folder / f"{kind}-{learn}.json"
             if not scores.exists():
