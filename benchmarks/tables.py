@@ -334,7 +334,30 @@ def learned_distances() -> str:
     return table(["", "learned", "`best`", "with what was learned", "gain", "seconds to learn"], lines)
 
 
+def gradients() -> str:
+    """What a gradient costs, beside the forward alone."""
+    lines = []
+    for row in chosen("gradients", task="ours"):
+        ways, peaks = row["seconds"], row["peak_mib"]
+        seconds = [milliseconds(ways[way]) for way in ("forward", "both")]
+        memory = f"{peaks['forward']:.0f} and {peaks['both']:.0f}"
+        lines.append([row["what"], *seconds, times(row["ratio"]), memory])
+    return table(["512 x 512, 20 targets", "forward, ms", "with backward, ms", "", "peak MiB of both"], lines)
+
+
+def gradient_peers() -> str:
+    """The same gradient by others."""
+    lines = [
+        [row["what"], row["task"], milliseconds(row["seconds"]), times(row["ratio"]), f"{row['gradient_error']:.1e}"]
+        for row in load("gradients")
+        if row["task"] != "ours"
+    ]
+    return table(["20 x 16,384, reg .1", "", "ms", "over ours", "error of the gradient"], lines)
+
+
 BENCHMARKS: dict[str, Callable[[], str]] = {
+    "gradients": gradients,
+    "gradient peers": gradient_peers,
     "all geodesics": all_geodesics,
     "all transport": all_transport,
     "footprint": footprint,

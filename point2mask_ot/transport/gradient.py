@@ -108,7 +108,8 @@ def through_optimum(problem: Differential, incoming: Incoming, M_gradient: Tenso
     if float(left.abs().sum()) > _WRONG * scale:
         raise RuntimeError(
             "solve: no gradient: the loss depends on the constant by which f and g may be shifted against each other "
-            "(compare potentials with one another, or take plan or log_share), or suppliers hardly touch: a larger reg"
+            "(compare potentials with one another, or take plan or log_share), or suppliers hardly touch: a larger "
+            "reg, or soft capacities (tau)"
         )
     by_a = reg * w * (held / torch.where(live, problem.a, 1.0))
     return Outgoing(by_a, mean + reg * v / torch.where(problem.b > 0, problem.b, 1.0))

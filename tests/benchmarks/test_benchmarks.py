@@ -41,6 +41,7 @@ FIELDS = {
         "size": list, "points": int, "seconds": dict, "mean_error": dict, "largest_error": dict,
         "theirs_over_ours": dict,
     },
+    "gradients": {"task": str, "what": str, "seconds": dict, "ratio": float},
     "labelling": {"task": str, "data": str, "settings": str, "config": dict, "pictures": int},
     "labelling_throughput": {
         "data": str, "settings": str, "config": dict, "workers": int, "pictures": int, "pictures_a_second": float,
@@ -57,7 +58,8 @@ FIELDS = {
 """The fields that every row of a file has, by type; an int counts as a float."""
 
 QUICK = [
-    "dense_scenes", "footprint", "geodesic", "losses", "pipeline", "training_step", "transport", "tree", "walks",
+    "dense_scenes", "footprint", "geodesic", "gradients", "losses", "pipeline", "training_step", "transport", "tree",
+    "walks",
 ]  # fmt: skip
 
 
