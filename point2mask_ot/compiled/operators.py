@@ -45,6 +45,44 @@ def operator(
     return register
 
 
+def keep_lists(ctx: Any, *lists: Sequence[torch.Tensor]) -> None:
+    """Keep lists of tensors, all of one length, for a ``backward`` that may be handed None."""
+    ctx.set_materialize_grads(False)  # results that nobody looked at have none
+    ctx.save_for_backward(*(tensor for tensors in lists for tensor in tensors))
+
+
+def kept_lists(ctx: Any, count: int) -> list[list[torch.Tensor]]:
+    """Those lists, of which there are ``count``."""
+    kept = ctx.saved_tensors
+    length = len(kept) // count
+    return [list(kept[n * length : (n + 1) * length]) for n in range(count)]
+
+
+def where_wanted(
+    ctx: Any,
+    gradient_of: Callable[..., list[torch.Tensor]],
+    incoming: Sequence[Any],
+    lists: Sequence[Sequence[Any]],
+    *numbers: Any,
+) -> list[torch.Tensor | None]:
+    """The gradient by each entry of an operator's first list; None where none comes in, or none is asked for.
+
+    Args:
+        ctx: of the ``backward``.
+        gradient_of: from some entries of each list, and the numbers, to the gradients of these.
+        incoming: for each entry, None where nothing depends on it.
+        lists: what ``gradient_of`` needs of each entry.
+        numbers: what else it needs.
+    """
+    needed = ctx.needs_input_grad[0]
+    wanted = [n for n, given in enumerate(incoming) if given is not None and needed[n]]
+    found = gradient_of(*([values[n] for n in wanted] for values in lists), *numbers) if wanted else []
+    placed: list[torch.Tensor | None] = [None] * len(incoming)
+    for n, own in zip(wanted, found, strict=True):
+        placed[n] = own
+    return placed
+
+
 def refuse_gradient(ctx: Any, *gradients: Any) -> Any:
     """The ``backward`` of an operator that is itself a gradient and has none."""
     raise RuntimeError("point2mask: this gradient cannot be differentiated once more")

@@ -59,8 +59,7 @@ def _descend(
     direction, has_holes = _parents(image.edges, distance, _points(image, first, distance))
     flow = torch.where(distance < torch.inf, gradient.to(total.dtype), 0)
     flow = _sums_below(direction, flow).masked_fill_(has_holes[:, None, None], 0)
-    for origin, end, channel, here, k in _directions():
-        del origin
+    for _, end, channel, here, k in _directions():
         total[channel, *here] += torch.where(direction[:, *end] == k, flow[:, *end], 0).sum(0)
     return has_holes
 

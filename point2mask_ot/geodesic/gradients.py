@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS
-from ..compiled.operators import operator, refuse_gradient
+from ..compiled.operators import keep_lists, kept_lists, operator, refuse_gradient, where_wanted
 from ..points import pixel_indices
 from . import descent
 from .arguments import PointedGraph
@@ -119,63 +119,41 @@ def _module(edges: Tensor, backend: str) -> Any:
 
 
 def remember_distances(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    edges, points_yx, target, _, backend = inputs
-    _remember(ctx, backend, edges, points_yx, target, output)
+    edges, points_yx, target, _, ctx.backend = inputs
+    keep_lists(ctx, edges, points_yx, target, output)
 
 
 def distances_backward(ctx: Any, gradient: list[Tensor | None]) -> tuple[Any, ...]:
-    edges, points_yx, target, distances = _remembered(ctx, 4)
+    edges, points_yx, target, distances = kept_lists(ctx, 4)
     return _to_edges(ctx, gradient, edges, distances, points_yx, target)
 
 
 def remember_partition(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[Tensor], list[Tensor]]) -> None:
-    edges, points_yx, target, _, backend = inputs
-    _remember(ctx, backend, edges, points_yx, target, output[1])
+    remember_distances(ctx, inputs, output[1])
 
 
 def partition_backward(ctx: Any, _: object, gradient: list[Tensor | None]) -> tuple[Any, ...]:
     """As of one target that has all the points."""
-    edges, points_yx, target, distance = _remembered(ctx, 4)
+    edges, points_yx, target, distance = kept_lists(ctx, 4)
     maps, given = ([None if own is None else own[None] for own in values] for values in (distance, gradient))
     one = [torch.zeros_like(own) for own in target]
     return _to_edges(ctx, given, edges, maps, points_yx, one)
 
 
 def remember_nearest(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[Tensor], list[Tensor]]) -> None:
-    edges, points_yx, target, ctx.num_targets, _, _, backend = inputs
-    _remember(ctx, backend, edges, points_yx, target, *output)
+    edges, points_yx, target, ctx.num_targets, _, _, ctx.backend = inputs
+    keep_lists(ctx, edges, points_yx, target, *output)
 
 
 def nearest_backward(ctx: Any, _: object, gradient: list[Tensor | None]) -> tuple[Any, ...]:
-    edges, points_yx, target, labels, distances = _remembered(ctx, 5)
+    edges, points_yx, target, labels, distances = kept_lists(ctx, 5)
     lists: list[Any] = [gradient, edges, labels, distances, points_yx, target, ctx.num_targets]
+    by_edges = where_wanted(ctx, nearest_gradient, gradient, lists, ctx.backend)
     none = [None] * len(edges)
-    return _where_wanted(ctx, nearest_gradient, lists), none, none, None, none, None, None
+    return by_edges, none, none, None, none, None, None
 
 
-def _remember(ctx: Any, backend: str, *lists: list[Tensor]) -> None:
-    ctx.backend = backend
-    ctx.set_materialize_grads(False)  # labels have none, and images that nobody looked at
-    ctx.save_for_backward(*(own for values in lists for own in values))
-
-
-def _remembered(ctx: Any, count: int) -> list[list[Tensor]]:
-    saved = ctx.saved_tensors
-    images = len(saved) // count
-    return [list(saved[first : first + images]) for first in range(0, len(saved), images)]
-
-
-def _to_edges(ctx: Any, *lists: Sequence[Any]) -> tuple[Any, ...]:
-    none = [None] * len(lists[0])
-    return _where_wanted(ctx, distances_gradient, lists), none, none, None, None
-
-
-def _where_wanted(ctx: Any, gradient_of: Any, lists: Sequence[Sequence[Any]]) -> list[Tensor | None]:
-    """The gradient to each image's edges; None where none comes in, which the first list says, or none is asked for."""
-    needed = ctx.needs_input_grad[0]
-    wanted = [b for b, given in enumerate(lists[0]) if given is not None and needed[b]]
-    found = gradient_of(*([values[b] for b in wanted] for values in lists), ctx.backend) if wanted else []
-    placed: list[Tensor | None] = [None] * len(lists[0])
-    for b, own in zip(wanted, found, strict=True):
-        placed[b] = own
-    return placed
+def _to_edges(ctx: Any, gradient: Sequence[Any], *lists: Sequence[Any]) -> tuple[Any, ...]:
+    by_edges = where_wanted(ctx, distances_gradient, gradient, (gradient, *lists), ctx.backend)
+    none = [None] * len(by_edges)
+    return by_edges, none, none, None, None

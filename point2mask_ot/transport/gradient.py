@@ -158,6 +158,11 @@ def unconverged(function: str, options: Options, error: float) -> RuntimeError:
     )
 
 
+def scaled(a: Tensor, b: Tensor, options: Options) -> tuple[Tensor, Tensor]:
+    """Capacities and demand as the solver used them, from float64 ones as they came."""
+    return a * (b.sum() / a.sum()) + options.marginal_floor, b + options.marginal_floor
+
+
 def unscaled(by_scaled: Tensor, a: Tensor, b: Tensor) -> Outgoing:
     """The gradient by capacities as they came, of which the solver used ``a sum(b) / sum(a)``, and by the demand."""
     total, share = a.sum(), (by_scaled * a).sum() / a.sum()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..compiled.operators import operator, refuse_gradient
 from .checks import checked
-from .gradient import Differential, Incoming, Outgoing, through_optimum, through_rounds, unconverged, unscaled
+from .gradient import Differential, Incoming, Outgoing, scaled, through_optimum, through_rounds, unconverged, unscaled
 from .portable import Padded, TorchRounds
 from .problem import NUMBERS, Options, Problems
 from .pullback import Shares, TorchShares
@@ -81,9 +81,9 @@ def transport_gradient(
                     found = _of_exact(own(f), own(g), incoming, (own(entries), own(moved)), into, function)
                 else:
                     found = _of_entropic(function, own(a), own(b), own(M), (own(f), own(g)), incoming, into, options)
-                scaled = unscaled(found.a, own(a).double(), own(b).double())
-                own(by_a).copy_(scaled.a)
-                own(by_b).copy_(found.b + scaled.b)
+                given = unscaled(found.a, own(a).double(), own(b).double())
+                own(by_a).copy_(given.a)
+                own(by_b).copy_(found.b + given.b)
     return by_a, by_b, by_M
 
 
@@ -114,9 +114,7 @@ def _of_entropic(
     into: Tensor | None,
     options: Options,
 ) -> Outgoing:
-    given_a, given_b = a.double(), b.double()
-    scaled = given_a * (given_b.sum() / given_a.sum())
-    capacity, demand = scaled + options.marginal_floor, given_b + options.marginal_floor
+    capacity, demand = scaled(a.double(), b.double(), options)
     shares, path = (_on_cpu if _is_compiled(M, options) else _portable)(function, a, b, M, capacity, demand, options)
     problem = Differential(shares, capacity, demand, *potentials, options)
     if options.tol > 0:

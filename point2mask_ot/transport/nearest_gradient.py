@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..nearest import NearestCosts
 from .cpu.nearest_passes import NearestPasses
-from .gradient import Differential, Incoming, through_optimum, through_rounds, unconverged, unscaled
+from .gradient import Differential, Incoming, scaled, through_optimum, through_rounds, unconverged, unscaled
 from .problem import Options
 from .pullback import Pulled, Weights
 from .sinkhorn import log_shares
@@ -72,8 +72,7 @@ class NearSolution(torch.autograd.Function):
         )
         into = torch.zeros(solved.costs.cost.shape, dtype=torch.float64) if ctx.needs_input_grad[2] else None
         a, b = torch.from_numpy(solved.a), torch.from_numpy(solved.b)
-        capacity = a * (b.sum() / a.sum()) + options.marginal_floor
-        demand = b + options.marginal_floor
+        capacity, demand = scaled(a, b, options)
         shares = NearShares(solved.costs, demand, options.reg, solved.passes)
         problem = Differential(shares, capacity, demand, f, g, options)
         if options.tol > 0:
@@ -81,8 +80,8 @@ class NearSolution(torch.autograd.Function):
         else:
             path = [(torch.from_numpy(before), torch.from_numpy(after)) for before, after in solved.rounds()]
             found = through_rounds(problem, path, incoming, into)
-        scaled = unscaled(found.a, a, b)
-        return scaled.a, found.b + scaled.b, None if into is None else _by_origin(solved.costs, into), None, None
+        given = unscaled(found.a, a, b)
+        return given.a, found.b + given.b, None if into is None else _by_origin(solved.costs, into), None, None
 
 
 def _by_origin(costs: NearestCosts, by_entries: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from ..checks import fail
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS, has_triton
-from ..compiled.operators import operator
+from ..compiled.operators import keep_lists, kept_lists, operator
 from ..compiled.threads import run_parallel
 from .checks import checked
 from .gradient_operator import transport_gradient
@@ -43,17 +43,12 @@ def _shapes(
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[torch.Tensor], ...]) -> None:
     a, b, M, ctx.function, *ctx.numbers = inputs
     found = Solution(*output)
-    kept = (a, b, M, found.f, found.g, found.error, found.converged, found.entries, found.moved)
-    ctx.save_for_backward(*(tensor for tensors in kept for tensor in tensors))
-    ctx.set_materialize_grads(False)
+    keep_lists(ctx, a, b, M, found.f, found.g, found.error, found.converged, found.entries, found.moved)
 
 
 def _backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
-    (kept, by) = ctx.saved_tensors, Solution(*gradients)
-    count = len(by.f)
-    a, b, M, f, g, error, converged, entries, moved = (
-        list(kept[first : first + count]) for first in range(0, len(kept), count)
-    )
+    by = Solution(*gradients)
+    a, b, M, f, g, error, converged, entries, moved = kept_lists(ctx, 9)
     wanted = [any(each) for each in ctx.needs_input_grad[:3]]
     by_f, by_g, by_cost = (
         [torch.zeros_like(like) if value is None else value for value, like in zip(values, likes, strict=True)]
@@ -63,7 +58,7 @@ def _backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         a, b, M, f, g, error, converged, entries, moved, by_f, by_g, by_cost, wanted[2], ctx.function, *ctx.numbers
     )
     none = [None] * (1 + len(ctx.numbers))
-    return (*(each if asked else [None] * count for each, asked in zip(found, wanted, strict=True)), *none)
+    return (*(each if asked else [None] * len(f) for each, asked in zip(found, wanted, strict=True)), *none)
 
 
 @operator(_SCHEMA, _shapes, tags=OUTSIDE_CUDA_GRAPHS, backward=_backward, remember=_remember)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ..compiled.backends import OUTSIDE_CUDA_GRAPHS
-from ..compiled.operators import operator, refuse_gradient
+from ..compiled.operators import keep_lists, kept_lists, operator, refuse_gradient, where_wanted
 from ..geodesic.arguments import checked_images
 from .picture import picture_costs, picture_gradient
 
@@ -62,22 +61,16 @@ def _costs_shapes(
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     """Nothing that the caller does not hold anyway."""
-    edges, points_yx, target, ctx.num_targets, ctx.spacing_cost, ctx.cycles = inputs
-    ctx.save_for_backward(*edges, *points_yx, *target, *output)
+    edges, points_yx, target, ctx.num_targets, *ctx.numbers = inputs
+    keep_lists(ctx, edges, points_yx, target, output)
 
 
-def _backward(ctx: Any, gradient: list[Tensor]) -> tuple[Any, ...]:
-    size = len(ctx.num_targets)
-    edges, points_yx, target, cost = (ctx.saved_tensors[n * size : (n + 1) * size] for n in range(4))
-    wanted = [b for b in range(size) if ctx.needs_input_grad[0][b]]
-
-    def chosen(values: Sequence[Any]) -> list[Any]:
-        return [values[b] for b in wanted]
-
-    graphs = chosen(edges), chosen(points_yx), chosen(target), chosen(ctx.num_targets)
-    found = gradient_operator(*graphs, chosen(cost), chosen(gradient), ctx.spacing_cost, ctx.cycles)
-    by_edges = dict(zip(wanted, found, strict=True))
-    return [by_edges.get(b) for b in range(size)], [None] * size, [None] * size, None, None, None
+def _backward(ctx: Any, gradient: list[Tensor | None]) -> tuple[Any, ...]:
+    edges, points_yx, target, cost = kept_lists(ctx, 4)
+    lists: list[Any] = [edges, points_yx, target, ctx.num_targets, cost, gradient]
+    by_edges = where_wanted(ctx, gradient_operator, gradient, lists, *ctx.numbers)
+    none = [None] * len(by_edges)
+    return by_edges, none, none, None, None, None
 
 
 @operator(
