@@ -41,7 +41,7 @@ def operator(
         if backward is not None:
             torch.library.register_autograd(qualified, backward, setup_context=remember)
         overload = getattr(torch.ops.point2mask, name).default
-        return overload if backward is None else _sparing_autograd(overload)  # type: ignore[no-any-return]
+        return overload if backward is None else _sparing_autograd(overload)  # type: ignore[return-value]
 
     return register
 
