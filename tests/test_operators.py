@@ -180,3 +180,20 @@ def test_a_gradient_of_a_gradient_is_refused(uniform):
     (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
     with pytest.raises(RuntimeError, match="cannot be differentiated once more"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda values, number: p2m.edge_costs(values, power=number),
+        lambda values, number: p2m.solve(torch.ones(3) * 5, torch.ones(15), values.flatten(1), reg=number).f,
+    ],
+    ids=["edge_costs", "solve"],
+)
+def test_compiles_with_numbers_that_change(call):
+    """Then torch.compile traces with a symbol in place of the number."""
+    torch.compiler.reset()
+    compiled = torch.compile(call, dynamic=True, fullgraph=True, backend="eager")
+    values = torch.rand(3, 3, 5, generator=torch.Generator().manual_seed(0))
+    for number in (1.5, 2.5):
+        torch.testing.assert_close(compiled(values, number), call(values, number))
