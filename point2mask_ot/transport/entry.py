@@ -193,7 +193,8 @@ def solve(
         suppliers without capacity and pixels without demand get zero. That a is scaled to the total of b is part of
         it. With ``reg=0`` the cost alone has one, which is a subgradient: by M it is the plan. Of
         :class:`~point2mask_ot.NearestCosts` the plan has none, and M is the tensor that they were made from. A second
-        derivative is refused.
+        derivative is refused. Forbid pairs last, say, by ``masked_fill``: torch's gradient of a number that scales M is
+        NaN where M is +inf.
 
     Raises:
         ArgumentError: as :func:`sinkhorn`; also a method that does not fit ``reg``, or ``tau`` without ``reg``.
