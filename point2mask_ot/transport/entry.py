@@ -273,11 +273,12 @@ def _over_near_pairs(name: str, a: Any, b: Any, M: Any, options: Options) -> lis
 
 def _warn(name: str, options: Options, result: TransportResult) -> None:
     left_out = f" and a bound of {result.bound:.2g} on what was left out" if result.bound > 0 else ""
+    longer = "A larger max_iter or reg" if result.bound <= options.tol else "Costs of more targets for each pixel"
     warnings.warn(
         f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
         f"{float(result.marginal_error.max()):.2g}{left_out} after {result.iterations} iterations; "
         f"tol is {options.tol:g}. "
-        "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
+        f"{longer} may help; forbidden pairs (+inf) can make the marginals impossible.",
         ConvergenceWarning,
         stacklevel=4,
     )
