@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zlib import crc32
 
 from numba.core.compiler_lock import global_compiler_lock
@@ -59,7 +60,7 @@ def _alone(folder: str, place: int) -> Iterator[None]:
                 fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
 
 
-def _lock(file: IO[bytes], place: int) -> bool:
+def _lock(file: int, place: int) -> bool:
     """Whether there is nothing to wait for: the lock is held, or the file system has none."""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
@@ -69,9 +70,9 @@ def _lock(file: IO[bytes], place: int) -> bool:
 
 
 @cache
-def _locks(folder: str) -> IO[bytes] | None:
-    """Opened once, since a process gives up its locks on a file when it closes any handle of it."""
+def _locks(folder: str) -> int | None:
+    """A descriptor, opened once: a process gives up its locks on a file when it closes any descriptor of it."""
     try:
-        return open(Path(folder) / "compiling.lock", "ab") if fcntl else None
+        return os.open(Path(folder) / "compiling.lock", os.O_RDWR | os.O_CREAT, 0o666) if fcntl else None
     except OSError:
         return None
