@@ -178,6 +178,11 @@ def check_number(
         isinstance(value, (int, float)) or (hasattr(value, "__float__") and not getattr(value, "ndim", None))
     ):
         fail_type(function, argument, value, "a number")
+    if getattr(value, "requires_grad", False):
+        import torch
+
+        if torch.is_grad_enabled():
+            fail(function, argument, "a tensor that requires a gradient", "a number, to which none goes: value.item()")
     number = float(value)
     is_allowed = -math.inf < number < math.inf or (infinite and number == math.inf)
     if not (is_allowed and number >= minimum and number > above and number <= maximum):

@@ -55,6 +55,14 @@ class TestChecks:
         with pytest.raises(ArgumentError):
             check_number("f", "x", value, above=0, maximum=8)
 
+    def test_no_number_that_is_to_be_learned(self):
+        """Nothing would tell that it never moves."""
+        value = torch.nn.Parameter(torch.tensor(1.0))
+        with pytest.raises(ArgumentError, match="requires a gradient"):
+            check_number("f", "x", value)
+        with torch.no_grad():
+            assert check_number("f", "x", value) == 1.0
+
     @pytest.mark.parametrize("value", [1.0, "1", True, None, 0])
     def test_not_such_integers(self, value):
         with pytest.raises(ArgumentError):

@@ -95,7 +95,7 @@ def test_transport(method, reg, backend, layout, uniform):
     by_f = torch.zeros_like(f[0]) if method == "exact" else f[0] - f[0].nan_to_num(neginf=0).mean(-1, keepdim=True)
     incoming = [by_f.nan_to_num(neginf=0)], [torch.zeros_like(g[0])], [torch.ones_like(cost[0])]
     found = f, g, error, converged, entries, moved
-    opcheck(OPERATORS.transport_gradient.default, (*given, *found, *incoming, True, *options))
+    opcheck(OPERATORS.transport_gradient.default, (*given, *found, *incoming, True, True, *options))
 
 
 def test_plan(uniform):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -41,17 +41,23 @@ def operator(
         if backward is not None:
             torch.library.register_autograd(qualified, backward, setup_context=remember)
         overload = getattr(torch.ops.point2mask, name).default
-        return overload if backward is None else _sparing_autograd(overload)  # type: ignore[return-value]
+        return overload if backward is None else _guarded(overload)  # type: ignore[return-value]
 
     return register
 
 
-def _sparing_autograd(overload: Callable[..., Any]) -> Callable[..., Any]:
-    """The operator without the 20 us in which torch's Python finds out that no gradient is asked for."""
+def _guarded(overload: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator, refusing the derivatives that it has not, which torch would take for zero.
+
+    Without a gradient it spares the 20 us in which torch's Python finds out that none is asked for.
+    """
 
     def call(*arguments: Any) -> Any:
-        elsewhere = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-        if elsewhere or (torch.is_grad_enabled() and any(map(_asks_for_gradient, arguments))):
+        if torch.compiler.is_compiling():
+            return overload(*arguments)
+        tensors = list(_tensors(arguments))
+        _refuse_transforms(tensors)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return overload(*arguments)
         with torch._C._AutoDispatchBelowAutograd():
             return overload(*arguments)
@@ -59,9 +65,26 @@ def _sparing_autograd(overload: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _asks_for_gradient(argument: Any) -> bool:
-    given = argument if isinstance(argument, (list, tuple)) else (argument,)
-    return any(isinstance(value, torch.Tensor) and value.requires_grad for value in given)
+def _refuse_transforms(tensors: Sequence[torch.Tensor]) -> None:
+    interpreter = torch._C._functorch.peek_interpreter_stack()
+    transformed = interpreter is not None and interpreter.key().name != "Functionalize"
+    if transformed or (
+        torch.autograd.forward_ad._current_level >= 0
+        and any(torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+    ):
+        raise NotImplementedError(
+            "point2mask_ot: no forward-mode derivatives, and no transforms of torch.func (grad, jvp, vmap): gradients "
+            "are those of backward() and torch.autograd.grad; most functions take a batch or a list"
+        )
+
+
+def _tensors(arguments: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Those among the arguments, and in lists of them."""
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            yield argument
+        elif isinstance(argument, (list, tuple)):
+            yield from (value for value in argument if isinstance(value, torch.Tensor))
 
 
 def keep_lists(ctx: Any, *lists: Sequence[torch.Tensor]) -> None:
