@@ -15,17 +15,10 @@ import numpy as np
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
 from ..panoptic import Category
-from ..panoptic.points import (
-    Click,
-    clicked_targets,
-    csv_click,
-    csv_rows,
-    in_channel_order,
-    is_json,
-    json_categories,
-    json_picture,
-    refuse_masks,
-)
+from ..panoptic.clicks import Click, clicked_targets, in_channel_order
+from ..panoptic.points import is_json
+from ..panoptic.points_csv import csv_click, csv_rows
+from ..panoptic.points_json import json_categories, json_picture, refuse_masks
 from ..types import PointTargets
 from .table import Table, build_table
 

@@ -11,7 +11,9 @@ from typing import Any
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
 from ..panoptic import Category
-from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories
+from ..panoptic.clicks import Click, clicked_targets, in_channel_order
+from ..panoptic.points import is_json
+from ..panoptic.points_json import json_categories
 from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
 from .table import Table, build_table, stem_of
 from .truth import file_digest
