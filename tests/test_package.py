@@ -49,6 +49,7 @@ PUBLIC = {
     "edge_costs",
     "fill_sizes",
     "geodesic_distances",
+    "import_points",
     "lab_affinity_loss",
     "lab_gradient",
     "label_dataset",

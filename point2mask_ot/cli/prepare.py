@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+
+from ..checks import fail
+from ..formats import import_points
+from ..formats.imports import ImportFormat
 from ..labelling.settings import Sampling
 from ..panoptic import (
     CocoPanoptic,
@@ -15,6 +20,7 @@ from ..panoptic import (
     prepare_voc,
     read_coco_panoptic,
     read_point_set,
+    write_point_set,
 )
 from ..panoptic.sampling import Sampler
 from .options import Commands, Option
@@ -119,7 +125,48 @@ class Check(Masks):
         return min(len(problems), 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Take over points, boxes, circles and outlines drawn in other tools"""
+
+    path: Annotated[Path, Option(positional=True)]
+    """A file, or a folder of such files."""
+    out: Annotated[Path, Option(says=("write_point_set",))]
+    """The JSON file to write."""
+    format: ImportFormat | None = None
+    """What the files are (default: as the content of each says)."""
+    columns: str | None = None
+    """With csv or napari: what the file calls ours, as x=cx,y=cy,category=label,image=file."""
+    category: str = "object"
+    """Of what has none."""
+    stuff: str = ""
+    """Categories that are stuff, as sky,grass; "background" is."""
+    images: Path | None = None
+    """Folder of the pictures, for files that do not name theirs; points must lie inside."""
+
+    def run(self, prog: str) -> None:
+        """Write the points."""
+        columns = None if self.columns is None else _renamed(prog, self.columns)
+        how: dict[str, Any] = {"format": self.format, "columns": columns, "category": self.category}
+        how |= {"stuff": [name.strip() for name in self.stuff.split(",") if name.strip()], "images": self.images}
+        found = import_points(self.path, **how)
+        write_point_set(self.out, found.pictures, found.categories, found.info)
+        targets = sum(picture.targets.num_targets for picture in found.pictures)
+        sizes = sum(int(np.isfinite(picture.targets.size).sum()) for picture in found.pictures)
+        print(f"wrote {self.out}: {targets} targets, {sizes} with a size, in {len(found.pictures)} pictures")
+        for category in found.categories:
+            print(f"{category.name}: {'thing' if category.is_thing else 'stuff'}")
+
+
+def _renamed(prog: str, text: str) -> dict[str, str]:
+    """``x=cx,y=cy``"""
+    pairs = [[word.strip() for word in pair.split("=")] for pair in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        fail(prog, "columns", repr(text), "pairs of our name and the file's, as x=cx,y=cy")
+    return {pair[0]: pair[1] for pair in pairs}
+
+
 PREPARE = Commands(
     "Make the files that training from points reads",
-    {"voc": Voc, "points": Points, "import-psps": ImportPsps, "check": Check},
+    {"voc": Voc, "points": Points, "import": Import, "import-psps": ImportPsps, "check": Check},
 )

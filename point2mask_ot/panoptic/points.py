@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from ..checks import fail, suggestion
 from ..files.io import Origin, atomic_write, origin_of
@@ -18,6 +18,8 @@ from .points_json import from_json, to_json
 
 _READ, _WRITE = "read_points", "write_points"
 _MAX_BYTES = 2**26
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ def read_points(
     """
     origin = origin_of(_READ, "path", path)
     categories, pictures = _content(origin)
-    clicks = _of_picture(origin, pictures, image)
+    clicks = of_picture(origin, pictures, image)
     if not clicks:
         origin.fail("no points", "at least one point")
     ordered = in_channel_order(categories)
@@ -105,8 +107,12 @@ def _content(origin: Origin) -> tuple[list[Category], dict[str | None, list[Clic
     return from_json(origin, _MAX_BYTES) if is_json(origin) else from_csv(origin, _MAX_BYTES)
 
 
-def _of_picture(origin: Origin, pictures: dict[str | None, list[Click]], image: str | None) -> list[Click]:
-    """The clicks on one picture; what lies under None is of a picture without a name, which is any."""
+def of_picture(origin: Origin, pictures: Mapping[str | None, Found], image: str | None) -> Found:
+    """What was found on one picture; what lies under None is of a picture without a name, which is any.
+
+    Raises:
+        FileError: several pictures have something, and ``image`` is not clearly one of them.
+    """
     if len(pictures) == 1 and (None in pictures or image is None):
         return next(iter(pictures.values()))
     names = [name for name in pictures if name is not None]

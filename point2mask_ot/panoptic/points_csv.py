@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,15 +12,15 @@ from ..checks import suggestion
 from ..files.io import Origin, read_bytes
 from .clicks import Click
 from .images import Category
+from .kinds import kind_of
 from .point_sizes import ELSEWHERE, SIZE_FIELDS, size_fields
 
 _REQUIRED = ("x", "y", "category")
 _WRITTEN = ("image", *_REQUIRED, "target", "isthing")
 CSV_COLUMNS = (*_WRITTEN, *SIZE_FIELDS)
+_AS_THEY_ARE: Mapping[str, str] = {}
 _SURELY_MISSPELT = 0.8
 """What likeness to the name of a column of sizes takes, lest a column "slice" be refused for "size"."""
-_BACKGROUND = "background"
-_KINDS = ("thing", "stuff")
 
 
 def from_csv(origin: Origin, max_bytes: int) -> tuple[list[Category], dict[str | None, list[Click]]]:
@@ -40,12 +40,9 @@ def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[
     """The point in a row; a category that is new joins ``categories``."""
     if row.get("image") == "":
         origin.fail(f"{where}: no image", "a picture's file name")
-    name, said = named_kind(row["category"])
-    if not name:
+    if not row["category"]:
         origin.fail(f"{where}: no category", "a category's name")
-    if said is None and not row.get("isthing"):
-        _refuse_near_kind(origin, where, name)
-    thing = _csv_flag(origin, where, name, row.get("isthing"), said)
+    name, thing = kind_of(origin, where, row["category"], row.get("isthing"))
     category = categories.setdefault(name, Category(len(categories) + 1, name, thing))
     if category.is_thing != thing:
         origin.fail(f"{where}: category {name!r} as thing and as stuff", "one or the other")
@@ -53,35 +50,35 @@ def csv_click(origin: Origin, where: str, row: dict[str, str], categories: dict[
     return Click(where, row["x"], row["y"], name, row.get("target") or None, sizes)
 
 
-def _refuse_near_kind(origin: Origin, where: str, name: str) -> None:
-    """``table:stuf`` would be a thing of that name."""
-    near = suggestion(name.rpartition(":")[2].strip().lower(), _KINDS) if ":" in name else ""
-    if near:
-        expected = f":thing or :stuff behind the colon{near}, or {name}:thing for a thing of that name"
-        origin.fail(f"{where}: category {name!r:.80}", expected)
+def csv_rows(
+    origin: Origin, lines: Iterable[str], called: Mapping[str, str] = _AS_THEY_ARE, required: Sequence[str] = _REQUIRED
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows below the header, stripped, by the known columns, with the line that each ends on.
 
+    Args:
+        origin: the file, named in errors.
+        lines: its lines.
+        called: what the file calls a column that it does not call by our name.
+        required: columns that must be there.
 
-def named_kind(text: str) -> tuple[str, bool | None]:
-    """``wall:stuff`` and ``coin:thing`` as a name and whether it is a thing; None where the name alone stands there."""
-    name, _, kind = (part.strip() for part in text.rpartition(":"))
-    return (name, kind == "thing") if kind in _KINDS and name else (text, None)
-
-
-def csv_rows(origin: Origin, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The rows below the header, stripped, by the known columns, with the line that each ends on."""
+    Raises:
+        FileError: no CSV, another number of values than in the header, a column that is missing, twice, or probably
+            misspelt.
+    """
+    called = {column: name.strip().lower() for column, name in called.items()}
     header: list[str] | None = None
     try:
         rest = iter(lines)
         first = list(_until_words(rest))
-        reader = csv.reader(chain(first, rest), delimiter=_delimiter(first), strict=True)
+        reader = csv.reader(chain(first, rest), delimiter=_delimiter(first, called), strict=True)
         for cells in reader:
             cells = [cell.strip() for cell in cells]
             where = f"line {reader.line_num}"
             if not any(cells):
                 continue
             if header is None:
-                header = [cell.lower() for cell in cells]
-                _check_header(origin, where, header)
+                header = _renamed(origin, where, [cell.lower() for cell in cells], called)
+                _check_header(origin, where, header, required)
             elif len(cells) != len(header):
                 origin.fail(f"{where}: {len(cells)} values", f"{len(header)} values, as in the header")
             else:
@@ -99,17 +96,28 @@ def _until_words(lines: Iterator[str]) -> Iterator[str]:
             return
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def _delimiter(lines: Sequence[str], called: Mapping[str, str]) -> str:
     """What divides the header into the most known columns."""
     header = lines[-1].lower() if lines else ""
+    names = {*CSV_COLUMNS, *called.values()}
 
     def known(delimiter: str) -> int:
-        return len(set(CSV_COLUMNS) & {cell.strip().strip('"') for cell in header.split(delimiter)})
+        return len(names & {cell.strip().strip('"') for cell in header.split(delimiter)})
 
     return max(",;\t", key=known)
 
 
-def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
+def _renamed(origin: Origin, where: str, header: list[str], called: Mapping[str, str]) -> list[str]:
+    """The header in our names; what has one of ours, but is called otherwise here, is a column of somebody's own."""
+    for column, name in called.items():
+        if header.count(name) != 1:
+            problem = "two columns" if name in header else "no column"
+            origin.fail(f"{where}: {problem} {name!r} among {header}", f"one for {column}{suggestion(name, header)}")
+    ours = {name: column for column, name in called.items()}
+    return [ours.get(name, "" if name in called else name) for name in header]
+
+
+def _check_header(origin: Origin, where: str, header: Sequence[str], required: Sequence[str]) -> None:
     """Columns of somebody's own pass; one that is nearly a known one that is missing is probably misspelt."""
     missing = [column for column in CSV_COLUMNS if column not in header]
     for column in header:
@@ -118,22 +126,11 @@ def _check_header(origin: Origin, where: str, header: Sequence[str]) -> None:
         hint = hint or suggestion(meant, [name for name in missing if name in SIZE_FIELDS], likeness=_SURELY_MISSPELT)
         if column not in CSV_COLUMNS and hint:
             origin.fail(f"{where}: column {column!r:.80}", f"columns out of {', '.join(CSV_COLUMNS)}{hint}")
-    absent = [column for column in _REQUIRED if column in missing]
+    absent = [column for column in required if column in missing]
     twice = [column for column in CSV_COLUMNS if header.count(column) > 1]
     if absent or twice:
         problem = f"no column {absent[0]!r} among {header}" if absent else f"a column twice, {twice[0]!r}"
-        origin.fail(f"{where}: {problem}", f"the columns {', '.join(_REQUIRED)}, each once")
-
-
-def _csv_flag(origin: Origin, where: str, name: str, text: str | None, said: bool | None) -> bool:
-    if not text:
-        return name.lower() != _BACKGROUND if said is None else said
-    if text.lower() not in ("0", "1", "false", "true"):
-        origin.fail(f"{where}: isthing {text!r:.80}", "0, 1, false or true")
-    flag = text.lower() in ("1", "true")
-    if said not in (None, flag):
-        origin.fail(f"{where}: isthing {text!r} of a category that says otherwise", "one or the other")
-    return flag
+        origin.fail(f"{where}: {problem}", f"the columns {', '.join(required)}, each once")
 
 
 def to_csv(points: list[dict[str, Any]], categories: Sequence[Category], image: str | None) -> str:

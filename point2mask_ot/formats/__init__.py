@@ -1,0 +1,11 @@
+"""Other tools' files: points from where people click, and masks to where they look at them.
+
+One file a tool. What lies in it becomes clicks (:mod:`.marks`), as the points files of this package have them;
+:mod:`.imports` and :mod:`.exports` are the two doors.
+"""
+
+from __future__ import annotations
+
+from .imports import IMPORTS, import_points
+
+__all__ = ["IMPORTS", "import_points"]
