@@ -47,6 +47,7 @@ PUBLIC = {
     "boundary_affinity_loss",
     "capacities",
     "edge_costs",
+    "export_masks",
     "fill_sizes",
     "geodesic_distances",
     "import_points",

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from ..checks import fail
-from ..formats import import_points
+from ..formats import export_masks, import_points
+from ..formats.exports import ExportFormat
 from ..formats.imports import ImportFormat
 from ..labelling.settings import Sampling
 from ..panoptic import (
@@ -158,6 +159,27 @@ class Import:
             print(f"{category.name}: {'thing' if category.is_thing else 'stuff'}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Export(Masks):
+    """Write masks for other tools"""
+
+    panoptic: Annotated[Path, Option(positional=True, says=("read_coco_panoptic",))]
+    """COCO panoptic JSON, as label, annotate and label-dataset write it."""
+    to: Annotated[ExportFormat, Option(says=("export_masks.to", "export_masks.dataset"))]
+    """What to write."""
+    out: Annotated[Path, Option(says=("export_masks.out",))]
+    """Folder for the files."""
+    stuff: bool = False
+    """Stuff, too, as if each kind in a picture were an object."""
+    polygons: bool = False
+    """In coco-instances, polygons instead of run lengths."""
+
+    def run(self, prog: str) -> None:
+        """Write the files."""
+        count = export_masks(self.read(), self.to, self.out, stuff=self.stuff, polygons=self.polygons)
+        print(f"wrote {self.out}: {self.to} of {count} pictures")
+
+
 def _renamed(prog: str, text: str) -> dict[str, str]:
     """``x=cx,y=cy``"""
     pairs = [[word.strip() for word in pair.split("=")] for pair in text.split(",")]
@@ -168,5 +190,5 @@ def _renamed(prog: str, text: str) -> dict[str, str]:
 
 PREPARE = Commands(
     "Make the files that training from points reads",
-    {"voc": Voc, "points": Points, "import": Import, "import-psps": ImportPsps, "check": Check},
+    {"voc": Voc, "points": Points, "import": Import, "export": Export, "import-psps": ImportPsps, "check": Check},
 )

@@ -6,6 +6,7 @@ One file a tool. What lies in it becomes clicks (:mod:`.marks`), as the points f
 
 from __future__ import annotations
 
+from .exports import EXPORTS, export_masks
 from .imports import IMPORTS, import_points
 
-__all__ = ["IMPORTS", "import_points"]
+__all__ = ["EXPORTS", "IMPORTS", "export_masks", "import_points"]

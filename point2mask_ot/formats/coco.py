@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from ..checks import fail
 from ..files.io import Origin, read_json
+from ..panoptic import Category, PanopticImage
+from ..panoptic.coco import category_entry, image_entry
 from . import shapes
 from .fields import flat_pairs, named_numbers, numbers, picture_size, unpacked
 from .marks import Drawn, Mark, Names, Shape, clicks_of
+from .segments import Cut, cuts
 
+_EXTRA = "pip install 'point2mask-ot[formats]' first"
 _VISIBLE = 0.0
 """Flags above it are of keypoints that someone set: 1 hidden, 2 in sight."""
 
@@ -130,3 +138,53 @@ def _counts(origin: Origin, where: str, text: str) -> list[int]:
         if not bits:
             return counts
     return origin.fail(f"{where}: counts {text!r:.40}", "run lengths as pycocotools packs them")
+
+
+def text(
+    images: Iterable[PanopticImage], categories: Sequence[Category], *, stuff: bool, polygons: bool
+) -> Iterator[bytes]:
+    """The file of instances, piece by piece; of a picture no more is kept than its name.
+
+    Args:
+        images: the pictures.
+        categories: of their segments.
+        stuff: with the segments of stuff.
+        polygons: rather than run lengths; crowds are run lengths all the same.
+    """
+    entries = []
+    number = 0
+    yield b'{"annotations":['
+    for image in images:
+        entries.append(image_entry(image.image_id, image.file_name, image.size))
+        for cut in cuts(image, stuff=stuff, crowds=True):
+            number += 1
+            crowd = int(cut.segment.is_crowd)
+            entry = {
+                "id": number,
+                "image_id": image.image_id,
+                "category_id": cut.segment.category_id,
+                "segmentation": _rings(cut) if polygons and not crowd else _runs(cut, image.size),
+                "area": cut.area,
+                "bbox": cut.box,
+                "iscrowd": crowd,
+            }
+            yield (b",\n" if number > 1 else b"\n") + json.dumps(entry, separators=(",", ":")).encode()
+    listed = [category_entry(category) for category in categories]
+    tail = json.dumps({"images": entries, "categories": listed}, separators=(",", ":"))
+    yield b"\n]," + tail[1:].encode() + b"\n"
+
+
+def _rings(cut: Cut) -> list[list[float]]:
+    return [ring.ravel().astype(float).tolist() for ring in cut.polygons()]
+
+
+def _runs(cut: Cut, size: tuple[int, int]) -> dict[str, Any]:
+    """Packed run lengths of the whole picture."""
+    try:
+        from pycocotools import mask as rle
+    except ImportError:
+        fail("export_masks", "to", "'coco-instances' without pycocotools", f"{_EXTRA}, or polygons=True")
+    whole = np.zeros(size, np.uint8, order="F")
+    whole[cut.top : cut.top + cut.mask.shape[0], cut.left : cut.left + cut.mask.shape[1]] = cut.mask
+    packed = rle.encode(whole)
+    return {"size": list(size), "counts": packed["counts"].decode()}

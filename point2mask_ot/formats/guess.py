@@ -56,7 +56,7 @@ def _of_list(entry: Any) -> str | None:
 def _of_object(members: Iterator[tuple[str, Any]]) -> str | None:
     for key, value in members:
         match key, value:
-            case "shapes", _:
+            case "shapes" | "imagePath", _:
                 return "labelme"
             case ("features", _) | ("type", "FeatureCollection" | "Feature"):
                 return "qupath"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,13 @@ from PIL import Image
 
 from ..files.io import Origin, read_json
 from ..files.pictures import MAX_PIXELS
+from ..panoptic import PanopticImage
 from . import shapes
 from .fields import pairs, picture_size
 from .marks import Drawn, Mark, Names, Shape, clicks_of
+from .segments import cuts
 
+_VERSION = "5.5.0"
 _KNOWN = ("point", "points", "line", "linestrip", "polygon", "rectangle", "circle", "mask")
 
 
@@ -51,7 +56,7 @@ def _shape(origin: Origin, entry: Any, where: str, size: shapes.Size) -> Shape:
             return shapes.box(*first, *(last - first), size=size)
         case "circle", [centre, rim]:
             radius = float(np.hypot(*(rim - centre)))
-            return shapes.ellipse(*centre, radius, radius, size=size)
+            return shapes.ellipse(float(centre[0]), float(centre[1]), radius, radius, size=size)
         case "mask", [first, _]:
             return _mask(origin, entry, where, first)
     expected = f"one of {', '.join(_KNOWN)}; rectangle, circle and mask with two points"
@@ -71,3 +76,35 @@ def _mask(origin: Origin, entry: Any, where: str, first: np.ndarray) -> Shape:
     left, top = np.rint(first).astype(int).tolist()
     found = shapes.region(np.not_equal(pixels, 0).reshape(*pixels.shape[:2], -1).any(-1), left, top)
     return found or origin.fail(f"{where}: an empty mask", "at least one pixel")
+
+
+def text(image: PanopticImage, names: Mapping[int, str], *, stuff: bool) -> bytes:
+    """The file of a picture: a polygon for each part of an object, those of one object with its id as ``group_id``.
+
+    Args:
+        image: the picture, which the file expects beside it.
+        names: of each category id.
+        stuff: with the polygons of stuff.
+    """
+    drawn = [
+        {
+            "label": names[cut.segment.category_id],
+            "points": ring.astype(float).tolist(),
+            "group_id": cut.segment.id,
+            "description": "",
+            "shape_type": "polygon",
+            "flags": {},
+        }
+        for cut in cuts(image, stuff=stuff)
+        for ring in cut.polygons()
+    ]
+    document: dict[str, Any] = {
+        "version": _VERSION,
+        "flags": {},
+        "shapes": drawn,
+        "imagePath": PurePosixPath(image.file_name).name,
+        "imageData": None,
+        "imageHeight": image.size[0],
+        "imageWidth": image.size[1],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
