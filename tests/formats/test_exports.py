@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from panoptic.panoptic_cases import CATEGORIES, panoptic_images, per_example_folder
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from point2mask_ot import (
     ArgumentError,
@@ -162,18 +164,33 @@ def test_there_and_back(to, stuff, masks, tmp_path):
             assert kinds[segment] == found.categories[targets.category[target]].id or to == "labelme"
 
 
-def test_supervision_reads_coco_and_yolo(masks, tmp_path):
+def test_supervision_reads_what_is_written(tmp_path):
+    """Run lengths as they are; polygons with OpenCV, which draws the pixels right of and below an edge, too."""
     supervision = pytest.importorskip("supervision", reason="needs the extra integrations")
-    out = tmp_path / "out"
-    export_masks(masks, "coco-instances", out, polygons=True)
-    export_masks(masks, "yolo", out)
-    for name in "ab":
-        (out / "images" / "sub").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (50, 40)).save(out / "images" / "sub" / f"{name}.jpg")
-    read = supervision.DetectionDataset.from_coco(str(out / "images"), str(out / "instances.json"), force_masks=True)
-    assert len(read) == 2
-    for _, _, found in read:
-        assert sorted(found.mask.sum((1, 2))) == sorted(AREAS)
+    image = replace(scene("a"), file_name="a.jpg")
+    masks = written(tmp_path, [image], [TABLE, COIN, PEN])
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (50, 40)).save(tmp_path / "images" / "a.jpg")
+    truth = np.stack([image.id_map == segment for segment in (5, 400, 70_000)])
+    fat = truth | np.roll(truth, 1, 1) | np.roll(truth, 1, 2) | np.roll(truth, (1, 1), (1, 2))
+    for polygons in (False, True):
+        out = tmp_path / f"{polygons}"
+        export_masks(masks, "coco-instances", out, polygons=polygons)
+        paths = str(tmp_path / "images"), str(out / "instances.json")
+        ((_, _, found),) = supervision.DetectionDataset.from_coco(*paths, force_masks=True)
+        assert np.array_equal(found.mask, truth) or polygons
+        assert (truth <= found.mask).all()
+        assert (found.mask <= fat).all()
+    export_masks(masks, "yolo", tmp_path / "yolo")
+    paths = str(tmp_path / "images"), str(tmp_path / "yolo" / "labels"), str(tmp_path / "yolo" / "data.yaml")
+    read = supervision.DetectionDataset.from_yolo(*paths, force_masks=True)
+    assert read.classes == [COIN.name, PEN.name]
+    ((_, _, found),) = read
+    assert found.class_id.tolist() == [1, 0, 0]
+    wide = np.ones((1, 3, 3), bool)  # it cuts off fractions of a pixel, also such as come of 32 bits
+    assert (truth <= binary_dilation(found.mask, wide)).all()
+    outside = (found.mask & ~binary_dilation(truth, wide)).sum((1, 2))
+    assert outside.tolist() == [0, 0, 1]  # and draws the way between two parts, which has no width
 
 
 def test_nothing_is_replaced(masks, tmp_path):
