@@ -82,7 +82,11 @@ def _other_files(origin: Origin) -> list[Origin]:
 def _index_others(origin: Origin, path: Path, source: str) -> Table:
     """From other tools' files, whose points are held in memory until all categories are known."""
     found = read_marks(origin, Names())
-    rows = ((picture.image_id, picture.file_name, body_of(picture.targets)) for picture in found.pictures)
+    for picture in found.pictures:
+        if picture.name is None:
+            expected = "the picture's name (`point2mask prepare import` finds pictures in their folder, and writes it)"
+            picture.origin.fail("points on a picture that is not named", expected)
+    rows = ((each.image_id, each.file_name, body_of(each.targets, each.shape)) for each in found.pictures)
     return build_table(origin, path, source, {"categories": category_list(found.categories)}, rows)
 
 
