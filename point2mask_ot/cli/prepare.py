@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from ..checks import fail
+from ..files.io import origin_of
 from ..formats import export_masks, import_points
 from ..formats.exports import ExportFormat
+from ..formats.guess import format_of
 from ..formats.imports import ImportFormat
 from ..labelling.settings import Sampling
 from ..panoptic import (
@@ -147,6 +149,9 @@ class Import:
 
     def run(self, prog: str) -> None:
         """Write the points."""
+        of = format_of(origin_of(prog, "out", self.out))
+        if of is not None or (self.out.exists() and self.path.exists() and self.out.samefile(self.path)):
+            fail(prog, "out", f"{self.out}, a file of {of or 'what is read'}", "a file of its own")
         columns = None if self.columns is None else _renamed(prog, self.columns)
         how: dict[str, Any] = {"format": self.format, "columns": columns, "category": self.category}
         how |= {"stuff": [name.strip() for name in self.stuff.split(",") if name.strip()], "images": self.images}

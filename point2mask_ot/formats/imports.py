@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..checks import check_choice, fail, suggestion
+from ..checks import check_choice, fail, fail_type, suggestion
 from ..files.io import Origin, origin_of
 from ..panoptic import Category, PicturePoints, PointSet
 from ..panoptic.clicks import clicked_targets, in_channel_order
@@ -32,7 +32,9 @@ _READERS: dict[str, Callable[[Origin, Names], Iterator[Drawn]]] = {
     "qupath": qupath.read,
 }
 _TABLES = {"napari": tables.read_napari, "csv": tables.read}
-_SUFFIXES = (".json", ".geojson", ".xml", ".csv")
+_SUFFIXES = {"qupath": (".geojson", ".json"), "cvat": (".xml",), "napari": (".csv",), "csv": (".csv",)}
+_JSON = (".json",)
+_ANY = (".json", ".geojson", ".xml", ".csv")
 _UNTOLD = "content that is of no known format", "file"
 _NAME = "import_points"
 
@@ -124,6 +126,8 @@ def import_points(
     called = _columns(columns, format)
     if not isinstance(category, str) or not category.strip():
         fail(_NAME, "category", repr(category), "a name")
+    if isinstance(stuff, str) or not all(isinstance(name, str) for name in stuff):
+        fail_type(_NAME, "stuff", stuff, "a list of names")
     names = Names(frozenset(stuff), category.strip())
     photos = None if images is None else Photos(_NAME, images)
     origin = origin_of(_NAME, "path", path)
@@ -144,8 +148,10 @@ def _columns(columns: Mapping[str, str] | None, format: str | None) -> Mapping[s
         return {}
     if format not in _TABLES:
         fail(_NAME, "columns", f"{dict(columns)} for {format or 'whatever format'}", "format='csv' or 'napari' with it")
-    for ours in columns:
+    for ours, theirs in columns.items():
         check_choice(_NAME, "columns", ours, CSV_COLUMNS)
+        if not isinstance(theirs, str):
+            fail_type(_NAME, "columns", theirs, f"the name of a column for {ours!r}")
     return columns
 
 
@@ -159,6 +165,8 @@ def read_marks(
 ) -> Imported:
     """Read a file or a folder, see :func:`import_points`; categories join ``names``."""
     files = files_of(origin, format)
+    if not origin.path.exists():
+        origin.fail("no such file", "a file or a folder")
     if not files:
         got, kind = ("no file of a known format", "folder with files") if origin.path.is_dir() else _UNTOLD
         origin.fail(got, f"a {kind} of {', '.join(IMPORTS[:-1])}, or format='csv' with its columns")
@@ -186,7 +194,8 @@ def read_marks(
 def files_of(origin: Origin, format: str | None = None) -> list[tuple[Origin, str]]:
     """The file, or those in a folder and its folders, that are of another tool, by name, and of which."""
     if origin.path.is_dir():
-        paths = sorted(path for path in origin.path.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+        suffixes = _ANY if format is None else _SUFFIXES.get(format, _JSON)
+        paths = sorted(path for path in origin.path.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
         files = [Origin(origin.function, origin.argument, path) for path in paths]
     else:
         files = [origin]

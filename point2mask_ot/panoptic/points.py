@@ -66,6 +66,8 @@ def read_points(
     typically off (``size_error``, default 1.35). What is empty, null or absent is not known. One of a target's points
     is enough; where several say it, they agree, to within 5 % for what was rounded.
 
+    Other tools' files are what :func:`~point2mask_ot.import_points` reads.
+
     Args:
         path: the file, UTF-8.
         image: the picture's file name, where the file has several; its folders may be left out if that is clear.

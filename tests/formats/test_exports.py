@@ -28,7 +28,7 @@ from point2mask_ot import (
 from point2mask_ot.cli import main
 from point2mask_ot.formats import label_maps
 from point2mask_ot.formats.outlines import joined, outlines
-from point2mask_ot.formats.shapes import area
+from point2mask_ot.formats.shapes import area, outline, polygon
 
 COIN, PEN, TABLE = Category(3, "coin", True), Category(7, 'a "pen": blue', True), Category(0, "table", False)
 
@@ -74,6 +74,8 @@ def test_outlines_enclose_the_pixels_and_nothing_else(height, width, data):
     assert sum(area(ring) for ring in rings) == mask.sum()
     assert area(joined(rings)) == mask.sum()
     assert len(outlines(np.ones_like(mask))[0]) == 4
+    for drawn in (outline(rings), *(polygon(ring) for ring in rings)):
+        assert all(mask[round(y), round(x)] for x, y in drawn.points)
 
 
 OWN = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

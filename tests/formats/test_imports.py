@@ -271,6 +271,10 @@ def test_what_import_points_refuses(tmp_path, example):
         import_points(path, format="labelm")
     with pytest.raises(ArgumentError, match=r"argument 'stuff': got 'tabel'.*did you mean 'table'"):
         import_points(path, stuff=["tabel"])
+    with pytest.raises(ArgumentError, match="argument 'stuff'"):
+        import_points(path, stuff="table")
+    with pytest.raises(FileError, match="no such file"):
+        import_points(tmp_path / "none.json")
     with pytest.raises(ArgumentError, match=r"argument 'columns'.*format='csv'"):
         import_points(path, columns={"x": "cx"})
     table, how = example("csv")
@@ -371,5 +375,10 @@ def test_the_command(tmp_path, example, capsys):
     np.testing.assert_allclose(found.pictures[0].targets.size, [np.nan, math.pi * 100, np.nan])
     assert main([*words, "--columns", columns]) == 2
     assert "--columns: " in capsys.readouterr().err
+    before = path.read_bytes()
+    again = [*words[:3], "--out", str(path), "--format", "csv", "--columns", columns]
+    assert main(again) == 2
+    assert "a file of its own" in capsys.readouterr().err
+    assert path.read_bytes() == before
     assert main([*words, "--format", "csv", "--columns", "x:cx"]) == 2
     assert "as x=cx,y=cy" in capsys.readouterr().err
