@@ -55,13 +55,16 @@ class Masks:
     panoptic: Annotated[Path, Option(says=("read_coco_panoptic",))]
     """COCO panoptic JSON."""
     png: Annotated[Path | None, Option(says=("read_coco_panoptic.png_dir",))] = None
-    """Folder of the PNGs (default: beside the JSON, with its name)."""
+    """Folder of the PNGs (default: beside the JSON, with its name; if there is none, panoptic)."""
     follow_links: bool = False
     """Read PNGs that are links out of their folder."""
 
     def read(self) -> CocoPanoptic:
         """The data set."""
         folder = self.png or self.panoptic.with_suffix("")
+        shared = self.panoptic.with_name("panoptic")  # of all pictures that label and annotate put there
+        if self.png is None and shared.is_dir() and not folder.is_dir():
+            folder = shared
         return read_coco_panoptic(self.panoptic, folder, follow_links=self.follow_links)
 
 

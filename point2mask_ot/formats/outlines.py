@@ -11,7 +11,7 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
     """Closed polygons around the parts of a mask; pixels that touch at a corner are one part.
 
     Formats of polygons know no holes. A polygon here goes into its holes and back on the same way, which encloses
-    nothing and leaves nothing out: whoever fills it, by parity or by winding, gets the mask.
+    nothing and leaves nothing out: who fills it by the centres of pixels, by parity or by winding, gets the mask.
 
     Args:
         mask: (H, W) booleans.

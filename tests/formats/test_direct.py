@@ -9,7 +9,7 @@ import pytest
 from labelling_jobs import picture, results
 from PIL import Image
 
-from point2mask_ot import FileError, label_dataset
+from point2mask_ot import FileError, import_points, label_dataset
 from point2mask_ot.cli import main
 from point2mask_ot.formats.direct import all_targets, points_on
 from point2mask_ot.labelling import JobStopped
@@ -93,6 +93,11 @@ def test_label_takes_them(photos, tmp_path, capsys):
     words = ["label", str(photos / "a.png"), "--points", str(path)]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert "left" in capsys.readouterr().out
+    masks, coins = tmp_path / "out" / "a.json", tmp_path / "labelme"
+    assert main(["prepare", "export", str(masks), "--to", "labelme", "--out", str(coins), "--stuff"]) == 0
+    drawn = import_points(coins, stuff=["right"])
+    assert [category.name for category in drawn.categories] == ["left", "right"]
+    assert drawn.pictures[0].file_name == "a.png"
     written(path, labelme("a.png", width=64))
     assert main([*words, "--out", str(tmp_path / "out")]) == 2
     assert "--points: got" in capsys.readouterr().err
