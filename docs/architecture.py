@@ -23,6 +23,7 @@ MARKER = re.compile(r"Plain form of Eq\. (\d+): (.+)")
 BOX, ROW, COLUMN, MARGIN, WIDTH = (186, 74), 118, 232, 24, 1212
 COLUMNS = {
     "cli": 1.5, "labelling": 1, "annotate": 2, "masks": 0.5, "walks": 0, "capacity": 1, "viz": 2, "typical": 3,
+    "formats": 3,
     "geodesic": 0, "transport": 1, "losses": 2, "panoptic": 3, "graph": 0, "sizes": 1, "maps": 2, "files": 3,
     "types": 1.5, "nearest": 2.5, "compiled": 0.5, "arrays": 1.5, "points": 2.5,
     "pixels": 3.5, "checks": 2,

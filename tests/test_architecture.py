@@ -19,6 +19,7 @@ PLACES = {
     "capacity": "CapacityRule capacities",
     "checks": "ArgumentError ArgumentTypeError ConvergenceWarning FileError",
     "cli": "main summary",
+    "formats": "EXPORTS IMPORTS export_masks import_points",
     "geodesic": "NearestTargets Partition geodesic_distances nearest_partition nearest_targets shortest_path",
     "labelling": "JobInterrupted JobStopped LabelSummary Sampling label_dataset",
     "losses": "SpanningTree boundary_affinity_loss dilate_labels lab_affinity_loss manifold_contrastive_loss "

@@ -22,15 +22,9 @@ from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_idle, refuse_likelihood
 from ..masks.settings import sort_changes
 from ..panoptic import Category, PanopticImage, read_picture, read_points, write_coco_panoptic, write_points
-from ..panoptic.points import (
-    clicked_targets,
-    in_channel_order,
-    json_categories,
-    json_clicks,
-    listed_categories,
-    point_entries,
-    writable_categories,
-)
+from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
+from ..panoptic.points import writable_categories
+from ..panoptic.points_json import json_categories, json_clicks, listed_categories
 from ..types import PointTargets
 from ..viz.colors import target_colors
 from .overrides import PageOverrides

@@ -55,7 +55,7 @@ class LabelDataset:
     out: Path
     """Folder for the results."""
     points: Annotated[Path | None, Option(either=_SOURCE)] = None
-    """JSON or CSV file with the points of all pictures, or a folder of such files."""
+    """JSON or CSV file with the points of all pictures, a folder of such files, or those of another tool."""
     sample: Annotated[Path | None, Option(either=_SOURCE, of=(Sampling, "truth"), says=("label_dataset.points",))] = (
         None
     )

@@ -32,7 +32,8 @@ class Label:
     photo: Annotated[Path, Option(positional=True)]
     """A PNG, JPEG, WebP, BMP or TIFF picture."""
     points: Annotated[Path, Option(says=("read_points", "PseudoMasker.targets"))]
-    """JSON, or CSV with the columns [image,] x, y, category[, target][, size]."""
+    """JSON, or CSV with the columns [image,] x, y, category[, target][, size]; or of labelme, Label Studio, CVAT, COCO,
+    QuPath or napari, see docs/formats.md."""
     out: Annotated[Path, Option(says=("write_coco_panoptic", "atomic_write"))]
     """Folder for the results."""
     maps: str | None = None
@@ -48,17 +49,18 @@ class Label:
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
         from ..files.results import PictureResults, digest
+        from ..formats.direct import points_on
         from ..labelling.plug_ins import is_plug_in
         from ..labelling.settings import BACKGROUND_HINT
         from ..masks.masker import NO_BACKGROUND
-        from ..panoptic import read_picture, read_points
+        from ..panoptic import read_picture
 
         image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
         inputs = [self.photo, self.points, *([] if self.maps is None or is_plug_in(self.maps) else [Path(self.maps)])]
         results.check_masks(prog, inputs, strip=True)
         with explaining_turns(self.photo, self.picture.reading()["exif"]):
-            points = read_points(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
+            points = points_on(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
         points = replace(points, targets=self._sized(prog, points))
         masks = self._masks(prog, image, points)
         if masks.diagnostics.no_background:
@@ -68,12 +70,12 @@ class Label:
 
     def _sized(self, prog: str, points: LabelledPoints) -> PointTargets:
         """The targets, with typical sizes where these are asked for, and learned from all pictures of the file."""
+        from ..formats.direct import all_targets
         from ..labelling.idle import refuse_idle_sizes
         from ..labelling.sizes import typical_of
-        from ..panoptic.points import read_all_targets
         from ..typical import fill_sizes
 
-        typical = typical_of(prog, self.sizes, points.categories, lambda: read_all_targets(self.points))
+        typical = typical_of(prog, self.sizes, points.categories, lambda: all_targets(self.points))
         refuse_idle_sizes(prog, self.mask.config, self.mask.changes, self.sizes, typical, lambda: [points.targets])
         return fill_sizes(points.targets, typical)
 

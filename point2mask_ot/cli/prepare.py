@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+
+from ..checks import fail
+from ..files.io import origin_of
+from ..formats import export_masks, import_points
+from ..formats.exports import ExportFormat
+from ..formats.guess import format_of
+from ..formats.imports import ImportFormat
 from ..labelling.settings import Sampling
 from ..panoptic import (
     CocoPanoptic,
@@ -15,6 +23,7 @@ from ..panoptic import (
     prepare_voc,
     read_coco_panoptic,
     read_point_set,
+    write_point_set,
 )
 from ..panoptic.sampling import Sampler
 from .options import Commands, Option
@@ -46,13 +55,16 @@ class Masks:
     panoptic: Annotated[Path, Option(says=("read_coco_panoptic",))]
     """COCO panoptic JSON."""
     png: Annotated[Path | None, Option(says=("read_coco_panoptic.png_dir",))] = None
-    """Folder of the PNGs (default: beside the JSON, with its name)."""
+    """Folder of the PNGs (default: beside the JSON, with its name; if there is none, panoptic)."""
     follow_links: bool = False
     """Read PNGs that are links out of their folder."""
 
     def read(self) -> CocoPanoptic:
         """The data set."""
         folder = self.png or self.panoptic.with_suffix("")
+        shared = self.panoptic.with_name("panoptic")  # of all pictures that label and annotate put there
+        if self.png is None and shared.is_dir() and not folder.is_dir():
+            folder = shared
         return read_coco_panoptic(self.panoptic, folder, follow_links=self.follow_links)
 
 
@@ -119,7 +131,72 @@ class Check(Masks):
         return min(len(problems), 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Take over points, boxes, circles and outlines drawn in other tools"""
+
+    path: Annotated[Path, Option(positional=True)]
+    """A file, or a folder of such files."""
+    out: Annotated[Path, Option(says=("write_point_set",))]
+    """The JSON file to write."""
+    format: ImportFormat | None = None
+    """What the files are (default: as the content of each says)."""
+    columns: str | None = None
+    """With csv or napari: what the file calls ours, as x=cx,y=cy,category=label,image=file."""
+    category: str = "object"
+    """Of what has none."""
+    stuff: str = ""
+    """Categories that are stuff, as sky,grass; "background" is."""
+    images: Path | None = None
+    """Folder of the pictures, for files that do not name theirs; points must lie inside."""
+
+    def run(self, prog: str) -> None:
+        """Write the points."""
+        of = format_of(origin_of(prog, "out", self.out))
+        if of is not None or (self.out.exists() and self.path.exists() and self.out.samefile(self.path)):
+            fail(prog, "out", f"{self.out}, a file of {of or 'what is read'}", "a file of its own")
+        columns = None if self.columns is None else _renamed(prog, self.columns)
+        how: dict[str, Any] = {"format": self.format, "columns": columns, "category": self.category}
+        how |= {"stuff": [name.strip() for name in self.stuff.split(",") if name.strip()], "images": self.images}
+        found = import_points(self.path, **how)
+        write_point_set(self.out, found.pictures, found.categories, found.info)
+        targets = sum(picture.targets.num_targets for picture in found.pictures)
+        sizes = sum(int(np.isfinite(picture.targets.size).sum()) for picture in found.pictures)
+        print(f"wrote {self.out}: {targets} targets, {sizes} with a size, in {len(found.pictures)} pictures")
+        for category in found.categories:
+            print(f"{category.name}: {'thing' if category.is_thing else 'stuff'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Masks):
+    """Write masks for other tools"""
+
+    panoptic: Annotated[Path, Option(positional=True, says=("read_coco_panoptic",))]
+    """COCO panoptic JSON, as label, annotate and label-dataset write it."""
+    to: Annotated[ExportFormat, Option(says=("export_masks.to", "export_masks.dataset"))]
+    """What to write."""
+    out: Annotated[Path, Option(says=("export_masks.out",))]
+    """Folder for the files."""
+    stuff: bool = False
+    """Stuff, too, as if each kind in a picture were an object."""
+    polygons: bool = False
+    """In coco-instances, polygons instead of run lengths."""
+
+    def run(self, prog: str) -> None:
+        """Write the files."""
+        count = export_masks(self.read(), self.to, self.out, stuff=self.stuff, polygons=self.polygons)
+        print(f"wrote {self.out}: {self.to} of {count} pictures")
+
+
+def _renamed(prog: str, text: str) -> dict[str, str]:
+    """``x=cx,y=cy``"""
+    pairs = [[word.strip() for word in pair.split("=")] for pair in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        fail(prog, "columns", repr(text), "pairs of our name and the file's, as x=cx,y=cy")
+    return {pair[0]: pair[1] for pair in pairs}
+
+
 PREPARE = Commands(
     "Make the files that training from points reads",
-    {"voc": Voc, "points": Points, "import-psps": ImportPsps, "check": Check},
+    {"voc": Voc, "points": Points, "import": Import, "export": Export, "import-psps": ImportPsps, "check": Check},
 )

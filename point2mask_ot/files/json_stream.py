@@ -1,4 +1,4 @@
-"""A JSON object whose long lists are read entry by entry, so that a file may be larger than the memory."""
+"""JSON whose long lists are read entry by entry, so that a file may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -28,11 +28,24 @@ def stream_json(origin: Origin) -> Iterator[tuple[str, Any]]:
         origin.fail(reason_of(error), "a readable JSON file in UTF-8", error)
 
 
+def stream_list(origin: Origin) -> Iterator[Any]:
+    """Each entry of the list in a UTF-8 JSON file.
+
+    Raises:
+        FileError: as :func:`stream_json`; no list.
+    """
+    try:
+        with open(origin.path, encoding="utf-8-sig") as file:
+            yield from _Reader(origin, file, "list").listed()
+    except (OSError, UnicodeDecodeError) as error:
+        origin.fail(reason_of(error), "a readable JSON file in UTF-8", error)
+
+
 class _Reader:
     """A window on the text: what lies before ``at`` is forgotten, what follows ``text`` is not read yet."""
 
-    def __init__(self, origin: Origin, file: TextIO) -> None:
-        self.origin, self.file = origin, file
+    def __init__(self, origin: Origin, file: TextIO, kind: str = "object") -> None:
+        self.origin, self.file, self.kind = origin, file, kind
         self.text, self.at, self.ended = "", 0, False
         self.decoder = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite)
 
@@ -52,6 +65,11 @@ class _Reader:
             separator = self._take()
         if separator != "}" or self._peek():
             self._fail("no end of the object where it should be")
+
+    def listed(self) -> Iterator[Any]:
+        yield from self._entries()
+        if self._peek():
+            self._fail("no end of the list where it should be")
 
     def _entries(self) -> Iterator[Any]:
         self._expect("[")
@@ -104,4 +122,4 @@ class _Reader:
         self.text, self.at, self.ended = rest + more, 0, not more
 
     def _fail(self, got: str, cause: BaseException | None = None) -> None:
-        self.origin.fail(got, "a JSON object in UTF-8 with finite numbers", cause)
+        self.origin.fail(got, f"a JSON {self.kind} in UTF-8 with finite numbers", cause)

@@ -15,17 +15,10 @@ import numpy as np
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
 from ..panoptic import Category
-from ..panoptic.points import (
-    Click,
-    clicked_targets,
-    csv_click,
-    csv_rows,
-    in_channel_order,
-    is_json,
-    json_categories,
-    json_picture,
-    refuse_masks,
-)
+from ..panoptic.clicks import Click, clicked_targets, in_channel_order
+from ..panoptic.points import is_json
+from ..panoptic.points_csv import csv_click, csv_rows
+from ..panoptic.points_json import json_categories, json_picture, refuse_masks
 from ..types import PointTargets
 from .table import Table, build_table
 
@@ -69,9 +62,10 @@ def targets_of(body: Any, categories: Sequence[Category]) -> PointTargets:
     return PointTargets(points, target, category, is_thing, **body.get("sizes", {}))
 
 
-def body_of(targets: PointTargets) -> dict[str, Any]:
-    """What :func:`targets_of` reads, as JSON values."""
-    body = {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
+def body_of(targets: PointTargets, shape: tuple[int, int] | None = None) -> dict[str, Any]:
+    """What :func:`targets_of` reads, as JSON values, and (H, W) of the picture, where the points tell."""
+    body: dict[str, Any] = {} if shape is None else {"shape": list(shape)}
+    body |= {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
     sizes = {"size": targets.size.tolist(), "size_error": targets.size_error.tolist()}
     return {**body, "sizes": sizes} if targets.has_sizes else body
 

@@ -10,8 +10,13 @@ from typing import Any
 
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
+from ..formats.guess import format_of
+from ..formats.imports import files_of, read_marks
+from ..formats.marks import Names
 from ..panoptic import Category
-from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories
+from ..panoptic.clicks import Click, clicked_targets, in_channel_order
+from ..panoptic.points import is_json
+from ..panoptic.points_json import json_categories
 from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
 from .table import Table, build_table, stem_of
 from .truth import file_digest
@@ -23,7 +28,8 @@ def points_digest(origin: Origin) -> str:
     """SHA-256 of a points file, or of all those in a folder with their names."""
     if not origin.path.is_dir():
         return file_digest(origin)
-    known = [f"{file.path.name} {file_digest(file)}" for file in _points_files(origin)]
+    files = list(_points_files(origin)) or _other_files(origin)
+    known = [f"{file.path.relative_to(origin.path)} {file_digest(file)}" for file in files]
     return hashlib.sha256("\n".join(known).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -40,14 +46,16 @@ def index_points(origin: Origin, path: Path, source: str) -> Table:
             what is a thing.
     """
     if not origin.path.is_dir():
-        return index_file(origin, path, source)
+        return index_file(origin, path, source) if format_of(origin) is None else _index_others(origin, path, source)
     files = _points_files(origin)
+    if not files:
+        return _index_others(origin, path, source)
     merged = in_channel_order(_merged(files))
     return build_table(origin, path, source, {"categories": category_list(merged)}, _rows(files, merged))
 
 
 def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
-    """The files in a folder that hold points, in the order of their names, with the categories of each."""
+    """The files in a folder with points in our own formats, by name, with the categories of each."""
     try:
         paths = sorted(path for path in origin.path.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
     except OSError as error:
@@ -55,12 +63,31 @@ def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
     files = {}
     for path in paths:
         file = Origin(origin.function, origin.argument, path)
+        if format_of(file) is not None:
+            continue
         categories = _json_categories(file) if is_json(file) else _read_csv(file)[0]
         if categories is not None:
             files[file] = categories
-    if not files:
-        origin.fail("no points file", f"a folder with files of points ({', '.join(_SUFFIXES)})")
     return files
+
+
+def _other_files(origin: Origin) -> list[Origin]:
+    """The files in a folder, and in its folders, that other tools made."""
+    files = [file for file, _ in files_of(origin)]
+    if not files:
+        origin.fail("no points file", f"a folder with files of points ({', '.join(_SUFFIXES)}), or of another tool")
+    return files
+
+
+def _index_others(origin: Origin, path: Path, source: str) -> Table:
+    """From other tools' files, whose points are held in memory until all categories are known."""
+    found = read_marks(origin, Names())
+    for picture in found.pictures:
+        if picture.name is None:
+            expected = "the picture's name (`point2mask prepare import` finds pictures in their folder, and writes it)"
+            picture.origin.fail("points on a picture that is not named", expected)
+    rows = ((each.image_id, each.file_name, body_of(each.targets, each.shape)) for each in found.pictures)
+    return build_table(origin, path, source, {"categories": category_list(found.categories)}, rows)
 
 
 def _json_categories(origin: Origin) -> list[Category] | None:

@@ -32,9 +32,13 @@ class Reader:
         self.settings, self.root = settings, root
 
     def picture(self, row: Row) -> np.ndarray:
-        """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`."""
-        limit = self.settings.max_pixels
-        return read_picture(self.path(row), max_pixels=limit, **self.reading, function=_NAME, argument="images")
+        """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`; of the size that its points were made on."""
+        limit, path = self.settings.max_pixels, self.path(row)
+        picture = read_picture(path, max_pixels=limit, **self.reading, function=_NAME, argument="images")
+        size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
+        if told not in (None, size):
+            Origin(_NAME, "images", path).fail(f"HxW {size}", f"{told}, as the points file says")
+        return picture
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from ..panoptic import (
     read_voc,
     safe_join,
 )
+from ..panoptic.clicks import in_channel_order
 from ..panoptic.images import check_segments, runs
-from ..panoptic.points import in_channel_order
 from ..panoptic.quality import PanopticQuality, quality_of_counts, segment_counts
 from .points_file import category_list
 from .table import Table, build_table

@@ -11,17 +11,10 @@ from typing import Any
 from ..checks import fail
 from ..files.io import atomic_file, origin_of, read_json
 from ..types import PointTargets
+from .clicks import clicked_targets, in_channel_order, point_entries
 from .images import Category
-from .points import (
-    clicked_targets,
-    in_channel_order,
-    json_categories,
-    json_picture,
-    listed_categories,
-    point_entries,
-    refuse_masks,
-    writable_categories,
-)
+from .points import writable_categories
+from .points_json import json_categories, json_picture, listed_categories, refuse_masks
 
 _READ, _WRITE = "read_point_set", "write_point_set"
 _MAX_BYTES = 2**31

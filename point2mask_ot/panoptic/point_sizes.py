@@ -13,6 +13,8 @@ from ..files.io import Origin
 from ..types import SIZE_ERROR, PointTargets
 
 SIZE_FIELDS = ("size", "radius", "diameter", "size_error")
+ELSEWHERE = {"area": "size"}
+"""What other tools call a field, which by its letters is nearer to another one."""
 _PIXELS: Mapping[str, Callable[[float], float]] = {
     "size": lambda pixels: pixels,
     "radius": lambda radius: math.pi * radius * radius,

@@ -15,10 +15,10 @@ from ..checks import check_number
 from ..files.io import Origin, read_bytes, safe_join
 from ..files.pictures import read_label_png
 from ..types import PointTargets
+from .clicks import in_channel_order
 from .coco import CocoPanoptic, decode_ids, write_coco_panoptic
 from .images import PanopticDataset, PanopticImage, Segment, category_channels
 from .point_set import PicturePoints, PointSet, write_point_set
-from .points import in_channel_order
 from .sampling import SampledPoints, sample_points
 from .voc import VOC_CATEGORIES, read_voc
 

@@ -32,7 +32,8 @@ ANY = "demo label label-dataset annotate"
 COMMANDS_OF = {
     "border": ANY,
     "exif": "label label-dataset annotate",
-    "follow_links": "label-dataset; prepare voc; prepare points; prepare import-psps; prepare check",
+    "follow_links": "label-dataset; prepare voc; prepare points; prepare import-psps; prepare check; prepare export",
+    "format": "prepare import",
     "fresh": "label-dataset",
     "maps": "label label-dataset",
     "max_errors": "label-dataset",
@@ -40,8 +41,10 @@ COMMANDS_OF = {
     "on_conflict": ANY,
     "out": "label-dataset",
     "output": "label-dataset",
+    "polygons": "prepare export",
     "shard": "label-dataset",
     "sizes": "demo label label-dataset",
+    "to": "prepare export",
     "unary_weight": ANY,
     "workers": "label-dataset",
 }
@@ -113,7 +116,7 @@ def test_fault_c3_every_hint_is_an_argument_that_somebody_has():
     assert set(found) - arguments() == set()
     assert set(found) - set(COMMANDS_OF) - set(PYTHON_ONLY) == set(), "say which commands may show it"
     for name, commands in COMMANDS_OF.items():
-        for command in commands.split("; ") if ";" in commands else commands.split():
+        for command in commands.split("; ") if "prepare" in commands else commands.split():
             assert name in options(command), (name, command, found.get(name))
 
 

@@ -31,11 +31,19 @@ OPTIONS = {
     "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
     "prepare voc": "voc sbd out follow-links",
     "prepare points": "panoptic png out n seed sampler no-stuff size-error write-png follow-links",
+    "prepare import": "out format columns category stuff images",
+    "prepare export": "png to out stuff polygons follow-links",
     "prepare import-psps": "panoptic png out follow-links",
     "prepare check": "panoptic png images follow-links",
 }
 """What scripts may give."""
-POSITIONAL = {"label": "PHOTO", "annotate": "PHOTO", "prepare check": "POINTS"}
+POSITIONAL = {
+    "label": "PHOTO",
+    "annotate": "PHOTO",
+    "prepare check": "POINTS",
+    "prepare import": "PATH",
+    "prepare export": "PANOPTIC",
+}
 
 
 def help_of(words, capsys, monkeypatch) -> str:

@@ -1,0 +1,104 @@
+"""Point files as JSON: entries checked field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..checks import suggestion
+from ..files.io import Origin, read_json
+from .clicks import Click
+from .images import Category
+from .point_sizes import ELSEWHERE, SIZE_FIELDS, size_fields
+
+
+def from_json(origin: Origin, max_bytes: int) -> tuple[list[Category], dict[str | None, list[Click]]]:
+    """Categories, and the clicks on each picture; what lies under None is of a picture without a name."""
+    document = read_json(origin.path, max_bytes=max_bytes, function=origin.function, argument=origin.argument)
+    refuse_masks(origin, document)
+    categories = json_categories(origin, origin.field(document, "categories", list, "the file"))
+    if "images" not in document:
+        return categories, {None: json_clicks(origin, origin.field(document, "points", list, "the file"))}
+    pictures: dict[str | None, list[Click]] = {}
+    for index, entry in enumerate(origin.field(document, "images", list, "the file")):
+        name, _, clicks = json_picture(origin, entry, index)
+        if name in pictures:
+            origin.fail(f"images[{index}]: {name!r:.80} again", "each picture once")
+        pictures[name] = clicks
+    return categories, pictures
+
+
+def refuse_masks(origin: Origin, document: Any) -> None:
+    """COCO's files of masks have images and categories, too."""
+    if isinstance(document, dict) and "annotations" in document:
+        expected = '"points" of each entry of "images" (from masks, sample_points and `point2mask prepare` draw them)'
+        origin.fail("masks in COCO's format", expected)
+
+
+def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str | None, list[Click]]:
+    """Name, id (None where it has none) and clicks of an entry of the list ``images``."""
+    where = f"images[{index}]"
+    _only(origin, entry, ("id", "file_name", "points", "height", "width"), where)
+    name = origin.field(entry, "file_name", str, where)
+    image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
+    return name, image_id, json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
+
+
+def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
+    """The list ``categories`` of a point file."""
+    categories: list[Category] = []
+    for index, entry in enumerate(entries):
+        where = f"categories[{index}]"
+        _only(origin, entry, ("id", "name", "isthing", "color", "supercategory"), where)
+        name = origin.field(entry, "name", str, where)
+        number = origin.field({"id": index + 1, **entry}, "id", int, where)
+        if number < 0 or any(number == other.id or name == other.name for other in categories):
+            origin.fail(f"{where}: id {number}, name {name!r:.80}", "unique names and unique, non-negative ids")
+        categories.append(Category(number, name, origin.flag(entry, "isthing", where), origin.color(entry, where)))
+    if not categories:
+        origin.fail("no categories", "at least one category")
+    return categories
+
+
+def json_clicks(origin: Origin, entries: Iterable[Any], of: str = "") -> list[Click]:
+    """A list ``points`` of a point file; ``of`` says in errors whose it is."""
+    clicks = []
+    for index, entry in enumerate(entries):
+        where = f"{of}points[{index}]"
+        _only(origin, entry, ("x", "y", "category", "target", *SIZE_FIELDS), where)
+        for key in ("x", "y"):
+            origin.field(entry, key, (int, float), where)
+        origin.field(entry, "category", (str, int), where)
+        if entry.get("target") is not None:
+            origin.field(entry, "target", (int, str), where)
+        sizes = size_fields(entry)
+        for key in sizes:
+            origin.field(entry, key, (int, float), where)
+        clicks.append(Click(where, entry["x"], entry["y"], entry["category"], entry.get("target"), sizes))
+    return clicks
+
+
+def _only(origin: Origin, entry: Any, known: Sequence[str], where: str) -> None:
+    """Refuse fields that would be ignored; they are probably misspelt."""
+    for key in entry if isinstance(entry, dict) else ():
+        if key not in known:
+            hint = suggestion(ELSEWHERE.get(key, key), known)
+            origin.fail(f"{where}: field {key!r:.80}", f"only {', '.join(known)}{hint}")
+
+
+def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """The categories as they stand in a JSON file."""
+    return [
+        {"id": c.id, "name": c.name, "isthing": int(c.is_thing)} | ({"color": list(c.color)} if c.color else {})
+        for c in categories
+    ]
+
+
+def to_json(
+    points: list[dict[str, Any]], categories: Sequence[Category], image: str | None, info: Mapping[str, Any] | None
+) -> str:
+    told = {} if info is None else {"info": dict(info)}
+    of_picture = {"points": points} if image is None else {"images": [{"file_name": image, "points": points}]}
+    document = {**told, "categories": listed_categories(categories), **of_picture}
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
