@@ -131,18 +131,18 @@ class MaskLayer(nn.Module):
     def __init__(self, settings: Network, self_attention: bool) -> None:
         super().__init__()
         dim = settings.dim
-        self.among = nn.MultiheadAttention(dim, settings.heads, batch_first=True) if self_attention else None
-        self.norm_among = nn.LayerNorm(dim) if self_attention else None
-        self.attention, self.norm = MaskAttention(dim, settings.heads), nn.LayerNorm(dim)
+        self.self_attn = nn.MultiheadAttention(dim, settings.heads, batch_first=True) if self_attention else None
+        self.norm_self = nn.LayerNorm(dim) if self_attention else None
+        self.cross_attn, self.norm_cross = MaskAttention(dim, settings.heads), nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, settings.ffn_dim), nn.GELU(), nn.Linear(settings.ffn_dim, dim))
         self.norm_mlp = nn.LayerNorm(dim)
 
     def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """(B, Q, D) queries and (B, Q, h, w) masks."""
-        if self.among is not None:
-            queries = self.norm_among(queries + self.among(queries, queries, queries, need_weights=False)[0])
-        attended, masks = self.attention(queries, memory)
-        queries = self.norm(queries + attended)
+        if self.self_attn is not None:
+            queries = self.norm_self(queries + self.self_attn(queries, queries, queries, need_weights=False)[0])
+        attended, masks = self.cross_attn(queries, memory)
+        queries = self.norm_cross(queries + attended)
         return self.norm_mlp(queries + self.mlp(queries)), masks
 
 
@@ -154,14 +154,14 @@ class ClassMasks(nn.Module):
         self.content = nn.Parameter(torch.empty(classes, settings.dim))
         self.position = nn.Parameter(torch.empty(classes, settings.dim))
         self.layers = nn.ModuleList(MaskLayer(settings, self_attention=True) for _ in range(settings.mask_layers))
-        self.present = nn.ModuleList(nn.Linear(settings.dim, 1) for _ in range(settings.mask_layers))
+        self.class_embed = nn.ModuleList(nn.Linear(settings.dim, 1) for _ in range(settings.mask_layers))
 
     def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
         """(L, B, classes) presence logits and (L, B, classes, h, w) masks."""
         queries, logits, masks = self.content.expand(len(memory.tokens), -1, -1), [], []
-        for layer, present in zip(self.layers, self.present, strict=True):
+        for layer, classify in zip(self.layers, self.class_embed, strict=True):
             queries, mask = layer(queries + self.position, memory)
-            logits.append(present(queries)[..., 0])
+            logits.append(classify(queries)[..., 0])
             masks.append(mask)
         return torch.stack(logits), torch.stack(masks)
 
@@ -173,10 +173,10 @@ class PanopticSegformer(nn.Module):
         settings: sizes and backbone.
         things: number of thing classes, channels 0..things-1 of the semantic map.
         stuff: number of stuff classes, the channels after; may be 0.
-        official: start from the released code's weights also where a mask then may never come to life.
+        positive_fusion: see :class:`.config.Recipe`.
     """
 
-    def __init__(self, settings: Network, things: int, stuff: int, *, official: bool = False) -> None:
+    def __init__(self, settings: Network, things: int, stuff: int, *, positive_fusion: bool = True) -> None:
         super().__init__()
         self.things, self.stuff = things, stuff
         dim = settings.dim
@@ -186,7 +186,7 @@ class PanopticSegformer(nn.Module):
         self.detr.decoder.bbox_embed = nn.ModuleList(
             DeformableDetrMLPPredictionHead(dim, dim, 4, 3) for _ in range(settings.decoder_layers)
         )
-        self.classes = nn.ModuleList(nn.Linear(dim, things) for _ in range(settings.decoder_layers))
+        self.class_embed = nn.ModuleList(nn.Linear(dim, things) for _ in range(settings.decoder_layers))
         self.thing_layers = nn.ModuleList(
             MaskLayer(settings, self_attention=False) for _ in range(settings.thing_layers)
         )
@@ -200,7 +200,7 @@ class PanopticSegformer(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self._encoder_inputs: dict[str, Any] = {}
         self.detr.encoder.register_forward_pre_hook(self._remember, with_kwargs=True)
-        self.reset_parameters(official)
+        self.reset_parameters(positive_fusion)
 
     def forward(self, pictures: Tensor, inside: Tensor, label: bool = True) -> Outputs:
         """Run the branches.
@@ -239,7 +239,7 @@ class PanopticSegformer(nn.Module):
         into = [found.init_reference_points, *found.intermediate_reference_points.unbind(1)[:-1]]
         logits, boxes = [], []
         for layer, (reference, classify, refine) in enumerate(
-            zip(into, self.classes, self.detr.decoder.bbox_embed, strict=True)
+            zip(into, self.class_embed, self.detr.decoder.bbox_embed, strict=True)
         ):
             logits.append(classify(hidden[:, layer]))
             start = inverse_sigmoid(reference)
@@ -260,8 +260,8 @@ class PanopticSegformer(nn.Module):
         return Memory(tokens[:, :size].float(), position[:, :size], inside[:, :size], shapes)
 
     @torch.no_grad()
-    def reset_parameters(self, official: bool = False) -> None:
-        """The released code's initialisation, but unless ``official`` weights that fuse levels to masks are positive.
+    def reset_parameters(self, positive_fusion: bool) -> None:
+        """The released code's initialisation, but for ``positive_fusion``.
 
         What transformers starts from differs in ways that keep the network from learning.
         """
@@ -274,19 +274,19 @@ class PanopticSegformer(nn.Module):
             if isinstance(module, DeformableDetrMultiscaleDeformableAttention):
                 detr._init_weights(module)  # offsets look in 8 directions
             elif isinstance(module, MaskLayer):
-                for part in (module.attention, *filter(None, [module.among])):
+                for part in (module.cross_attn, *filter(None, [module.self_attn])):
                     for name, parameter in part.named_parameters():
                         if name.endswith("bias"):
                             nn.init.zeros_(parameter)
-                if not official:  # what goes in is >= 0: no mask starts dead behind its ReLU
-                    module.attention.fuse.weight.abs_()
+                if positive_fusion:  # what goes in is >= 0: no mask starts dead behind its ReLU
+                    module.cross_attn.fuse.weight.abs_()
         nn.init.zeros_(detr.reference_points.bias)
         embeddings = [detr.query_position_embeddings.weight, detr.level_embed]
         for head in (self.stuff_head, self.semantic_head):
             embeddings += [head.content, head.position]
         for embedding in embeddings:
             nn.init.normal_(embedding)
-        for classify in (*self.classes, *self.stuff_head.present):
+        for classify in (*self.class_embed, *self.stuff_head.class_embed):
             nn.init.constant_(classify.bias, -math.log(99))  # the prior of focal losses: one in a hundred
         for layer, refine in enumerate(detr.decoder.bbox_embed):
             nn.init.zeros_(refine.layers[-1].weight)
@@ -296,22 +296,13 @@ class PanopticSegformer(nn.Module):
 
 
 def _detr_config(settings: Network) -> DeformableDetrConfig:
+    dropout = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), settings.dropout)
     return DeformableDetrConfig(
-        backbone_config=backbone_config(settings),
-        d_model=settings.dim,
-        num_queries=settings.queries,
-        num_feature_levels=LEVELS + 1,
-        encoder_layers=settings.encoder_layers,
-        decoder_layers=settings.decoder_layers,
-        encoder_ffn_dim=settings.ffn_dim,
-        decoder_ffn_dim=settings.ffn_dim,
-        encoder_attention_heads=settings.heads,
-        decoder_attention_heads=settings.heads,
-        dropout=settings.dropout,
-        attention_dropout=settings.dropout,
-        activation_dropout=settings.dropout,
-        with_box_refine=True,
-    )
+        backbone_config=backbone_config(settings), d_model=settings.dim, num_queries=settings.queries,
+        num_feature_levels=LEVELS + 1, encoder_layers=settings.encoder_layers, decoder_layers=settings.decoder_layers,
+        encoder_ffn_dim=settings.ffn_dim, decoder_ffn_dim=settings.ffn_dim, encoder_attention_heads=settings.heads,
+        decoder_attention_heads=settings.heads, with_box_refine=True, **dropout,
+    )  # fmt: skip
 
 
 def _pixel_head(dim: int, channels: int) -> nn.Sequential:
