@@ -11,21 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import ablation
+import figures
 import numpy as np
 import predict
 import pytest
 import torch
 import train_voc
+import tyro
 from accelerate.state import AcceleratorState
 from network_maps import NetworkMaps
 from panoptic_segformer.checkpoint import begin, check_start, read_config, write_config
 from panoptic_segformer.config import PRESETS, Config, Losses, Optimiser, PseudoLabels
 from panoptic_segformer.data import collate
+from panoptic_segformer.targets import Labeller
 from panoptic_segformer.training import Trainer
 from safetensors.torch import load_file, save_model
 from synthetic import SyntheticSamples
 from trainer_cases import FEW_LAYERS, shrunken
 
+from point2mask_ot import read_picture
 from point2mask_ot.panoptic import PicturePoints, write_point_set
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -222,7 +226,7 @@ def test_fault_a9_two_processes_learn_as_one_and_resume(tmp_path):
 def test_every_preset_trains_resumes_and_predicts(tmp_path, name, monkeypatch):
     monkeypatch.setattr("panoptic_segformer.network.backbone_config", shrunken)
     words = [name, *FEW_LAYERS.split(), "--out", str(tmp_path), "--optimiser.warmup-epochs", "0"]
-    warned = name == "lite"
+    warned = name in ("lite", "photographs")
     with nullcontext() if warned else pytest.warns(UserWarning, match="starts from random weights"):
         train_voc.main([*words, "--optimiser.max-steps", "1"])
     before = load_file(tmp_path / "network.safetensors")
@@ -247,6 +251,9 @@ def test_prediction_from_a_run_that_learns(tmp_path, capsys, monkeypatch):
     )
     first, last = (entry["pseudo_masks"]["pq"] for entry in log if entry["kind"] == "score")
     assert last > first + 0.05
+    for name, words in {"costs": {}, "boundary": {}, "masks": {"other": tmp_path / "run"}}.items():
+        getattr(figures, name)(tmp_path / "run", out=tmp_path / f"{name}.png", pictures=(0, 1), **words)
+        assert read_picture(tmp_path / f"{name}.png").std() > 10
     predict.main(["--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")])
     assert "stuff" in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 2
@@ -259,3 +266,59 @@ def test_prediction_from_a_run_that_learns(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(SyntheticSamples, "truth", lambda *_: None)
     with pytest.raises(SystemExit, match=r"none of the 2 pictures of .* has true masks"):
         ablation.main(["--runs", str(tmp_path / "run"), "--pictures", "2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ("tiny --optimiser.batch-size 0", r"optimiser\.batch_size: got 0, expected a finite number >= 1"),
+        ("tiny --optimiser.accumulate 3", r"optimiser\.batch_size: got 4, expected a multiple of 3"),
+        ("tiny --labels.overrides.stride 0", "stride.*got 0"),
+        ("tiny --labels.window 4", r"labels\.window: got 4, expected an odd number"),
+        ("tiny --labels.boundary both", r"labels\.boundary: got 'both' and data\.low_boundary None"),
+        ("tiny --network.backbone vgg", r"network\.backbone: got 'vgg', expected"),
+        ("voc_r50 --data.pictures photos", r"data\.points: missing, expected the file"),
+        ("tiny --init-from nowhere", "nowhere.*cannot be read"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_in_a_line(words, match, tmp_path):
+    with pytest.raises(SystemExit, match=match):
+        train_voc.main([*words.split(), "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_the_presets(capsys):
+    with pytest.raises(SystemExit):
+        train_voc.main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in PRESETS)
+
+
+def test_tables_that_are_none(tmp_path):
+    with pytest.raises(SystemExit, match=r"--tables: got \['9'\], expected some of 3, 4, 5, 6, 7, A2, A3"):
+        ablation.main(["--runs", str(tmp_path), "--tables", "9"])
+
+
+def test_any_field_of_algorithm_1_comes_from_the_command_line(tmp_path):
+    """Whatever is given reaches the labeller, and comes back with the run."""
+    words = "--labels.overrides.capacity nearest --labels.overrides.centroid-rounds 8 --labels.overrides.max-iter None"
+    config = tyro.extras.overridable_config_cli(PRESETS, args=["lite", *words.split(), "--out", str(tmp_path)])
+    write_config(config, [])
+    assert read_config(tmp_path)[0] == config
+    masker = Labeller(config.labels, 3).masker.config
+    assert (masker.capacity, masker.centroid_rounds, masker.max_iter, masker.stride) == ("nearest", 8, None, 4)
+
+
+def test_low_boundaries_enter_the_costs_as_the_learnt_one_does(network, batch):
+    network.eval()
+    with torch.no_grad():
+        outputs = network(batch.pictures, batch.inside)
+    same = replace(batch, low=outputs.maps(batch.inside.shape[1:])[1])
+
+    def owners(boundary: str, beta: float) -> torch.Tensor:
+        settings = PseudoLabels(preset="best", boundary=boundary, overrides={"beta": beta, "typical_cost": None})
+        return torch.stack([masks.instance for masks in Labeller(settings, 3).pseudo_masks(outputs, same, 0)])
+
+    assert torch.equal(owners("low", 0.4), owners("high", 0.4))
+    assert (owners("both", 0.2) == owners("high", 0.4)).float().mean() > 0.999
+    assert (owners("none", 0.4) != owners("high", 0.4)).any()
