@@ -1,4 +1,4 @@
-"""Figures of the paper, of a run of ``train_voc.py``, on its own training pictures.
+"""Figures 5, A1 and A2 of the paper, of a run of ``train_voc.py``, on its own training pictures.
 
 python examples/figures.py costs --run runs/voc --out fig5.png          # Fig. 5: from nearest points, from centroids
 python examples/figures.py boundary --run runs/voc --out figA1.png      # Fig. A1: the learnt boundary

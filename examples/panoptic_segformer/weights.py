@@ -49,9 +49,8 @@ def load_imagenet(model: nn.Module, settings: Network) -> str:
     wrong += [f"has {key!r} of shape {got} for {expected}" for key, got, expected in shapes if got != expected]
     if wrong:
         other = f"; it is {_SWIN_FILE}" if any(key.startswith("patch_embed.") for key in given) else ""
-        raise ValueError(
-            f"network.weights: {path}, {len(wrong)} of whose tensors are not those of {settings.backbone}: {wrong[0]}{other}"
-        )
+        what = f"{len(wrong)} of whose tensors are not those of {settings.backbone}: {wrong[0]}{other}"
+        raise ValueError(f"network.weights: {path}, {what}")
     model.load_state_dict({key: given[key] for key in shared}, strict=False)
     return f"network.weights: {len(shared)} tensors of {path}; left: {', '.join(left) or 'none'}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -322,3 +323,15 @@ def test_low_boundaries_enter_the_costs_as_the_learnt_one_does(network, batch):
     assert torch.equal(owners("low", 0.4), owners("high", 0.4))
     assert (owners("both", 0.2) == owners("high", 0.4)).float().mean() > 0.999
     assert (owners("none", 0.4) != owners("high", 0.4)).any()
+
+
+def test_the_page_on_reproduction_names_options_that_exist(capsys):
+    page = (EXAMPLES.parent / "docs" / "reproduce.md").read_text()
+    presets = re.findall(r"`((?:voc|coco)_[a-z0-9]+)`", page)
+    assert set(presets) == {name for name in PRESETS if name.startswith(("voc", "coco"))}
+    with pytest.raises(SystemExit):
+        train_voc.main(["voc_r50", "--help"])
+    known = capsys.readouterr().out
+    asked = set(re.findall(r"--(?:data|labels|losses|network|optimiser)[.a-z0-9-]+|--init-from", page))
+    assert len(asked) > 15
+    assert [option for option in asked if option not in known and option != "--labels.overrides."] == []
