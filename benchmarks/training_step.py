@@ -25,10 +25,11 @@ from harness import Timing, isolated, memory, reset_peak_memory, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-from panoptic_segformer.config import PRESETS, Config, Network, Optimiser, PseudoLabels
+from panoptic_segformer.config import Config, Network, Optimiser, PseudoLabels
 from panoptic_segformer.criterion import Criterion
 from panoptic_segformer.data import Sample, collate
 from panoptic_segformer.network import PanopticSegformer
+from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.targets import Batch, Labeller
 
 from point2mask_ot import PointTargets

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from panoptic_segformer.config import MINIMUM, Config, PseudoLabels
+from panoptic_segformer.config import Config, PseudoLabels
 from panoptic_segformer.data import collate, resized
 from panoptic_segformer.evaluation import as_panoptic, semantic_classes, summary
 from panoptic_segformer.targets import Labeller
@@ -36,8 +36,8 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
     "5": {f"capacities: {rule}": {"capacity": rule} for rule in ("equal", "nearest", "centroid")},
     "6": {f"centroid rounds: {count}": {"centroid_rounds": count} for count in (1, 2, 4, 8)},
     "7": {
-        "minimum cost": {**MINIMUM},
-        "minimum cost, no boundary": {**MINIMUM, "boundary": "none"},
+        "minimum cost": {"method": "minimum"},
+        "minimum cost, no boundary": {"method": "minimum", "boundary": "none"},
         "all targets supply": {"stuff": "supply"},
     },
     "A2": {

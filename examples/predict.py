@@ -16,13 +16,13 @@ import torch
 import tyro
 from panoptic_segformer.checkpoint import read_config
 from panoptic_segformer.config import Config
-from panoptic_segformer.data import FileSamples, Samples, collate, resized
+from panoptic_segformer.data import Samples, collate, resized
 from panoptic_segformer.evaluation import predict, summary
 from panoptic_segformer.network import PanopticSegformer
 from pictures import overlay
 from PIL import Image
 from safetensors.torch import load_model
-from synthetic import SyntheticSamples
+from samples import FileSamples, SyntheticSamples
 from tqdm import tqdm
 
 from point2mask_ot import Category, PanopticImage, write_coco_panoptic

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from panoptic_segformer.data import Sample
 from scipy.ndimage import gaussian_filter
 from skimage import draw
 
-from point2mask_ot import Category, PanopticImage, sample_points
+from point2mask_ot import Category, PanopticImage
 
 CATEGORIES = (
     Category(1, "disc", True, (230, 159, 0)),
@@ -73,27 +72,3 @@ def _paint(rng: np.random.Generator, owner: np.ndarray, kinds: list[int]) -> np.
     grain = gaussian_filter(rng.normal(0, 1, (*owner.shape, 3)), (0.7, 0.7, 0))
     picture = picture + 0.08 * shade[..., None] / max(np.abs(shade).max(), 1e-6) + 0.05 * grain
     return np.clip(255 * gaussian_filter(picture, (0.5, 0.5, 0)), 0, 255).astype(np.uint8)
-
-
-class SyntheticSamples:
-    """Scenes as samples of the reference trainer, one random point in each shape and on the ground."""
-
-    categories = CATEGORIES
-
-    def __init__(self, seed: int, count: int, side: int) -> None:
-        self.seed, self.count, self.side = seed, count, side
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Sample:
-        picture, truth = draw_scene(self.seed, index, self.side)
-        return Sample(picture, sample_points(truth, self.categories, seed=self.seed, stuff=True).targets, index)
-
-    def truth(self, index: int) -> PanopticImage:
-        """The masks that a scene was drawn from."""
-        return draw_scene(self.seed, index, self.side)[1]
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(H, W) of a scene."""
-        return self.side, self.side

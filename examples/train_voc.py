@@ -16,29 +16,25 @@ from __future__ import annotations
 import sys
 
 import tyro
-from panoptic_segformer.config import PRESETS, Config
-from panoptic_segformer.data import FileSamples, Samples
+from panoptic_segformer.config import Config
+from panoptic_segformer.data import Samples
+from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.training import Trainer
-from synthetic import SyntheticSamples
+from samples import FileSamples, SyntheticSamples
 
 
 def make_samples(config: Config) -> tuple[Samples, Samples]:
     """Pictures to learn from, and pictures to score the predictions on."""
     data = config.data
     if data.pictures is None:
-        side = data.min_side[-1]
-        return (
-            SyntheticSamples(config.seed, data.synthetic_train, side),
-            SyntheticSamples(config.seed + 1, data.synthetic_val, side),
-        )
+        counts = enumerate((data.synthetic_train, data.synthetic_val))
+        return tuple(SyntheticSamples(config.seed + n, count, data.min_side[-1]) for n, count in counts)
     if data.points is None:
         raise ValueError("data.points: missing, expected the file that `point2mask prepare points` wrote")
     if config.labels.supervision == "masks" and data.truth is None:
         raise ValueError("data.truth: missing, expected the masks that --labels.supervision masks trains on")
-    return (
-        FileSamples(data.pictures, data.points, data.truth, data.low_boundary),
-        FileSamples(data.val_pictures or data.pictures, None, data.val_truth),
-    )
+    learn = FileSamples(data.pictures, data.points, data.truth, data.low_boundary)
+    return learn, FileSamples(data.val_pictures or data.pictures, None, data.val_truth)
 
 
 def main(arguments: list[str] | None = None) -> None:

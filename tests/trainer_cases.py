@@ -11,12 +11,13 @@ from panoptic_segformer.backbone import backbone_config
 from panoptic_segformer.criterion import Criterion
 from panoptic_segformer.data import PreparedSamples, Sample, collate, resized
 from panoptic_segformer.network import PanopticSegformer
+from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.targets import Batch
-from synthetic import SyntheticSamples
+from samples import SyntheticSamples
 
 from point2mask_ot import PointTargets
 
-TINY = settings.PRESETS["tiny"][1]
+TINY = PRESETS["tiny"][1]
 THINGS, STUFF = 3, 1
 
 

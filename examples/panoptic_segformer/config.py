@@ -1,10 +1,10 @@
-"""Every setting of a run, and the presets: ``python train_voc.py voc_r50 --optimiser.batch-size 4``."""
+"""Every setting of a run, and what paper and released code do differently."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,11 +104,9 @@ class Optimiser:
     warmup_epochs: float = 11.08
     """Over which the losses on pseudo-masks grow to full weight; the released code's 14,659 steps."""
     ramp_affinity: bool = False
-    """Whether the LAB and tree affinity losses grow, too. The paper's do not. One class everywhere is what they like
-    best, which random weights may settle on before points have told the classes apart."""
+    """The LAB and tree losses grow, too. They like one class everywhere, which random weights may settle on."""
     balanced: bool = False
-    """Whether each class weighs the same in the partial cross-entropy, instead of each labelled pixel. The paper's does
-    not. Where one class has most points, short runs learn only that one."""
+    """Each class weighs the same in the partial cross-entropy, not each labelled pixel."""
     max_steps: int | None = None
     save_every: int | None = None
     """Steps between checkpoints; one is kept after each epoch in any case."""
@@ -118,8 +116,8 @@ class Optimiser:
 class Losses:
     """Weights w_k in the sum L = sum_k w_k s_k g_k L_k that is minimised; the defaults are the released code's.
 
-    The share s_k is the r of ``ratio`` or 1; the growth g_k = min(epoch / warm-up, 1) for the losses on pseudo-masks,
-    else 1. The paper's own sum has neither r nor warm-up, and no ``semantic_class`` and ``manifold``.
+    s_k is r, 1 - r or 1, and g_k = min(epoch / warm-up, 1) or 1, as the :class:`Recipe` says. The paper's own sum has
+    neither, and no ``semantic_class`` and ``manifold``.
     """
 
     semantic_class: float = 2
@@ -140,29 +138,19 @@ class Losses:
     boundary: float = 1
     """Eq. 6-7."""
     ratio: bool = True
-    """Whether losses on things are also weighed by r = things / (things + stuff), the segments of the batch, and losses
-    on stuff by 1 - r."""
+    """Weigh losses by r = things / (things + stuff), the segments of the batch, and by 1 - r."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the paper's text and the released code do differently beside Algorithm 1.
+    """What the paper's text and the released code do differently beside Algorithm 1."""
 
-    Attributes:
-        things: names of the losses that are weighed by r, the part of things among the segments of the batch.
-        stuff: of those that are weighed by 1 - r.
-        ramp: of those that grow over the warm-up.
-        boundary, tree: options of the two losses.
-        positive_fusion: whether weights that fuse levels to masks start positive, so that no mask is dead behind its
-            ReLU.
-    """
-
-    things: frozenset[str]
-    stuff: frozenset[str]
-    ramp: frozenset[str]
-    boundary: Mapping[str, Any] = field(default_factory=dict)
-    tree: Mapping[str, Any] = field(default_factory=dict)
-    positive_fusion: bool = True
+    things: frozenset[str]  # losses that are weighed by r, the part of things among the segments of the batch
+    stuff: frozenset[str]  # losses that are weighed by 1 - r
+    ramp: frozenset[str]  # losses that grow over the warm-up
+    boundary: Mapping[str, Any] = field(default_factory=dict)  # options of the boundary loss
+    tree: Mapping[str, Any] = field(default_factory=dict)  # options of the tree loss
+    positive_fusion: bool = True  # weights that fuse levels to masks start > 0: no mask is dead behind its ReLU
 
 
 _SEMANTIC = frozenset({"semantic_class", "partial", "lab", "tree"})
@@ -200,8 +188,7 @@ class Config:
     device: Literal["auto", "cpu"] = "auto"
     """A GPU where there is one, or the CPU in any case."""
     resume: bool = False
-    """Go on from the last checkpoint in ``out``, with the settings that it was made with; only the length of the run,
-    the number of workers and ``save_every`` may change."""
+    """Go on from the last checkpoint in ``out``, with the settings that it was made with."""
     overwrite: bool = False
     """Begin anew in a folder that holds a checkpoint, which is deleted."""
     score_threshold: float = 0.25
@@ -219,91 +206,13 @@ class Config:
         Raises:
             ValueError: naming the setting.
         """
-        numbers = {"losses": asdict(self.losses), "optimiser": asdict(self.optimiser), "data": asdict(self.data)}
         least = dict.fromkeys(("epochs", "batch_size", "accumulate", "save_every", "max_side"), 1)
-        for group, values in numbers.items():
-            for name, value in values.items():
-                if isinstance(value, int | float) and not (math.isfinite(value) and value >= least.get(name, 0)):
+        for group in ("losses", "optimiser", "data"):
+            for name, value in vars(getattr(self, group)).items():
+                if isinstance(value, int | float) and not least.get(name, 0) <= value < math.inf:
                     raise ValueError(f"{group}.{name}: got {value}, expected a finite number >= {least.get(name, 0)}")
         if self.labels.window % 2 == 0:
             raise ValueError(f"labels.window: got {self.labels.window}, expected an odd number of pixels")
-        low = self.labels.boundary in ("low", "both")
-        if low != (self.data.low_boundary is not None):
-            given = f"got {self.labels.boundary!r} and data.low_boundary {self.data.low_boundary}"
-            raise ValueError(
-                f"labels.boundary: {given}, expected 'low' or 'both' with data.low_boundary, and no others"
-            )
-
-
-_VOC = Config()
-_COCO = Config(
-    data=Data(min_side=(480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)),
-    labels=PseudoLabels(centroid_epoch=8.19),
-    optimiser=Optimiser(epochs=15, milestones=(8, 12), batch_size=16, lr=2e-4, warmup_epochs=2),
-)
-_TINY = Config(
-    network=Network(
-        backbone="tiny", dim=64, heads=4, ffn_dim=128, encoder_layers=2, decoder_layers=3, mask_layers=2,
-        thing_layers=2, queries=24, dropout=0.0,
-    ),
-    data=Data(min_side=(96,), max_side=96, workers=0),
-    labels=PseudoLabels(preset="best", window=5, centroid_epoch=3.125),
-    optimiser=Optimiser(
-        epochs=12, milestones=(10,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_epochs=2, ramp_affinity=True,
-        clip_norm=1.0,
-    ),
-)  # fmt: skip
-_LITE = Config(
-    network=Network(
-        backbone="efficientnet_lite0", dim=128, heads=8, ffn_dim=256, encoder_layers=2, decoder_layers=3,
-        mask_layers=2, thing_layers=2, queries=60, dropout=0.0,
-    ),
-    data=Data(min_side=(128,), max_side=192, workers=0),
-    labels=PseudoLabels(preset="best", overrides={"stride": 4}, window=9, centroid_epoch=5),
-    optimiser=Optimiser(
-        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_affinity=True, balanced=True,
-        clip_norm=1.0,
-    ),
-)  # fmt: skip
-
-_PHOTOGRAPHS = replace(
-    _LITE,
-    data=Data(min_side=(224,), max_side=320, workers=0, val_scored=53),
-    labels=PseudoLabels(preset="best", overrides={"stride": 2}, color_weight=1.0, window=9, centroid_epoch=3),
-    losses=Losses(semantic_class=0.1, lab=1, tree=1),
-    optimiser=Optimiser(
-        epochs=32, milestones=(26,), batch_size=4, lr=5e-4, slow_factor=0.4, warmup_epochs=4, ramp_affinity=True,
-        balanced=True, clip_norm=1.0,
-    ),
-)  # fmt: skip
-
-
-def _with(base: Config, backbone: str, **optimiser: Any) -> Config:
-    network = replace(base.network, backbone=backbone)
-    return replace(base, network=network, optimiser=replace(base.optimiser, **optimiser))
-
-
-MINIMUM: Overrides = {"method": "minimum", "marginal_floor": 0.0}
-"""Each pixel to its cheapest target, without transport, in every preset."""
-
-
-def _psps(base: Config) -> Config:
-    """The baseline: cheapest path from the last maps, without a boundary; LAB affinity alone, and the manifold loss."""
-    labels = replace(base.labels, preset="official", overrides=MINIMUM, boundary="none")
-    return replace(base, labels=labels, losses=Losses(tree=0, boundary=0))
-
-
-PRESETS: dict[str, tuple[str, Config]] = {
-    "tiny": ("synthetic pictures on a CPU, in minutes", _TINY),
-    "lite": ("small pictures on a CPU, EfficientNet-Lite0 from PyPI", _LITE),
-    "photographs": ("a few hundred photographs on a CPU, in hours; EfficientNet-Lite0", _PHOTOGRAPHS),
-    "voc_r50": ("Pascal VOC, ResNet-50, the paper's settings", _VOC),
-    "voc_r101": ("Pascal VOC, ResNet-101", _with(_VOC, "resnet101")),
-    "voc_swinl": ("Pascal VOC, Swin-L", replace(_with(_VOC, "swin_large"), score_threshold=0.3)),
-    "voc_psps": ("Pascal VOC, ResNet-50, the baseline PSPS", _psps(_VOC)),
-    "coco_r50": ("COCO panoptic, ResNet-50", _COCO),
-    "coco_r101": ("COCO panoptic, ResNet-101", _with(_COCO, "resnet101")),
-    "coco_swinl": ("COCO panoptic, Swin-L", replace(
-        _with(_COCO, "swin_large", lr=1e-4, batch_size=8, warmup_epochs=1), labels=PseudoLabels(centroid_epoch=4.09)
-    )),
-}  # fmt: skip
+        if (self.labels.boundary in ("low", "both")) != (self.data.low_boundary is not None):
+            got = f"got {self.labels.boundary!r} and data.low_boundary {self.data.low_boundary}"
+            raise ValueError(f"labels.boundary: {got}, expected 'low' or 'both' with data.low_boundary, and only then")

@@ -29,30 +29,20 @@ from .targets import UNKNOWN, Batch, PictureTargets, point_labels
 
 
 class Totals(NamedTuple):
-    """What losses are divided by, of a whole batch: known from its points, and added up over processes.
-
-    Attributes:
-        pictures, things, stuff: how many there are; stuff counts once for each class in a picture.
-        classes: pairs of a picture and a class that has a point in it.
-        labelled: (C,) cells of the finest map that have a label.
-    """
+    """What losses are divided by, of a whole batch: known from its points, and added up over processes."""
 
     pictures: Tensor
     things: Tensor
-    stuff: Tensor
-    classes: Tensor
-    labelled: Tensor
+    stuff: Tensor  # classes of stuff in each picture
+    classes: Tensor  # all of them
+    labelled: Tensor  # (C,) cells of the finest map that have a label
 
 
 class Criterion:
     """Weighs what the network says against points and pseudo-masks.
 
-    Every loss is a part's contribution to that of a whole batch: over the parts that a batch is split into, by steps
-    of accumulation or by processes, losses and gradients add up to those of the whole.
-
-    Args:
-        network: decodes the masks of matched queries.
-        config: weights, warm-up and recipe.
+    Every loss is a part's contribution to that of a whole batch: over the parts that a batch is split into, by
+    accumulation or over processes, losses and gradients add up to those of the whole.
     """
 
     def __init__(self, network: PanopticSegformer, config: Config) -> None:

@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from point2mask_ot import (
-    Category,
-    PanopticImage,
-    PointTargets,
-    read_coco_panoptic,
-    read_picture,
-    sample_points,
-    structured_edges,
-)
-from point2mask_ot.files.pictures import PICTURE_SUFFIXES
-from point2mask_ot.panoptic import PicturePoints, read_point_set
+from point2mask_ot import Category, PanopticImage, PointTargets, sample_points
 
 from .network import nearest
 from .targets import Batch
 
-LEAST_SIDE = 32
-"""A picture with a shorter side, in pixels, is not trained on."""
 NO_POINTS = PointTargets(np.zeros((0, 2), np.int64))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture with its point labels.
+    """A picture with its point labels."""
 
-    Attributes:
-        picture: (H, W, 3) uint8 sRGB.
-        points: their categories are channels: things first, then stuff.
-        image_id: of the data set.
-        masks: (H, W) int64 true target of each pixel, -1 for none; None where training may not know.
-        low: (H, W) uint8 low-level boundary, or None.
-    """
-
-    picture: np.ndarray
-    points: PointTargets
+    picture: np.ndarray  # (H, W, 3) uint8 sRGB
+    points: PointTargets  # whose categories are channels: things first, then stuff
     image_id: int | str
-    masks: np.ndarray | None = None
-    low: np.ndarray | None = None
+    masks: np.ndarray | None = None  # (H, W) int64 true target, -1 for none; None where training may not know
+    low: np.ndarray | None = None  # (H, W) uint8 low-level boundary
 
 
 class Samples(Protocol):
-    """Pictures with points, and where there is truth, the masks that score what is made of them."""
+    """What to bring: pictures with points, and where there is truth, masks that score what is made of them."""
 
-    categories: Sequence[Category]
+    categories: Sequence[Category]  # things first, then stuff
 
     def __len__(self) -> int: ...
 
@@ -64,93 +41,11 @@ class Samples(Protocol):
 
     def truth(self, index: int) -> PanopticImage | None: ...
 
-    def size(self, index: int) -> tuple[int, int]: ...
-
-
-class FileSamples:
-    """Pictures with points from a file, and their masks if there are any to score with.
-
-    Args:
-        pictures: folder of pictures.
-        points: file of :func:`point2mask_ot.panoptic.read_point_set`; None for pictures that are only predicted on:
-            those of ``truth``, or without it all of the folder.
-        truth: COCO panoptic JSON, masks in the folder of its name, of some or all of the pictures.
-        low: see :class:`.config.Data`.
-    """
-
-    categories: Sequence[Category] = ()
-
-    def __init__(self, pictures: Path, points: Path | None, truth: Path | None, low: Path | None = None) -> None:
-        self.pictures, self.low = pictures, low
-        self.masks = None if truth is None else read_coco_panoptic(truth, truth.with_suffix(""))
-        masks = [] if self.masks is None else self.masks.images
-        self._truth_of = {entry.file_name: index for index, entry in enumerate(masks)}
-        if points is not None:
-            found = read_point_set(points)
-            self.categories, self.entries = found.categories, self._worth_training(found.pictures)
-        elif self.masks is not None:
-            self.categories = tuple(sorted(self.masks.categories, key=lambda category: not category.is_thing))
-            self.entries = [PicturePoints(entry.file_name, entry.id, NO_POINTS, entry.size) for entry in masks]
-        else:
-            names = sorted(path.name for path in pictures.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-            self.entries = [PicturePoints(name, name, NO_POINTS) for name in names]
-        if not self.entries:
-            raise ValueError(f"{points or truth or pictures}: got no pictures, expected at least one")
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> Sample:
-        entry = self.entries[index]
-        picture = read_picture(self.pictures / entry.file_name)
-        low = None
-        if self.low is not None and self.low.is_dir():
-            low = read_picture(self.low / Path(entry.file_name).with_suffix(".png"))[..., 0]
-            if low.shape != picture.shape[:2]:
-                raise ValueError(f"data.low_boundary: {entry.file_name}: got {low.shape}, expected {picture.shape[:2]}")
-        elif self.low is not None:
-            low = (255 * structured_edges(picture, self.low)[0]).round().astype(np.uint8)
-        return Sample(picture, entry.targets, entry.image_id, low=low)
-
-    def truth(self, index: int) -> PanopticImage | None:
-        """True segments of a picture, or None."""
-        entry = self.entries[index]
-        position = self._truth_of.get(entry.file_name)
-        return None if position is None else replace(self.masks[position], image_id=entry.image_id)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(H, W) as the files of points or masks say, or the picture itself."""
-        return self._size(self.entries[index])
-
-    def _size(self, entry: PicturePoints) -> tuple[int, int]:
-        position = self._truth_of.get(entry.file_name)
-        if size := entry.size or (self.masks.images[position].size if position is not None else None):
-            return size
-        with Image.open(self.pictures / entry.file_name) as picture:
-            size = picture.height, picture.width
-            # A picture on its side is read upright; of a TIFF, Pillow says the size that it will have.
-            on_side = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5 and picture.format != "TIFF"
-        return size[::-1] if on_side else size
-
-    def _worth_training(self, pictures: Sequence[PicturePoints]) -> list[PicturePoints]:
-        kept = [p for p in pictures if p.targets.is_thing.any() and min(self._size(p)) >= LEAST_SIDE]
-        if left_out := len(pictures) - len(kept):
-            reason = f"without a point on a thing, or with a side below {LEAST_SIDE} pixels"
-            what = f"data.points: {left_out} of {len(pictures)} pictures are not trained on: {reason}"
-            warnings.warn(what, stacklevel=3)
-        return kept
+    def size(self, index: int) -> tuple[int, int]: ...  # (height, width), to batch wide and tall ones apart
 
 
 class PreparedSamples(Dataset):
-    """Resized, and for training flipped at random; the same (seed, epoch, picture) always gives the same sample.
-
-    Args:
-        samples: where they come from.
-        min_sides: lengths of the shorter side to draw from.
-        max_side: the longer side is at most this.
-        seed: of the augmentation; None for none of it.
-        supervision: see :class:`.config.PseudoLabels`.
-    """
+    """Resized, and with a seed flipped at random; the same (seed, epoch, picture) always gives the same sample."""
 
     def __init__(
         self, samples: Samples, min_sides: Sequence[int], max_side: int, seed: int | None, supervision: str = "points"
@@ -203,12 +98,10 @@ def resized(sample: Sample, min_side: int, max_side: int) -> Sample:
         pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True)[0].round().clamp(0, 255)
         return pixels.permute(1, 2, 0).byte().numpy()
 
+    masks = None if sample.masks is None else nearest(torch.from_numpy(sample.masks)[None], size)[0].numpy()
+    low = None if sample.low is None else bilinear(sample.low)[..., 0]
     return replace(
-        sample,
-        picture=bilinear(sample.picture),
-        points=sample.points.resize(given, size),
-        masks=None if sample.masks is None else nearest(torch.from_numpy(sample.masks)[None], size)[0].numpy(),
-        low=None if sample.low is None else bilinear(sample.low)[..., 0],
+        sample, picture=bilinear(sample.picture), points=sample.points.resize(given, size), masks=masks, low=low
     )
 
 
@@ -217,32 +110,28 @@ def collate(samples: Sequence[Sample]) -> Batch:
     sizes = [sample.picture.shape[:2] for sample in samples]
     height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
 
-    def padded(name: str, **how: object) -> torch.Tensor | None:
-        maps = [getattr(sample, name) for sample in samples]
+    def padded(maps: Sequence[np.ndarray | None], **how: Any) -> torch.Tensor | None:
         if maps[0] is None:
             return None
         pads = [((0, height - h), (0, width - w), (0, 0)) for h, w in sizes]
         return torch.from_numpy(np.stack([np.pad(m, pad[: m.ndim], **how) for m, pad in zip(maps, pads, strict=True)]))
 
-    pictures = padded("picture", mode="edge").permute(0, 3, 1, 2) / 255
-    inside = torch.zeros(len(samples), height, width, dtype=torch.bool)
-    for flags, (h, w) in zip(inside, sizes, strict=True):
-        flags[:h, :w] = True
-    masks, low = padded("masks", constant_values=-1), padded("low")
-    low = None if low is None else low[:, None] / 255
-    return Batch(pictures, inside, sizes, [s.points for s in samples], [s.image_id for s in samples], masks, low)
+    low = padded([sample.low for sample in samples])
+    return Batch(
+        padded([sample.picture for sample in samples], mode="edge").permute(0, 3, 1, 2) / 255,
+        padded([np.ones(size, bool) for size in sizes]),
+        sizes,
+        [sample.points for sample in samples],
+        [sample.image_id for sample in samples],
+        padded([sample.masks for sample in samples], constant_values=-1),
+        None if low is None else low[:, None] / 255,
+    )
 
 
 def grouped_batches(is_wide: Sequence[bool], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Random batches of pictures that are all wide or all tall, with every picture in every epoch.
+    """An epoch's random batches of pictures that are all wide or all tall; every picture is in one.
 
     Where the wide or the tall ones end within a batch, those that the epoch began with fill it, as in mmdet.
-
-    Args:
-        is_wide: of each picture.
-        batch_size: over all processes, each of which takes a slice of every batch.
-        seed: of the order.
-        epoch: has an order of its own.
     """
     rng = np.random.default_rng((seed, epoch))
     batches: list[np.ndarray] = []
@@ -253,8 +142,8 @@ def grouped_batches(is_wide: Sequence[bool], batch_size: int, seed: int, epoch: 
     return [batches[position].tolist() for position in rng.permutation(len(batches))]
 
 
-def loader(prepared: PreparedSamples, batches: Sequence[Sequence[int]], workers: int) -> Iterator[Batch]:
+def loader(prepared: PreparedSamples, batches: Sequence[Sequence[int]], workers: int) -> DataLoader:
     """The batches, made by other processes."""
     # A generator of its own: a loader draws from it once, also when it starts in the middle of an epoch.
     own = torch.Generator()
-    return iter(DataLoader(prepared, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=own))
+    return DataLoader(prepared, batch_sampler=batches, num_workers=workers, collate_fn=collate, generator=own)

@@ -32,19 +32,12 @@ LEVELS = 3
 
 @dataclass(frozen=True)
 class Memory:
-    """What the encoder made of a batch.
+    """What the encoder made of a batch."""
 
-    Attributes:
-        tokens: (B, S, D).
-        position: (B, S, D) sine position plus level embedding.
-        inside: (B, S) bool, False in the padding.
-        shapes: (height, width) of each level.
-    """
-
-    tokens: Tensor
-    position: Tensor
-    inside: Tensor
-    shapes: Sequence[tuple[int, int]]
+    tokens: Tensor  # (B, S, D)
+    position: Tensor  # (B, S, D) sine position plus level embedding
+    inside: Tensor  # (B, S) bool, False in the padding
+    shapes: Sequence[tuple[int, int]]  # (height, width) of each level
 
     def maps(self, values: Tensor) -> list[Tensor]:
         """(N, S, C) per token as a (N, C, h_l, w_l) map per level."""
@@ -59,37 +52,25 @@ class Memory:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Everything the network says about a batch; masks are >= 0 and serve as probabilities.
+    """Everything the network says about a batch; masks are >= 0 and serve as probabilities."""
 
-    Attributes:
-        class_logits: (L, B, Q, things).
-        boxes: (L, B, Q, 4) centre, width and height over the size of the valid picture.
-        queries: (B, Q, D) the last layer's, from which the masks of things are decoded.
-        stuff_logits, stuff_masks: (L, B, stuff) and (L, B, stuff, h, w).
-        semantic_class, semantic: (L, B, C) and (L, B, C, h, w) logits; None unless asked for.
-        boundary: (B, 1, h, w) logits; None unless asked for.
-        embeddings: (B, 128, h, w) unit vectors; None unless asked for.
-        memory: for :meth:`PanopticSegformer.thing_masks`.
-    """
-
-    class_logits: Tensor
-    boxes: Tensor
-    queries: Tensor
-    stuff_logits: Tensor
-    stuff_masks: Tensor
-    semantic_class: Tensor | None
-    semantic: Tensor | None
-    boundary: Tensor | None
-    embeddings: Tensor | None
+    class_logits: Tensor  # (L, B, Q, things)
+    boxes: Tensor  # (L, B, Q, 4) centre, width and height over the size of the valid picture
+    queries: Tensor  # (B, Q, D) the last layer's, from which the masks of things are decoded
+    stuff_logits: Tensor  # (L, B, stuff)
+    stuff_masks: Tensor  # (L, B, stuff, h, w)
+    semantic_class: Tensor | None  # (L, B, C) logits; this and what follows only where pseudo-masks are to be made
+    semantic: Tensor | None  # (L, B, C, h, w) logits
+    boundary: Tensor | None  # (B, 1, h, w) logits
+    embeddings: Tensor | None  # (B, 128, h, w) unit vectors
     memory: Memory
 
     def maps(self, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """What pseudo-masks are made from, float32 and without gradients, at any size: class probabilities of the last
         layer (B, C, H, W), boundary probability (B, 1, H, W), and unit vectors (B, 128, H, W).
         """
-        semantic, boundary, features = (
-            resize(given.detach().float(), size) for given in (self.semantic[-1], self.boundary, self.embeddings)
-        )
+        given = self.semantic[-1], self.boundary, self.embeddings
+        semantic, boundary, features = (resize(each.detach().float(), size) for each in given)
         features /= features.norm(dim=1, keepdim=True).clamp(min=1e-12)  # in place: it is the largest of the maps
         return semantic.softmax(1), boundary.sigmoid(), features
 
@@ -117,10 +98,8 @@ class MaskAttention(nn.Module):
 
     def _masks(self, scores: Tensor, memory: Memory) -> Tensor:
         per_query = scores.permute(0, 2, 3, 1).flatten(0, 1)  # (B Q, S, heads)
-        maps = [
-            resize(layer(level).relu(), memory.shapes[0])
-            for layer, level in zip(self.levels, memory.maps(per_query), strict=True)
-        ]
+        levels = zip(self.levels, memory.maps(per_query), strict=True)
+        maps = [resize(layer(level).relu(), memory.shapes[0]) for layer, level in levels]
         masks = self.fuse(torch.cat(maps, 1)).relu().view(len(scores), scores.shape[2], *memory.shapes[0])
         return masks * memory.maps(memory.inside[..., None].to(masks.dtype))[0]
 
@@ -183,13 +162,11 @@ class PanopticSegformer(nn.Module):
         self.detr = DeformableDetrModel(_detr_config(settings))
         make_backbone(self.detr, settings)
         self.detr.encoder.dropout = 0.0  # transformers drops the encoder's input too
-        self.detr.decoder.bbox_embed = nn.ModuleList(
-            DeformableDetrMLPPredictionHead(dim, dim, 4, 3) for _ in range(settings.decoder_layers)
-        )
-        self.class_embed = nn.ModuleList(nn.Linear(dim, things) for _ in range(settings.decoder_layers))
-        self.thing_layers = nn.ModuleList(
-            MaskLayer(settings, self_attention=False) for _ in range(settings.thing_layers)
-        )
+        layers = range(settings.decoder_layers)
+        self.detr.decoder.bbox_embed = nn.ModuleList(DeformableDetrMLPPredictionHead(dim, dim, 4, 3) for _ in layers)
+        self.class_embed = nn.ModuleList(nn.Linear(dim, things) for _ in layers)
+        layers = range(settings.thing_layers)
+        self.thing_layers = nn.ModuleList(MaskLayer(settings, self_attention=False) for _ in layers)
         self.stuff_head = ClassMasks(settings, stuff)
         self.semantic_head = ClassMasks(settings, things + stuff)
         self.semantic_scale = nn.Parameter(torch.ones(things + stuff))
@@ -238,19 +215,17 @@ class PanopticSegformer(nn.Module):
         hidden = found.intermediate_hidden_states  # (B, L, Q, D)
         into = [found.init_reference_points, *found.intermediate_reference_points.unbind(1)[:-1]]
         logits, boxes = [], []
-        for layer, (reference, classify, refine) in enumerate(
-            zip(into, self.class_embed, self.detr.decoder.bbox_embed, strict=True)
-        ):
-            logits.append(classify(hidden[:, layer]))
+        heads = zip(hidden.unbind(1), into, self.class_embed, self.detr.decoder.bbox_embed, strict=True)
+        for queries, reference, classify, refine in heads:
+            logits.append(classify(queries))
             start = inverse_sigmoid(reference)
-            boxes.append((refine(hidden[:, layer]) + functional.pad(start, (0, 4 - start.shape[-1]))).sigmoid())
+            boxes.append((refine(queries) + functional.pad(start, (0, 4 - start.shape[-1]))).sigmoid())
         return torch.stack(logits), torch.stack(boxes)
 
     def _remember(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         """The model returns neither the padding, nor positions, nor shapes of its levels."""
-        self._encoder_inputs = {
-            name: kwargs[name] for name in ("attention_mask", "spatial_position_embeddings", "spatial_shapes_list")
-        }
+        names = "attention_mask", "spatial_position_embeddings", "spatial_shapes_list"
+        self._encoder_inputs = {name: kwargs[name] for name in names}
 
     def _memory(self, tokens: Tensor) -> Memory:
         given, self._encoder_inputs = self._encoder_inputs, {}

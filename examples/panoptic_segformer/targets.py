@@ -28,24 +28,16 @@ UNKNOWN = 255
 class Batch:
     """Pictures of several sizes, padded to the largest of them on the right and below.
 
-    Attributes:
-        pictures: (B, 3, H, W) sRGB in [0, 1]; the padding repeats the border, so that no colour of its own enters
-            what is resized.
-        inside: (B, H, W) bool.
-        sizes: (height, width) of each picture.
-        points: the point labels of each picture.
-        image_ids: of the data set.
-        masks: (B, H, W) int64 true target of each pixel, -1 for none, for the ceiling that trains on masks; or None.
-        low: (B, 1, H, W) low-level boundary in [0, 1], or None.
+    The padding repeats the border, so that no colour of its own enters what is resized.
     """
 
-    pictures: Tensor
-    inside: Tensor
-    sizes: Sequence[tuple[int, int]]
+    pictures: Tensor  # (B, 3, H, W) sRGB in [0, 1]
+    inside: Tensor  # (B, H, W) bool
+    sizes: Sequence[tuple[int, int]]  # (height, width) of each picture
     points: Sequence[PointTargets]
     image_ids: Sequence[int | str]
-    masks: Tensor | None = None
-    low: Tensor | None = None
+    masks: Tensor | None = None  # (B, H, W) int64 true target of each pixel, -1 for none, for the ceiling
+    low: Tensor | None = None  # (B, 1, H, W) low-level boundary in [0, 1]
 
     def to(self, device: torch.device | str) -> Batch:
         """The tensors on the device; points stay on the host, where the library wants them."""
@@ -59,25 +51,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class PictureTargets:
-    """What one picture teaches, at its padded size.
+    """What one picture teaches, at its padded size."""
 
-    Attributes:
-        classes: (T,) class of each thing that has a box; of an empty mask where the preset gives it one.
-        boxes: (T, 4) centre, width and height over the size of the valid picture.
-        masks: (T, H, W) bool.
-        stuff: (P,) channels of the stuff classes present, from 0.
-        stuff_masks: (P, H, W) bool.
-        instance: (H, W) int64 target that owns the pixel, -1 for none.
-        semantic: (H, W) int64 class, UNKNOWN where undecided or outside.
-    """
-
-    classes: Tensor
-    boxes: Tensor
-    masks: Tensor
-    stuff: Tensor
-    stuff_masks: Tensor
-    instance: Tensor
-    semantic: Tensor
+    classes: Tensor  # (T,) class of each thing that has a box
+    boxes: Tensor  # (T, 4) centre, width and height over the size of the valid picture
+    masks: Tensor  # (T, H, W) bool
+    stuff: Tensor  # (P,) channels of the stuff classes present, from 0
+    stuff_masks: Tensor  # (P, H, W) bool
+    instance: Tensor  # (H, W) int64 target that owns the pixel, -1 for none
+    semantic: Tensor  # (H, W) int64 class, UNKNOWN where undecided or outside
 
 
 class Labeller:
@@ -91,8 +73,8 @@ class Labeller:
     def __init__(self, settings: PseudoLabels, things: int) -> None:
         # Two points may come to lie on one pixel of a smaller picture.
         shared = {"point_radius": settings.window // 2, "on_conflict": "first"}
-        if settings.overrides.get("method") == "newton":  # the presets' rounds are those of Sinkhorn
-            shared |= {"max_iter": None, "tol": 1e-7}
+        if settings.overrides.get("method", "sinkhorn") != "sinkhorn":  # two presets' rounds and floor are Sinkhorn's
+            shared |= {"max_iter": None, "tol": 1e-7, "marginal_floor": 0.0}
         config = PseudoMaskConfig.preset(settings.preset, **{**shared, **settings.overrides})
         self.settings, self.things = settings, things
         self.masker = PseudoMasker(config)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
@@ -15,6 +17,7 @@ from pictures import comparison
 from safetensors.torch import save_model
 from torch import Tensor, nn
 from tqdm import tqdm
+from weights import load_imagenet, load_run
 
 from point2mask_ot import PanopticImage
 from point2mask_ot.panoptic import PanopticEvaluator
@@ -26,7 +29,6 @@ from .data import PreparedSamples, Sample, Samples, collate, grouped_batches, lo
 from .evaluation import as_panoptic, predict, semantic_classes, summary
 from .network import PanopticSegformer
 from .targets import Batch, Labeller
-from .weights import load_imagenet, load_run
 
 SHOWN = 4
 """Pictures of each kind in ``pictures.png``."""
@@ -49,12 +51,7 @@ class TrainingStep(nn.Module):
 
 
 class Trainer:
-    """A run of training.
-
-    Args:
-        config: every setting.
-        samples: pictures to learn from.
-        val: pictures to score the predictions on.
+    """A run of training from ``samples``, whose predictions are scored on ``val``.
 
     Raises:
         ValueError: settings that cannot be, weights that do not fit, or a folder that holds another run.
@@ -130,9 +127,8 @@ class Trainer:
         shares = shares[: int(min(len(shares), end - self.steps))]
         self.prepared.epoch = epoch
         self.module.train()
-        batches = loader(self.prepared, shares, self.config.data.workers)
-        hidden = not self.accelerator.is_main_process
-        for batch in (bar := tqdm(batches, f"epoch {epoch + 1}", len(shares), leave=False, disable=hidden)):
+        batches, hidden = loader(self.prepared, shares, self.config.data.workers), not self.accelerator.is_main_process
+        for batch in (bar := tqdm(batches, f"epoch {epoch + 1}", leave=False, disable=hidden)):
             bar.set_postfix(loss=f"{sum(self.step(batch).values()):.2f}")
             if self.config.optimiser.save_every and self.steps % self.config.optimiser.save_every == 0:
                 self.save()
@@ -170,47 +166,53 @@ class Trainer:
     def evaluate(self) -> dict[str, Any]:
         """Scores of pseudo-masks, predictions and semantic map, and pictures of the first two."""
         self.module.eval()
-        scores, shown, data = {}, {}, self.config.data
-        for name, samples, count, segment in (
-            ("pseudo_masks", self.samples, data.scored, self._pseudo_masks),
-            ("predictions", self.val, data.val_scored, self._prediction),
-            ("semantic", self.val, data.val_scored, self._semantic),
-        ):
-            evaluator, first = PanopticEvaluator(self.categories), []
-            for index in range(self.rank, min(count, len(samples)), self.processes):
-                sample, truth = samples[index], samples.truth(index)
-                batch = collate([resized(sample, data.min_side[-1], data.max_side)]).to(self.accelerator.device)
-                found = segment(sample, batch)
-                if truth is not None:
-                    evaluator.add(found, truth)
-                if index < SHOWN:
-                    first.append((index, sample.picture, found))
-            evaluator.counts = sum(gather_object([evaluator.counts]))
-            if evaluator.counts.any():
-                found_scores = summary(evaluator)
-                scores[name] = found_scores if name != "semantic" else {"miou": found_scores["miou"]}
-            shown[name] = [pair[1:] for pair in sorted(gather_object(first), key=lambda pair: pair[0])]
+        epoch, data = self.steps / self.batches_per_epoch, self.config.data
+
+        def pseudo_masks(sample: Sample, batch: Batch) -> PanopticImage:
+            masks = self.labeller.pseudo_masks(self.network(batch.pictures, batch.inside), batch, epoch)[0]
+            size = sample.picture.shape[:2]
+            return as_panoptic(masks, sample.points, batch.sizes[0], size, self.categories, sample.image_id)
+
+        def prediction(sample: Sample, batch: Batch) -> PanopticImage:
+            sizes = [sample.picture.shape[:2]]
+            return predict(self.network, batch, self.categories, sizes, self.config.score_threshold)[0]
+
+        def semantic(sample: Sample, batch: Batch) -> PanopticImage:
+            outputs = self.network(batch.pictures, batch.inside)
+            return semantic_classes(outputs, batch, sample.picture.shape[:2], self.categories)
+
+        asked = {
+            "pseudo_masks": (self.samples, data.scored, pseudo_masks),
+            "predictions": (self.val, data.val_scored, prediction),
+            "semantic": (self.val, data.val_scored, semantic),
+        }
+        found = {name: self._score(*what) for name, what in asked.items()}
+        scores = {name: summary(evaluator) for name, (evaluator, _) in found.items() if evaluator.counts.any()}
+        if "semantic" in scores:
+            scores["semantic"] = {"miou": scores["semantic"]["miou"]}
         if self.accelerator.is_main_process:
             self.log(kind="score", **scores)
             text = ", ".join(f"{key} {100 * v['pq']:.1f}" for key, v in scores.items() if "pq" in v).replace("_", " ")
-            tqdm.write(f"epoch {self.steps // self.batches_per_epoch:3d}  step {self.steps:6d}  PQ of {text}")
-            del shown["semantic"]
+            tqdm.write(f"epoch {int(epoch):3d}  step {self.steps:6d}  PQ of {text}")
+            shown = {name: found[name][1] for name in ("pseudo_masks", "predictions")}
             comparison(shown, self.categories).save(self.config.out / "pictures.png")
         return scores
 
-    def _pseudo_masks(self, sample: Sample, batch: Batch) -> PanopticImage:
-        outputs, epoch = self.network(batch.pictures, batch.inside), self.steps / self.batches_per_epoch
-        masks = self.labeller.pseudo_masks(outputs, batch, epoch)[0]
-        size = sample.picture.shape[:2]
-        return as_panoptic(masks, sample.points, batch.sizes[0], size, self.categories, sample.image_id)
-
-    def _prediction(self, sample: Sample, batch: Batch) -> PanopticImage:
-        size, threshold = sample.picture.shape[:2], self.config.score_threshold
-        return predict(self.network, batch, self.categories, [size], threshold)[0]
-
-    def _semantic(self, sample: Sample, batch: Batch) -> PanopticImage:
-        outputs = self.network(batch.pictures, batch.inside)
-        return semantic_classes(outputs, batch, sample.picture.shape[:2], self.categories)
+    def _score(
+        self, samples: Samples, count: int, segment: Callable[[Sample, Batch], PanopticImage]
+    ) -> tuple[PanopticEvaluator, list[tuple[np.ndarray, PanopticImage]]]:
+        """Counts of the first pictures, shared out to the processes, and the very first with their segments."""
+        evaluator, first, data = PanopticEvaluator(self.categories), [], self.config.data
+        for index in range(self.rank, min(count, len(samples)), self.processes):
+            sample, truth = samples[index], samples.truth(index)
+            batch = collate([resized(sample, data.min_side[-1], data.max_side)]).to(self.accelerator.device)
+            found = segment(sample, batch)
+            if truth is not None:
+                evaluator.add(found, truth)
+            if index < SHOWN:
+                first.append((index, sample.picture, found))
+        evaluator.counts = sum(gather_object([evaluator.counts]))
+        return evaluator, [shown[1:] for shown in sorted(gather_object(first), key=lambda shown: shown[0])]
 
     def save(self) -> None:
         """A checkpoint to go on from, and the network alone to predict with; each appears whole or not at all."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from panoptic_segformer.data import PreparedSamples, Sample, collate, flipped, grouped_batches, resized
 from panoptic_segformer.evaluation import as_panoptic, predict
-from synthetic import SyntheticSamples
+from samples import SyntheticSamples
 
 from point2mask_ot import PointTargets, panoptic_quality
 

@@ -10,12 +10,12 @@ import predict
 import pytest
 import torch
 from panoptic_segformer.criterion import Totals
-from panoptic_segformer.data import FileSamples, Sample, collate, grouped_batches, resized
+from panoptic_segformer.data import Sample, collate, grouped_batches, resized
 from panoptic_segformer.evaluation import as_panoptic
 from panoptic_segformer.network import nearest
 from panoptic_segformer.targets import UNKNOWN, PictureTargets, point_labels
 from PIL import ExifTags, Image
-from synthetic import SyntheticSamples
+from samples import FileSamples, SyntheticSamples
 from torch.nn import functional
 from trainer_cases import STUFF, THINGS, TINY, criterion_for, one_picture
 

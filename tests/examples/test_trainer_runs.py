@@ -22,12 +22,13 @@ import tyro
 from accelerate.state import AcceleratorState
 from network_maps import NetworkMaps
 from panoptic_segformer.checkpoint import begin, check_start, read_config, write_config
-from panoptic_segformer.config import PRESETS, Config, Losses, Optimiser, PseudoLabels
+from panoptic_segformer.config import Config, Losses, Optimiser, PseudoLabels
 from panoptic_segformer.data import collate
+from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.targets import Labeller
 from panoptic_segformer.training import Trainer
 from safetensors.torch import load_file, save_model
-from synthetic import SyntheticSamples
+from samples import SyntheticSamples
 from trainer_cases import FEW_LAYERS, shrunken
 
 from point2mask_ot import read_picture

@@ -11,7 +11,7 @@ from panoptic_segformer.data import Sample, collate
 from panoptic_segformer.evaluation import predict
 from panoptic_segformer.network import Outputs, PanopticSegformer
 from panoptic_segformer.targets import UNKNOWN, Labeller, point_labels
-from synthetic import SyntheticSamples
+from samples import SyntheticSamples
 from torch.nn import functional
 from trainer_cases import THINGS, TINY, criterion_for, one_picture
 

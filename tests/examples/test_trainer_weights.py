@@ -8,12 +8,12 @@ import pytest
 import torch
 from panoptic_segformer import config as settings
 from panoptic_segformer.network import PanopticSegformer
-from panoptic_segformer.weights import load_imagenet, load_run
 from safetensors.torch import save_file, save_model
 from torch import nn
 from trainer_cases import STUFF, THINGS, TINY, tiny_network
 from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 from transformers.models.deformable_detr.modeling_deformable_detr import replace_batch_norm
+from weights import load_imagenet, load_run
 
 RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 24], "out_features": ["stage2", "stage3", "stage4"]}
 SWIN = {"embed_dim": 16, "num_heads": [1, 1, 2, 2], "out_features": ["stage2"]}

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from panoptic_segformer.config import Network
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-
-from .config import Network
 
 _WRAPPERS = ("state_dict", "model", "module", "net")
 _HEAD = re.compile(r"(fc|classifier|head|norm|pooler|(swin\.)?layernorm)\.|.*num_batches_tracked$")
