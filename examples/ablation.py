@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import tyro
 from panoptic_segformer.config import Config, PseudoLabels
-from panoptic_segformer.data import collate, resized
+from panoptic_segformer.data import batch_of
 from panoptic_segformer.evaluation import as_panoptic, semantic_classes, summary
 from panoptic_segformer.targets import Labeller
 from predict import DEVICE, load_network
@@ -95,19 +95,18 @@ def picture_counts(options: Options, run: Path) -> tuple[dict[Setting, np.ndarra
         truth = samples.truth(index)
         if truth is None:
             continue
-        evaluators = {setting: PanopticEvaluator(categories) for setting in counts}
-        sample, side, outputs = samples[index], config.data.min_side[-1], None
+        evaluators, outputs = {setting: PanopticEvaluator(categories) for setting in counts}, None
         for seed in range(options.seeds):
             points = sample_points(truth, categories, seed=1000 + seed, stuff=True).targets
-            batch = collate([resized(replace(sample, points=points), side, config.data.max_side)]).to(options.device)
+            sample = replace(samples[index], points=points)
+            batch = batch_of(sample, config.data).to(options.device)
             if outputs is None:
                 with torch.no_grad():
                     outputs = network(batch.pictures, batch.inside)
-                evaluators[SEMANTIC].add(semantic_classes(outputs, batch, truth.size, categories), truth)
+                evaluators[SEMANTIC].add(semantic_classes(outputs, sample, batch, categories), truth)
             for setting, labeller in labellers.items():
                 masks = labeller.pseudo_masks(outputs, batch, np.inf)[0]
-                found = as_panoptic(masks, points, batch.sizes[0], truth.size, categories, truth.image_id)
-                evaluators[setting].add(found, truth)
+                evaluators[setting].add(as_panoptic(masks, sample, batch, categories), truth)
         for setting, evaluator in evaluators.items():
             counts[setting].append(evaluator.counts)
     scored = len(counts[SEMANTIC])

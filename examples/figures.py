@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from panoptic_segformer.data import Sample, collate, resized
+from panoptic_segformer.data import Sample, batch_of
 from panoptic_segformer.evaluation import as_panoptic
 from panoptic_segformer.network import Outputs
 from panoptic_segformer.targets import Batch, Labeller
@@ -65,8 +65,7 @@ def masks(run: Path, other: Path, out: Path, pictures: tuple[int, ...] = (0, 1, 
     """Each picture with its points, and the pseudo-masks of two runs, such as the baseline's and Point2Mask's."""
 
     def draw(sample: Sample, batch: Batch, _: Outputs, made: PseudoMasks, categories: Sequence[Category]) -> Panels:
-        size = sample.picture.shape[:2]
-        found = as_panoptic(made, sample.points, batch.sizes[0], size, categories, sample.image_id)
+        found = as_panoptic(made, sample, batch, categories)
         return [draw_points(sample.picture, sample.points), overlay(sample.picture, found, categories)]
 
     first, second = (_sheet(folder, pictures, draw) for folder in (run, other))
@@ -87,7 +86,7 @@ def _sheet(run: Path, pictures: Sequence[int], draw: Draw, side: int = 256) -> I
         if not 0 <= index < len(samples):
             raise ValueError(f"--pictures: got {index}, expected 0 to {len(samples) - 1}")
         sample = samples[index]
-        batch = collate([resized(sample, config.data.min_side[-1], config.data.max_side)])
+        batch = batch_of(sample, config.data)
         outputs = network(batch.pictures, batch.inside)
         made = labeller.pseudo_masks(outputs, batch, np.inf)[0]
         panels = [fit(panel, side) for panel in draw(sample, batch, outputs, made, categories)]

@@ -16,7 +16,7 @@ import torch
 import tyro
 from panoptic_segformer.checkpoint import read_config
 from panoptic_segformer.config import Config
-from panoptic_segformer.data import Samples, collate, resized
+from panoptic_segformer.data import Samples, batch_of
 from panoptic_segformer.evaluation import predict, summary
 from panoptic_segformer.network import PanopticSegformer
 from pictures import overlay
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def segmented() -> Iterator[PanopticImage]:
         for index in tqdm(range(len(samples))):
             sample, truth = samples[index], samples.truth(index)
-            batch = collate([resized(sample, config.data.min_side[-1], config.data.max_side)]).to(options.device)
+            batch = batch_of(sample, config.data).to(options.device)
             found = predict(network, batch, categories, [sample.picture.shape[:2]], threshold)[0]
             if truth is not None:
                 evaluator.add(found, truth)

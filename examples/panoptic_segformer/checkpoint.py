@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -46,12 +46,16 @@ def last_checkpoint(out: Path) -> Path | None:
     return max(out.glob("checkpoint-" + "[0-9]" * 8), default=None)
 
 
-def begin(config: Config, categories: Sequence[Category]) -> None:
-    """Make the folder ready: what is left of another run goes, the settings are written."""
+def begin(config: Config, categories: Sequence[Category], step: int = 0) -> None:
+    """Make the folder ready to go on at a step: what is left of another run, or was logged after the step, goes."""
+    log = config.out / "log.jsonl"
     if not config.resume:
         _remove(config.out.glob("checkpoint-*"))
-        for name in ("network.safetensors", "log.jsonl"):
-            (config.out / name).unlink(missing_ok=True)
+        for path in (log, config.out / "network.safetensors"):
+            path.unlink(missing_ok=True)
+    elif log.exists():  # its last line may have been cut off
+        whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        log.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
     write_config(config, categories)
 
 
@@ -70,13 +74,6 @@ def keep(written: Path, step: int) -> None:
     _remove(set(written.parent.glob("checkpoint-*")) - {kept})
 
 
-def trim_log(path: Path, step: int) -> None:
-    """Drop the lines that a checkpoint at ``step`` does not know of, and one that was cut off."""
-    if path.exists():
-        whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
-
-
 def read_config(run: Path) -> tuple[Config, tuple[Category, ...]]:
     """The settings and categories of a run; what is younger than the run has its default."""
     document = json.loads((run / "config.json").read_text())
@@ -93,7 +90,7 @@ def _read(kind: Any, value: Any) -> Any:
     return Path(value) if isinstance(value, str) and Path in (kind, *getattr(kind, "__args__", ())) else value
 
 
-def _remove(folders: Any) -> None:
+def _remove(folders: Iterable[Path]) -> None:
     for folder in list(folders):
         shutil.rmtree(folder, ignore_errors=True)
 

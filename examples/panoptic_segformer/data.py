@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from point2mask_ot import Category, PanopticImage, PointTargets, sample_points
 
+from .config import Data
 from .network import nearest
 from .targets import Batch
 
@@ -126,6 +127,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
         padded([sample.masks for sample in samples], constant_values=-1),
         None if low is None else low[:, None] / 255,
     )
+
+
+def batch_of(sample: Sample, data: Data) -> Batch:
+    """A picture by itself, at the size that pictures are tested at."""
+    return collate([resized(sample, data.min_side[-1], data.max_side)])
 
 
 def grouped_batches(is_wide: Sequence[bool], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

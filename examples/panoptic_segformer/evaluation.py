@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from point2mask_ot import Category, PanopticImage, PointTargets, PseudoMasks
+from point2mask_ot import Category, PanopticImage, PseudoMasks
 from point2mask_ot.panoptic import PanopticEvaluator
 
+from .data import Sample
 from .network import Outputs, PanopticSegformer, nearest, resize
 from .targets import Batch
 
@@ -23,15 +24,7 @@ Size = tuple[int, int]
 def predict(
     network: PanopticSegformer, batch: Batch, categories: Sequence[Category], sizes: Sequence[Size], threshold: float
 ) -> list[PanopticImage]:
-    """Segment pictures.
-
-    Args:
-        network: in evaluation mode.
-        batch: its points are not looked at.
-        categories: things first, by channel.
-        sizes: (height, width) of the results.
-        threshold: segments of a lower score are left out.
-    """
+    """Segment pictures, each at one of ``sizes``, without what is less sure than ``threshold``; points are not used."""
     with torch.no_grad():
         outputs = network(batch.pictures, batch.inside, label=False)
         found = zip(_candidates(network, outputs, batch, sizes), sizes, batch.image_ids, strict=True)
@@ -77,26 +70,22 @@ def _merge(
     return PanopticImage.from_masks(masks, [c.id for c in chosen], [c.is_thing for c in chosen], image_id)
 
 
-def as_panoptic(
-    masks: PseudoMasks,
-    points: PointTargets,
-    valid: Size,
-    size: Size,
-    categories: Sequence[Category],
-    image_id: int | str,
-) -> PanopticImage:
-    """Pseudo-masks, of a padded picture of which ``valid`` is the inner size, as segments at ``size``."""
-    owner = nearest(masks.instance[None, : valid[0], : valid[1]], size)[0].cpu().numpy()
-    return PanopticImage.from_targets(owner, points, categories, image_id)
+def as_panoptic(masks: PseudoMasks, sample: Sample, batch: Batch, categories: Sequence[Category]) -> PanopticImage:
+    """Pseudo-masks of a batch's one picture as segments at the size of its sample."""
+    height, width = batch.sizes[0]
+    owner = nearest(masks.instance[None, :height, :width], sample.picture.shape[:2])[0].cpu().numpy()
+    return PanopticImage.from_targets(owner, sample.points, categories, sample.image_id)
 
 
-def semantic_classes(outputs: Outputs, batch: Batch, size: Size, categories: Sequence[Category]) -> PanopticImage:
-    """The most probable class of each pixel of a batch's one picture, as segments: what mean IoU looks at."""
-    maps = resize(outputs.semantic[-1].float(), batch.inside.shape[1:])
-    classes = resize(maps[..., : batch.sizes[0][0], : batch.sizes[0][1]], size)[0].argmax(0).cpu().numpy()
+def semantic_classes(outputs: Outputs, sample: Sample, batch: Batch, categories: Sequence[Category]) -> PanopticImage:
+    """The most probable class of each pixel, as segments: what mean IoU looks at."""
+    height, width = batch.sizes[0]
+    maps = resize(outputs.semantic[-1].float(), batch.inside.shape[1:])[..., :height, :width]
+    classes = resize(maps, sample.picture.shape[:2])[0].argmax(0).cpu().numpy()
     masks = classes == np.arange(len(categories))[:, None, None]
-    ids, kinds = [category.id for category in categories], [category.is_thing for category in categories]
-    return PanopticImage.from_masks(masks, ids, kinds, batch.image_ids[0])
+    return PanopticImage.from_masks(
+        masks, [c.id for c in categories], [c.is_thing for c in categories], sample.image_id
+    )
 
 
 def summary(evaluator: PanopticEvaluator) -> dict[str, float]:

@@ -22,10 +22,10 @@ from weights import load_imagenet, load_run
 from point2mask_ot import PanopticImage
 from point2mask_ot.panoptic import PanopticEvaluator
 
-from .checkpoint import begin, check_start, keep, last_checkpoint, trim_log
+from .checkpoint import begin, check_start, keep, last_checkpoint
 from .config import Config
 from .criterion import Criterion
-from .data import PreparedSamples, Sample, Samples, collate, grouped_batches, loader, resized
+from .data import PreparedSamples, Sample, Samples, batch_of, grouped_batches, loader
 from .evaluation import as_panoptic, predict, semantic_classes, summary
 from .network import PanopticSegformer
 from .targets import Batch, Labeller
@@ -78,9 +78,8 @@ class Trainer:
             self.say(load_imagenet(self.network.detr.backbone.model, config.network))
             if config.init_from is not None:
                 self.say(load_run(self.network, config.init_from))
-        self.prepared = PreparedSamples(
-            samples, config.data.min_side, config.data.max_side, config.seed, config.labels.supervision
-        )
+        data = config.data
+        self.prepared = PreparedSamples(samples, data.min_side, data.max_side, config.seed, config.labels.supervision)
         self.is_wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
         self.batches_per_epoch = len(self.batches(0))
         self.labeller, self.criterion = Labeller(config.labels, things), Criterion(self.network, config)
@@ -98,6 +97,11 @@ class Trainer:
         """Steps so far; the schedule counts them, and is saved with the weights."""
         return self.schedule.last_epoch
 
+    @property
+    def epoch(self) -> float:
+        """How often all pictures have been seen."""
+        return self.steps / self.batches_per_epoch
+
     def batches(self, epoch: int) -> list[list[int]]:
         """Pictures of each batch of an epoch, the same however many processes share them."""
         return grouped_batches(self.is_wide, self.config.optimiser.batch_size, self.config.seed, epoch)
@@ -108,8 +112,7 @@ class Trainer:
         if self.config.resume:
             self.accelerator.load_state(str(last_checkpoint(self.config.out)))
         if self.accelerator.is_main_process:
-            begin(self.config, self.categories)
-            trim_log(self.config.out / "log.jsonl", self.steps)
+            begin(self.config, self.categories, self.steps)
         end = min(settings.epochs * self.batches_per_epoch, settings.max_steps or math.inf)
         scores = self.evaluate() if self.steps == 0 else {}
         while self.steps < end:
@@ -135,7 +138,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step of the optimiser; the losses of the whole batch, over all parts and processes."""
-        start, epoch, settings = time.perf_counter(), self.steps / self.batches_per_epoch, self.config.optimiser
+        start, settings = time.perf_counter(), self.config.optimiser
         batch = batch.to(self.accelerator.device)
         totals = self.accelerator.reduce(self.criterion.totals(batch), "sum")
         size = -(-len(batch.points) // settings.accumulate)
@@ -144,17 +147,15 @@ class Trainer:
         for part in parts:
             # Only the last of the parts waits for the other processes.
             with nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.module):
-                losses = self.module(part, epoch, totals)
+                losses = self.module(part, self.epoch, totals)
                 self.accelerator.backward(sum(losses.values()) * self.processes)  # gradients are averaged over them
             values = values + torch.stack(list(losses.values())).detach()
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
         values = self.accelerator.reduce(values, "sum").tolist()
         named = dict(zip(losses, values, strict=True))
         if not all(map(math.isfinite, (*values, norm))):
-            raise FloatingPointError(
-                f"step {self.steps}: loss or gradient is not finite: norm {norm:g}, losses {named}; "
-                "stopped before the weights are lost"
-            )
+            what = f"step {self.steps}: loss or gradient is not finite: norm {norm:g}, losses {named}"
+            raise FloatingPointError(f"{what}; stopped before the weights are lost")
         self.optimiser.step()
         self.optimiser.zero_grad()
         rate = self.schedule.get_last_lr()[0]
@@ -166,47 +167,42 @@ class Trainer:
     def evaluate(self) -> dict[str, Any]:
         """Scores of pseudo-masks, predictions and semantic map, and pictures of the first two."""
         self.module.eval()
-        epoch, data = self.steps / self.batches_per_epoch, self.config.data
+        network, kinds, data, epoch = self.network, self.categories, self.config.data, self.epoch
 
         def pseudo_masks(sample: Sample, batch: Batch) -> PanopticImage:
-            masks = self.labeller.pseudo_masks(self.network(batch.pictures, batch.inside), batch, epoch)[0]
-            size = sample.picture.shape[:2]
-            return as_panoptic(masks, sample.points, batch.sizes[0], size, self.categories, sample.image_id)
+            masks = self.labeller.pseudo_masks(network(batch.pictures, batch.inside), batch, epoch)[0]
+            return as_panoptic(masks, sample, batch, kinds)
 
         def prediction(sample: Sample, batch: Batch) -> PanopticImage:
-            sizes = [sample.picture.shape[:2]]
-            return predict(self.network, batch, self.categories, sizes, self.config.score_threshold)[0]
+            return predict(network, batch, kinds, [sample.picture.shape[:2]], self.config.score_threshold)[0]
 
         def semantic(sample: Sample, batch: Batch) -> PanopticImage:
-            outputs = self.network(batch.pictures, batch.inside)
-            return semantic_classes(outputs, batch, sample.picture.shape[:2], self.categories)
+            return semantic_classes(network(batch.pictures, batch.inside), sample, batch, kinds)
 
-        asked = {
-            "pseudo_masks": (self.samples, data.scored, pseudo_masks),
-            "predictions": (self.val, data.val_scored, prediction),
-            "semantic": (self.val, data.val_scored, semantic),
+        found = {
+            "pseudo_masks": self._score(self.samples, data.scored, pseudo_masks),
+            "predictions": self._score(self.val, data.val_scored, prediction),
+            "semantic": self._score(self.val, data.val_scored, semantic),
         }
-        found = {name: self._score(*what) for name, what in asked.items()}
         scores = {name: summary(evaluator) for name, (evaluator, _) in found.items() if evaluator.counts.any()}
-        if "semantic" in scores:
+        if "semantic" in scores:  # its segments are no objects
             scores["semantic"] = {"miou": scores["semantic"]["miou"]}
         if self.accelerator.is_main_process:
             self.log(kind="score", **scores)
             text = ", ".join(f"{key} {100 * v['pq']:.1f}" for key, v in scores.items() if "pq" in v).replace("_", " ")
             tqdm.write(f"epoch {int(epoch):3d}  step {self.steps:6d}  PQ of {text}")
             shown = {name: found[name][1] for name in ("pseudo_masks", "predictions")}
-            comparison(shown, self.categories).save(self.config.out / "pictures.png")
+            comparison(shown, kinds).save(self.config.out / "pictures.png")
         return scores
 
     def _score(
         self, samples: Samples, count: int, segment: Callable[[Sample, Batch], PanopticImage]
     ) -> tuple[PanopticEvaluator, list[tuple[np.ndarray, PanopticImage]]]:
         """Counts of the first pictures, shared out to the processes, and the very first with their segments."""
-        evaluator, first, data = PanopticEvaluator(self.categories), [], self.config.data
+        evaluator, first = PanopticEvaluator(self.categories), []
         for index in range(self.rank, min(count, len(samples)), self.processes):
             sample, truth = samples[index], samples.truth(index)
-            batch = collate([resized(sample, data.min_side[-1], data.max_side)]).to(self.accelerator.device)
-            found = segment(sample, batch)
+            found = segment(sample, batch_of(sample, self.config.data).to(self.accelerator.device))
             if truth is not None:
                 evaluator.add(found, truth)
             if index < SHOWN:
@@ -229,7 +225,7 @@ class Trainer:
     def log(self, **entry: Any) -> None:
         """Append a line to ``log.jsonl``."""
         if self.accelerator.is_main_process:
-            line = {"epoch": self.steps // self.batches_per_epoch, "step": self.steps, **entry}
+            line = {"epoch": int(self.epoch), "step": self.steps, **entry}
             with open(self.config.out / "log.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from panoptic_segformer.data import PreparedSamples, Sample, collate, flipped, grouped_batches, resized
@@ -58,7 +60,7 @@ class TestInference:
         category = torch.as_tensor(points.category.copy())
         owner = batch.masks[0]
         masks = PseudoMasks(owner, None, category[owner], owner < 0, None, None, None)
-        found = as_panoptic(masks, batch.points[0], batch.sizes[0], (96, 96), samples.categories, 0)
+        found = as_panoptic(masks, replace(samples[0], points=batch.points[0]), batch, samples.categories)
         assert panoptic_quality([found], [samples.truth(0)], samples.categories).pq == 1
 
     def test_covered_segments_are_left_out(self):

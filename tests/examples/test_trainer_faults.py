@@ -105,7 +105,8 @@ class TestFaultA8:
         points = PointTargets([(0, 0), (0, 1), (0, 2)], category=[0, 1, THINGS], is_thing=[True, True, False])
         owner = torch.tensor([[0, 1, 2]] * 3)
         masks = PseudoMasks(owner, None, torch.tensor([0, 1, THINGS])[owner], owner < 0, None, None, None)
-        found = as_panoptic(masks, points, (3, 3), (3, 4), SyntheticSamples.categories, 0)
+        sample = Sample(np.zeros((3, 4, 3), np.uint8), points, 0)
+        found = as_panoptic(masks, sample, one_picture(points, (3, 3)), SyntheticSamples.categories)
         assert found.id_map.tolist() == [[1, 2, 2, 3]] * 3
 
 
