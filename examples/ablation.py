@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,7 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
         "minimum cost, no boundary": {"method": "minimum", "boundary": "none"},
         "all targets supply": {"stuff": "supply"},
     },
-    "A2": {
-        f"Sinkhorn rounds: {count}": {"method": "sinkhorn", "max_iter": count, "tol": None}
-        for count in (20, 40, 80, 160, 320)
-    },
+    "A2": {f"Sinkhorn rounds: {n}": {"method": "sinkhorn", "max_iter": n, "tol": None} for n in (20, 40, 80, 160, 320)},
     "A3": {f"beta: {beta}": {"beta": beta} for beta in (0.0, 0.05, 0.1, 0.2, 0.5)},
 }
 """Of the paper, as changes of the settings that a run has been trained with."""
@@ -116,7 +113,7 @@ def picture_counts(options: Options, run: Path) -> tuple[dict[Setting, np.ndarra
     return {setting: np.array(rows) for setting, rows in counts.items()}, categories
 
 
-def redrawn(counts: np.ndarray, categories: Sequence[Category], draws: int = 2000) -> np.ndarray:
+def redrawn(counts: np.ndarray, draws: int = 2000) -> np.ndarray:
     """PQ when all pictures count once, and when they are drawn anew, each draw the same for every setting."""
     pictures = len(counts)
     often = np.random.default_rng(0).multinomial(pictures, np.full(pictures, 1 / pictures), draws)
@@ -131,12 +128,21 @@ def rows_of(options: Options, run: Path) -> Iterator[dict[str, Any]]:
     for (preset, change), of_setting in counts.items():
         evaluator = PanopticEvaluator(categories)
         evaluator.counts = of_setting.sum(0)
-        row = {"run": str(run), "preset": preset, "change": change} | summary(evaluator)
+        row = {"preset": preset, "change": change} | summary(evaluator)
         if preset:
-            gain = redrawn(of_setting, categories) - redrawn(counts[preset, AS_IT_IS], categories)
-            interval = np.quantile(gain[1:], (0.025, 0.975)).tolist()  # 95 % of the draws
-            row |= {"difference": gain[0], "interval": interval}
+            gain = redrawn(of_setting) - redrawn(counts[preset, AS_IT_IS])
+            low, high = np.quantile(gain[1:], (0.025, 0.975)).tolist()  # 95 % of the draws
+            row |= {"difference": gain[0], "interval": [low, high]}
         yield row
+
+
+def line_of(row: dict[str, Any]) -> str:
+    """A row for people, in %."""
+    text = f"{row['preset']:8s} {row['change']:28s} mIoU {100 * row['miou']:5.1f}"
+    if not row["preset"]:
+        return text
+    parts = (100 * value for value in (row["pq"], row["things"], row["stuff"], row["difference"], *row["interval"]))
+    return text + "  PQ {:5.1f}  things {:5.1f}  stuff {:5.1f}  {:+5.1f} [{:+.1f}, {:+.1f}]".format(*parts)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -151,14 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
                 rows = list(rows_of(options, run))
         except (ValueError, OSError) as error:
             raise SystemExit(f"ablation: {error}") from error
-        for row in rows:
-            text = f"{row['preset']:8s} {row['change']:28s} mIoU {100 * row['miou']:5.1f}"
-            if row["preset"]:
-                parts = (100 * value for value in (row["pq"], row["things"], row["stuff"], row["difference"]))
-                low, high = row["interval"]
-                text += "  PQ {:5.1f}  things {:5.1f}  stuff {:5.1f}  {:+5.1f}".format(*parts)
-                text += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-            print(text)
+        print(*map(line_of, rows), sep="\n")
         (run / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 

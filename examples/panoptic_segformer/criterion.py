@@ -64,24 +64,22 @@ class Criterion:
     ) -> dict[str, Tensor]:
         """The weighted losses by name; their sum is what to minimise."""
         total = Totals(*totals[:4].float().unbind(), totals[4:].float())
-        things, stuff = total.things.clamp(min=1), total.stuff.clamp(min=1)
-        of_pictures = len(targets) / total.pictures
+        # Without stuff in the batch, that none is there is not learnt either, as in the released code.
+        per_thing, per_stuff = 1 / total.things.clamp(min=1), (total.stuff > 0) / total.stuff.clamp(min=1)
+        per_picture = len(targets) / total.pictures  # of what is a mean over the pictures here
         values = {
             "semantic_class": _focal(outputs.semantic_class, self._presence(batch)) / total.classes.clamp(min=1),
-            **self._semantic(outputs, batch, total),
-            **{name: value / things for name, value in self.of_things(outputs, batch, targets).items()},
-            # Without stuff in the batch, that none is there is not learnt either, as in the released code.
-            **{
-                name: value * (total.stuff > 0) / stuff
-                for name, value in self.of_stuff(outputs, batch, targets).items()
-            },
-            "manifold": self._manifold(outputs, batch, targets) * of_pictures,
-            "boundary": self._boundary(outputs, batch, targets) * of_pictures,
+            "partial": self._partial(outputs, batch, total),
+            **_times(per_picture, self._affinity(outputs, batch)),
+            **_times(per_thing, self.of_things(outputs, batch, targets)),
+            **_times(per_stuff, self.of_stuff(outputs, batch, targets)),
+            "manifold": per_picture * self._manifold(outputs, batch, targets),
+            "boundary": per_picture * self._boundary(outputs, batch, targets),
         }
         weights, recipe, warmup = self.config.losses, self.recipe, self.config.optimiser.warmup_epochs
         growth = min(epoch / warmup, 1.0) if warmup else 1.0
         # Plain form of Eq. 8: L = L_full + L_sem + L_bou, the sum of what is returned here.
-        ratio = things / (things + total.stuff)
+        ratio = total.things.clamp(min=1) / (total.things.clamp(min=1) + total.stuff)
         shares = dict.fromkeys(recipe.things, ratio) | dict.fromkeys(recipe.stuff, 1 - ratio) if weights.ratio else {}
         return {
             name: value * getattr(weights, name) * shares.get(name, 1.0) * (growth if name in recipe.ramp else 1.0)
@@ -95,22 +93,23 @@ class Criterion:
             row[points.category.tolist()] = 1
         return present
 
-    def _semantic(self, outputs: Outputs, batch: Batch, total: Totals) -> dict[str, Tensor]:
-        """Eq. 5 on the semantic map of every layer."""
+    def _partial(self, outputs: Outputs, batch: Batch, total: Totals) -> Tensor:
+        """First term of Eq. 5 on the semantic map of every layer."""
+        size, seen = outputs.memory.shapes[0], total.labelled > 0
+        cells = total.labelled * seen.sum() if self.config.optimiser.balanced else total.labelled.sum()
+        mean = {"weight": seen / cells.clamp(min=1), "reduction": "sum", "valid": nearest(batch.inside, size)}
+        labels = point_labels(batch, self.config.labels.window, size)
+        return sum(partial_cross_entropy(scores, labels, **mean) for scores in outputs.semantic.float())
+
+    def _affinity(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """The other terms of Eq. 5: classes are alike where colours are, near by (LAB) and along the tree."""
         size, layers = outputs.memory.shapes[0], outputs.semantic.float()
         valid, picture = nearest(batch.inside, size), resize(batch.pictures, size)
-        labels = point_labels(batch, self.config.labels.window, size)
         tree = minimum_spanning_tree(picture / picture.new_tensor(IMAGENET_DEVIATION)[:, None, None], valid=valid)
-        known = {"labels": labels, "valid": valid}
-        seen = total.labelled > 0
-        pixels = total.labelled * seen.sum() if self.config.optimiser.balanced else total.labelled.sum()
-        mean = {"weight": seen / pixels.clamp(min=1), "reduction": "sum"}
-        of_pictures = len(batch.points) / total.pictures
+        how = {"labels": point_labels(batch, self.config.labels.window, size), **self.recipe.tree}
         return {
-            "partial": sum(partial_cross_entropy(scores, **known, **mean) for scores in layers),
-            "lab": sum(lab_affinity_loss(scores, picture, valid=valid) for scores in layers) * of_pictures,
-            "tree": sum(tree_affinity_loss(scores, tree, **known, **self.recipe.tree) for scores in layers)
-            * of_pictures,
+            "lab": sum(lab_affinity_loss(scores, picture, valid=valid) for scores in layers),
+            "tree": sum(tree_affinity_loss(scores, tree, valid=valid, **how) for scores in layers),
         }
 
     def of_things(self, outputs: Outputs, batch: Batch, targets: Sequence[PictureTargets]) -> dict[str, Tensor]:
@@ -164,18 +163,11 @@ class Criterion:
         """Each point among the mean embeddings of the picture's things and of all stuff classes, present or not."""
         size, losses = outputs.memory.shapes[0], []
         for embeddings, points, given in zip(outputs.embeddings.float(), batch.points, targets, strict=True):
-            things = int(points.is_thing.sum())
-            column = np.where(
-                points.is_thing, points.is_thing.cumsum() - 1, points.category - self.network.things + things
-            )
-            column, at, target = (
-                torch.tensor(of, device=embeddings.device)
-                for of in (
-                    np.append(column, -1),  # what is nobody's, -1, takes the last one
-                    points.resize(tuple(given.instance.shape), size).points_yx,
-                    points.target,
-                )
-            )
+            things, channel = int(points.is_thing.sum()), points.category - self.network.things
+            column = np.where(points.is_thing, points.is_thing.cumsum() - 1, things + channel)
+            at = points.resize(tuple(given.instance.shape), size).points_yx
+            arrays = np.append(column, -1), at, points.target  # what is nobody's, -1, takes the last column
+            column, at, target = (torch.tensor(array, device=embeddings.device) for array in arrays)
             owner, count = nearest(column[given.instance][None], size)[0], max(1, things + self.network.stuff)
             losses.append(manifold_contrastive_loss(embeddings, owner, at, column[target], num_targets=count))
         return torch.stack(losses).mean()
@@ -186,6 +178,10 @@ class Criterion:
         is_thing = torch.arange(self.network.things + self.network.stuff, device=scores.device) < self.network.things
         instance, semantic = (torch.stack([getattr(t, name) for t in targets]) for name in ("instance", "semantic"))
         return boundary_affinity_loss(scores, instance, semantic, is_thing, valid=batch.inside, **self.recipe.boundary)
+
+
+def _times(factor: Tensor, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: factor * value for name, value in losses.items()}
 
 
 def _focal(logits: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import numpy as np
 import predict
 import pytest
 import torch
-from panoptic_segformer.criterion import Totals
 from panoptic_segformer.data import Sample, collate, grouped_batches, resized
 from panoptic_segformer.evaluation import as_panoptic
 from panoptic_segformer.network import nearest
@@ -94,8 +93,7 @@ class TestFaultA8:
         semantic = torch.randn(1, 2, THINGS + STUFF, 5, 5, requires_grad=True)
         outputs = SimpleNamespace(memory=SimpleNamespace(shapes=[(5, 5)]), semantic=semantic)
         criterion = criterion_for(network)
-        totals = criterion.totals(batch)
-        losses = criterion._semantic(outputs, batch, Totals(*totals[:4], totals[4:]))
+        losses = criterion._affinity(outputs, batch)
         (losses["lab"] + losses["tree"]).backward()
         learns = semantic.grad[0].abs().amax((1, 2)) > 0  # (picture, column)
         assert learns.tolist() == [[True] * 4 + [False], [True] * 5]
