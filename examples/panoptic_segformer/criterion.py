@@ -24,7 +24,8 @@ from point2mask_ot import (
 
 from .backbone import finest_stride
 from .config import Config
-from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer, nearest, resize
+from .mask_decoder import nearest, resize
+from .network import IMAGENET_DEVIATION, Outputs, PanopticSegformer
 from .targets import UNKNOWN, Batch, PictureTargets, point_labels
 
 

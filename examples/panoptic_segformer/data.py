@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from point2mask_ot import Category, PanopticImage, PointTargets, sample_points
 
 from .config import Data
-from .network import nearest
+from .mask_decoder import nearest
 from .targets import Batch
 
 NO_POINTS = PointTargets(np.zeros((0, 2), np.int64))

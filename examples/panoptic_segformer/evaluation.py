@@ -12,7 +12,8 @@ from point2mask_ot import Category, PanopticImage, PseudoMasks
 from point2mask_ot.panoptic import PanopticEvaluator
 
 from .data import Sample
-from .network import Outputs, PanopticSegformer, nearest, resize
+from .mask_decoder import nearest, resize
+from .network import Outputs, PanopticSegformer
 from .targets import Batch
 
 MOST_THINGS = 100

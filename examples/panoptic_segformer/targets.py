@@ -18,7 +18,8 @@ from point2mask_ot.losses import dilate_labels
 from point2mask_ot.masks.boxes import region_boxes
 
 from .config import PseudoLabels
-from .network import Outputs, nearest
+from .mask_decoder import nearest
+from .network import Outputs
 
 UNKNOWN = 255
 """The class of pixels that nobody knows."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from panoptic_segformer.data import Sample, collate, grouped_batches, resized
 from panoptic_segformer.evaluation import as_panoptic
-from panoptic_segformer.network import nearest
+from panoptic_segformer.mask_decoder import nearest
 from panoptic_segformer.targets import UNKNOWN, PictureTargets, point_labels
 from PIL import ExifTags, Image
 from samples import FileSamples, SyntheticSamples

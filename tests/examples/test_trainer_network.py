@@ -9,7 +9,8 @@ import pytest
 import torch
 from panoptic_segformer import config as settings
 from panoptic_segformer.backbone import finest_stride
-from panoptic_segformer.network import MaskAttention, Memory, PanopticSegformer
+from panoptic_segformer.mask_decoder import MaskAttention, Memory
+from panoptic_segformer.network import PanopticSegformer
 from panoptic_segformer.targets import Labeller
 from torch.nn import functional
 from trainer_cases import STUFF, THINGS, TINY, criterion_for, shrunken
