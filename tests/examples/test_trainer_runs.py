@@ -42,8 +42,8 @@ SMALL = (
 TWO_EPOCHS = "--optimiser.epochs 2 --optimiser.milestones 1"
 DROPOUT = "--network.dropout 0.1"
 INTERRUPTED = "--optimiser.max-steps 1"  # in the middle of an epoch
-SHARED = ("coco_swinl", "lite")
-"""Presets that also run in two processes here, of other backbones than the rest."""
+SHARED = ("coco_swinl",)
+"""Presets that also run in two processes here: of a backbone that has parameters without a use."""
 
 
 def train(out: Path, words: str) -> list[dict]:
@@ -200,18 +200,14 @@ def test_bfloat16(tmp_path):
 def test_fault_a9_two_processes_learn_as_one_and_resume(tmp_path):
     """Also from fewer pictures than a batch. One test, since to start the processes takes longer than their steps."""
     few = f"{SMALL} {TWO_EPOCHS} --data.synthetic-train 3"
-    short = f"{SMALL} --optimiser.epochs 1 {DROPOUT}"
     train_on_two_processes(
         tmp_path,
         ("few", few),
-        ("whole", short),
-        ("parts", f"{short} {INTERRUPTED}"),
-        ("parts", f"{short} --resume"),
+        ("parts", f"{few} {INTERRUPTED}"),
+        ("parts", f"{few} --resume"),
         *((name, f"{name} {FEW_LAYERS} --optimiser.epochs 1") for name in SHARED),
     )
-    parts, whole = (logged(tmp_path / name) for name in ("parts", "whole"))
-    same_run(parts, whole)
-    assert len(steps(whole)) == 2
+    same_run(logged(tmp_path / "parts"), logged(tmp_path / "few"))
     assert all(len(steps(logged(tmp_path / name))) == 2 for name in SHARED)
     log, shared = train(tmp_path / "few alone", few.removeprefix(SMALL)), logged(tmp_path / "few")
     assert len(steps(log)) == 2
@@ -224,8 +220,9 @@ def test_fault_a9_two_processes_learn_as_one_and_resume(tmp_path):
     assert first[0] == pytest.approx(first[1], abs=0.02)  # of the same pictures, shared out
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny" and "r101" not in name])
 def test_every_preset_trains_resumes_and_predicts(tmp_path, name, monkeypatch):
+    """With few layers, so that ResNet-101 is ResNet-50; other tests run ``tiny`` as it is."""
     monkeypatch.setattr("panoptic_segformer.network.backbone_config", shrunken)
     words = [name, *FEW_LAYERS.split(), "--out", str(tmp_path), "--optimiser.warmup-epochs", "0"]
     warned = name in ("lite", "photographs")
@@ -259,7 +256,9 @@ def test_prediction_from_a_run_that_learns(tmp_path, capsys, monkeypatch):
     predict.main(["--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")])
     assert "stuff" in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 2
-    ablation.main(["--runs", str(tmp_path / "run"), "--pictures", "2", "--seeds", "1", "--presets", "best"])
+    ablation.main(
+        ["--runs", str(tmp_path / "run"), "--pictures", "2", "--seeds", "1", "--presets", "best", "--tables", "3", "A3"]
+    )
     assert "scored on 2 of 2 pictures" in capsys.readouterr().out
     rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
     assert rows[0]["difference"] == 0
