@@ -69,7 +69,6 @@ def write_config(config: Config, categories: Sequence[Category]) -> None:
 def keep(written: Path, step: int) -> None:
     """Name a checkpoint that is whole, and remove the others."""
     kept = written.with_name(f"checkpoint-{step:08d}")
-    _remove([kept])
     written.rename(kept)
     _remove(set(written.parent.glob("checkpoint-*")) - {kept})
 

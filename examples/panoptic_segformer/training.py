@@ -91,6 +91,7 @@ class Trainer:
         # A prepared schedule would step once for each process.
         self.accelerator.register_for_checkpointing(self.schedule)
         set_seed(config.seed, device_specific=True)  # dropout differs between processes
+        self.saved = 0  # at which step
 
     @property
     def steps(self) -> int:
@@ -201,7 +202,10 @@ class Trainer:
         """Counts of the first pictures, shared out to the processes, and the very first with their segments."""
         evaluator, first = PanopticEvaluator(self.categories), []
         for index in range(self.rank, min(count, len(samples)), self.processes):
-            sample, truth = samples[index], samples.truth(index)
+            truth = samples.truth(index)
+            if truth is None and index >= SHOWN:
+                continue
+            sample = samples[index]
             found = segment(sample, batch_of(sample, self.config.data).to(self.accelerator.device))
             if truth is not None:
                 evaluator.add(found, truth)
@@ -212,6 +216,9 @@ class Trainer:
 
     def save(self) -> None:
         """A checkpoint to go on from, and the network alone to predict with; each appears whole or not at all."""
+        if self.saved == self.steps:
+            return
+        self.saved = self.steps
         written = self.config.out / "checkpoint-new"
         self.accelerator.save_state(str(written))
         self.accelerator.wait_for_everyone()
