@@ -25,10 +25,11 @@ from harness import Timing, isolated, memory, reset_peak_memory, write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-from panoptic_segformer.config import PRESETS, Config, Network, Optimiser, PseudoLabels
+from panoptic_segformer.config import Config, Network, Optimiser, PseudoLabels
 from panoptic_segformer.criterion import Criterion
 from panoptic_segformer.data import Sample, collate
 from panoptic_segformer.network import PanopticSegformer
+from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.targets import Batch, Labeller
 
 from point2mask_ot import PointTargets
@@ -70,14 +71,15 @@ def measured(branch: bool, backbone: str, size: tuple[int, int], repeats: int) -
     warnings.simplefilter("ignore")
     network, batch = PanopticSegformer(settings(backbone), THINGS, STUFF).train(), one_picture(size)
     labeller = Labeller(PseudoLabels(), THINGS)
-    criterion = Criterion(network, Config(optimiser=Optimiser(warmup_steps=0)))
+    criterion = Criterion(network, Config(network=settings(backbone), optimiser=Optimiser(warmup_epochs=0)))
+    totals = criterion.totals(batch)
     with torch.no_grad():
         targets = labeller(network(batch.pictures, batch.inside), batch, 0)
 
     def step() -> None:
         outputs = network(batch.pictures, batch.inside, label=branch)
         if branch:
-            losses = criterion(outputs, batch, labeller(outputs, batch, 0), 0)
+            losses = criterion(outputs, batch, labeller(outputs, batch, 0), 0, totals)
         else:
             losses = criterion.of_things(outputs, batch, targets) | criterion.of_stuff(outputs, batch, targets)
         sum(losses.values()).backward()
@@ -100,7 +102,7 @@ def algorithm(backbone: str, size: tuple[int, int], repeats: int) -> dict[str, A
     seconds = {}
     for preset in ("paper", "best"):
         labeller = Labeller(PseudoLabels(preset=preset), THINGS)
-        for phase, at in (("all pixels", 0), ("things", labeller.settings.centroid_start)):
+        for phase, at in (("all pixels", 0), ("things", labeller.settings.centroid_epoch)):
             labeller(outputs, batch, at)  # compiles
             seconds[f"{preset}, {phase}"] = processor_seconds(
                 lambda run=labeller, at=at: run(outputs, batch, at), repeats

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from panoptic_segformer.efficientnet import EfficientNetLite
+from efficientnet import EfficientNetLite
 from torch import Tensor, nn
 from torch.nn import functional
 

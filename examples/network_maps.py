@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from panoptic_segformer.data import NO_POINTS, Sample, collate, resized
+from panoptic_segformer.data import NO_POINTS, Sample, batch_of
 from predict import load_network
 from torch import Tensor
 
@@ -50,12 +50,11 @@ class NetworkMaps:
             )
             if given != learnt:
                 raise ValueError(f"points: got {given} in {points}; expected the run's (id, name, is_thing): {learnt}")
-        self.min_side, self.max_side = config.data.min_side[-1], config.data.max_side
+        self.data = config.data
 
     def __call__(self, picture: np.ndarray) -> dict[str, Tensor]:
         """``semantic`` (C, H, W), ``boundary`` (1, H, W), ``features`` (D, H, W) of an (H, W, 3) uint8 picture."""
-        sample = resized(Sample(picture, NO_POINTS, 0), self.min_side, self.max_side)
-        batch = collate([sample]).to(torch.device(self.device))
+        batch = batch_of(Sample(picture, NO_POINTS, 0), self.data).to(self.device)
         with torch.no_grad():
             maps = self.network(batch.pictures, batch.inside).maps(picture.shape[:2])
         return {name: found[0] for name, found in zip(("semantic", "boundary", "features"), maps, strict=True)}

@@ -7,7 +7,8 @@
         --data.points points.json --data.val-pictures VOC2012/JPEGImages --data.val-truth voc_panoptic_val.json
     torchrun --nproc_per_node 8 examples/train_voc.py voc_r50 ...
 
-``--help`` after a preset lists every setting. Files: see ``point2mask prepare --help``.
+``--help`` lists the presets, after a preset every setting. Files: see ``point2mask prepare --help``; each number of the
+paper: docs/reproduce.md.
 """
 
 from __future__ import annotations
@@ -15,45 +16,41 @@ from __future__ import annotations
 import sys
 
 import tyro
-from panoptic_segformer.config import PRESETS, Config
-from panoptic_segformer.data import FileSamples, Samples, SyntheticSamples
+from panoptic_segformer.config import Config
+from panoptic_segformer.data import Samples
+from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.training import Trainer
+from samples import FileSamples, SyntheticSamples
 
 
 def make_samples(config: Config) -> tuple[Samples, Samples]:
     """Pictures to learn from, and pictures to score the predictions on."""
     data = config.data
     if data.pictures is None:
-        side = data.min_side[-1]
-        return (
-            SyntheticSamples(config.seed, data.synthetic_train, side),
-            SyntheticSamples(config.seed + 1, data.synthetic_val, side),
-        )
+        counts = enumerate((data.synthetic_train, data.synthetic_val))
+        return tuple(SyntheticSamples(config.seed + n, count, data.min_side[-1]) for n, count in counts)
     if data.points is None:
-        raise SystemExit("train_voc: --data.points: missing, expected the file that `point2mask prepare points` wrote")
+        raise ValueError("data.points: missing, expected the file that `point2mask prepare points` wrote")
     if config.labels.supervision == "masks" and data.truth is None:
-        raise SystemExit(
-            "train_voc: --data.truth: missing, expected the masks that --labels.supervision masks trains on"
-        )
-    return (
-        FileSamples(data.pictures, data.points, data.truth),
-        FileSamples(data.val_pictures or data.pictures, None, data.val_truth),
-    )
+        raise ValueError("data.truth: missing, expected the masks that --labels.supervision masks trains on")
+    learn = FileSamples(data.pictures, data.points, data.truth, data.low_boundary)
+    return learn, FileSamples(data.val_pictures or data.pictures, None, data.val_truth)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the settings and train."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0].startswith("-"):
+    if not {"-h", "--help", *PRESETS} & set(arguments[:1]):
         arguments = ["tiny", *arguments]
-    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments)
-    trainer = Trainer(config, *make_samples(config))
+    config = tyro.extras.overridable_config_cli(PRESETS, args=arguments, description=__doc__)
+    try:
+        trainer = Trainer(config, *make_samples(config))
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f"train_voc: {error}") from error
     scores = trainer.run()
-    if not trainer.accelerator.is_main_process:
-        return
     for name, values in scores.items():
-        print(f"{name.replace('_', ' ')}:", ", ".join(f"{key} {100 * value:.1f}" for key, value in values.items()))
-    print(f"pictures in {config.out / 'pictures.png'}, log in {config.out / 'log.jsonl'}")
+        trainer.say(f"{name.replace('_', ' ')}: " + ", ".join(f"{key} {100 * v:.1f}" for key, v in values.items()))
+    trainer.say(f"pictures in {config.out / 'pictures.png'}, log in {config.out / 'log.jsonl'}")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ PLACES = {
     "minimum_spanning_tree partial_cross_entropy semantic_loss srgb_to_lab tree_affinity_loss tree_filter",
     "maps": "lab_gradient smooth_lab structured_edges",
     "panoptic": "Category ClassQuality CocoPanoptic ImageEntry LabelledPoints MAX_JSON_BYTES MAX_JSON_DEPTH MAX_PIXELS "
-    "MeanQuality PanopticDataset PanopticImage PanopticQuality PicturePoints PointSet SampledPoints Segment "
-    "VOC_CATEGORIES VocPanoptic atomic_write category_channels check_points import_psps panoptic_quality "
+    "MeanQuality PanopticDataset PanopticEvaluator PanopticImage PanopticQuality PicturePoints PointSet SampledPoints "
+    "Segment VOC_CATEGORIES VocPanoptic atomic_write category_channels check_points import_psps panoptic_quality "
     "prepare_points prepare_voc read_coco_panoptic read_json read_picture read_point_set read_points read_voc "
     "safe_join sample_points voc_palette write_coco_panoptic write_point_set write_points write_voc",
     "transport": "sinkhorn solve",

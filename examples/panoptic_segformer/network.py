@@ -1,7 +1,4 @@
-"""Panoptic SegFormer: Deformable DETR from transformers, and mask decoders on its memory.
-
-Shapes: B pictures, Q queries, L layers, S tokens of the three finest levels, h x w the finest of them, D = ``dim``.
-"""
+"""Panoptic SegFormer: Deformable DETR from transformers, and mask decoders on its memory (:mod:`.mask_decoder`)."""
 
 from __future__ import annotations
 
@@ -22,148 +19,35 @@ from transformers.models.deformable_detr.modeling_deformable_detr import (
 
 from .backbone import backbone_config, make_backbone
 from .config import Network
+from .mask_decoder import LEVELS, ClassMasks, MaskLayer, Memory, resize
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
-LEVELS = 3
-"""Levels of the memory that the mask decoders attend to; the encoder has one more, coarser."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the encoder made of a batch.
-
-    Attributes:
-        tokens: (B, S, D).
-        position: (B, S, D) sine position plus level embedding.
-        inside: (B, S) bool, False in the padding.
-        shapes: (height, width) of each level.
-    """
-
-    tokens: Tensor
-    position: Tensor
-    inside: Tensor
-    shapes: Sequence[tuple[int, int]]
-
-    def maps(self, values: Tensor) -> list[Tensor]:
-        """(N, S, C) per token as a (N, C, h_l, w_l) map per level."""
-        parts = values.split([height * width for height, width in self.shapes], dim=1)
-        return [part.mT.unflatten(2, shape) for part, shape in zip(parts, self.shapes, strict=True)]
-
-    def sum_of_levels(self, values: Tensor) -> Tensor:
-        """(B, C, h, w): every level resized to the finest, and added."""
-        finest, *others = self.maps(values)
-        return finest + sum(resize(other, self.shapes[0]) for other in others)
-
 
 @dataclass(frozen=True)
 class Outputs:
-    """Everything the network says about a batch; masks are >= 0 and serve as probabilities.
+    """Everything the network says about a batch; masks are >= 0 and serve as probabilities."""
 
-    Attributes:
-        class_logits: (L, B, Q, things).
-        boxes: (L, B, Q, 4) centre, width and height over the size of the valid picture.
-        queries: (B, Q, D) the last layer's, from which the masks of things are decoded.
-        stuff_logits, stuff_masks: (L, B, stuff) and (L, B, stuff, h, w).
-        semantic_class, semantic: (L, B, C) and (L, B, C, h, w) logits; None unless asked for.
-        boundary: (B, 1, h, w) logits; None unless asked for.
-        embeddings: (B, 128, h, w) unit vectors; None unless asked for.
-        memory: for :meth:`PanopticSegformer.thing_masks`.
-    """
-
-    class_logits: Tensor
-    boxes: Tensor
-    queries: Tensor
-    stuff_logits: Tensor
-    stuff_masks: Tensor
-    semantic_class: Tensor | None
-    semantic: Tensor | None
-    boundary: Tensor | None
-    embeddings: Tensor | None
+    class_logits: Tensor  # (L, B, Q, things)
+    boxes: Tensor  # (L, B, Q, 4) centre, width and height over the size of the valid picture
+    queries: Tensor  # (B, Q, D) the last layer's, from which the masks of things are decoded
+    stuff_logits: Tensor  # (L, B, stuff)
+    stuff_masks: Tensor  # (L, B, stuff, h, w)
+    semantic_class: Tensor | None  # (L, B, C) logits; this and what follows only where pseudo-masks are to be made
+    semantic: Tensor | None  # (L, B, C, h, w) logits
+    boundary: Tensor | None  # (B, 1, h, w) logits
+    embeddings: Tensor | None  # (B, 128, h, w) unit vectors
     memory: Memory
 
     def maps(self, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """What pseudo-masks are made from, float32 and without gradients, at any size: class probabilities of the last
         layer (B, C, H, W), boundary probability (B, 1, H, W), and unit vectors (B, 128, H, W).
         """
-        semantic, boundary, features = (
-            resize(given.detach().float(), size) for given in (self.semantic[-1], self.boundary, self.embeddings)
-        )
+        given = self.semantic[-1], self.boundary, self.embeddings
+        semantic, boundary, features = (resize(each.detach().float(), size) for each in given)
         features /= features.norm(dim=1, keepdim=True).clamp(min=1e-12)  # in place: it is the largest of the maps
         return semantic.softmax(1), boundary.sigmoid(), features
-
-
-class MaskAttention(nn.Module):
-    """Attention of queries to tokens whose scores, before the softmax, also become masks."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
-        self.levels = nn.ModuleList(nn.Conv2d(heads, heads, 1) for _ in range(LEVELS))
-        self.fuse = nn.Conv2d(LEVELS * heads, 1, 1)
-
-    def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """(B, Q, D) what was attended to, and (B, Q, h, w) masks."""
-        query, key, value = (
-            layer(given).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for layer, given in ((self.query, queries), (self.key, memory.tokens), (self.value, memory.tokens))
-        )
-        scores = query @ key.mT / math.sqrt(key.shape[-1])  # (B, heads, Q, S)
-        padding = ~memory.inside[:, None, None]
-        attended = scores.masked_fill(padding, -math.inf).softmax(-1) @ value
-        return self.out(attended.transpose(1, 2).flatten(2)), self._masks(scores.masked_fill(padding, 0), memory)
-
-    def _masks(self, scores: Tensor, memory: Memory) -> Tensor:
-        per_query = scores.permute(0, 2, 3, 1).flatten(0, 1)  # (B Q, S, heads)
-        maps = [
-            resize(layer(level).relu(), memory.shapes[0])
-            for layer, level in zip(self.levels, memory.maps(per_query), strict=True)
-        ]
-        masks = self.fuse(torch.cat(maps, 1)).relu().view(len(scores), scores.shape[2], *memory.shapes[0])
-        return masks * memory.maps(memory.inside[..., None].to(masks.dtype))[0]
-
-
-class MaskLayer(nn.Module):
-    """One layer of a mask decoder."""
-
-    def __init__(self, settings: Network, self_attention: bool) -> None:
-        super().__init__()
-        dim = settings.dim
-        self.among = nn.MultiheadAttention(dim, settings.heads, batch_first=True) if self_attention else None
-        self.norm_among = nn.LayerNorm(dim) if self_attention else None
-        self.attention, self.norm = MaskAttention(dim, settings.heads), nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, settings.ffn_dim), nn.GELU(), nn.Linear(settings.ffn_dim, dim))
-        self.norm_mlp = nn.LayerNorm(dim)
-
-    def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """(B, Q, D) queries and (B, Q, h, w) masks."""
-        if self.among is not None:
-            queries = self.norm_among(queries + self.among(queries, queries, queries, need_weights=False)[0])
-        attended, masks = self.attention(queries, memory)
-        queries = self.norm(queries + attended)
-        return self.norm_mlp(queries + self.mlp(queries)), masks
-
-
-class ClassMasks(nn.Module):
-    """A learned query for each class, its masks and whether the class is present (stuff and semantic heads)."""
-
-    def __init__(self, settings: Network, classes: int) -> None:
-        super().__init__()
-        self.content = nn.Parameter(torch.empty(classes, settings.dim))
-        self.position = nn.Parameter(torch.empty(classes, settings.dim))
-        self.layers = nn.ModuleList(MaskLayer(settings, self_attention=True) for _ in range(settings.mask_layers))
-        self.present = nn.ModuleList(nn.Linear(settings.dim, 1) for _ in range(settings.mask_layers))
-
-    def forward(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """(L, B, classes) presence logits and (L, B, classes, h, w) masks."""
-        queries, logits, masks = self.content.expand(len(memory.tokens), -1, -1), [], []
-        for layer, present in zip(self.layers, self.present, strict=True):
-            queries, mask = layer(queries + self.position, memory)
-            logits.append(present(queries)[..., 0])
-            masks.append(mask)
-        return torch.stack(logits), torch.stack(masks)
 
 
 class PanopticSegformer(nn.Module):
@@ -173,23 +57,21 @@ class PanopticSegformer(nn.Module):
         settings: sizes and backbone.
         things: number of thing classes, channels 0..things-1 of the semantic map.
         stuff: number of stuff classes, the channels after; may be 0.
-        official: start from the released code's weights also where a mask then may never come to life.
+        positive_fusion: see :class:`.config.Recipe`.
     """
 
-    def __init__(self, settings: Network, things: int, stuff: int, *, official: bool = False) -> None:
+    def __init__(self, settings: Network, things: int, stuff: int, *, positive_fusion: bool = True) -> None:
         super().__init__()
         self.things, self.stuff = things, stuff
         dim = settings.dim
         self.detr = DeformableDetrModel(_detr_config(settings))
         make_backbone(self.detr, settings)
         self.detr.encoder.dropout = 0.0  # transformers drops the encoder's input too
-        self.detr.decoder.bbox_embed = nn.ModuleList(
-            DeformableDetrMLPPredictionHead(dim, dim, 4, 3) for _ in range(settings.decoder_layers)
-        )
-        self.classes = nn.ModuleList(nn.Linear(dim, things) for _ in range(settings.decoder_layers))
-        self.thing_layers = nn.ModuleList(
-            MaskLayer(settings, self_attention=False) for _ in range(settings.thing_layers)
-        )
+        layers = range(settings.decoder_layers)
+        self.detr.decoder.bbox_embed = nn.ModuleList(DeformableDetrMLPPredictionHead(dim, dim, 4, 3) for _ in layers)
+        self.class_embed = nn.ModuleList(nn.Linear(dim, things) for _ in layers)
+        layers = range(settings.thing_layers)
+        self.thing_layers = nn.ModuleList(MaskLayer(settings, self_attention=False) for _ in layers)
         self.stuff_head = ClassMasks(settings, stuff)
         self.semantic_head = ClassMasks(settings, things + stuff)
         self.semantic_scale = nn.Parameter(torch.ones(things + stuff))
@@ -200,7 +82,7 @@ class PanopticSegformer(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self._encoder_inputs: dict[str, Any] = {}
         self.detr.encoder.register_forward_pre_hook(self._remember, with_kwargs=True)
-        self.reset_parameters(official)
+        self.reset_parameters(positive_fusion)
 
     def forward(self, pictures: Tensor, inside: Tensor, label: bool = True) -> Outputs:
         """Run the branches.
@@ -238,19 +120,17 @@ class PanopticSegformer(nn.Module):
         hidden = found.intermediate_hidden_states  # (B, L, Q, D)
         into = [found.init_reference_points, *found.intermediate_reference_points.unbind(1)[:-1]]
         logits, boxes = [], []
-        for layer, (reference, classify, refine) in enumerate(
-            zip(into, self.classes, self.detr.decoder.bbox_embed, strict=True)
-        ):
-            logits.append(classify(hidden[:, layer]))
+        heads = zip(hidden.unbind(1), into, self.class_embed, self.detr.decoder.bbox_embed, strict=True)
+        for queries, reference, classify, refine in heads:
+            logits.append(classify(queries))
             start = inverse_sigmoid(reference)
-            boxes.append((refine(hidden[:, layer]) + functional.pad(start, (0, 4 - start.shape[-1]))).sigmoid())
+            boxes.append((refine(queries) + functional.pad(start, (0, 4 - start.shape[-1]))).sigmoid())
         return torch.stack(logits), torch.stack(boxes)
 
     def _remember(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         """The model returns neither the padding, nor positions, nor shapes of its levels."""
-        self._encoder_inputs = {
-            name: kwargs[name] for name in ("attention_mask", "spatial_position_embeddings", "spatial_shapes_list")
-        }
+        names = "attention_mask", "spatial_position_embeddings", "spatial_shapes_list"
+        self._encoder_inputs = {name: kwargs[name] for name in names}
 
     def _memory(self, tokens: Tensor) -> Memory:
         given, self._encoder_inputs = self._encoder_inputs, {}
@@ -260,8 +140,8 @@ class PanopticSegformer(nn.Module):
         return Memory(tokens[:, :size].float(), position[:, :size], inside[:, :size], shapes)
 
     @torch.no_grad()
-    def reset_parameters(self, official: bool = False) -> None:
-        """The released code's initialisation, but unless ``official`` weights that fuse levels to masks are positive.
+    def reset_parameters(self, positive_fusion: bool) -> None:
+        """The released code's initialisation, but for ``positive_fusion``.
 
         What transformers starts from differs in ways that keep the network from learning.
         """
@@ -274,19 +154,19 @@ class PanopticSegformer(nn.Module):
             if isinstance(module, DeformableDetrMultiscaleDeformableAttention):
                 detr._init_weights(module)  # offsets look in 8 directions
             elif isinstance(module, MaskLayer):
-                for part in (module.attention, *filter(None, [module.among])):
+                for part in (module.cross_attn, *filter(None, [module.self_attn])):
                     for name, parameter in part.named_parameters():
                         if name.endswith("bias"):
                             nn.init.zeros_(parameter)
-                if not official:  # what goes in is >= 0: no mask starts dead behind its ReLU
-                    module.attention.fuse.weight.abs_()
+                if positive_fusion:  # what goes in is >= 0: no mask starts dead behind its ReLU
+                    module.cross_attn.fuse.weight.abs_()
         nn.init.zeros_(detr.reference_points.bias)
         embeddings = [detr.query_position_embeddings.weight, detr.level_embed]
         for head in (self.stuff_head, self.semantic_head):
             embeddings += [head.content, head.position]
         for embedding in embeddings:
             nn.init.normal_(embedding)
-        for classify in (*self.classes, *self.stuff_head.present):
+        for classify in (*self.class_embed, *self.stuff_head.class_embed):
             nn.init.constant_(classify.bias, -math.log(99))  # the prior of focal losses: one in a hundred
         for layer, refine in enumerate(detr.decoder.bbox_embed):
             nn.init.zeros_(refine.layers[-1].weight)
@@ -296,35 +176,14 @@ class PanopticSegformer(nn.Module):
 
 
 def _detr_config(settings: Network) -> DeformableDetrConfig:
+    dropout = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), settings.dropout)
     return DeformableDetrConfig(
-        backbone_config=backbone_config(settings),
-        d_model=settings.dim,
-        num_queries=settings.queries,
-        num_feature_levels=LEVELS + 1,
-        encoder_layers=settings.encoder_layers,
-        decoder_layers=settings.decoder_layers,
-        encoder_ffn_dim=settings.ffn_dim,
-        decoder_ffn_dim=settings.ffn_dim,
-        encoder_attention_heads=settings.heads,
-        decoder_attention_heads=settings.heads,
-        dropout=settings.dropout,
-        attention_dropout=settings.dropout,
-        activation_dropout=settings.dropout,
-        with_box_refine=True,
-    )
+        backbone_config=backbone_config(settings), d_model=settings.dim, num_queries=settings.queries,
+        num_feature_levels=LEVELS + 1, encoder_layers=settings.encoder_layers, decoder_layers=settings.decoder_layers,
+        encoder_ffn_dim=settings.ffn_dim, decoder_ffn_dim=settings.ffn_dim, encoder_attention_heads=settings.heads,
+        decoder_attention_heads=settings.heads, with_box_refine=True, **dropout,
+    )  # fmt: skip
 
 
 def _pixel_head(dim: int, channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(dim, dim, 1), nn.ReLU(), nn.Conv2d(dim, channels, 1))
-
-
-def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, C, h, w) maps at (height, width), bilinear."""
-    return functional.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
-
-
-def nearest(labels: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, H, W) integers or booleans at (height, width), each from the pixel at the centre of its cell."""
-    # Torch's "nearest" takes the corner of a cell, and what it resizes lies half a cell off the maps beside it.
-    pixels = functional.interpolate(labels[:, None].double(), tuple(size), mode="nearest-exact")
-    return pixels[:, 0].to(labels.dtype)

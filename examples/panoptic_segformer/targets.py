@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.image_transforms import corners_to_center_format
 
-from point2mask_ot import PointTargets, PseudoMaskConfig, PseudoMasker, PseudoMasks
+from point2mask_ot import MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, PseudoMasks, smooth_lab
 from point2mask_ot.losses import dilate_labels
+from point2mask_ot.masks.boxes import region_boxes
 
 from .config import PseudoLabels
-from .network import Outputs, nearest
+from .mask_decoder import nearest
+from .network import Outputs
 
 UNKNOWN = 255
 """The class of pixels that nobody knows."""
@@ -26,50 +29,38 @@ UNKNOWN = 255
 class Batch:
     """Pictures of several sizes, padded to the largest of them on the right and below.
 
-    Attributes:
-        pictures: (B, 3, H, W) sRGB in [0, 1]; the padding repeats the border, so that no colour of its own enters
-            what is resized.
-        inside: (B, H, W) bool.
-        sizes: (height, width) of each picture.
-        points: the point labels of each picture.
-        image_ids: of the data set.
-        masks: (B, H, W) int64 true target of each pixel, -1 for none, for the ceiling that trains on masks; or None.
+    The padding repeats the border, so that no colour of its own enters what is resized.
     """
 
-    pictures: Tensor
-    inside: Tensor
-    sizes: Sequence[tuple[int, int]]
+    pictures: Tensor  # (B, 3, H, W) sRGB in [0, 1]
+    inside: Tensor  # (B, H, W) bool
+    sizes: Sequence[tuple[int, int]]  # (height, width) of each picture
     points: Sequence[PointTargets]
     image_ids: Sequence[int | str]
-    masks: Tensor | None = None
+    masks: Tensor | None = None  # (B, H, W) int64 true target of each pixel, -1 for none, for the ceiling
+    low: Tensor | None = None  # (B, 1, H, W) low-level boundary in [0, 1]
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device | str) -> Batch:
         """The tensors on the device; points stay on the host, where the library wants them."""
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
+    def __getitem__(self, part: slice) -> Batch:
+        """Some of the pictures, at the same padded size."""
+        return Batch(*(value if value is None else value[part] for value in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class PictureTargets:
-    """What one picture teaches, at its padded size.
+    """What one picture teaches, at its padded size."""
 
-    Attributes:
-        classes: (T,) class of each thing that has a mask; with the preset ``official`` of every thing.
-        boxes: (T, 4) centre, width and height over the size of the valid picture.
-        masks: (T, H, W) bool.
-        stuff: (P,) channels of the stuff classes present, from 0.
-        stuff_masks: (P, H, W) bool.
-        instance: (H, W) int64 target that owns the pixel, -1 for none.
-        semantic: (H, W) int64 class, UNKNOWN where undecided or outside.
-    """
-
-    classes: Tensor
-    boxes: Tensor
-    masks: Tensor
-    stuff: Tensor
-    stuff_masks: Tensor
-    instance: Tensor
-    semantic: Tensor
+    classes: Tensor  # (T,) class of each thing that has a box
+    boxes: Tensor  # (T, 4) centre, width and height over the size of the valid picture
+    masks: Tensor  # (T, H, W) bool
+    stuff: Tensor  # (P,) channels of the stuff classes present, from 0
+    stuff_masks: Tensor  # (P, H, W) bool
+    instance: Tensor  # (H, W) int64 target that owns the pixel, -1 for none
+    semantic: Tensor  # (H, W) int64 class, UNKNOWN where undecided or outside
 
 
 class Labeller:
@@ -81,67 +72,54 @@ class Labeller:
     """
 
     def __init__(self, settings: PseudoLabels, things: int) -> None:
-        changes = {key: value for key in ("method", "capacity", "stride") if (value := getattr(settings, key))}
-        if changes.get("method") == "newton":
-            changes |= {"max_iter": None, "tol": 1e-7}
-        config = PseudoMaskConfig.preset(
-            settings.preset, point_radius=settings.window // 2, on_conflict="first", **changes
-        )
+        # Two points may come to lie on one pixel of a smaller picture.
+        shared = {"point_radius": settings.window // 2, "on_conflict": "first"}
+        if settings.overrides.get("method", "sinkhorn") != "sinkhorn":  # two presets' rounds and floor are Sinkhorn's
+            shared |= {"max_iter": None, "tol": 1e-7, "marginal_floor": 0.0}
+        config = PseudoMaskConfig.preset(settings.preset, **{**shared, **settings.overrides})
         self.settings, self.things = settings, things
         self.masker = PseudoMasker(config)
         # Before the semantic map is worth anything, every pixel takes part and goes to its nearest point.
         self.early_masker = PseudoMasker(config.changed(capacity="nearest", assign="cost", demand="all"))
 
-    def pseudo_masks(self, outputs: Outputs, batch: Batch, step: int) -> list[PseudoMasks]:
-        """Algorithm 1 on the last semantic map, the boundary map and the manifold features."""
+    def pseudo_masks(self, outputs: Outputs, batch: Batch, epoch: float) -> list[PseudoMasks]:
+        """Algorithm 1 on the last semantic map, the boundary maps and the manifold features."""
         semantic, boundary, features = outputs.maps(batch.pictures.shape[-2:])
-        masker = self.masker if step >= self.settings.centroid_start else self.early_masker
-        boundary = boundary if self.settings.boundary else None
-        return masker(semantic, boundary, batch.points, features, sizes=batch.sizes)
+        masker = self.masker if epoch >= self.settings.centroid_epoch else self.early_masker
+        terms = []
+        if self.settings.boundary in ("low", "both"):
+            terms.append(MapTerm(batch.low, masker.config.beta, "max"))
+        if self.settings.color_weight:
+            terms.append(MapTerm(smooth_lab(batch.pictures), self.settings.color_weight))
+        high = boundary if self.settings.boundary in ("high", "both") else None
+        return masker(semantic, high, batch.points, features, terms=terms, sizes=batch.sizes)
 
-    def __call__(self, outputs: Outputs, batch: Batch, step: int) -> list[PictureTargets]:
+    def __call__(self, outputs: Outputs, batch: Batch, epoch: float) -> list[PictureTargets]:
         """Targets of each picture; from the true masks where the settings say so."""
         if self.settings.supervision == "masks":
-            return [self._from_truth(batch, index) for index in range(len(batch.points))]
-        labelled = self.pseudo_masks(outputs, batch, step)
-        return [
-            self._targets(masks.instance, masks.semantic.masked_fill(masks.void, UNKNOWN), points, size)
-            for masks, points, size in zip(labelled, batch.points, batch.sizes, strict=True)
-        ]
+            found = [_true_masks(*pair) for pair in zip(batch.masks, batch.points, strict=True)]
+        else:
+            found = self.pseudo_masks(outputs, batch, epoch)
+        return [self._targets(*each) for each in zip(found, batch.points, batch.sizes, strict=True)]
 
-    def _from_truth(self, batch: Batch, index: int) -> PictureTargets:
-        instance, points = batch.masks[index], batch.points[index]
-        category = torch.as_tensor([*points.category, UNKNOWN], device=instance.device)
-        return self._targets(instance, category[instance], points, batch.sizes[index])
-
-    def _targets(
-        self, instance: Tensor, semantic: Tensor, points: PointTargets, size: tuple[int, int]
-    ) -> PictureTargets:
-        device = instance.device
-        category = torch.from_numpy(points.category.copy()).to(device)
-        things = torch.from_numpy(points.is_thing.copy()).to(device).nonzero()[:, 0]
-        masks = instance == things[:, None, None]
-        boxes, solid = boxes_of(masks, size), masks.any((1, 2))
-        if self.masker.config.empty_box == "centre":
-            boxes[~solid] = 0.5  # the central half of the picture, as in the released code
-        else:  # an empty mask teaches nothing
-            things, masks, boxes = things[solid], masks[solid], boxes[solid]
-        stuff = category[torch.from_numpy(~points.is_thing).to(device)].unique()
+    def _targets(self, found: PseudoMasks, points: PointTargets, size: tuple[int, int]) -> PictureTargets:
+        device = found.instance.device
+        category, is_thing = (torch.tensor(of, device=device) for of in (points.category, points.is_thing))
+        # An empty mask without a box teaches nothing; the released code gives it the central half of the picture.
+        things = (is_thing & found.boxes.isfinite().all(1)).nonzero()[:, 0]
+        stuff, (height, width) = category[~is_thing].unique(), size
+        semantic = found.semantic.masked_fill(found.void, UNKNOWN)
+        boxes = corners_to_center_format(found.boxes[things]) / found.boxes.new_tensor([width, height] * 2)
+        masks, stuff_masks = found.instance == things[:, None, None], semantic == stuff[:, None, None]
         return PictureTargets(
-            category[things], boxes, masks, stuff - self.things, semantic == stuff[:, None, None], instance, semantic,
-        )  # fmt: skip
+            category[things], boxes, masks, stuff - self.things, stuff_masks, found.instance, semantic
+        )
 
 
-def boxes_of(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """(T, 4) tight boxes of (T, H, W) masks: centre, width and height over ``size``; an empty mask's means nothing."""
-    spans = []
-    for axis, length in ((1, size[1]), (2, size[0])):
-        covered = masks.any(axis).float()
-        start = covered.argmax(1)
-        stop = covered.shape[1] - covered.flip(1).argmax(1)
-        spans.append(((start + stop) / 2 / length, (stop - start) / length))
-    (x, width), (y, height) = spans
-    return torch.stack([x, y, width, height], 1)
+def _true_masks(instance: Tensor, points: PointTargets) -> PseudoMasks:
+    category = torch.tensor([*points.category, UNKNOWN], device=instance.device)
+    boxes = region_boxes(instance, points.num_targets)
+    return PseudoMasks(instance, boxes, category[instance], instance < 0, None, None, None)
 
 
 def point_labels(batch: Batch, window: int, size: tuple[int, int]) -> Tensor:

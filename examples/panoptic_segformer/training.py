@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
+from pictures import comparison
+from safetensors.torch import save_model
 from torch import Tensor, nn
 from tqdm import tqdm
+from weights import load_imagenet, load_run
 
 from point2mask_ot import PanopticImage
+from point2mask_ot.panoptic import PanopticEvaluator
 
-from .backbone import load_imagenet
+from .checkpoint import begin, check_start, keep, last_checkpoint
 from .config import Config
 from .criterion import Criterion
-from .data import GroupedBatches, PreparedSamples, Samples, collate, loader
-from .inference import Tally, as_panoptic, predict
+from .data import PreparedSamples, Sample, Samples, batch_of, grouped_batches, loader
+from .evaluation import as_panoptic, predict, semantic_classes, summary
 from .network import PanopticSegformer
-from .pictures import comparison
-from .run_folder import begin, check_start, checkpoint_in, keep
 from .targets import Batch, Labeller
 
 SHOWN = 4
@@ -30,219 +35,211 @@ SHOWN = 4
 SLOW = ("backbone", "sampling_offsets", "reference_points")
 
 
-class Lesson(nn.Module):
-    """Network, pseudo-masks and losses of one step, as one module: what is distributed over processes.
-
-    Attributes:
-        seconds: what each part of the last step took.
-    """
+class TrainingStep(nn.Module):
+    """Network, pseudo-masks and losses of one step, as one module: what is distributed over processes."""
 
     def __init__(self, network: PanopticSegformer, labeller: Labeller, criterion: Criterion) -> None:
         super().__init__()
         self.network = network
         self.labeller, self.criterion = labeller, criterion
-        self.seconds: dict[str, float] = {}
 
-    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, epoch: float, totals: Tensor) -> dict[str, Tensor]:
         """The weighted losses."""
-        start = _now()
         outputs = self.network(batch.pictures, batch.inside)
-        seen = _now()
         with torch.autocast(batch.pictures.device.type, enabled=False):  # all that follows is in float32
-            targets = self.labeller(outputs, batch, step)
-            labelled = _now()
-            losses = self.criterion(outputs, batch, targets, step)
-        done = _now()
-        self.seconds = {"network": seen - start, "pseudo_masks": labelled - seen, "losses": done - labelled}
-        return losses
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # a GPU is given work faster than it does it
-    return time.perf_counter()
-
-
-class Progress:
-    """Where a run is; saved with it."""
-
-    def __init__(self) -> None:
-        self.epoch = self.batch = self.step = 0
-
-    def state_dict(self) -> dict[str, int]:
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        vars(self).update(state)
+            return self.criterion(outputs, batch, self.labeller(outputs, batch, epoch), epoch, totals)
 
 
 class Trainer:
-    """A run of training.
-
-    Args:
-        config: every setting.
-        samples: pictures to learn from.
-        val: pictures to score the predictions on.
+    """A run of training from ``samples``, whose predictions are scored on ``val``.
 
     Raises:
-        ValueError: the folder holds another run (see :func:`.run_folder.check_start`).
+        ValueError: settings that cannot be, weights that do not fit, or a folder that holds another run.
     """
 
     def __init__(self, config: Config, samples: Samples, val: Samples) -> None:
+        config.check()
         check_start(config)
-        self.config, self.samples, self.val = config, samples, val
+        self.config, self.samples, self.val, self.categories = config, samples, val, samples.categories
         self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(), mixed_precision=config.precision, step_scheduler_with_optimizer=False
-        )
+            cpu=config.device == "cpu" or not torch.cuda.is_available(), mixed_precision=config.precision,
+            step_scheduler_with_optimizer=False,
+        )  # fmt: skip
+        self.rank, self.processes = self.accelerator.process_index, self.accelerator.num_processes
+        share = self.processes * config.optimiser.accumulate
+        if config.optimiser.batch_size % share:
+            got = f"got {config.optimiser.batch_size}, expected a multiple of {share}, processes times accumulate"
+            raise ValueError(f"optimiser.batch_size: {got}")
         set_seed(config.seed)
-        things = sum(category.is_thing for category in samples.categories)
-        stuff, official = len(samples.categories) - things, config.labels.preset == "official"
-        self.network = network = PanopticSegformer(config.network, things, stuff, official=official)
-        load_imagenet(network.detr.backbone.model, config.network)
-        self.prepared = PreparedSamples(
-            samples, config.data.min_side, config.data.max_side, config.seed, config.labels.supervision
-        )
-        wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
-        share = self.accelerator.process_index, self.accelerator.num_processes
-        self.batches = GroupedBatches(wide, config.optimiser.batch_size, config.seed, *share)
-        in_steps = config.in_steps(len(self.batches))
-        self.labeller = Labeller(in_steps.labels, things)
-        criterion = Criterion(
-            network,
-            in_steps,
-            total=lambda counts: self.accelerator.reduce(counts, "sum"),
-            processes=self.accelerator.num_processes,
-        )
-        optimiser = make_optimiser(network, config)
-        self.schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(config.optimiser.milestones))
-        self.lesson, self.optimiser = self.accelerator.prepare(Lesson(network, self.labeller, criterion), optimiser)
-        self.progress = Progress()
+        things = sum(category.is_thing for category in self.categories)
+        stuff, fusion = len(self.categories) - things, config.recipe.positive_fusion
+        self.network = PanopticSegformer(config.network, things, stuff, positive_fusion=fusion)
+        if not config.resume:  # else a checkpoint is loaded in any case
+            self.say(load_imagenet(self.network.detr.backbone.model, config.network))
+            if config.init_from is not None:
+                self.say(load_run(self.network, config.init_from))
+        data = config.data
+        self.prepared = PreparedSamples(samples, data.min_side, data.max_side, config.seed, config.labels.supervision)
+        self.is_wide = [size[1] >= size[0] for size in map(samples.size, range(len(samples)))]
+        self.batches_per_epoch = len(self.batches(0))
+        self.labeller, self.criterion = Labeller(config.labels, things), Criterion(self.network, config)
+        optimiser = make_optimiser(self.network, config)
+        milestones = [round(epoch * self.batches_per_epoch) for epoch in config.optimiser.milestones]
+        self.schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones)
+        module = TrainingStep(self.network, self.labeller, self.criterion)
+        self.module, self.optimiser = self.accelerator.prepare(module, optimiser)
         # A prepared schedule would step once for each process.
-        self.accelerator.register_for_checkpointing(self.schedule, self.progress)
+        self.accelerator.register_for_checkpointing(self.schedule)
         set_seed(config.seed, device_specific=True)  # dropout differs between processes
+        self.saved = 0  # at which step
+
+    @property
+    def steps(self) -> int:
+        """Steps so far; the schedule counts them, and is saved with the weights."""
+        return self.schedule.last_epoch
+
+    @property
+    def epoch(self) -> float:
+        """How often all pictures have been seen."""
+        return self.steps / self.batches_per_epoch
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Pictures of each batch of an epoch, the same however many processes share them."""
+        return grouped_batches(self.is_wide, self.config.optimiser.batch_size, self.config.seed, epoch)
 
     def run(self) -> dict[str, Any]:
         """Train to the end; the scores of the last epoch."""
+        settings = self.config.optimiser
         if self.config.resume:
-            self.accelerator.load_state(str(checkpoint_in(self.config.out)))
+            self.accelerator.load_state(str(last_checkpoint(self.config.out)))
         if self.accelerator.is_main_process:
-            begin(self.config, self.samples.categories)
-            self._start_log()
-        scores = self.score() if self.progress.step == 0 else {}
-        while self.progress.epoch < self.config.optimiser.epochs and not self._out_of_steps():
-            self._epoch()
-            scores = self.score()
+            begin(self.config, self.categories, self.steps)
+        end = min(settings.epochs * self.batches_per_epoch, settings.max_steps or math.inf)
+        scores = self.evaluate() if self.steps == 0 else {}
+        while self.steps < end:
+            self.train_epoch(end)
+            scores = self.evaluate()
             self.save()
         return scores
 
-    def _epoch(self) -> None:
-        progress = self.progress
-        self.batches.epoch = self.prepared.epoch = progress.epoch
-        self.batches.start = progress.batch
-        self.lesson.train()
-        bar = tqdm(
-            loader(self.prepared, self.batches, self.config.data.workers), f"epoch {progress.epoch + 1}",
-            len(self.batches), initial=progress.batch, leave=False, disable=not self.accelerator.is_main_process,
-        )  # fmt: skip
-        for batch in bar:
-            losses = self.step(batch)
-            bar.set_postfix(loss=f"{sum(losses.values()):.2f}")
-            if self._out_of_steps():
-                break
-        if progress.batch == len(self.batches):
-            self.schedule.step()
-            progress.epoch, progress.batch = progress.epoch + 1, 0
+    def train_epoch(self, end: float = math.inf) -> None:
+        """What is left of an epoch, at most to step ``end``."""
+        epoch, start = divmod(self.steps, self.batches_per_epoch)
+        size = self.config.optimiser.batch_size // self.processes
+        own = slice(self.rank * size, (self.rank + 1) * size)
+        shares = [batch[own] for batch in self.batches(epoch)[start:]]
+        shares = shares[: int(min(len(shares), end - self.steps))]
+        self.prepared.epoch = epoch
+        self.module.train()
+        batches, hidden = loader(self.prepared, shares, self.config.data.workers), not self.accelerator.is_main_process
+        for batch in (bar := tqdm(batches, f"epoch {epoch + 1}", leave=False, disable=hidden)):
+            bar.set_postfix(loss=f"{sum(self.step(batch).values()):.2f}")
+            if self.config.optimiser.save_every and self.steps % self.config.optimiser.save_every == 0:
+                self.save()
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step of the optimiser; the losses, averaged over the processes."""
-        start = _now()
-        losses = self.lesson(batch.to(self.accelerator.device), self.progress.step)
-        total = sum(losses.values())
-        self.accelerator.backward(total)
-        norm = self.accelerator.clip_grad_norm_(self.lesson.parameters(), self.config.optimiser.clip_norm)
-        values = self.accelerator.reduce(torch.stack(list(losses.values())).detach(), "mean").tolist()
+        """One step of the optimiser; the losses of the whole batch, over all parts and processes."""
+        start, settings = time.perf_counter(), self.config.optimiser
+        batch = batch.to(self.accelerator.device)
+        totals = self.accelerator.reduce(self.criterion.totals(batch), "sum")
+        size = -(-len(batch.points) // settings.accumulate)
+        parts = [batch[first : first + size] for first in range(0, len(batch.points), size)]
+        values: Any = 0
+        for part in parts:
+            # Only the last of the parts waits for the other processes.
+            with nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.module):
+                losses = self.module(part, self.epoch, totals)
+                self.accelerator.backward(sum(losses.values()) * self.processes)  # gradients are averaged over them
+            values = values + torch.stack(list(losses.values())).detach()
+        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), settings.clip_norm)
+        values = self.accelerator.reduce(values, "sum").tolist()
         named = dict(zip(losses, values, strict=True))
         if not all(map(math.isfinite, (*values, norm))):
-            raise FloatingPointError(
-                f"step {self.progress.step}: loss or gradient is not finite: norm {norm:g}, losses {named}; "
-                "stopped before the weights are lost"
-            )
+            what = f"step {self.steps}: loss or gradient is not finite: norm {norm:g}, losses {named}"
+            raise FloatingPointError(f"{what}; stopped before the weights are lost")
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self.progress.step += 1
-        self.progress.batch += 1
-        seconds = self.accelerator.unwrap_model(self.lesson).seconds | {"step": _now() - start}
-        self.log(kind="step", loss=sum(values), losses=named, lr=self.schedule.get_last_lr()[0], seconds=seconds)
+        rate = self.schedule.get_last_lr()[0]
+        self.schedule.step()
+        self.log(kind="step", loss=sum(values), losses=named, lr=rate, seconds=time.perf_counter() - start)
         return named
 
-    def score(self) -> dict[str, Any]:
-        """Panoptic quality of pseudo-masks and of predictions, and pictures of both."""
-        self.lesson.eval()
-        scores, shown = {}, {}
-        for name, samples, count, segment in (
-            ("pseudo_masks", self.samples, min(self.config.data.scored, len(self.samples)), self._pseudo),
-            ("predictions", self.val, len(self.val), self._predicted),
-        ):
-            prepared = PreparedSamples(samples, self.config.data.min_side, self.config.data.max_side, None)
-            tally = Tally(self.samples.categories)
-            first = []
-            for index in range(self.accelerator.process_index, count, self.accelerator.num_processes):
-                found, truth = segment(prepared, index), samples.truth(index)
-                if truth is not None:
-                    tally.add(found, truth)
-                if index < SHOWN:
-                    first.append((index, found))
-            tally.counts = sum(gather_object([tally.counts]))
-            if tally.counts.any():
-                means = tally.scores()
-                scores[name] = {
-                    "pq": means["all"]["pq"], "sq": means["all"]["sq"], "rq": means["all"]["rq"],
-                    "things": means["things"]["pq"], "stuff": means["stuff"]["pq"],
-                }  # fmt: skip
-            shown[name] = [(samples[index].picture, found) for index, found in sorted(gather_object(first))]
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, Any]:
+        """Scores of pseudo-masks, predictions and semantic map, and pictures of the first two."""
+        self.module.eval()
+        network, kinds, data, epoch = self.network, self.categories, self.config.data, self.epoch
+
+        def pseudo_masks(sample: Sample, batch: Batch) -> PanopticImage:
+            masks = self.labeller.pseudo_masks(network(batch.pictures, batch.inside), batch, epoch)[0]
+            return as_panoptic(masks, sample, batch, kinds)
+
+        def prediction(sample: Sample, batch: Batch) -> PanopticImage:
+            return predict(network, batch, kinds, [sample.picture.shape[:2]], self.config.score_threshold)[0]
+
+        def semantic(sample: Sample, batch: Batch) -> PanopticImage:
+            return semantic_classes(network(batch.pictures, batch.inside), sample, batch, kinds)
+
+        found = {
+            "pseudo_masks": self._score(self.samples, data.scored, pseudo_masks),
+            "predictions": self._score(self.val, data.val_scored, prediction),
+            "semantic": self._score(self.val, data.val_scored, semantic),
+        }
+        scores = {name: summary(evaluator) for name, (evaluator, _) in found.items() if evaluator.counts.any()}
+        if "semantic" in scores:  # its segments are no objects
+            scores["semantic"] = {"miou": scores["semantic"]["miou"]}
         if self.accelerator.is_main_process:
             self.log(kind="score", **scores)
-            text = ", ".join(f"{name.replace('_', ' ')} PQ {100 * values['pq']:.1f}" for name, values in scores.items())
-            tqdm.write(f"epoch {self.progress.epoch:3d}  step {self.progress.step:6d}  {text}")
-            comparison(shown, self.samples.categories).save(self.config.out / "pictures.png")
+            text = ", ".join(f"{key} {100 * v['pq']:.1f}" for key, v in scores.items() if "pq" in v).replace("_", " ")
+            tqdm.write(f"epoch {int(epoch):3d}  step {self.steps:6d}  PQ of {text}")
+            shown = {name: found[name][1] for name in ("pseudo_masks", "predictions")}
+            comparison(shown, kinds).save(self.config.out / "pictures.png")
         return scores
 
-    def _predicted(self, prepared: PreparedSamples, index: int) -> PanopticImage:
-        batch = collate([prepared[index]]).to(self.accelerator.device)
-        sizes = [prepared.samples.size(index)]
-        return predict(self.network, batch, self.samples.categories, sizes, self.config.score_threshold)[0]
-
-    @torch.no_grad()
-    def _pseudo(self, prepared: PreparedSamples, index: int) -> PanopticImage:
-        batch = collate([prepared[index]]).to(self.accelerator.device)
-        masks = self.labeller.pseudo_masks(self.network(batch.pictures, batch.inside), batch, self.progress.step)[0]
-        return as_panoptic(masks, self.samples.categories, batch, 0, prepared.samples.size(index))
+    def _score(
+        self, samples: Samples, count: int, segment: Callable[[Sample, Batch], PanopticImage]
+    ) -> tuple[PanopticEvaluator, list[tuple[np.ndarray, PanopticImage]]]:
+        """Counts of the first pictures, shared out to the processes, and the very first with their segments."""
+        evaluator, first = PanopticEvaluator(self.categories), []
+        for index in range(self.rank, min(count, len(samples)), self.processes):
+            truth = samples.truth(index)
+            if truth is None and index >= SHOWN:
+                continue
+            sample = samples[index]
+            found = segment(sample, batch_of(sample, self.config.data).to(self.accelerator.device))
+            if truth is not None:
+                evaluator.add(found, truth)
+            if index < SHOWN:
+                first.append((index, sample.picture, found))
+        evaluator.counts = sum(gather_object([evaluator.counts]))
+        return evaluator, [shown[1:] for shown in sorted(gather_object(first), key=lambda shown: shown[0])]
 
     def save(self) -> None:
-        """A checkpoint to go on from, replaced once the new one is whole, and the network alone to predict with."""
-        self.accelerator.save_state(str(self.config.out / "checkpoint.new"))
+        """A checkpoint to go on from, and the network alone to predict with; each appears whole or not at all."""
+        if self.saved == self.steps:
+            return
+        self.saved = self.steps
+        written = self.config.out / "checkpoint-new"
+        self.accelerator.save_state(str(written))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            keep(self.config.out, self.network)
-
-    def _start_log(self) -> None:
-        """An empty log, or the one to go on with: without what the checkpoint does not know of."""
-        path, kept = self.config.out / "log.jsonl", []
-        if self.config.resume and path.exists():
-            whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            kept = [line for line in whole if json.loads(line)["step"] <= self.progress.step]
-        path.write_text("".join(kept))
+            partial = self.config.out / "network.safetensors.new"
+            save_model(self.network, str(partial))
+            partial.replace(self.config.out / "network.safetensors")
+            keep(written, self.steps)
+        self.accelerator.wait_for_everyone()  # or another would write into it, or miss it
 
     def log(self, **entry: Any) -> None:
         """Append a line to ``log.jsonl``."""
         if self.accelerator.is_main_process:
-            line = {"epoch": self.progress.epoch, "step": self.progress.step, **entry}
+            line = {"epoch": int(self.epoch), "step": self.steps, **entry}
             with open(self.config.out / "log.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def _out_of_steps(self) -> bool:
-        limit = self.config.optimiser.max_steps
-        return limit is not None and self.progress.step >= limit
+    def say(self, text: str) -> None:
+        """Print in one of the processes."""
+        if self.accelerator.is_main_process:
+            print(text)
 
 
 def make_optimiser(network: nn.Module, config: Config) -> torch.optim.AdamW:

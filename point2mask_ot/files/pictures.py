@@ -244,6 +244,15 @@ def read_orientation(path: str | os.PathLike[str]) -> int:
         return _orientation(image)
 
 
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(H, W) that :func:`read_picture` gives of a picture that its tag turns, without decoding it."""
+    with Image.open(path) as image:
+        size = image.height, image.width
+        # Of a TIFF Pillow says the size that it will have.
+        on_side = _orientation(image) >= 5 and image.format != "TIFF"
+    return size[::-1] if on_side else size
+
+
 def _orientation(image: Image.Image) -> int:
     tag = image.getexif().get(_ORIENTATION)
     return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1

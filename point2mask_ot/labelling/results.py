@@ -20,8 +20,8 @@ from .. import __version__
 from ..files.io import atomic_file, make_folder
 from ..panoptic import Category
 from ..panoptic.coco import category_entry, image_entry
+from ..panoptic.evaluator import mean_iou
 from .table import Row, Table, stem_of
-from .truth import mean_iou
 
 BINS = 100
 MAX_LISTED = 1000

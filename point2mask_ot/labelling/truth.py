@@ -27,8 +27,9 @@ from ..panoptic import (
     safe_join,
 )
 from ..panoptic.clicks import in_channel_order
-from ..panoptic.images import check_segments, runs
-from ..panoptic.quality import PanopticQuality, quality_of_counts, segment_counts
+from ..panoptic.evaluator import mean_iou, picture_counts
+from ..panoptic.images import check_segments
+from ..panoptic.quality import PanopticQuality, quality_of_counts
 from .points_file import category_list
 from .table import Table, build_table
 
@@ -146,39 +147,15 @@ def as_shown(truth: PanopticImage, orientation: int, size: tuple[int, int]) -> P
 
 
 def score(prediction: PanopticImage, truth: PanopticImage, categories: Mapping[int, Category]) -> np.ndarray:
-    """(7, C) counts of one picture, to be summed over pictures: what :func:`quality` needs.
-
-    tp, fp, fn and the sum of IoU of the segments; then, in pixels that are neither void nor crowd in the truth, how
-    many of the category are right, true, and predicted.
-    """
+    """(7, C) counts of one picture, to be summed over pictures: what :func:`quality` needs, see
+    :class:`~point2mask_ot.panoptic.PanopticEvaluator`."""
     order = np.array(sorted(categories))
     check_segments(_NAME, "truth", truth, categories)
     if prediction.size != truth.size:
         fail(_NAME, "truth", f"{truth.file_name}: HxW = {truth.size}", f"the picture's {prediction.size}")
-    true_class, guess = (_classes(image, order) for image in (truth, prediction))
-    # Counting pairs of classes run by run: label maps have far fewer runs than pixels.
-    codes, _, lengths = runs((true_class * (len(order) + 1) + guess).ravel())
-    counts = np.bincount(codes, lengths, (len(order) + 1) ** 2).reshape(len(order) + 1, -1)[1:]
-    pixels = np.stack([np.diagonal(counts[:, 1:]), counts.sum(axis=1), counts[:, 1:].sum(axis=0)])
-    return np.concatenate([segment_counts(prediction, truth, order), pixels])
-
-
-def _classes(image: PanopticImage, order: np.ndarray) -> np.ndarray:
-    """(H, W) 1 + index of the category, 0 in void and crowds."""
-    solid = sorted((segment.id, segment.category_id) for segment in image.segments if not segment.is_crowd)
-    ids = np.array([0, *(number for number, _ in solid)])
-    index = np.array([0, *(np.searchsorted(order, category) + 1 for _, category in solid)])
-    position = np.searchsorted(ids, image.id_map).clip(max=len(ids) - 1)
-    return np.where(ids[position] == image.id_map, index[position], 0)
+    return picture_counts(prediction, truth, order)
 
 
 def quality(counts: np.ndarray, categories: Mapping[int, Category]) -> tuple[PanopticQuality, float]:
     """Panoptic quality, and mean IoU over the categories that the truth has."""
     return quality_of_counts(counts[:4], categories), mean_iou(counts)
-
-
-def mean_iou(counts: np.ndarray) -> float:
-    """Mean over the categories that the truth has, 0 where it has none."""
-    right, true, predicted = counts[4:]
-    seen = true > 0
-    return float((right[seen] / (true + predicted - right)[seen]).mean()) if seen.any() else 0.0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..arrays import Array, as_tensors, compute_dtype
+from ..arrays import Array, as_tensors, check_floating, compute_dtype
 from ..checks import check_choice, check_integer, fail, fail_type
 from ._inputs import check_labels, nan_if_any, read_batch
 
@@ -20,7 +20,8 @@ def partial_cross_entropy(
     labels: Array,
     *,
     dilation: int = 1,
-    reduction: Literal["pixels", "images"] = "pixels",
+    reduction: Literal["pixels", "images", "sum"] = "pixels",
+    weight: Array | None = None,
     ignore_index: int = 255,
     valid: Array | None = None,
 ) -> Any:
@@ -34,7 +35,10 @@ def partial_cross_entropy(
         dilation: side of the square that each labelled pixel is grown to first, odd; 1 grows nothing, 17 is the
             released code's (at the size of the picture). See :func:`dilate_labels`.
         reduction: ``"pixels"``, as the released code: every labelled pixel of the batch weighs the same;
-            ``"images"``: every image does, one without labels adding zero.
+            ``"images"``: every image does, one without labels adding zero; ``"sum"``: the sum over pixels, for
+            batches that are spread over processes or steps.
+        weight: (C,) factor on the pixels of each class, as in :func:`torch.nn.functional.cross_entropy`: means are
+            over the sum of weights. Default: all 1.
         ignore_index: the label of unlabelled pixels.
         valid: (B, H, W) or (H, W) bool; False is padding, whose values never matter. Default: all.
 
@@ -43,8 +47,9 @@ def partial_cross_entropy(
 
     Raises:
         ArgumentTypeError: NumPy beside torch, labels that are not integers, a mask that is not bool.
-        ArgumentError: sizes that differ, an even dilation, a label that is neither 0..C-1 nor ``ignore_index`` (NaN
-            instead of an error on a GPU or in a compiled graph: nothing waits for the device).
+        ArgumentError: sizes that differ, weights that are not one for each class, an even dilation, a label that is
+            neither 0..C-1 nor ``ignore_index`` (NaN instead of an error on a GPU or in a compiled graph: nothing waits
+            for the device).
 
     Example:
         >>> logits = torch.zeros(4, 6, 6)
@@ -54,8 +59,9 @@ def partial_cross_entropy(
         '1.3863'
     """
     name = "partial_cross_entropy"
-    maps, masks, restore = read_batch(name, {"logits": logits}, {"labels": labels}, {"valid": valid})
-    check_choice(name, "reduction", reduction, ("pixels", "images"))
+    others = {"weight": weight}
+    maps, masks, restore = read_batch(name, {"logits": logits}, {"labels": labels}, {"valid": valid}, others)
+    check_choice(name, "reduction", reduction, ("pixels", "images", "sum"))
     window = _check_window(name, "dilation", dilation)
     scores, targets, inside = maps["logits"], maps["labels"], masks["valid"]
     labelled, verdict = check_labels(name, "labels", targets, scores.shape[1], ignore_index, inside)
@@ -67,13 +73,26 @@ def partial_cross_entropy(
         scores = scores.masked_fill(~inside[:, None], 0)
 
     scores = scores.to(compute_dtype(scores))
-    surprise = functional.cross_entropy(scores, targets, ignore_index=_NOT_A_TARGET, reduction="none")
-    count = targets.ne(_NOT_A_TARGET).sum((1, 2))
-    if reduction == "pixels":
-        loss = surprise.sum() / count.sum().clamp_min(1)
+    factors = _class_weights(masks["weight"], scores)
+    surprise = functional.cross_entropy(scores, targets, factors, ignore_index=_NOT_A_TARGET, reduction="none")
+    known = targets.ne(_NOT_A_TARGET)
+    count = (known if factors is None else factors[targets.clamp_min(0)] * known).sum((1, 2))
+    if reduction == "images":
+        loss = (surprise.sum((1, 2)) / count.where(count > 0, 1)).mean()
     else:
-        loss = (surprise.sum((1, 2)) / count.clamp_min(1)).mean()
+        total = count.sum()
+        loss = surprise.sum() / (total.where(total > 0, 1) if reduction == "pixels" else 1)
     return restore(loss + (verdict + nan_if_any(maps["logits"], inside)).to(loss.dtype))
+
+
+def _class_weights(weight: Tensor | None, scores: Tensor) -> Tensor | None:
+    if weight is None:
+        return None
+    name, classes = "partial_cross_entropy", scores.shape[1]
+    check_floating(name, "weight", weight)
+    if weight.numel() != classes or weight.shape[-1] != classes:
+        fail(name, "weight", f"shape {tuple(weight.shape)}", f"({classes},): one for each class")
+    return weight.reshape(-1).to(scores.dtype)
 
 
 def dilate_labels(labels: Array, window: int, *, ignore_index: int = 255) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..files.io import MAX_JSON_BYTES, MAX_JSON_DEPTH, atomic_write, read_json, safe_join
 from ..files.pictures import MAX_PIXELS, read_picture
 from .coco import CocoPanoptic, read_coco_panoptic, write_coco_panoptic
+from .evaluator import PanopticEvaluator
 from .images import Category, ImageEntry, PanopticDataset, PanopticImage, Segment, category_channels
 from .point_set import PicturePoints, PointSet, read_point_set, write_point_set
 from .points import LabelledPoints, read_points, write_points
@@ -28,6 +29,7 @@ __all__ = [
     "MAX_PIXELS",
     "MeanQuality",
     "PanopticDataset",
+    "PanopticEvaluator",
     "PanopticImage",
     "PanopticQuality",
     "PicturePoints",

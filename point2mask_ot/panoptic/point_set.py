@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import fail
-from ..files.io import atomic_file, origin_of, read_json
+from ..files.io import Origin, atomic_file, origin_of, read_json
 from ..types import PointTargets
 from .clicks import clicked_targets, in_channel_order, point_entries
 from .images import Category
@@ -28,11 +28,13 @@ class PicturePoints:
         file_name: the picture, relative to the folder of pictures.
         image_id: its id in the data set, an integer or a string; its position in the file, from 1, where it has none.
         targets: the points; a target's category is an index into the data set's categories, things first.
+        size: (H, W) of the picture, or None where the file does not say it.
     """
 
     file_name: str
     image_id: int | str
     targets: PointTargets
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
          "info": {...}}
 
     Categories, points and targets are as in :func:`read_points`; a picture may have no points. Without ``id`` it has
-    its position in the list, from 1.
+    its position in the list, from 1. It may have a ``height`` and a ``width``, as in COCO.
 
     Args:
         path: the JSON file, UTF-8, up to 2 GiB. All of it is held in memory.
@@ -75,15 +77,25 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
     for index, entry in enumerate(origin.field(document, "images", list, "the file")):
         where = f"images[{index}]"
         name, given, clicks = json_picture(origin, entry, index)
+        size = _size(origin, entry, where)
         if name in pictures:
             origin.fail(f"{where}: {name!r:.80} again", "each picture once")
         image_id = index + 1 if given is None else given
         if image_id in ids:
             origin.fail(f"{where}: id {image_id!r:.80} again", "unique ids (without one, a picture's position from 1)")
         ids.add(image_id)
-        pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories))
+        pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories), size)
     info = origin.field({"info": {}, **document}, "info", dict, "the file")
     return PointSet(categories, tuple(pictures.values()), info)
+
+
+def _size(origin: Origin, entry: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    if "height" not in entry and "width" not in entry:
+        return None
+    height, width = (origin.field(entry, side, int, where) for side in ("height", "width"))
+    if min(height, width) < 1:
+        origin.fail(f"{where}: {height}x{width}", "a height and a width of at least 1")
+    return height, width
 
 
 def write_point_set(
@@ -134,5 +146,6 @@ def write_point_set(
 def _lines(pictures: Iterable[PicturePoints], categories: list[Category]) -> Iterator[bytes]:
     for picture in pictures:
         points = point_entries(_WRITE, "pictures", picture.targets, categories)
-        entry = {"id": picture.image_id, "file_name": picture.file_name, "points": points}
+        size = {} if picture.size is None else dict(zip(("height", "width"), picture.size, strict=True))
+        entry = {"id": picture.image_id, "file_name": picture.file_name, **size, "points": points}
         yield json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()

@@ -151,7 +151,7 @@ def prepare_points(
     def drawn() -> Iterator[tuple[PanopticImage, SampledPoints]]:
         return ((image, sample_points(image, categories, channels=channels, **how)) for image in dataset)
 
-    pictures = (PicturePoints(image.file_name, image.image_id, points.targets) for image, points in drawn())
+    pictures = (PicturePoints(image.file_name, image.image_id, points.targets, image.size) for image, points in drawn())
     count = write_point_set(path, pictures, [replace(c, color=None) for c in categories], info)
     if write_png:
         png_dir = Path(path).with_name(f"{Path(path).stem}_png")
@@ -215,7 +215,7 @@ def import_psps(
                 np.array([channels[segment.category_id] for segment in chosen], np.int64),
                 np.array([segment.is_thing for segment in chosen], bool),
             )
-            yield PicturePoints(entry.file_name, entry.id, targets)
+            yield PicturePoints(entry.file_name, entry.id, targets, ids.shape)
 
     count = write_point_set(path, found(), [replace(c, color=None) for c in categories], {"from": "PSPS point PNGs"})
     return count, lost

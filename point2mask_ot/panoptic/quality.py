@@ -121,7 +121,7 @@ def panoptic_quality(
     by_id = check_categories(_NAME, categories)
     order = np.array(sorted(by_id))
     counts = np.zeros((4, len(order)))
-    for prediction, truth in _pairs(predictions, truths, by_id):
+    for prediction, truth in panoptic_pairs(_NAME, predictions, truths, by_id):
         counts += segment_counts(prediction, truth, order)
     return quality_of_counts(counts, by_id)
 
@@ -138,19 +138,22 @@ def quality_of_counts(counts: np.ndarray, categories: Mapping[int, Category]) ->
     return PanopticQuality(_mean(per_class), _mean(things), _mean(stuff), per_class)
 
 
-def _pairs(
-    predictions: Iterable[PanopticImage], truths: Iterable[PanopticImage], categories: Mapping[int, Category]
+def panoptic_pairs(
+    function: str,
+    predictions: Iterable[PanopticImage],
+    truths: Iterable[PanopticImage],
+    categories: Mapping[int, Category],
 ) -> Iterator[tuple[PanopticImage, PanopticImage]]:
-    """The pairs, each checked; zip(strict=True) with an error of our own."""
+    """The pairs, each checked; zip(strict=True) with errors in the name of a public function."""
     for position, pair in enumerate(zip_longest(predictions, truths, fillvalue=_END)):
         for argument, image in zip(("predictions", "truths"), pair, strict=True):
             if image is _END:
-                fail(_NAME, argument, f"{position} images", "as many predictions as truths")
-            check_segments(_NAME, argument, image, categories)
+                fail(function, argument, f"{position} images", "as many predictions as truths")
+            check_segments(function, argument, image, categories)
         prediction, truth = pair
         if prediction.image_id != truth.image_id or prediction.size != truth.size:
             got = f"image {prediction.image_id!r} of size {prediction.size} at position {position}"
-            fail(_NAME, "predictions", got, f"image {truth.image_id!r} of size {truth.size} as in truths")
+            fail(function, "predictions", got, f"image {truth.image_id!r} of size {truth.size} as in truths")
         yield prediction, truth
 
 

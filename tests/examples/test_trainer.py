@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-import torch
-from panoptic_segformer.data import GroupedBatches, PreparedSamples, Sample, SyntheticSamples, flipped, resized
-from panoptic_segformer.inference import Tally, as_panoptic, predict
+from dataclasses import replace
 
-from point2mask_ot import Category, PanopticImage, PointTargets, Segment, panoptic_quality
+import numpy as np
+import torch
+from panoptic_segformer.data import PreparedSamples, Sample, collate, flipped, grouped_batches, resized
+from panoptic_segformer.evaluation import as_panoptic, predict
+from samples import SyntheticSamples
+
+from point2mask_ot import PointTargets, panoptic_quality
 
 
 class TestData:
@@ -29,18 +31,24 @@ class TestData:
         sizes = {prepared[0][i].picture.shape for i in range(8)}
         assert len(sizes) > 1
 
-    @pytest.mark.parametrize("processes", [1, 2, 4])
-    def test_batches_are_shared_out(self, processes):
+    def test_batches_are_of_one_orientation(self):
         wide = [index % 3 == 0 for index in range(40)]
-        parts = [list(GroupedBatches(wide, 8, 1, rank, processes)) for rank in range(processes)]
-        whole = list(GroupedBatches(wide, 8, 1))
-        assert [[i for part in parts for i in part[k]] for k in range(len(whole))] == whole
-        assert len(whole) == len(GroupedBatches(wide, 8, 1)) == 6
-        for batch in whole:
+        batches = grouped_batches(wide, 8, 1, 0)
+        assert batches == grouped_batches(wide, 8, 1, 0)
+        assert batches != grouped_batches(wide, 8, 1, 1)
+        assert len(batches) == 6
+        for batch in batches:
             assert len({wide[index] for index in batch}) == 1
-        later = GroupedBatches(wide, 8, 1)
-        later.start = 2
-        assert list(later) == whole[2:]
+
+    def test_a_low_boundary_follows_its_picture(self):
+        picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        sample = Sample(picture, PointTargets([(1, 1)]), 0, low=picture[..., 0])
+        for changed in (flipped(sample), resized(sample, 20, 99), resized(flipped(sample), 77, 99)):
+            assert np.array_equal(changed.low, changed.picture[..., 0])
+        batch = collate([resized(sample, 20, 99), sample])
+        assert batch.low.shape == (2, 1, 40, 60)
+        assert torch.equal(batch.low[1, 0], batch.pictures[1, 0])
+        assert not batch.low[0, 0][~batch.inside[0]].any()
 
 
 class TestInference:
@@ -52,12 +60,12 @@ class TestInference:
         category = torch.as_tensor(points.category.copy())
         owner = batch.masks[0]
         masks = PseudoMasks(owner, None, category[owner], owner < 0, None, None, None)
-        found = as_panoptic(masks, samples.categories, batch, 0, (96, 96))
+        found = as_panoptic(masks, replace(samples[0], points=batch.points[0]), batch, samples.categories)
         assert panoptic_quality([found], [samples.truth(0)], samples.categories).pq == 1
 
     def test_covered_segments_are_left_out(self):
         """A thing may be covered by 40 %, stuff by 20 %, and a segment without pixels is none."""
-        from panoptic_segformer.inference import _merge
+        from panoptic_segformer.evaluation import _merge
 
         masks = torch.zeros(5, 1, 30, dtype=torch.bool)
         masks[0, 0, :10] = True  # the surest
@@ -68,23 +76,6 @@ class TestInference:
         found = _merge((channels, scores, masks), SyntheticSamples.categories, (1, 30), 0.25, 0)
         assert found.id_map.tolist() == [[1] * 10 + [2] * 7 + [0] * 13]
         assert [segment.category_id for segment in found.segments] == [1, 3]
-
-    def test_tally_is_the_quality_of_all(self):
-        rng = np.random.default_rng(0)
-        categories = [Category(1, "a", True), Category(2, "b", True), Category(3, "c", False)]
-        kinds = (Segment(1, 1, True), Segment(2, 2, True), Segment(3, 3, False))
-        pairs = []
-        for image in range(4):
-            truth = np.concatenate([[1, 2, 3], np.sort(rng.integers(1, 4, 27))])
-            guess = np.where(rng.random(30) < 0.2, 3, truth)
-            pairs.append([PanopticImage(ids[None], kinds, image) for ids in (np.r_[1:4, guess[3:]], truth)])
-        tallies = [Tally(categories), Tally(categories)]
-        for index, pair in enumerate(pairs):
-            tallies[index % 2].add(*pair)
-        tallies[0].counts = tallies[0].counts + tallies[1].counts
-        expected = panoptic_quality(*zip(*pairs, strict=True), categories)
-        for kind, means in tallies[0].scores().items():
-            assert means == pytest.approx(vars(getattr(expected, kind)))
 
     def test_segments_do_not_overlap_and_are_sure(self, network, batch):
         network.eval()

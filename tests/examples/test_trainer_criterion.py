@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from panoptic_segformer import config as settings
-from panoptic_segformer.criterion import OFFICIAL_RULES, RULES
+from panoptic_segformer.config import OFFICIAL, PAPER
 from panoptic_segformer.targets import UNKNOWN, Batch, Labeller, point_labels
 from trainer_cases import THINGS, TINY, criterion_for
 
@@ -17,8 +17,9 @@ from point2mask_ot import PointTargets
 NAMES = {field.name for field in fields(settings.Losses)} - {"ratio"}
 
 
-def part_of(batch: Batch, part: slice) -> Batch:
-    return Batch(*(getattr(batch, field.name)[part] for field in fields(Batch)))
+def weighed(criterion, outputs, batch, targets, epoch):
+    """The losses of a batch that is not split."""
+    return criterion(outputs, batch, targets, epoch, criterion.totals(batch))
 
 
 def without_stuff(pair: Batch) -> PointTargets:
@@ -30,7 +31,7 @@ def without_stuff(pair: Batch) -> PointTargets:
 
 class TestCriterion:
     def test_rules(self):
-        assert NAMES - RULES.things - RULES.stuff == {
+        assert NAMES - PAPER.things - PAPER.stuff == {
             "semantic_class",
             "partial",
             "lab",
@@ -38,9 +39,9 @@ class TestCriterion:
             "manifold",
             "boundary",
         }
-        assert NAMES - OFFICIAL_RULES.things - OFFICIAL_RULES.stuff == {"manifold", "boundary"}
-        assert NAMES - RULES.ramp == {"semantic_class", "partial", "lab", "tree", "manifold"}
-        assert NAMES - OFFICIAL_RULES.ramp == {"semantic_class", "partial", "lab", "location_class", "manifold"}
+        assert NAMES - OFFICIAL.things - OFFICIAL.stuff == {"manifold", "boundary"}
+        assert NAMES - PAPER.ramp == {"semantic_class", "partial", "lab", "tree", "manifold"}
+        assert NAMES - OFFICIAL.ramp == {"semantic_class", "partial", "lab", "location_class", "manifold"}
 
     def test_weights_and_ratio(self, network, batch):
         network.eval()
@@ -50,19 +51,19 @@ class TestCriterion:
         r = things / (things + stuff)
         weights = {name: 0.5 + index for index, name in enumerate(NAMES)}
         ones = settings.Losses(**dict.fromkeys(NAMES, 1.0), ratio=False)
-        for preset, rules in (("best", RULES), ("official", OFFICIAL_RULES)):
-            plain, weighed = (
-                criterion_for(network, preset=preset, losses=losses)(outputs, batch, targets, 10)
+        for preset, rules in (("best", PAPER), ("official", OFFICIAL)):
+            plain, shared = (
+                weighed(criterion_for(network, preset=preset, losses=losses), outputs, batch, targets, 10)
                 for losses in (ones, settings.Losses(**weights))
             )
             for name, loss in plain.items():
                 share = r if name in rules.things else 1 - r if name in rules.stuff else 1
-                torch.testing.assert_close(weighed[name], loss * weights[name] * share)
+                torch.testing.assert_close(shared[name], loss * weights[name] * share)
 
     @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
     def test_refused_weights(self, weight):
         with pytest.raises(ValueError, match=r"losses\.lab: got .*, expected a finite number >= 0"):
-            settings.Losses(lab=weight)
+            replace(TINY, losses=settings.Losses(lab=weight)).check()
 
     @pytest.mark.parametrize("ramp_affinity", [False, True])
     def test_warm_up(self, network, batch, ramp_affinity):
@@ -70,8 +71,8 @@ class TestCriterion:
         outputs = network(batch.pictures, batch.inside)
         targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
         criterion = criterion_for(network, ramp_affinity=ramp_affinity)
-        at = {step: criterion(outputs, batch, targets, step) for step in (0, 5, 10, 99)}
-        ramped = RULES.ramp | ({"lab", "tree"} if ramp_affinity else set())
+        at = {step: weighed(criterion, outputs, batch, targets, step) for step in (0, 5, 10, 99)}
+        ramped = PAPER.ramp | ({"lab", "tree"} if ramp_affinity else set())
         for name in NAMES:
             expected = [0, 0.5, 1, 1] if name in ramped else [1, 1, 1, 1]
             full = at[10][name].item()
@@ -84,7 +85,7 @@ class TestCriterion:
         network.eval()
         outputs = network(batch.pictures, batch.inside)
         targets = Labeller(replace(TINY.labels, supervision="masks"), THINGS)(outputs, batch, 0)
-        found = criterion_for(network, balanced=True)(outputs, batch, targets, 0)["partial"]
+        found = weighed(criterion_for(network, balanced=True), outputs, batch, targets, 0)["partial"]
         labels = point_labels(batch, 5, outputs.memory.shapes[0])
         every = -outputs.semantic.log_softmax(2).permute(2, 0, 1, 3, 4)  # (C, L, B, h, w)
         means = [every[c, :, labels == c].mean(1).sum() for c in labels.unique().tolist() if c != UNKNOWN]
@@ -112,31 +113,30 @@ class TestCriterion:
     @pytest.mark.parametrize("balanced", [False, True])
     @pytest.mark.parametrize("stuff", ["both", "first"])
     def test_two_halves_make_the_whole(self, network, batch, stuff, balanced):
-        """Losses averaged over two processes, each with its part of a batch, are those of the whole batch."""
+        """Losses and gradients of parts of a batch, by processes or by accumulation, add up to those of the whole."""
         network.eval()
-        pair = part_of(batch, slice(0, 2))
+        pair = batch[:2]
         if stuff == "first":
             pair = replace(pair, points=[pair.points[0], without_stuff(pair)], masks=pair.masks.clone())
             pair.masks[1][pair.masks[1] == pair.points[1].num_targets] = -1
         labeller = Labeller(replace(TINY.labels, supervision="masks"), THINGS)
+        criterion = criterion_for(network, balanced=balanced)
+        totals = criterion.totals(pair)
+        torch.testing.assert_close(totals, criterion.totals(pair[:1]) + criterion.totals(pair[1:]))
 
-        def losses(part: slice, total=lambda counts: counts, processes: int = 1) -> tuple[dict, torch.Tensor]:
-            own = Batch(
-                *(getattr(pair, f)[part] for f in ("pictures", "inside", "sizes", "points", "image_ids", "masks"))
-            )
-            outputs = network(own.pictures, own.inside)
-            seen = []
+        def losses(part: Batch) -> dict:
+            outputs = network(part.pictures, part.inside)
+            return criterion(outputs, part, labeller(outputs, part, 0), 10, totals)
 
-            def record(counts):
-                seen.append(counts)
-                return total(counts)
-
-            criterion = criterion_for(network, total=record, processes=processes, balanced=balanced)
-            return criterion(outputs, own, labeller(outputs, own, 0), 10), seen[0]
-
-        whole, _ = losses(slice(0, 2))
-        counts = [losses(slice(i, i + 1))[1] for i in range(2)]
-        halves = [losses(slice(i, i + 1), lambda _: counts[0] + counts[1], 2)[0] for i in range(2)]
+        whole, *halves = (losses(part) for part in (pair, pair[:1], pair[1:]))
         for name, value in whole.items():
-            mean = (halves[0][name] + halves[1][name]) / 2
-            torch.testing.assert_close(mean, value, rtol=2e-4, atol=1e-5, msg=name)
+            torch.testing.assert_close(halves[0][name] + halves[1][name], value, rtol=2e-4, atol=1e-5, msg=name)
+        if balanced:
+            return
+        gradients = []
+        for parts in ([whole], halves):
+            network.zero_grad()
+            sum(sum(part.values()) for part in parts).backward()
+            gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+        network.zero_grad()
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3 * gradients[0].std().item())

@@ -9,11 +9,12 @@ import numpy as np
 import predict
 import pytest
 import torch
-from panoptic_segformer.data import FileSamples, GroupedBatches, Sample, SyntheticSamples, collate, resized
-from panoptic_segformer.inference import as_panoptic
-from panoptic_segformer.network import nearest
+from panoptic_segformer.data import Sample, collate, grouped_batches, resized
+from panoptic_segformer.evaluation import as_panoptic
+from panoptic_segformer.mask_decoder import nearest
 from panoptic_segformer.targets import UNKNOWN, PictureTargets, point_labels
 from PIL import ExifTags, Image
+from samples import FileSamples, SyntheticSamples
 from torch.nn import functional
 from trainer_cases import STUFF, THINGS, TINY, criterion_for, one_picture
 
@@ -91,9 +92,8 @@ class TestFaultA8:
         torch.manual_seed(0)
         semantic = torch.randn(1, 2, THINGS + STUFF, 5, 5, requires_grad=True)
         outputs = SimpleNamespace(memory=SimpleNamespace(shapes=[(5, 5)]), semantic=semantic)
-        labels = point_labels(batch, 5, (5, 5))
-        counts = labels.flatten().bincount(minlength=UNKNOWN + 1)[: THINGS + STUFF]
-        losses = criterion_for(network)._semantic(outputs, batch, labels, counts, counts)
+        criterion = criterion_for(network)
+        losses = criterion._affinity(outputs, batch)
         (losses["lab"] + losses["tree"]).backward()
         learns = semantic.grad[0].abs().amax((1, 2)) > 0  # (picture, column)
         assert learns.tolist() == [[True] * 4 + [False], [True] * 5]
@@ -103,7 +103,8 @@ class TestFaultA8:
         points = PointTargets([(0, 0), (0, 1), (0, 2)], category=[0, 1, THINGS], is_thing=[True, True, False])
         owner = torch.tensor([[0, 1, 2]] * 3)
         masks = PseudoMasks(owner, None, torch.tensor([0, 1, THINGS])[owner], owner < 0, None, None, None)
-        found = as_panoptic(masks, SyntheticSamples.categories, one_picture(points, (3, 3)), 0, (3, 4))
+        sample = Sample(np.zeros((3, 4, 3), np.uint8), points, 0)
+        found = as_panoptic(masks, sample, one_picture(points, (3, 3)), SyntheticSamples.categories)
         assert found.id_map.tolist() == [[1, 2, 2, 3]] * 3
 
 
@@ -111,41 +112,28 @@ class TestFaultA9:
     """Every picture is in every epoch."""
 
     @pytest.mark.parametrize(("wide", "tall", "batch_size"), [(19, 5, 8), (5, 19, 8), (3, 0, 8), (1, 1, 4), (16, 8, 8)])
-    @pytest.mark.parametrize("processes", [1, 2, 4])
-    def test_fault_a9_all_pictures_are_seen(self, wide, tall, batch_size, processes):
+    def test_fault_a9_all_pictures_are_seen(self, wide, tall, batch_size):
         is_wide = np.random.default_rng(0).permutation([True] * wide + [False] * tall)
         count = -(-wide // batch_size) + -(-tall // batch_size)
-        parts = [GroupedBatches(is_wide, batch_size, 1, rank, processes) for rank in range(processes)]
         for epoch in range(3):
-            for part in parts:
-                part.epoch = epoch
-            shares = [list(part) for part in parts]
-            # A process with a step more, or with a larger part, would wait for the others or be waited for.
-            assert [len(share) for share in shares] == [len(part) for part in parts] == [count] * processes
-            assert {len(part) for share in shares for part in share} == {batch_size // processes}
-            batches = [np.concatenate(parts_of_one) for parts_of_one in zip(*shares, strict=True)]
+            batches = grouped_batches(is_wide, batch_size, 1, epoch)
+            assert [len(batch) for batch in batches] == [batch_size] * count
             assert all(len(set(is_wide[batch])) == 1 for batch in batches)
             seen = np.bincount(np.concatenate(batches), minlength=wide + tall)
             for group in (seen[is_wide], seen[~is_wide]):
                 assert not group.size or group.min() >= 1, "of no orientation is a picture left out"
                 assert not group.size or group.max() <= group.min() + 1, "what is repeated is shared out evenly"
 
-    def test_fault_a9_what_is_repeated_changes_with_the_epoch_and_survives_an_interruption(self):
-        batches = GroupedBatches([True] * 5, 4, 1)
+    def test_fault_a9_what_is_repeated_changes_with_the_epoch(self):
         repeated: set[int] = set()
         for epoch in range(20):
-            batches.epoch, batches.start = epoch, 0
-            whole = list(batches)
+            whole = grouped_batches([True] * 5, 4, 1, epoch)
             repeated |= set(np.flatnonzero(np.bincount(np.concatenate(whole)) == 2).tolist())
-            batches.start = 1
-            assert list(batches) == whole[1:]
         assert repeated == set(range(5))
 
-    def test_fault_a9_nothing_to_learn_from(self):
-        with pytest.raises(ValueError, match="data: got no pictures, expected at least one"):
-            GroupedBatches([], 8, 0)
-        with pytest.raises(ValueError, match=r"optimiser\.batch_size: got 0, expected a positive multiple of the 1"):
-            GroupedBatches([True], 0, 0)
+    def test_fault_a9_nothing_to_learn_from(self, tmp_path):
+        with pytest.raises(ValueError, match="got no pictures, expected at least one"):
+            FileSamples(tmp_path, None, None)
 
     def test_fault_a9_pictures_that_are_not_trained_on_are_counted(self, tmp_path):
         thing = PointTargets([(3, 3)], category=[0])
@@ -167,8 +155,8 @@ class TestFaultA9:
         names = [f"a{suffix}" for suffix in (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")]
         for name in names:
             Image.new("RGB", (9, 7)).save(tmp_path / name)
-        found = predict.pictures_of(predict.Options(tmp_path, tmp_path, pictures=tmp_path), TINY)
-        assert [sample.image_id for sample, _ in found] == names
+        found = predict.samples_of(predict.Options(tmp_path, tmp_path, pictures=tmp_path), TINY)
+        assert [found[index].image_id for index in range(len(found))] == names
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])

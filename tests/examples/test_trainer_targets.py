@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from panoptic_segformer.data import Sample, SyntheticSamples, collate
-from panoptic_segformer.inference import predict
-from panoptic_segformer.network import PanopticSegformer
-from panoptic_segformer.targets import UNKNOWN, Labeller, boxes_of, point_labels
+from panoptic_segformer.data import Sample, collate
+from panoptic_segformer.evaluation import predict
+from panoptic_segformer.network import Outputs, PanopticSegformer
+from panoptic_segformer.targets import UNKNOWN, Labeller, point_labels
+from samples import SyntheticSamples
 from torch.nn import functional
 from trainer_cases import THINGS, TINY, criterion_for, one_picture
 
@@ -19,10 +20,15 @@ from point2mask_ot import PointTargets
 
 class TestTargets:
     def test_boxes(self):
-        mask = torch.zeros(1, 10, 20, dtype=torch.bool)
-        mask[0, 2:5, 4:12] = True
-        expected = [[8 / 16, 3.5 / 8, 8 / 16, 3 / 8]]
-        np.testing.assert_allclose(boxes_of(mask, (8, 16)).numpy(), expected)
+        """Over the size of the picture, whatever it is padded to."""
+        batch = collate(
+            [Sample(np.zeros((*size, 3), np.uint8), PointTargets([(3, 5)]), 0) for size in ((8, 16), (10, 20))]
+        )
+        mask = torch.full((2, 10, 20), -1)
+        mask[0, 2:5, 4:12] = 0
+        labeller = Labeller(replace(TINY.labels, supervision="masks"), THINGS)
+        boxes = labeller(None, replace(batch, masks=mask), 0)[0].boxes
+        np.testing.assert_allclose(boxes.numpy(), [[8 / 16, 3.5 / 8, 8 / 16, 3 / 8]])
 
     def test_padding_enters_nothing(self, network, batch):
         """A picture alone, and beside a larger one, is labelled alike from the same maps."""
@@ -38,7 +44,7 @@ class TestTargets:
         alone = labeller.masker(
             maps[0].softmax(1), maps[1].sigmoid(), batch.points[2:], functional.normalize(maps[2], dim=1)
         )
-        together = labeller.pseudo_masks(outputs, batch, step=TINY.labels.centroid_start)[2]
+        together = labeller.pseudo_masks(outputs, batch, epoch=TINY.labels.centroid_epoch)[2]
         assert torch.equal(together.instance[:height, :width], alone[0].instance)
         assert together.void[height:].all()
         assert together.void[:, width:].all()
@@ -53,11 +59,13 @@ class TestTargets:
     @pytest.mark.parametrize("preset", ["paper", "official"])
     def test_empty_masks(self, preset):
         """A thing without pixels is left out; the released code teaches the central half of the picture."""
-        picture = one_picture(PointTargets([(5, 5), (20, 30)], category=[2, 1]))
-        owner = torch.full((40, 56), 1)
-        targets = Labeller(replace(TINY.labels, preset=preset), THINGS)._targets(
-            owner, owner, picture.points[0], picture.sizes[0]
-        )
+        points = PointTargets([(20, 30), (20, 30)], category=[1, 2])  # of two on one pixel the first has it
+        picture, labels = one_picture(points), replace(TINY.labels, preset=preset, boundary="none")
+        semantic = torch.zeros(1, 1, 4, 40, 56).index_fill(2, torch.tensor([1]), 30.0)
+        maps = {"boundary": torch.zeros(1, 1, 40, 56), "embeddings": torch.ones(1, 128, 40, 56)}
+        outputs = Outputs(None, None, None, None, None, None, semantic, **maps, memory=None)
+        labeller = Labeller(replace(labels, overrides={"capacity": lambda *_: torch.tensor([1.0, 0.0])}), THINGS)
+        (targets,) = labeller(outputs, picture, 10)
         found = dict(zip(targets.classes.tolist(), targets.boxes.tolist(), strict=True))
         whole = {1: [0.5, 0.5, 1.0, 1.0]}
         assert found == (whole | {2: [0.5, 0.5, 0.5, 0.5]} if preset == "official" else whole)
@@ -102,10 +110,11 @@ class TestTargets:
     def step(self, network, picture, preset):
         network.train()
         labels = replace(TINY.labels, preset=preset)
-        for step in (0, 10_000):
+        for epoch in (0, 10_000):
             outputs = network(picture.pictures, picture.inside)
-            targets = Labeller(labels, THINGS)(outputs, picture, step)
-            losses = criterion_for(network, preset=preset)(outputs, picture, targets, step)
+            targets = Labeller(labels, THINGS)(outputs, picture, epoch)
+            criterion = criterion_for(network, preset=preset)
+            losses = criterion(outputs, picture, targets, epoch, criterion.totals(picture))
             assert all(torch.isfinite(value) for value in losses.values())
             sum(losses.values()).backward()
         network.zero_grad()

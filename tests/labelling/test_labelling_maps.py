@@ -258,9 +258,9 @@ def test_maps_of_the_reference_model(job, tmp_path, monkeypatch):
         pytest.importorskip(package)
     monkeypatch.syspath_prepend(EXAMPLES)
     from network_maps import NetworkMaps
-    from panoptic_segformer.config import PRESETS
+    from panoptic_segformer.checkpoint import write_config
     from panoptic_segformer.network import PanopticSegformer
-    from panoptic_segformer.run_folder import write_config
+    from panoptic_segformer.presets import PRESETS
     from safetensors.torch import save_model
 
     config = replace(PRESETS["tiny"][1], out=tmp_path / "run")

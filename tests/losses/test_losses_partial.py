@@ -74,6 +74,21 @@ def test_gradient_is_exact(rng):
         )
 
 
+def test_weights_and_sums_are_those_of_torch(rng):
+    """Parts of a batch, summed, with weights for each class, are the whole; so are weighted means of all pixels."""
+    logits, labels = torch.tensor(rng.normal(size=(3, 4, 6, 5))), torch.tensor(points(rng, 3, 4, 6, 5, share=0.3))
+    weight = torch.tensor([0.5, 0.0, 2.0, 1e-3], dtype=torch.float64)
+    for reduction, theirs in (("sum", "sum"), ("pixels", "mean")):
+        expected = torch.nn.functional.cross_entropy(logits, labels, weight, ignore_index=IGNORE, reduction=theirs)
+        found = partial_cross_entropy(logits, labels, weight=weight, reduction=reduction)
+        torch.testing.assert_close(found, expected)
+    whole = partial_cross_entropy(logits, labels, weight=weight, reduction="sum")
+    parts = [partial_cross_entropy(*pair, weight=weight, reduction="sum") for pair in zip(logits, labels, strict=True)]
+    torch.testing.assert_close(sum(parts), whole)
+    with pytest.raises(ValueError, match=r"weight.*shape \(3,\); expected \(4,\)"):
+        partial_cross_entropy(logits, labels, weight=weight[:3])
+
+
 @pytest.mark.parametrize("reduction", ["pixels", "images"])
 @pytest.mark.parametrize("dilation", [1, 3])
 def test_no_label_is_zero_with_a_graph(reduction, dilation):

@@ -427,3 +427,15 @@ def test_write_points_refuses(targets, categories, argument, reason, tmp_path):
         write_points(tmp_path / "p.json", targets, categories)
     assert reason in str(refusal.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_sizes_of_pictures_are_kept_and_checked(tmp_path):
+    coin, points = Category(7, "coin", True), PointTargets([(1, 1)])
+    known = [PicturePoints("a.jpg", 1, points, (30, 40)), PicturePoints("b.jpg", 2, points)]
+    write_point_set(tmp_path / "p.json", known, [coin])
+    assert [entry.size for entry in read_point_set(tmp_path / "p.json").pictures] == [(30, 40), None]
+    for wrong in ('"height":0', '"height":"30"', '"heigth":30'):
+        text = (tmp_path / "p.json").read_text().replace('"height":30', wrong)
+        (tmp_path / "wrong.json").write_text(text)
+        with pytest.raises(FileError, match=r"images\[0\]|heigth"):
+            read_point_set(tmp_path / "wrong.json")

@@ -18,6 +18,7 @@ from PIL import Image
 from ...checks import ArgumentError
 from ...masks.masker import NO_BACKGROUND
 from ...panoptic import atomic_write
+from ...panoptic.evaluator import mean_iou
 from ...viz import draw_points, fit, partition_map
 from ...viz.canvas import enlarge
 from ...viz.colors import target_colors
@@ -25,7 +26,6 @@ from ..reader import Reader
 from ..results import RecordOf, Statistics
 from ..settings import BACKGROUND_HINT
 from ..table import Row, Table
-from ..truth import mean_iou
 from .summary import percent
 from .svg import histogram
 
