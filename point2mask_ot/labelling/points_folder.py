@@ -10,6 +10,7 @@ from typing import Any
 
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
+from ..files.results import LEFT_ALONE, STATE
 from ..panoptic import Category
 from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories
 from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
@@ -23,7 +24,7 @@ def points_digest(origin: Origin) -> str:
     """SHA-256 of a points file, or of all those in a folder with their names."""
     if not origin.path.is_dir():
         return file_digest(origin)
-    known = [f"{file.path.name} {file_digest(file)}" for file in _points_files(origin)]
+    known = [f"{file.path.relative_to(origin.path).as_posix()} {file_digest(file)}" for file in _points_files(origin)]
     return hashlib.sha256("\n".join(known).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -47,11 +48,11 @@ def index_points(origin: Origin, path: Path, source: str) -> Table:
 
 
 def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
-    """The files in a folder that hold points, in the order of their names, with the categories of each."""
-    try:
-        paths = sorted(path for path in origin.path.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
-    except OSError as error:
-        origin.fail(reason_of(error), "a folder that can be read", error)
+    """The files in a folder that hold points, in the order of their names, with the categories of each.
+
+    Of sub folders, too: the page keeps those of the pictures apart. What is hidden is not looked at.
+    """
+    paths = sorted(_walk(origin, origin.path))
     files = {}
     for path in paths:
         file = Origin(origin.function, origin.argument, path)
@@ -63,11 +64,28 @@ def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
     return files
 
 
+def _walk(origin: Origin, folder: Path) -> Iterator[Path]:
+    try:
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        origin.fail(reason_of(error), "a folder that can be read", error)
+    for path in found:
+        if path.is_dir():
+            yield from () if path.is_symlink() else _walk(origin, path)
+        elif path.suffix.lower() in _SUFFIXES and path.is_file():
+            yield path
+
+
 def _json_categories(origin: Origin) -> list[Category] | None:
-    """The categories of a points file; None for another JSON, such as the masks that the page saves beside it."""
+    """The categories of a points file; None for another JSON, such as the masks that the page saves beside it.
+
+    None, too, where a person has said on the page that the picture is to be skipped, or has taken all points back.
+    """
     keys, entries = set(), []
     for key, value in stream_json(origin):
         if key == "annotations":
+            return None
+        if key == "info" and isinstance(value, dict) and value.get(STATE) in LEFT_ALONE:
             return None
         keys.add(key)
         if key == "categories":

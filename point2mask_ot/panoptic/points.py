@@ -126,6 +126,12 @@ def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
     return [clicked_targets(origin, clicks, ordered) for clicks in pictures.values()]
 
 
+def picture_names(path: str | os.PathLike[str]) -> list[str | None]:
+    """The pictures that a point file names; None is one without a name."""
+    origin = origin_of(_READ, "path", path)
+    return list((_from_json(origin) if is_json(origin) else _from_csv(origin))[1])
+
+
 def _of_picture(origin: Origin, pictures: dict[str | None, list[Click]], image: str | None) -> list[Click]:
     """The clicks on one picture; what lies under None is of a picture without a name, which is any."""
     if len(pictures) == 1 and (None in pictures or image is None):
@@ -433,7 +439,7 @@ def write_points(
         fail(_WRITE, "targets", "no points", "at least one point")
     points = point_entries(_WRITE, "targets", targets, listed)
     if origin.path.suffix.lower() == ".json":
-        text = _to_json(points, listed, image, info)
+        text = points_json(points, listed, image, info)
     else:
         text = _to_csv(points, listed, image)
     atomic_write(origin.path, text.encode(), function=_WRITE, argument="path")
@@ -475,9 +481,10 @@ def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
     ]
 
 
-def _to_json(
-    points: list[dict[str, Any]], categories: Sequence[Category], image: str | None, info: Mapping[str, Any] | None
+def points_json(
+    points: Sequence[dict[str, Any]], categories: Sequence[Category], image: str | None, info: Mapping[str, Any] | None
 ) -> str:
+    """A points file of one picture, which may have none."""
     told = {} if info is None else {"info": dict(info)}
     of_picture = {"points": points} if image is None else {"images": [{"file_name": image, "points": points}]}
     document = {**told, "categories": listed_categories(categories), **of_picture}

@@ -35,7 +35,7 @@ OPTIONS = {
     "prepare check": "panoptic png images follow-links",
 }
 """What scripts may give."""
-POSITIONAL = {"label": "PHOTO", "annotate": "PHOTO", "prepare check": "POINTS"}
+POSITIONAL = {"label": "PHOTO", "annotate": "PHOTOS", "prepare check": "POINTS"}
 
 
 def help_of(words, capsys, monkeypatch) -> str:

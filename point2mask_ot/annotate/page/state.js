@@ -1,0 +1,102 @@
+/** What is on the page: the picture, its points, and what has been done to them. Who shows it listens to it. */
+
+export const $ = (id) => document.getElementById(id);
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+export const app = {
+  folder: null, // what the server said of the folder
+  photo: null, // and of the picture
+  points: [], // as a points file has them
+  state: "untouched",
+  category: "", // name, of the next point; survives a reload
+  chosen: null, // {target, point}: point is an index or null
+  labels: null, // last answer of the server, with owner: Int16Array of target indices
+  tool: "point",
+};
+
+const listeners = new Map();
+/** Have `work` done after an event: "points", "look" (what is chosen), "labels", "view", "picture", "folder". */
+export function on(events, work) {
+  for (const event of events.split(" ")) listeners.set(event, [...(listeners.get(event) ?? []), work]);
+}
+export function emit(event) {
+  for (const work of listeners.get(event) ?? []) work();
+}
+
+export const categoryOf = (name) => app.folder.categories.find((c) => c.name === name);
+export const pointsOf = (target) => app.points.filter((p) => p.target === target);
+export const firstOf = (target) => app.points.find((p) => p.target === target);
+export const targets = () => [...new Set(app.points.map((p) => p.target))];
+export const title = (target) => `${firstOf(target).category} ${target + 1}`;
+
+export function color(target) {
+  const name = firstOf(target)?.category;
+  const kind = categoryOf(name);
+  if (kind?.color) return kind.color;
+  const { thing_colors: things, stuff_colors: stuff } = app.folder;
+  if (!kind || kind.isthing) return things[target % things.length];
+  return stuff[app.folder.categories.filter((c) => !c.isthing).indexOf(kind) % stuff.length];
+}
+
+// ---- Changes, undone and done again ----------------------------------------------------------------------------------
+let past = [];
+let future = [];
+let lastTag = null;
+let lastTime = 0;
+
+const snapshot = () => JSON.stringify(app.points);
+export const canUndo = () => past.length > 0;
+export const canRedo = () => future.length > 0;
+
+/** Change the points in a way that can be undone; changes with one tag in quick succession are undone as one. */
+export function change(edit, tag = null) {
+  const before = snapshot();
+  const now = Date.now();
+  edit();
+  if (snapshot() === before) return;
+  if (tag === null || tag !== lastTag || now - lastTime > 1000) past.push(before);
+  [lastTag, lastTime, future] = [tag, now, []];
+  emit("points");
+}
+
+/** However slow, a drag is one step to undo. */
+export function dragging() {
+  lastTime = Date.now();
+}
+
+function travel(from, to) {
+  if (!from.length) return;
+  to.push(snapshot());
+  app.points = JSON.parse(from.pop());
+  lastTag = null;
+  choose(null);
+  emit("points");
+}
+export const undo = () => travel(past, future);
+export const redo = () => travel(future, past);
+
+/** Replace all points by others of the same picture, or begin with another picture's. */
+export function replacePoints(points, { undoable }) {
+  past = undoable ? [...past, snapshot()] : [];
+  [app.points, future, lastTag, app.chosen] = [points, [], null, null];
+}
+
+// ---- What is chosen ----------------------------------------------------------------------------------------------------
+export function pick(name) {
+  app.category = (categoryOf(name) ?? app.folder.categories[0]).name;
+  history.replaceState({ category: app.category }, "");
+  emit("look");
+}
+
+export function choose(target, point = null) {
+  if (target === null || target !== app.chosen?.target) $("extend").checked = false;
+  app.chosen = target === null ? null : { target, point };
+  emit("look");
+}
+
+/** What was chosen may be gone. */
+export function checkChosen() {
+  const { chosen } = app;
+  if (chosen && !firstOf(chosen.target)) app.chosen = null;
+  else if (chosen && app.points[chosen.point]?.target !== chosen.target) chosen.point = null;
+}
