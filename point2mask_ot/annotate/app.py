@@ -136,7 +136,6 @@ def _answering(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
         try:
             return await endpoint(request)  # type: ignore[no-any-return]
         except HTTPException as refusal:
-            await _discard(request)
             return _refusal(refusal.status_code, refusal.detail)
         except Superseded:
             return _refusal(409, "a newer state is there")
@@ -164,30 +163,29 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 async def _body(request: Request) -> bytes:
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        await _read(request, 0)
         raise HTTPException(415, "only JSON is read")
-    chunks, size = [], 0
+    return await _read(request, MAX_BODY)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """What a client sends; who is refused may finish sending, within reason: until then many do not listen."""
+    chunks, size, more = [], 0, True
     try:
         async with asyncio.timeout(PATIENCE):
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MAX_BODY:
-                    raise HTTPException(413, f"too many points: more than {MAX_BODY:,} bytes")
+            while more and size <= limit + 16 * MAX_BODY:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                more = message.get("more_body", False)
+                size += len(message.get("body", b""))
+                if size <= limit:
+                    chunks.append(message.get("body", b""))
     except TimeoutError:
         raise HTTPException(408, "the rest did not come") from None
+    if limit and size > limit:
+        raise HTTPException(413, f"too many points: more than {limit:,} bytes")
     return b"".join(chunks)
-
-
-async def _discard(request: Request) -> None:
-    """Let a client that is refused finish sending, within reason: until then many do not listen."""
-    left = 16 * MAX_BODY
-    with suppress(TimeoutError, RuntimeError, ClientDisconnect):  # RuntimeError: it was all read
-        async with asyncio.timeout(1):
-            while left > 0:
-                message = await request.receive()
-                left -= len(message.get("body", b""))
-                if not message.get("more_body"):
-                    return
 
 
 class _Guard:
@@ -199,7 +197,7 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return
+            return None
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -219,6 +217,6 @@ class _Guard:
         else:
             own = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "root_path": ""}
             return await self.app(own, receive, send_guarded)
-        await _discard(request)
-        await refusal(scope, receive, send_guarded)
-        return None
+        with suppress(HTTPException, ClientDisconnect):
+            await _read(request, 0)
+        return await refusal(scope, receive, send_guarded)

@@ -68,6 +68,11 @@ class Categories:
         """The list with what a picture has beside it, such as another page has just taken away."""
         return joined(self.listed(), found, "out", self.path)
 
+    @property
+    def is_default(self) -> bool:
+        """Nobody has said anything of categories yet."""
+        return not self._more and not self.path.exists()
+
 
 def new_category(body: bytes, listed: Sequence[Category]) -> Category:
     """What a page wants to add.

@@ -201,7 +201,7 @@ class Session:
 
     def _save(self, name: str, posted: Posted) -> Saved:
         files = self._files(name)
-        categories = self.categories.adopt(posted.used)
+        categories = posted.categories if self.categories.is_default else self.categories.adopt(posted.used)
         targets = posted.targets_of(categories)
         state = next_state(posted.state, len(targets.points_yx))
         try:

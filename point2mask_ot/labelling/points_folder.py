@@ -134,8 +134,8 @@ def _rows(
     for file, listed in files.items():
         own = in_channel_order(listed)
         for name, image_id, clicks in _pictures(file):
-            first = place.setdefault(stem_of(name), file.path.name)
-            if first != file.path.name:
+            first = place.setdefault(stem_of(name), str(file.path))
+            if first != str(file.path):
                 file.fail(
                     f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
                 )

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 FLAGS = (
@@ -50,7 +51,7 @@ class Browser:
         """What a JavaScript function body returns."""
         return self.driver.execute_script(script, *arguments)
 
-    def wait(self, script: str, *arguments: Any, seconds: float = 120) -> Any:
+    def wait(self, script: str, *arguments: Any, seconds: float = 30) -> Any:
         """The first true value of a function body."""
         end = time.monotonic() + seconds
         while not (value := self.run(script, *arguments)):
@@ -59,38 +60,29 @@ class Browser:
             time.sleep(0.02)
         return value
 
-    def _mouse(self) -> Any:
+    def _chain(self) -> Any:
         from selenium.webdriver import ActionChains
 
         return ActionChains(self.driver, duration=5)
 
-    def _at(self, chain: Any, x: float, y: float) -> Any:
-        chain.w3c_actions.pointer_action.move_to_location(round(x), round(y))
-        return chain
-
     def click(self, x: float, y: float, button: int = 0, key: str | None = None) -> None:
         """At viewport coordinates, perhaps with a key held down."""
-        chain = self._mouse()
-        if key:
-            chain.key_down(key)
-        self._at(chain, x, y)
-        chain.w3c_actions.pointer_action.pointer_down(button)
-        chain.w3c_actions.pointer_action.pointer_up(button)
-        if key:
-            chain.key_up(key)
-        chain.perform()
+        self.drag((x, y), button=button, key=key)
 
-    def drag(self, *stops: tuple[float, float], key: str | None = None, button: int = 0) -> None:
-        """From the first stop to the last, through all others."""
-        chain = self._mouse()
+    def drag(self, *stops: tuple[float, float], button: int = 0, key: str | None = None) -> None:
+        """From the first stop to the last through all others, perhaps with a key held down."""
+        chain = self._chain()
+        mouse, keys = chain.w3c_actions.pointer_action, chain.w3c_actions.key_action
+        steps = [lambda: mouse.pointer_down(button)]
+        for here, there in pairwise(stops):
+            steps.append(lambda a=here, b=there: mouse.move_to_location(round((a[0] + b[0]) / 2), round((a[1] + b[1]) / 2)))
+            steps.append(lambda b=there: mouse.move_to_location(round(b[0]), round(b[1])))
         if key:
             chain.key_down(key)
-        self._at(chain, *stops[0])
-        chain.w3c_actions.pointer_action.pointer_down(button)
-        middle = [(a + b) / 2 for a, b in zip(*stops[:2], strict=True)]
-        for stop in (middle, *stops[1:]):
-            self._at(chain, *stop)
-        chain.w3c_actions.pointer_action.pointer_up(button)
+        x, y = stops[0]
+        for step in (lambda: mouse.move_to_location(round(x), round(y)), *steps, lambda: mouse.pointer_up(button)):
+            step()
+            keys.pause()  # or the key would be let go meanwhile
         if key:
             chain.key_up(key)
         chain.perform()
@@ -104,7 +96,7 @@ class Browser:
 
     def keys(self, *values: str) -> None:
         """Press keys one after another; the last is held by those before it."""
-        chain = self._mouse()
+        chain = self._chain()
         for value in values:
             chain.key_down(value)
         for value in values[::-1]:

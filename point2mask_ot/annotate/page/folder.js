@@ -1,5 +1,5 @@
 /** The pictures of the folder: the list, which one is open, and what has become of each. */
-import { autosave, ask, complain, read, relabel, say, settle, viewOf } from "./server.js";
+import { ask, autosave, complain, finished, read, relabel, say, settle, viewOf } from "./server.js";
 import { $, app, emit, on, pick, replacePoints } from "./state.js";
 import { cross, fit } from "./view.js";
 
@@ -11,7 +11,6 @@ let opening = 0;
 let ahead = null; // {name, image}: the picture that comes next, on its way before it is asked for
 
 const here = () => app.folder.pictures.indexOf(app.photo?.name);
-const finished = (state) => state === "done" || state === "skipped";
 
 // ---- Opening -------------------------------------------------------------------------------------------------------------
 /** Show a picture, once all of the one before is saved. */

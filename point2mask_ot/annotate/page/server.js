@@ -135,7 +135,8 @@ async function send(path) {
   const { name } = app.photo;
   try {
     const answer = await ask(path, { name, body: posted() });
-    [version, savedText, app.state] = [answer.version, sent, settled(answer.state)];
+    [version, savedText] = [answer.version, sent];
+    adopt(answer.state);
     if (failed) complain("");
     failed = false;
     emit("saved");
@@ -152,11 +153,13 @@ async function send(path) {
   }
 }
 
-/** Of a picture that is neither done nor skipped the server says whether it is begun. */
-function settled(state) {
-  if (["done", "skipped"].includes(app.state) || app.state === state) return app.state;
+export const finished = (state) => state === "done" || state === "skipped";
+
+/** Of a picture that is neither done nor skipped, the server says whether it is begun. */
+function adopt(state) {
+  if (finished(state) || finished(app.state)) return;
+  app.state = state;
   savedText = JSON.stringify([JSON.parse(savedText)[0], state]);
-  return state;
 }
 
 /** Nothing is left to save; false where a person has to see to it first. */
