@@ -58,7 +58,10 @@ def annotation_app(session: Session, turns: Turns, token: str, hosts: frozenset[
     routes += [Route("/", _file(*page_files()["page.html"]))]
     work = _Work(session, turns)
     routes += [Route(f"/{name}", _answering(getattr(work, name))) for name in ("folder", "view", "state")]
-    routes += [Route(f"/{name}", _answering(getattr(work, name)), methods=["POST"]) for name in ("label", "save", "masks", "category")]
+    routes += [
+        Route(f"/{name}", _answering(getattr(work, name)), methods=["POST"])
+        for name in ("label", "save", "masks", "category")
+    ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _unknown})
     app.router.redirect_slashes = False
     return _Guard(app, token, hosts)

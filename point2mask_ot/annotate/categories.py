@@ -88,9 +88,7 @@ def new_category(body: bytes, listed: Sequence[Category]) -> Category:
     return Category(number, name, _PAGE.flag(entry, "isthing", "the category", default=1))
 
 
-def joined(
-    listed: Sequence[Category], more: Iterable[Category], argument: str, path: Path
-) -> tuple[Category, ...]:
+def joined(listed: Sequence[Category], more: Iterable[Category], argument: str, path: Path) -> tuple[Category, ...]:
     """Categories of two sources by name, with the ids of the first; new ones are numbered behind its own.
 
     Raises:

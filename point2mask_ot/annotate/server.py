@@ -80,7 +80,9 @@ def import_parts() -> tuple[ModuleType, ModuleType]:
         from . import app
     except ImportError as error:
         missing = f"no package {error.name}"
-        raise ArgumentError(NAME, "photos", f"a page to serve, and {missing}", "pip install 'point2mask-ot[annotate]'") from error
+        raise ArgumentError(
+            NAME, "photos", f"a page to serve, and {missing}", "pip install 'point2mask-ot[annotate]'"
+        ) from error
     return uvicorn, app
 
 

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 import numpy as np
@@ -121,7 +121,7 @@ class Session:
             "height": picture.size[0],
             "width": picture.size[1],
             "view_factor": picture.view_factor,
-            "points": shown.points,
+            "points": list(shown.points),
             "categories": listed_categories(self.categories.adopt(shown.used)),
             "state": saved.state,
             "version": saved.version,
@@ -242,7 +242,8 @@ class Session:
         files, categories = self._files(name), self.categories.listed()
         self._check_masks(name)
         labels, owner = self.opened(name).whole().labels(posted.names, posted.targets)
-        image = PanopticImage.from_targets(owner, posted.targets_of(categories), categories, 1, name)
+        alone = PurePosixPath(name).name  # the masks of a sub folder lie in one, too
+        image = PanopticImage.from_targets(owner, posted.targets_of(categories), categories, 1, alone)
         write_coco_panoptic([image], files.json, files.png.parent, categories, info=files.info)
         return labels
 

@@ -75,7 +75,9 @@ class Browser:
         mouse, keys = chain.w3c_actions.pointer_action, chain.w3c_actions.key_action
         steps = [lambda: mouse.pointer_down(button)]
         for here, there in pairwise(stops):
-            steps.append(lambda a=here, b=there: mouse.move_to_location(round((a[0] + b[0]) / 2), round((a[1] + b[1]) / 2)))
+            steps.append(
+                lambda a=here, b=there: mouse.move_to_location(round((a[0] + b[0]) / 2), round((a[1] + b[1]) / 2))
+            )
             steps.append(lambda b=there: mouse.move_to_location(round(b[0]), round(b[1])))
         if key:
             chain.key_down(key)

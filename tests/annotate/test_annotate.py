@@ -308,7 +308,9 @@ def test_every_answer_tells_the_browser_what_the_page_may_do(server):
 def test_silent_clients_hold_nobody_up(server):
     silent = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(60)]
     for number, one in enumerate(silent):
-        half = f"POST /{server.token}/save?picture={first(server.session)} HTTP/1.1\r\nHost: x\r\n" if number % 2 else ""
+        half = (
+            f"POST /{server.token}/save?picture={first(server.session)} HTTP/1.1\r\nHost: x\r\n" if number % 2 else ""
+        )
         one.sendall(half.encode())
     assert ask(server, "state")[0] == 200
     for one in silent:

@@ -46,16 +46,18 @@ export function recategorize(target, name) {
   change(() => {
     const told = same === undefined ? {} : jointSize(target, same);
     for (const p of pointsOf(target)) [p.category, p.target] = [name, same ?? target];
-    if (same !== undefined) pointsOf(same).forEach((p) => tell(p, told));
+    if (same !== undefined) tell(same, told);
   });
   choose(same ?? target, app.chosen?.point ?? null);
 }
 
 // ---- How large a target is, roughly -------------------------------------------------------------------------------------
-function tell(point, told) {
-  delete point.size;
-  delete point.size_error;
-  Object.assign(point, told);
+function tell(target, told) {
+  for (const point of pointsOf(target)) {
+    delete point.size;
+    delete point.size_error;
+    Object.assign(point, told);
+  }
 }
 
 /** What regions that become one say of their size: together as much, off by the larger of their factors. */
@@ -75,7 +77,7 @@ export const radiusOf = (target) => sizeOf(target) && Math.sqrt(sizeOf(target) /
 export function setSize(target, pixels, tag = null) {
   const most = app.photo.width * app.photo.height;
   const told = pixels === null ? {} : { size: Math.round(clamp(pixels, 1, most)) };
-  change(() => pointsOf(target).forEach((p) => tell(p, told)), tag);
+  change(() => tell(target, told), tag);
 }
 
 export const setRadius = (target, radius, tag) => setSize(target, Math.PI * radius * radius, tag);

@@ -1,5 +1,7 @@
 /** The pictures of the folder: the list, which one is open, and what has become of each. */
-import { ask, autosave, complain, finished, read, relabel, say, settle, viewOf } from "./server.js";
+import { relabel } from "./labels.js";
+import { autosave, finished, read, settle } from "./saving.js";
+import { ask, complain, say, viewOf } from "./server.js";
 import { $, app, emit, on, pick, replacePoints } from "./state.js";
 import { cross, fit } from "./view.js";
 
@@ -157,7 +159,8 @@ function row(k, at) {
 function scrollToHere() {
   const list = $("list");
   const top = listed.indexOf(here()) * ROW;
-  if (top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top - list.clientHeight / 2;
+  if (top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight)
+    list.scrollTop = top - list.clientHeight / 2;
   renderRows();
 }
 

@@ -2,7 +2,7 @@
 import { addPoint, deletePoint, movePoint, radiusOf, setRadius } from "./edits.js";
 import { mark, nextUntouched, step } from "./folder.js";
 import { held, setTool } from "./pointer.js";
-import { saveMasks } from "./server.js";
+import { saveMasks } from "./saving.js";
 import { $, app, choose, pick, redo, undo } from "./state.js";
 import { cross, fit, moveCross, setOpacity, toggleBorders, zoom } from "./view.js";
 

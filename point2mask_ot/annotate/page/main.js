@@ -2,7 +2,9 @@
 import "./keys.js";
 import "./panel.js";
 import { open } from "./folder.js";
-import { ask, autosave, complain, relabel, say } from "./server.js";
+import { relabel } from "./labels.js";
+import { autosave } from "./saving.js";
+import { ask, complain, say } from "./server.js";
 import { $, app, categoryOf, emit, on, pick } from "./state.js";
 
 on("points", () => {

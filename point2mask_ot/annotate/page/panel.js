@@ -1,7 +1,23 @@
 /** Everything beside the picture: categories, what is chosen, the targets. */
 import { deletePoint, deleteTarget, radiusOf, recategorize, setRadius, setSize } from "./edits.js";
-import { saveMasks } from "./server.js";
-import { $, app, canRedo, canUndo, checkChosen, choose, color, firstOf, on, pick, pointsOf, redo, targets, title, undo } from "./state.js";
+import { saveMasks } from "./saving.js";
+import {
+  $,
+  app,
+  canRedo,
+  canUndo,
+  checkChosen,
+  choose,
+  color,
+  firstOf,
+  on,
+  pick,
+  pointsOf,
+  redo,
+  targets,
+  title,
+  undo,
+} from "./state.js";
 
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -33,7 +49,12 @@ function renderCategories() {
   if ($("categories").dataset.key === key) return;
   const focused = $("categories").contains(document.activeElement);
   const rows = app.folder.categories.map((c, index) => {
-    const radio = element("input", { type: "radio", name: "category", value: c.name, checked: c.name === app.category });
+    const radio = element("input", {
+      type: "radio",
+      name: "category",
+      value: c.name,
+      checked: c.name === app.category,
+    });
     radio.onchange = () => pick(c.name);
     const keys = keyOf(index) ? [element("kbd", { textContent: keyOf(index) })] : [];
     const kind = element("small", { textContent: c.isthing ? "thing" : "stuff" });
@@ -78,7 +99,12 @@ function targetRow(target) {
   const sure = measured ? `${Math.round(100 * measured.confidence)} %` : "";
   const words = [element("span", { className: "name", textContent: title(target) })];
   words.push(element("small", { textContent: pixels }), element("small", { textContent: sure }));
-  const choice = element("button", { type: "button", className: "pick", id: `pick-${target}` }, swatch(target), ...words);
+  const choice = element(
+    "button",
+    { type: "button", className: "pick", id: `pick-${target}` },
+    swatch(target),
+    ...words,
+  );
   choice.setAttribute("aria-pressed", app.chosen?.target === target);
   choice.onclick = () => choose(target, pointsOf(target).length === 1 ? app.points.indexOf(firstOf(target)) : null);
   const drop = element("button", { type: "button", className: "drop", id: `drop-${target}`, textContent: "\u00d7" });

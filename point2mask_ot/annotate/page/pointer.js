@@ -148,7 +148,11 @@ function draggable(element, start) {
     dragging();
     from.work.move(now);
   });
-  for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, () => (from = null));
+  const end = () => {
+    from = null;
+  };
+  element.addEventListener("pointerup", end);
+  element.addEventListener("pointercancel", end);
 }
 
 function newMarker() {

@@ -63,7 +63,8 @@ function place() {
 
 // ---- Masks -------------------------------------------------------------------------------------------------------------
 const little = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-const pack = ([r, g, b], a) => (little ? (a << 24) | (b << 16) | (g << 8) | r : (r << 24) | (g << 16) | (b << 8) | a) >>> 0;
+const pack = ([r, g, b], a) =>
+  (little ? (a << 24) | (b << 16) | (g << 8) | r : (r << 24) | (g << 16) | (b << 8) | a) >>> 0;
 
 export function drawMasks() {
   if (!app.labels) {
@@ -104,7 +105,7 @@ export function toggleBorders() {
 function fill(box, values, make, dress) {
   while (box.children.length > values.length) box.lastElementChild.remove();
   while (box.children.length < values.length) box.append(make());
-  values.forEach((value, index) => dress(box.children[index], value, index));
+  for (const [index, value] of values.entries()) dress(box.children[index], value, index);
 }
 
 function dressPoint(marker, point, index) {
