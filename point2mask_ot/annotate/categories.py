@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..checks import fail
-from ..files.io import Origin, atomic_write, make_folder, parse_json, read_json
+from ..files.io import Origin, atomic_write, make_folder, read_json
 from ..panoptic import Category
 from ..panoptic.points import in_channel_order, json_categories, listed_categories, writable_categories
 from .settings import NAME
 
-_PAGE = Origin(NAME, "categories", Path("this page"))
 DEFAULT = (Category(1, "object", True), Category(2, "background", False))
 
 
@@ -72,20 +71,6 @@ class Categories:
     def is_default(self) -> bool:
         """Nobody has said anything of categories yet."""
         return not self._more and not self.path.exists()
-
-
-def new_category(body: bytes, listed: Sequence[Category]) -> Category:
-    """What a page wants to add.
-
-    Raises:
-        ArgumentError: no name, or one that is there.
-    """
-    entry = parse_json(_PAGE, body)
-    name = _PAGE.field(entry, "name", str, "the category").strip()
-    if not name or any(category.name == name for category in listed):
-        fail(NAME, "categories", f"the name {name!r}", "a new name")
-    number = 1 + max((category.id for category in listed), default=0)
-    return Category(number, name, _PAGE.flag(entry, "isthing", "the category", default=1))
 
 
 def joined(listed: Sequence[Category], more: Iterable[Category], argument: str, path: Path) -> tuple[Category, ...]:

@@ -22,11 +22,12 @@ from ..panoptic import Category, PanopticImage, read_points, write_coco_panoptic
 from ..panoptic.points import listed_categories, picture_names, point_entries
 from ..types import PointTargets
 from ..viz.colors import target_colors
-from .categories import Categories, new_category
+from .categories import Categories
 from .listing import States, list_pictures, points_path
 from .opened import Opened, OpenPicture
 from .overrides import PageOverrides
 from .posted import Posted, read_posted
+from .recategorise import changed
 from .settings import NAME, AnnotateSettings
 from .store import Saved, Store, next_state
 
@@ -248,16 +249,14 @@ class Session:
         return labels
 
     def change_categories(self, body: bytes) -> dict[str, Any]:
-        """Add a category for all pictures, and give the new list.
-
-        Args:
-            body: JSON: ``name`` and ``isthing``.
+        """Add, rename, merge, delete or recolour a category of all pictures, and give the new list.
 
         Raises:
-            ArgumentError: a name that is empty or there already.
+            ArgumentError: see :func:`~.recategorise.changed`.
         """
+        paths = [points_path(self.out, name) for name in self.pictures.names]
         with self.store.locked():
-            listed = self.categories.write([*self.categories.listed(), new_category(body, self.categories.listed())])
+            listed = self.categories.write(changed(self.store, self.categories.listed(), paths, body))
         return {"categories": listed_categories(listed)}
 
     def _written(self, path: Path) -> str:

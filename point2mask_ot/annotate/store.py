@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,26 @@ class Store:
             raise Conflict(path, current)
         if edit > basis.edit:
             raise Superseded
+
+    def document(self, path: Path) -> Any:
+        """The content of a points file."""
+        origin = Origin(NAME, "out", path)
+        return parse_json(origin, read_bytes(origin, _MAX_BYTES))
+
+    def rewrite(self, paths: Iterable[Path], edit: Callable[[Any], bool]) -> None:
+        """Change the content of those files that are there, for which ``edit`` says that it has; pages will be told.
+
+        Raises:
+            FileError: a damaged file, before any is changed; a disk that cannot take one.
+        """
+        concerned = [path for path in paths if path.is_file() and edit(self.document(path))]
+        for path in concerned:  # read again: all of them may not fit in memory
+            document = self.document(path)
+            edit(document)
+            if isinstance(document.get("info"), dict):
+                document["info"].pop(_WRITER, None)
+            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+            atomic_write(path, text.encode(), function=NAME, argument="out")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -46,7 +46,7 @@ def test_fault_a2_a_reload_shows_what_is_saved(photo, tmp_path):
         first = ask(server, "state")[1]
         assert (first["points"], first["version"], first["resumed"]) == ([], "", None)
         saved = ask(server, "masks", state(*FOUR))[1]
-        assert ask(server, "category", {"name": "spoon", "isthing": 1})[0] == 200
+        assert ask(server, "category", {"do": "add", "name": "spoon", "isthing": 1})[0] == 200
         again = ask(server, "state")[1]
         assert [(p["x"], p["y"], p["category"]) for p in again["points"]] == FOUR
         assert [c["name"] for c in again["categories"]] == ["cup", "spoon", "table"], "one without a point, too"

@@ -155,12 +155,12 @@ def test_a_page_is_never_at_odds_with_itself(photos, tmp_path):
 
 def test_two_servers_of_one_folder_share_its_categories(photos, tmp_path):
     with serving(Session(photos, out=tmp_path / "out")) as one, serving(Session(photos, out=tmp_path / "out")) as two:
-        assert ask(one, "category", {"name": "cup", "isthing": 1})[0] == 200
-        status, answer = ask(two, "category", {"name": "wall", "isthing": 0})
+        assert ask(one, "category", {"do": "add", "name": "cup", "isthing": 1})[0] == 200
+        status, answer = ask(two, "category", {"do": "add", "name": "wall", "isthing": 0})
         assert (status, [c["name"] for c in answer["categories"]]) == (200, ["object", "cup", "background", "wall"])
         assert ask(one, "folder")[1]["categories"] == answer["categories"]
         for taken in ("cup", " ", ""):
-            assert ask(two, "category", {"name": taken, "isthing": 1})[0] == 400
+            assert ask(two, "category", {"do": "add", "name": taken, "isthing": 1})[0] == 400
         # One that a page still has, though nobody else does any more, comes back with its points.
         assert ask(one, "save", state(*TWO))[0] == 200
         assert [c["name"] for c in ask(two, "folder")[1]["categories"]] == [
@@ -237,3 +237,62 @@ def test_saved_files_are_whole_whenever_one_looks(photos, tmp_path):
         done.set()
         reader.join()
     assert seen == sorted(seen)
+
+
+def names_of(path):
+    document = json.loads(path.read_text())
+    return [c["name"] for c in document["categories"]], [p["category"] for p in document["images"][0]["points"]]
+
+
+def test_a_category_changes_in_every_picture(photos, tmp_path):
+    out = tmp_path / "out"
+    with serving(Session(photos, out=out)) as server:
+        one = ask(server, "save", state(*TWO, page="p", edit=1), picture="a/x.png")[1]
+        ask(server, "save", state(TWO[0], state="done"), picture="shot_2.jpg")
+
+        def change(what, name, **more):
+            return ask(server, "category", {"do": what, "name": name, **more})
+
+        assert change("rename", "cup", to="mug")[0] == 200
+        assert names_of(out / "a/x_points.json") == (["mug", "table"], ["mug", "table"])
+        assert names_of(out / "shot_2_points.json") == (["mug", "table"], ["mug"])
+        assert ask(server, "folder")[1]["states"] == ["begun", "untouched", "done", "untouched"], "as they were"
+        # A page that has not seen it is told, as of any other change, even the page that saved last.
+        assert ask(server, "save", state(*TWO, page="p", edit=2, version=one["version"]), picture="a/x.png")[0] == 409
+
+        assert change("add", "bowl", isthing=1)[0] == 200
+        assert change("add", "wall", isthing=0)[0] == 200
+        assert change("merge", "mug", to="bowl")[0] == 200
+        assert names_of(out / "a/x_points.json")[1] == ["bowl", "table"]
+        listed = change("recolor", "bowl", color=[1, 2, 3])[1]["categories"]
+        assert {c["name"]: c.get("color") for c in listed} == {"bowl": [1, 2, 3], "table": None, "wall": None}
+        assert "color" not in change("recolor", "bowl", color=None)[1]["categories"][0]
+        assert change("delete", "wall")[0] == 200
+        for body, expected in (
+            ({"do": "delete", "name": "bowl"}, "which has points in x_points.json"),
+            ({"do": "merge", "name": "bowl", "to": "table"}, "both things, or both stuff"),
+            ({"do": "merge", "name": "bowl", "to": "bowl"}, "two categories"),
+            ({"do": "rename", "name": "bowl", "to": "table"}, "a new name"),
+            ({"do": "rename", "name": "bowl", "to": " "}, "a new name"),
+            ({"do": "rename", "name": "cup", "to": "x"}, "no category 'cup'"),
+            ({"do": "recolor", "name": "bowl", "color": [1, 2, 300]}, "0..255"),
+            ({"do": "drop", "name": "bowl"}, "'drop'"),
+        ):
+            status, answer = ask(server, "category", body)
+            assert (status, expected in answer["error"]) == (400, True), answer
+    made = label_dataset(photos, out, tmp_path / "labels", workers=0, progress=False)
+    assert (made.labelled, made.set_aside) == (2, 0)
+
+
+def test_stuff_that_is_merged_is_one_region(photos, tmp_path):
+    out = tmp_path / "out"
+    with serving(Session(photos, out=out)) as server:
+        both = state((5, 4, "table"), (70, 40, "wall"), (37, 15, "cup"))
+        both["categories"] = [*CATEGORIES, {"id": 3, "name": "wall", "isthing": 0}]
+        both["points"][0]["size"] = 900
+        ask(server, "save", both)
+        assert ask(server, "category", {"do": "merge", "name": "wall", "to": "table"})[0] == 200
+    found = read_points(out / "a/x_points.json").targets
+    assert found.num_targets == 2
+    assert sorted(found.is_thing.tolist()) == [False, True]
+    assert np.isnan(found.size).all()

@@ -187,3 +187,62 @@ def test_a_killed_server_loses_nothing(window, photos, tmp_path):
         window.click(*at(0.2, 0.2))
         window.wait(SAVED)
     assert len(read_points(tmp_path / "out/shot_2_points.json").targets.points_yx) == 2
+
+
+CATEGORIES = "return [...document.querySelectorAll('#categories span')].map(e => e.textContent);"
+ALPHA = """const pen = document.getElementById('overlay').getContext('2d');
+return pen.getImageData(arguments[0], arguments[1], 1, 1).data[3];"""
+
+
+def test_categories_and_how_it_looks(window, photos, tmp_path):
+    def at(x, y):
+        return window.run(PLACE, x, y)
+
+    names = ",".join(f"kind{number}" for number in range(1, 12))
+    session = Session(photos, out=tmp_path / "out", categories=parse_categories(f"{names},table:stuff"))
+    with serving(session) as server:
+        window.open(f"{server.url}#shot_1.png")
+        window.wait(SHOWS, "shot_1.png")
+        window.keys(SHIFT, "2")  # the eleventh
+        window.click(*at(0.5, 0.5))
+        window.keys(".")
+        window.click(*at(0.1, 0.1))
+        window.wait(SAYS, "2 targets labelled")
+        assert window.run("return document.querySelector('#targets .name').textContent;") == "kind11 1"
+
+        # Renamed, with points in this picture and a place in the list.
+        window.keys(",")
+        window.press("#edit-category")
+        window.run("document.getElementById('category-name').value = '';")
+        window.type("#category-name", "cup" + ENTER)
+        window.wait("return document.querySelector('#targets .name').textContent === 'cup 1';")
+        assert window.run(CATEGORIES)[9:] == ["kind10", "cup", "table"]
+        window.keys("\ue032")  # F2
+        window.run("const c = document.getElementById('category-color'); c.value = '#102030';"
+                   "c.dispatchEvent(new Event('change'));")  # fmt: skip
+        window.wait("return document.querySelector('#targets .swatch').style.background === 'rgb(16, 32, 48)';")
+        window.keys("1")
+        window.press("#edit-category")
+        window.press("#category-delete")
+        window.wait("return document.querySelectorAll('#categories label').length === 11;")
+
+        # Hidden, and locked.
+        window.wait(SAVED)
+        window.click(*at(0.5, 0.5))
+        window.keys("h")
+        window.wait("return document.querySelector('.point').hidden;")
+        assert window.run(ALPHA, 37, 22) == 0
+        window.keys("h")
+        assert window.run(ALPHA, 37, 22) > 0
+        window.keys("l")
+        window.keys("\ue017")
+        assert "is locked" in window.wait("return document.getElementById('alert').textContent;")
+        assert window.run("return document.querySelectorAll('.point').length;") == 2
+        window.keys("k")
+        window.keys("m")
+        assert window.run("return document.getElementById('photo').style.filter;") == (
+            'contrast(1.2) url("#gamma-curve")'
+        )
+        window.keys("o")
+        assert window.run("return document.getElementById('photo').style.filter;") == "contrast(1)"
+    assert [c.name for c in read_points(tmp_path / "out/shot_1_points.json").categories][-2:] == ["cup", "table"]

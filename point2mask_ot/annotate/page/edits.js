@@ -1,5 +1,12 @@
 /** What can be done to the points of a picture. */
-import { $, app, categoryOf, change, choose, clamp, firstOf, pointsOf, targets } from "./state.js";
+import { complain } from "./server.js";
+import { $, app, categoryOf, change, choose, clamp, firstOf, pointsOf, targets, title } from "./state.js";
+
+/** Whether a target may change; who is locked says so. */
+function free(target) {
+  if (app.locked.has(target)) complain(`${title(target)} is locked (L).`);
+  return !app.locked.has(target);
+}
 
 const inside = (x, y) => x >= 0 && y >= 0 && x < app.photo.width && y < app.photo.height;
 
@@ -12,6 +19,7 @@ export function addPoint(x, y, { extend = false, tag = null } = {}) {
     target = ids.find((t) => firstOf(t).category === app.category) ?? null;
   }
   if (target === null) for (target = 0; ids.includes(target); ) target++;
+  if (!free(target)) return false;
   const { category } = firstOf(target) ?? app;
   change(() => app.points.push({ x, y, category, target }), tag);
   choose(target, app.points.length - 1);
@@ -20,6 +28,7 @@ export function addPoint(x, y, { extend = false, tag = null } = {}) {
 
 export function movePoint(index, x, y, tag) {
   const point = app.points[index];
+  if (!free(point.target)) return;
   change(() => {
     [point.x, point.y] = [clamp(x, 0, app.photo.width - 1), clamp(y, 0, app.photo.height - 1)];
   }, tag);
@@ -27,11 +36,13 @@ export function movePoint(index, x, y, tag) {
 
 export function deletePoint(index) {
   const { target } = app.points[index];
+  if (!free(target)) return;
   change(() => app.points.splice(index, 1));
   choose(pointsOf(target).length ? target : null);
 }
 
 export function deleteTarget(target) {
+  if (!free(target)) return;
   change(() => {
     app.points = app.points.filter((p) => p.target !== target);
   });
@@ -43,6 +54,7 @@ export function recategorize(target, name) {
   const same = categoryOf(name).isthing
     ? undefined
     : targets().find((t) => t !== target && firstOf(t).category === name);
+  if (!free(target) || (same !== undefined && !free(same))) return choose(target);
   change(() => {
     const told = same === undefined ? {} : jointSize(target, same);
     for (const p of pointsOf(target)) [p.category, p.target] = [name, same ?? target];
@@ -75,6 +87,7 @@ export const radiusOf = (target) => sizeOf(target) && Math.sqrt(sizeOf(target) /
 
 /** Say how many pixels a target has, roughly; null: nothing. */
 export function setSize(target, pixels, tag = null) {
+  if (!free(target)) return;
   const most = app.photo.width * app.photo.height;
   const told = pixels === null ? {} : { size: Math.round(clamp(pixels, 1, most)) };
   change(() => tell(target, told), tag);

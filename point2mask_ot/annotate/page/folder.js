@@ -1,4 +1,5 @@
 /** The pictures of the folder: the list, which one is open, and what has become of each. */
+import { element } from "./elements.js";
 import { relabel } from "./labels.js";
 import { autosave, finished, read, settle } from "./saving.js";
 import { ask, complain, say, viewOf } from "./server.js";
@@ -144,7 +145,7 @@ function renderRows() {
 
 function row(k, at) {
   const name = app.folder.pictures[k];
-  const made = Object.assign(document.createElement("div"), { className: "picture", textContent: name, title: name });
+  const made = element("div", { className: "picture", textContent: name, title: name });
   const state = app.folder.states[k];
   made.style.top = `${at * ROW}px`;
   made.dataset.state = state;

@@ -1,10 +1,13 @@
 /** Keys. */
+
+import { edit } from "./categories.js";
 import { addPoint, deletePoint, movePoint, radiusOf, setRadius } from "./edits.js";
 import { mark, nextUntouched, step } from "./folder.js";
+import { asItIs, develop, setOpacity, toggleBorders } from "./look.js";
 import { held, setTool } from "./pointer.js";
 import { saveMasks } from "./saving.js";
-import { $, app, choose, pick, redo, undo } from "./state.js";
-import { cross, fit, moveCross, setOpacity, toggleBorders, zoom } from "./view.js";
+import { $, app, choose, pick, redo, toggle, undo } from "./state.js";
+import { cross, fit, moveCross, zoom } from "./view.js";
 
 const stage = $("stage");
 const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -59,6 +62,12 @@ const keys = {
   ".": () => pickBeside(1),
   "<": () => resize(1 / 1.1),
   ">": () => resize(1.1),
+  h: () => app.chosen && toggle(app.hidden, app.chosen.target),
+  l: () => app.chosen && toggle(app.locked, app.chosen.target),
+  k: (event) => develop(event.shiftKey ? 1 / 1.2 : 1.2, 1),
+  m: (event) => develop(1, event.shiftKey ? 1 / 1.2 : 1.2),
+  o: asItIs,
+  f2: edit,
   "?": () => $("help").showModal(),
 };
 keys.backspace = keys.delete;
@@ -88,12 +97,12 @@ function press(event, key) {
   } else if (/^[1-9]$/.test(key) || digit) {
     pickNumber(event.shiftKey && digit ? 8 + Number(digit) : Number(digit ?? key) - 1);
   } else {
-    keys[key]?.();
+    keys[key]?.(event);
   }
 }
 
 document.addEventListener("keydown", (event) => {
-  if (!app.photo || event.altKey || $("help").open) return;
+  if (!app.photo || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Tab" || event.key in arrows) stage.classList.add("keyed");
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) command(event, key);

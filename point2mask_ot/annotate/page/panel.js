@@ -1,5 +1,6 @@
-/** Everything beside the picture: categories, what is chosen, the targets. */
+/** Beside the picture: what is chosen, the targets, the buttons. */
 import { deletePoint, deleteTarget, radiusOf, recategorize, setRadius, setSize } from "./edits.js";
+import { button, element, swatch } from "./elements.js";
 import { saveMasks } from "./saving.js";
 import {
   $,
@@ -8,61 +9,23 @@ import {
   canUndo,
   checkChosen,
   choose,
-  color,
   firstOf,
   on,
-  pick,
   pointsOf,
   redo,
   targets,
   title,
+  toggle,
   undo,
 } from "./state.js";
-
-export function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-function swatch(target) {
-  const made = element("i", { className: "swatch" });
-  made.style.background = `rgb(${color(target)})`;
-  return made;
-}
 
 function render() {
   if (!app.photo) return;
   checkChosen();
   $("undo").disabled = !canUndo();
   $("redo").disabled = !canRedo();
-  renderCategories();
   renderSelection();
   renderTargets();
-}
-
-/** The key of a category: 1 to 9, then with Shift. */
-const keyOf = (index) => (index < 9 ? `${index + 1}` : index < 18 ? `\u21e7${index - 8}` : null);
-
-function renderCategories() {
-  const key = JSON.stringify([app.folder.categories, app.category]);
-  if ($("categories").dataset.key === key) return;
-  const focused = $("categories").contains(document.activeElement);
-  const rows = app.folder.categories.map((c, index) => {
-    const radio = element("input", {
-      type: "radio",
-      name: "category",
-      value: c.name,
-      checked: c.name === app.category,
-    });
-    radio.onchange = () => pick(c.name);
-    const keys = keyOf(index) ? [element("kbd", { textContent: keyOf(index) })] : [];
-    const kind = element("small", { textContent: c.isthing ? "thing" : "stuff" });
-    return element("label", {}, radio, element("span", { textContent: c.name }), kind, ...keys);
-  });
-  $("categories").replaceChildren($("categories").firstElementChild, ...rows);
-  $("categories").dataset.key = key;
-  if (focused) $("categories").querySelector(":checked")?.focus();
 }
 
 function renderSelection() {
@@ -90,7 +53,7 @@ function renderTargets() {
   $("targets-title").textContent = ids.length ? `Targets (${ids.length})` : "Targets";
   const focused = document.activeElement?.id;
   $("targets").replaceChildren(...ids.map(targetRow));
-  if (/^(pick|drop)-/.test(focused)) $(focused)?.focus();
+  if (/^(pick|hide|lock|drop)-/.test(focused)) $(focused)?.focus();
 }
 
 function targetRow(target) {
@@ -99,20 +62,27 @@ function targetRow(target) {
   const sure = measured ? `${Math.round(100 * measured.confidence)} %` : "";
   const words = [element("span", { className: "name", textContent: title(target) })];
   words.push(element("small", { textContent: pixels }), element("small", { textContent: sure }));
-  const choice = element(
-    "button",
-    { type: "button", className: "pick", id: `pick-${target}` },
-    swatch(target),
-    ...words,
-  );
+  const choice = button("pick", { id: `pick-${target}` }, swatch(target), ...words);
   choice.setAttribute("aria-pressed", app.chosen?.target === target);
   choice.onclick = () => choose(target, pointsOf(target).length === 1 ? app.points.indexOf(firstOf(target)) : null);
-  const drop = element("button", { type: "button", className: "drop", id: `drop-${target}`, textContent: "\u00d7" });
+  const hide = flag(target, app.hidden, "hide", "\u25cc", "\u25cf");
+  const lock = flag(target, app.locked, "lock", "\u25a3", "\u25a2");
+  const drop = button("drop", { id: `drop-${target}`, textContent: "\u00d7" });
   drop.setAttribute("aria-label", `Delete ${title(target)}`);
   drop.onclick = () => deleteTarget(target);
-  const row = element("li", {}, choice, drop);
+  const row = element("li", {}, choice, hide, lock, drop);
   if (app.chosen?.target === target) row.dataset.on = "";
   return row;
+}
+
+/** A button that hides or locks a target, and back. */
+function flag(target, set, what, yes, no) {
+  const made = button("drop", { id: `${what}-${target}`, textContent: set.has(target) ? yes : no });
+  made.title = { hide: "Hide (H)", lock: "Lock (L)" }[what];
+  made.setAttribute("aria-label", `${made.title.split(" ")[0]} ${title(target)}`);
+  made.setAttribute("aria-pressed", set.has(target));
+  made.onclick = () => toggle(set, target);
+  return made;
 }
 
 on("points look labels folder picture", render);

@@ -1,5 +1,6 @@
 /** The pointer on the picture: a click sets a point, a drag says how large its target is, two fingers zoom. */
 import { addPoint, deletePoint, movePoint, radiusOf, setRadius, setSize } from "./edits.js";
+import { button, element } from "./elements.js";
 import { $, app, choose, dragging, firstOf } from "./state.js";
 import { inStage, makeWith, pan, toPixel, view, zoom } from "./view.js";
 
@@ -128,10 +129,6 @@ stage.addEventListener(
 );
 
 // ---- Points and the handles of rough circles ---------------------------------------------------------------------------
-function button(className) {
-  return Object.assign(document.createElement("button"), { type: "button", className });
-}
-
 /** Have a drag of an element do what `start` gives, from where it began. */
 function draggable(element, start) {
   let from = null;
@@ -175,8 +172,8 @@ function newMarker() {
 }
 
 function newRing() {
-  const ring = Object.assign(document.createElement("div"), { className: "ring" });
-  const handle = Object.assign(button("handle"), { tabIndex: -1, ariaLabel: "Change the rough circle" });
+  const ring = element("div", { className: "ring" });
+  const handle = button("handle", { tabIndex: -1, ariaLabel: "Change the rough circle" });
   const target = () => Number(ring.dataset.target);
   draggable(handle, (event) => {
     const [at, tag, before] = [inStage(event), `ring ${Date.now()}`, radiusOf(target())];

@@ -10,6 +10,8 @@ export const app = {
   state: "untouched",
   category: "", // name, of the next point; survives a reload
   chosen: null, // {target, point}: point is an index or null
+  hidden: new Set(), // targets whose masks and points are not shown
+  locked: new Set(), // targets that do not change
   labels: null, // last answer of the server, with owner: Int16Array of target indices
   tool: "point",
 };
@@ -79,6 +81,7 @@ export const redo = () => travel(future, past);
 export function replacePoints(points, { undoable }) {
   past = undoable ? [...past, snapshot()] : [];
   [app.points, future, lastTag, app.chosen] = [points, [], null, null];
+  if (!undoable) for (const set of [app.hidden, app.locked]) set.clear();
 }
 
 // ---- What is chosen ----------------------------------------------------------------------------------------------------
@@ -88,15 +91,23 @@ export function pick(name) {
   emit("look");
 }
 
+/** Hide or lock a target, or show or free it. */
+export function toggle(set, target) {
+  if (!set.delete(target)) set.add(target);
+  emit("look");
+  emit("labels");
+}
+
 export function choose(target, point = null) {
   if (target === null || target !== app.chosen?.target) $("extend").checked = false;
   app.chosen = target === null ? null : { target, point };
   emit("look");
 }
 
-/** What was chosen may be gone. */
+/** What was chosen, hidden or locked may be gone. */
 export function checkChosen() {
   const { chosen } = app;
+  for (const set of [app.hidden, app.locked]) for (const target of set) if (!firstOf(target)) set.delete(target);
   if (chosen && !firstOf(chosen.target)) app.chosen = null;
   else if (chosen && app.points[chosen.point]?.target !== chosen.target) chosen.point = null;
 }

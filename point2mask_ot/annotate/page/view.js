@@ -77,7 +77,7 @@ export function drawMasks() {
   const image = pen.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const alpha = Math.round($("opacity").value * 2.55);
-  const fill = app.labels.targets.map((t) => pack(color(t.target), alpha));
+  const fill = app.labels.targets.map((t) => (app.hidden.has(t.target) ? 0 : pack(color(t.target), alpha)));
   const white = pack([255, 255, 255], 255);
   const borders = $("borders").checked;
   for (let y = 0, i = 0; y < height; y++) {
@@ -88,16 +88,6 @@ export function drawMasks() {
     }
   }
   pen.putImageData(image, 0, 0);
-}
-
-export function setOpacity(value) {
-  $("opacity").value = value;
-  drawMasks();
-}
-
-export function toggleBorders() {
-  $("borders").checked = !$("borders").checked;
-  drawMasks();
 }
 
 // ---- Points and rough circles --------------------------------------------------------------------------------------------
@@ -112,6 +102,7 @@ function dressPoint(marker, point, index) {
   put(marker, point.x, point.y);
   marker.style.background = `rgb(${color(point.target)})`;
   marker.dataset.index = index;
+  marker.hidden = app.hidden.has(point.target);
   marker.classList.toggle("mate", app.chosen?.target === point.target);
   marker.setAttribute("aria-pressed", app.chosen?.point === index);
   marker.setAttribute("aria-label", `${title(point.target)}, point at x ${point.x}, y ${point.y}`);
@@ -125,6 +116,7 @@ function dressRing(ring, target) {
   ring.style.color = `rgb(${color(target)})`;
   ring.classList.toggle("chosen", app.chosen?.target === target);
   ring.dataset.target = target;
+  ring.hidden = app.hidden.has(target);
   ring.title = `${title(target)}: about ${Math.round(radiusOf(target))} pixels around`;
 }
 
@@ -143,8 +135,6 @@ export function drawPoints() {
 on("points look view folder picture", drawPoints);
 on("labels picture folder", drawMasks);
 new ResizeObserver(() => app.photo && (view.fitted ? fit() : pan(0, 0))).observe(stage);
-$("opacity").oninput = drawMasks;
-$("borders").onchange = drawMasks;
 $("zoom-in").onclick = () => zoom(1.25);
 $("zoom-out").onclick = () => zoom(0.8);
 $("zoom-fit").onclick = fit;
