@@ -26,8 +26,8 @@ from .session import Session, words
 from .store import Conflict
 from .turns import Superseded, Turns
 
-MAX_BODY = 2**20
-"""Some 15,000 points."""
+MAX_BODY = 2**23
+"""Of points and paint; a body of points alone would have some 100,000."""
 PATIENCE = 60.0
 """Seconds that a client may take to send what it has announced."""
 KINDS = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
@@ -187,7 +187,7 @@ async def _read(request: Request, limit: int) -> bytes:
     except TimeoutError:
         raise HTTPException(408, "the rest did not come") from None
     if limit and size > limit:
-        raise HTTPException(413, f"too many points: more than {limit:,} bytes")
+        raise HTTPException(413, f"too many points, or too much paint: more than {limit:,} bytes")
     return b"".join(chunks)
 
 

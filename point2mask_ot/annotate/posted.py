@@ -12,7 +12,15 @@ from ..checks import check_choice
 from ..files.io import Origin, parse_json
 from ..files.results import STATES
 from ..panoptic import Category
-from ..panoptic.points import clicked_targets, in_channel_order, json_categories, json_clicks, writable_categories
+from ..panoptic.paint import Paint
+from ..panoptic.points import (
+    clicked_targets,
+    in_channel_order,
+    json_categories,
+    json_clicks,
+    painted,
+    writable_categories,
+)
 from ..types import PointTargets
 from .settings import NAME
 from .store import Basis
@@ -29,6 +37,7 @@ class Posted:
         names: the page's names of the targets.
         targets: the points; a target's category is an index into ``categories``.
         categories: all things, then all stuff.
+        paint: what is painted on the picture.
         state: what becomes of the picture, where the page says it.
         basis: what the page has seen.
     """
@@ -36,6 +45,7 @@ class Posted:
     names: Sequence[str]
     targets: PointTargets
     categories: tuple[Category, ...]
+    paint: Paint | None
     state: str | None
     basis: Basis
 
@@ -78,4 +88,5 @@ def read_posted(body: bytes, size: tuple[int, int]) -> Posted:
     if not isinstance(page, str) or type(edit) is not int or len(page) > 100:
         _PAGE.fail(f"the page {page!r:.40}, edit {edit!r:.40}", "a name and a number")
     targets = clicked_targets(_PAGE, clicks, categories, size)
-    return Posted(names, targets, categories, state, Basis(document.get("version", ""), page, edit))
+    paint = painted(_PAGE, document, clicks)
+    return Posted(names, targets, categories, paint, state, Basis(document.get("version", ""), page, edit))

@@ -130,6 +130,10 @@ def _renamed(document: Any, name: str, new: str, *, one_region: bool = False) ->
             of_it.append(point)
     regions = {point.get("target") for point in of_it}
     if one_region and len(regions) > 1:
+        for image in (document, *document.get("images", ())):
+            for stroke in (image.get("paint") or {}).get("targets", ()):
+                if stroke["target"] in regions:
+                    stroke["target"] = of_it[0]["target"]
         for point in of_it:
             point["target"] = of_it[0]["target"]
             for field in SIZE_FIELDS:

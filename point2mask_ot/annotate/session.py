@@ -123,6 +123,7 @@ class Session:
             "width": picture.size[1],
             "view_factor": picture.view_factor,
             "points": list(shown.points),
+            "paint": shown.paint and shown.paint.to_json(),
             "categories": listed_categories(self.categories.adopt(shown.used)),
             "state": saved.state,
             "version": saved.version,
@@ -151,7 +152,7 @@ class Session:
         with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
             read = read_points(self.start, image=name, shape=size)
         points = point_entries(NAME, "points", read.targets, read.categories)
-        return Saved(categories=read.categories, points=points)
+        return Saved(categories=read.categories, points=points, paint=read.paint)
 
     @cached_property
     def _brought_names(self) -> frozenset[str | None]:
@@ -181,7 +182,7 @@ class Session:
         """
         picture = self.opened(name)
         posted = read_posted(body, picture.size)
-        return picture.preview.labels(posted.names, posted.targets)[0]
+        return picture.preview.labels(posted.names, posted.targets, posted.paint)[0]
 
     def save(self, name: str, body: bytes) -> dict[str, Any]:
         """Write the points and the state of a picture.
@@ -206,7 +207,7 @@ class Session:
         targets = posted.targets_of(categories)
         state = next_state(posted.state, len(targets.points_yx))
         try:
-            saved = self.store.write(files, targets, categories, state, posted.basis)
+            saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
         finally:
             self._gave_way.add(name)  # who loads the page now wants to see what is saved
         self.categories.write(categories)
@@ -242,7 +243,7 @@ class Session:
     def _write_masks(self, name: str, posted: Posted) -> dict[str, Any]:
         files, categories = self._files(name), self.categories.listed()
         self._check_masks(name)
-        labels, owner = self.opened(name).whole().labels(posted.names, posted.targets)
+        labels, owner = self.opened(name).whole().labels(posted.names, posted.targets, posted.paint)
         alone = PurePosixPath(name).name  # the masks of a sub folder lie in one, too
         image = PanopticImage.from_targets(owner, posted.targets_of(categories), categories, 1, alone)
         write_coco_panoptic([image], files.json, files.png.parent, categories, info=files.info)

@@ -15,12 +15,15 @@ from ..checks import FileError
 from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes
 from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest
 from ..panoptic import Category
+from ..panoptic.paint import Paint
 from ..panoptic.points import (
+    Clicks,
     clicked_targets,
     in_channel_order,
     json_categories,
     json_clicks,
     json_picture,
+    painted,
     point_entries,
     points_json,
 )
@@ -55,12 +58,14 @@ class Saved:
         state: what has become of the picture.
         categories: of the file.
         points: the points as they stand in a file, those of a target side by side.
+        paint: what is painted on the picture.
     """
 
     version: str = ""
     state: str = UNTOUCHED
     categories: tuple[Category, ...] = ()
     points: Sequence[dict[str, Any]] = ()
+    paint: Paint | None = None
 
     @property
     def used(self) -> list[Category]:
@@ -116,10 +121,11 @@ class Store:
             (entry,) = origin.field(document, "images", list, "the file")  # as check_points has seen
             clicks = json_picture(origin, entry, 0)[2]
         else:
-            clicks = json_clicks(origin, origin.field(document, "points", list, "the file"))
+            clicks = Clicks(json_clicks(origin, origin.field(document, "points", list, "the file")))
+            clicks.paint = painted(origin, document, clicks)
         targets = clicked_targets(origin, clicks, categories, size)
         points = point_entries(NAME, "points", targets, categories)
-        return Saved(digest(data), state_of(document), categories, points)
+        return Saved(digest(data), state_of(document), categories, points, clicks.paint)
 
     def all_categories(self, paths: Iterable[Path]) -> list[Category]:
         """Those of many points files; a damaged one says so when its picture is opened.
@@ -138,9 +144,15 @@ class Store:
         return list(found)
 
     def write(
-        self, files: PictureResults, targets: PointTargets, categories: Sequence[Category], state: str, basis: Basis
+        self,
+        files: PictureResults,
+        targets: PointTargets,
+        paint: Paint | None,
+        categories: Sequence[Category],
+        state: str,
+        basis: Basis,
     ) -> Saved:
-        """Save a picture's points and state; the file is there, whole, when this returns.
+        """Save a picture's points, paint and state; the file is there, whole, when this returns.
 
         Raises:
             Conflict: another page has saved since.
@@ -153,9 +165,9 @@ class Store:
             make_folder(files.folder, function=NAME, argument="out")
             info = {**files.info, STATE: state, _WRITER: [basis.page, basis.edit]}
             points = point_entries(NAME, "points", targets, categories)
-            data = points_json(points, categories, files.name, info).encode()
+            data = points_json(points, categories, files.name, info, paint).encode()
             atomic_write(files.points, data, function=NAME, argument="out")
-        return Saved(digest(data), state, tuple(categories), points)
+        return Saved(digest(data), state, tuple(categories), points, paint)
 
     def _refuse_conflict(self, path: Path, basis: Basis) -> None:
         if not path.is_file():

@@ -12,7 +12,7 @@ from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
 from ..files.results import LEFT_ALONE, STATE
 from ..panoptic import Category
-from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories
+from ..panoptic.points import Click, clicked_targets, in_channel_order, is_json, json_categories, paint_of
 from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
 from .table import Table, build_table, stem_of
 from .truth import file_digest
@@ -139,7 +139,7 @@ def _rows(
                 file.fail(
                     f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
                 )
-            body = body_of(clicked_targets(file, clicks, own))
+            body = body_of(clicked_targets(file, clicks, own), paint_of(clicks))
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]
             yield image_id, name, {**body, "targets": moved}

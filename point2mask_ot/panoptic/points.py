@@ -18,6 +18,7 @@ from ..checks import fail, suggestion
 from ..files.io import Origin, atomic_write, origin_of, read_bytes, read_json
 from ..types import PointTargets
 from .images import Category, category_channels, check_categories
+from .paint import Paint, json_paint
 from .point_sizes import SIZE_FIELDS, number_of, size_entries, size_fields, told_sizes
 
 _READ, _WRITE = "read_points", "write_points"
@@ -41,10 +42,12 @@ class LabelledPoints:
     Attributes:
         targets: the points; a target's category is an index into ``categories``.
         categories: all things, then all stuff.
+        paint: what a person has painted on the picture, which its masks have to keep.
     """
 
     targets: PointTargets
     categories: tuple[Category, ...]
+    paint: Paint | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,17 @@ class Click:
     category: Any
     target: Any = None
     sizes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Clicks(list[Click]):
+    """The points of one picture, with what is painted on it, if anything; targets are numbered as they appear."""
+
+    paint: Paint | None = None
+
+
+def paint_of(clicks: Sequence[Click]) -> Paint | None:
+    """What is painted on the picture of these points."""
+    return clicks.paint if isinstance(clicks, Clicks) else None
 
 
 def read_points(
@@ -84,6 +98,8 @@ def read_points(
     x is the column and y the row, in pixels: 0, 0 is the centre of the top left pixel. Points with the same
     ``target`` (a number or a name) belong to one target. Without it, each point of a thing is a target of its own,
     and all points of a stuff category are one. Targets are numbered as they appear.
+
+    A picture may have a field ``paint``, which the page of ``annotate`` writes (:attr:`LabelledPoints.paint`).
 
     A point may say roughly how large its target is (:attr:`PointTargets.size`), in either format: by a ``size`` in
     pixels, or by the ``radius`` or ``diameter`` in pixels of a disc as large; and by what factor, >= 1, that is
@@ -115,7 +131,7 @@ def read_points(
     if not clicks:
         origin.fail("no points", "at least one point")
     ordered = in_channel_order(categories)
-    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered)
+    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered, paint_of(clicks))
 
 
 def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
@@ -246,13 +262,23 @@ def refuse_masks(origin: Origin, document: Any) -> None:
         origin.fail("masks in COCO's format", expected)
 
 
-def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str | None, list[Click]]:
+def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str | None, Clicks]:
     """Name, id (None where it has none) and clicks of an entry of the list ``images``."""
     where = f"images[{index}]"
-    only(origin, entry, ("id", "file_name", "points", "height", "width"), where)
+    only(origin, entry, ("id", "file_name", "points", "paint", "height", "width"), where)
     name = origin.field(entry, "file_name", str, where)
     image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
-    return name, image_id, json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
+    clicks = Clicks(json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: "))
+    clicks.paint = painted(origin, entry, clicks, f"{name}: ")
+    return name, image_id, clicks
+
+
+def painted(origin: Origin, entry: Any, clicks: Sequence[Click], of: str = "") -> Paint | None:
+    """The field ``paint`` of a picture with these clicks."""
+    if entry.get("paint") is None:
+        return None
+    names = dict.fromkeys(str(click.target) for click in clicks if click.target is not None)
+    return json_paint(origin, entry["paint"], {name: number for number, name in enumerate(names)}, of)
 
 
 def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
@@ -482,11 +508,18 @@ def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 
 def points_json(
-    points: Sequence[dict[str, Any]], categories: Sequence[Category], image: str | None, info: Mapping[str, Any] | None
+    points: Sequence[dict[str, Any]],
+    categories: Sequence[Category],
+    image: str | None,
+    info: Mapping[str, Any] | None,
+    paint: Paint | None = None,
 ) -> str:
     """A points file of one picture, which may have none."""
     told = {} if info is None else {"info": dict(info)}
-    of_picture = {"points": points} if image is None else {"images": [{"file_name": image, "points": points}]}
+    of_picture: dict[str, Any] = {"points": points} if image is None else {"file_name": image, "points": points}
+    if paint is not None:
+        of_picture["paint"] = paint.to_json()
+    of_picture = of_picture if image is None else {"images": [of_picture]}
     document = {**told, "categories": listed_categories(categories), **of_picture}
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 

@@ -246,3 +246,62 @@ def test_categories_and_how_it_looks(window, photos, tmp_path):
         window.keys("o")
         assert window.run("return document.getElementById('photo').style.filter;") == "contrast(1)"
     assert [c.name for c in read_points(tmp_path / "out/shot_1_points.json").categories][-2:] == ["cup", "table"]
+
+
+OWNER = """const pen = document.getElementById('overlay').getContext('2d');
+return [...pen.getImageData(arguments[0], arguments[1], 1, 1).data].slice(0, 3).join();"""
+
+
+def test_what_is_painted_holds(window, photos, tmp_path):
+    def at(x, y):
+        return window.run(PLACE, x, y)
+
+    def painted():
+        window.wait(SAVED)
+        paint = read_points(tmp_path / "out/shot_1_points.json").paint
+        return None if paint is None else paint.marks
+
+    session = Session(photos, out=tmp_path / "out", categories=parse_categories("cup,table:stuff"))
+    with serving(session) as server:
+        window.open(f"{server.url}#shot_1.png")
+        window.wait(SHOWS, "shot_1.png")
+        window.keys("2")
+        window.click(*at(0.05, 0.1))
+        window.keys("1")
+        window.click(*at(0.5, 0.4))
+        window.wait(SAYS, "2 targets labelled")
+        window.run("document.getElementById('borders').click();")
+        cup, table = (window.run(OWNER, x, y) for x, y in ((37, 20), (4, 5)))
+        assert cup != table
+        window.keys("f")
+        window.run("const b = document.getElementById('radius-of-brush'); b.value = 2;"
+                   "b.dispatchEvent(new Event('input'));")  # fmt: skip
+        window.drag(at(0.1, 0.9), at(0.4, 0.9))
+        marks = painted()
+        assert marks.shape == (50, 75)
+        assert (marks[45, 9:29] == 2).all(), "from end to end"
+        assert set(np.unique(marks)) == {0, 2}
+        window.wait(f"return (() => {{ {OWNER} }})(...arguments) === '{cup}';", 20, 45)
+        # Erased: from the selected target alone, and it goes to the other.
+        window.keys("e")
+        window.drag(at(0.45, 0.4), at(0.55, 0.4))
+        window.wait(f"return (() => {{ {OWNER} }})(...arguments) === '{table}';", 37, 20)
+        assert painted()[20, 37] == -2
+        # A stroke is one step to undo; a picture that comes back has its paint.
+        window.press("#undo")
+        window.wait(f"return (() => {{ {OWNER} }})(...arguments) === '{cup}';", 37, 20)
+        window.press("#redo")
+        window.keys("v")
+        window.keys("n")
+        window.wait(SHOWS, "shot_2.png")
+        window.keys("p")
+        window.wait(SHOWS, "shot_1.png")
+        window.wait(f"return (() => {{ {OWNER} }})(...arguments) === '{table}';", 37, 20)
+        before = painted()
+        assert (before[45, 9:29] == 2).all()
+        # The target goes, and its paint.
+        window.press("#drop-1")
+        assert painted() is None
+        window.press("#undo")
+        window.wait(SAVED)
+        np.testing.assert_array_equal(painted(), before)

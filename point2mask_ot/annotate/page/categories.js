@@ -43,7 +43,7 @@ async function change(body) {
     app.folder.categories = categories;
     if (body.do !== "add" && body.do !== "recolor") {
       const state = await ask("state", { name: app.photo.name });
-      replacePoints(state.points, { undoable: false });
+      replacePoints(state, { undoable: false });
       read(state);
       emit("points");
     }

@@ -1,4 +1,5 @@
 /** What can be done to the points of a picture. */
+import { dropPaint } from "./paint.js";
 import { complain } from "./server.js";
 import { $, app, categoryOf, change, choose, clamp, firstOf, pointsOf, targets, title } from "./state.js";
 
@@ -37,7 +38,10 @@ export function movePoint(index, x, y, tag) {
 export function deletePoint(index) {
   const { target } = app.points[index];
   if (!free(target)) return;
-  change(() => app.points.splice(index, 1));
+  change(() => {
+    app.points.splice(index, 1);
+    if (!firstOf(target)) dropPaint(target);
+  });
   choose(pointsOf(target).length ? target : null);
 }
 
@@ -45,6 +49,7 @@ export function deleteTarget(target) {
   if (!free(target)) return;
   change(() => {
     app.points = app.points.filter((p) => p.target !== target);
+    dropPaint(target);
   });
   choose(null);
 }
@@ -58,7 +63,10 @@ export function recategorize(target, name) {
   change(() => {
     const told = same === undefined ? {} : jointSize(target, same);
     for (const p of pointsOf(target)) [p.category, p.target] = [name, same ?? target];
-    if (same !== undefined) tell(same, told);
+    if (same !== undefined) {
+      tell(same, told);
+      dropPaint(target, same);
+    }
   });
   choose(same ?? target, app.chosen?.point ?? null);
 }

@@ -40,7 +40,7 @@ async function loaded(name) {
 }
 
 function show(state, image) {
-  replacePoints(state.points, { undoable: false });
+  replacePoints(state, { undoable: false });
   read(state);
   app.labels = null;
   image.id = "photo";

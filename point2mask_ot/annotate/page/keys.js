@@ -4,6 +4,7 @@ import { edit } from "./categories.js";
 import { addPoint, deletePoint, movePoint, radiusOf, setRadius } from "./edits.js";
 import { mark, nextUntouched, step } from "./folder.js";
 import { asItIs, develop, setOpacity, toggleBorders } from "./look.js";
+import { brush, painting, resizeBrush } from "./paint.js";
 import { held, setTool } from "./pointer.js";
 import { saveMasks } from "./saving.js";
 import { $, app, choose, pick, redo, toggle, undo } from "./state.js";
@@ -34,6 +35,7 @@ function pickBeside(by) {
 }
 
 function resize(times) {
+  if (painting()) return resizeBrush(brush.radius * times);
   if (!app.chosen) return;
   const { width, height } = app.photo;
   setRadius(app.chosen.target, (radiusOf(app.chosen.target) ?? Math.min(width, height) / 20) * times, "resize");
@@ -58,6 +60,8 @@ const keys = {
   c: () => setTool("circle"),
   r: () => setTool("box"),
   g: () => setTool("hand"),
+  f: () => setTool("brush"),
+  e: () => setTool("eraser"),
   ",": () => pickBeside(-1),
   ".": () => pickBeside(1),
   "<": () => resize(1 / 1.1),

@@ -1,7 +1,8 @@
 /** The pointer on the picture: a click sets a point, a drag says how large its target is, two fingers zoom. */
 import { addPoint, deletePoint, movePoint, radiusOf, setRadius, setSize } from "./edits.js";
 import { button, element } from "./elements.js";
-import { $, app, choose, dragging, firstOf } from "./state.js";
+import { painting, showBrush, stroking } from "./paint.js";
+import { $, app, choose, dragging, emit, firstOf } from "./state.js";
 import { inStage, makeWith, pan, toPixel, view, zoom } from "./view.js";
 
 const STILL = 5; // pixels on the screen that a click may move
@@ -17,13 +18,15 @@ export const held = { space: false };
 export function setTool(tool) {
   app.tool = tool;
   stage.dataset.tool = tool;
-  for (const button of $("tools").children) button.setAttribute("aria-pressed", button.dataset.tool === tool);
+  for (const one of $("tools").querySelectorAll("button")) one.setAttribute("aria-pressed", one.dataset.tool === tool);
+  emit("tool");
 }
 
 /** What begins where the pointer went down. */
 function begin(event, at) {
   const touched = event.pointerType === "touch" && app.tool === "point";
   if (event.button !== 0 || held.space || app.tool === "hand" || touched) return panning(at);
+  if (painting()) return stroking(at);
   return event.shiftKey || app.tool === "box" ? boxing(at) : circling(at);
 }
 
@@ -91,6 +94,7 @@ stage.addEventListener("pointerdown", (event) => {
 });
 
 stage.addEventListener("pointermove", (event) => {
+  if (painting()) showBrush(inStage(event));
   const before = down.get(event.pointerId);
   if (!before) return;
   const now = inStage(event);
@@ -110,9 +114,11 @@ stage.addEventListener("pointermove", (event) => {
 function lift(event) {
   if (!down.delete(event.pointerId) || down.size) return;
   const still = event.type === "pointerup" && !gesture && !pinched && event.button === 0;
+  if (still && painting()) gesture = begin(event, inStage(event));
   gesture?.end();
   gesture = null;
-  if (still && app.tool !== "hand" && !held.space) addPoint(...toPixel(inStage(event)), { extend: event.shiftKey });
+  if (still && !painting() && app.tool !== "hand" && !held.space)
+    addPoint(...toPixel(inStage(event)), { extend: event.shiftKey });
 }
 stage.addEventListener("pointerup", lift);
 stage.addEventListener("pointercancel", lift);
@@ -187,5 +193,5 @@ function newRing() {
 }
 
 makeWith({ marker: newMarker, ring: newRing });
-for (const one of $("tools").children) one.onclick = () => setTool(one.dataset.tool);
+for (const one of $("tools").querySelectorAll("button")) one.onclick = () => setTool(one.dataset.tool);
 setTool("point");

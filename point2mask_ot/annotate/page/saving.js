@@ -15,7 +15,7 @@ let timer = 0;
 let saving = null; // a promise, while one is on its way
 let failed = false;
 
-const content = () => JSON.stringify([app.points, app.state]);
+const content = () => JSON.stringify([app.points, app.paint, app.state]);
 const posted = () => described({ state: app.state, version, page, edit: ++edits });
 export const dirty = () => app.photo !== null && content() !== savedText;
 export const disputed = () => newer !== "";
@@ -72,7 +72,7 @@ export const finished = (state) => state === "done" || state === "skipped";
 function adopt(state) {
   if (finished(state) || finished(app.state)) return;
   app.state = state;
-  savedText = JSON.stringify([JSON.parse(savedText)[0], state]);
+  savedText = JSON.stringify([...JSON.parse(savedText).slice(0, 2), state]);
 }
 
 /** Nothing is left to save; false where a person has to see to it first. */
@@ -118,13 +118,14 @@ export function read(state) {
   app.state = state.state;
   [version, newer, failed] = [state.version, "", false];
   $("conflict").hidden = true;
-  savedText = state.replaces || (state.resumed && !state.version) ? "" : JSON.stringify([state.points, state.state]);
+  savedText =
+    state.replaces || (state.resumed && !state.version) ? "" : JSON.stringify([state.points, state.paint, state.state]);
 }
 
 $("take-theirs").onclick = async () => {
   try {
     const state = await ask("state", { name: app.photo.name });
-    replacePoints(state.points, { undoable: true }); // a page's own points are an undo away
+    replacePoints(state, { undoable: true }); // a page's own points are an undo away
     read(state);
     emit("folder");
     emit("points");

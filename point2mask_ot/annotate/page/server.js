@@ -34,4 +34,4 @@ export const refused = (words, error) =>
 
 /** The picture as the server reads it. */
 export const described = (more = {}) =>
-  JSON.stringify({ categories: app.folder.categories, points: app.points, ...more });
+  JSON.stringify({ categories: app.folder.categories, points: app.points, paint: app.paint, ...more });

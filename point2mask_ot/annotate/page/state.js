@@ -7,6 +7,7 @@ export const app = {
   folder: null, // what the server said of the folder
   photo: null, // and of the picture
   points: [], // as a points file has them
+  paint: null, // and what is painted
   state: "untouched",
   category: "", // name, of the next point; survives a reload
   chosen: null, // {target, point}: point is an index or null
@@ -46,7 +47,7 @@ let future = [];
 let lastTag = null;
 let lastTime = 0;
 
-const snapshot = () => JSON.stringify(app.points);
+const snapshot = () => JSON.stringify([app.points, app.paint]);
 export const canUndo = () => past.length > 0;
 export const canRedo = () => future.length > 0;
 
@@ -69,7 +70,7 @@ export function dragging() {
 function travel(from, to) {
   if (!from.length) return;
   to.push(snapshot());
-  app.points = JSON.parse(from.pop());
+  [app.points, app.paint] = JSON.parse(from.pop());
   lastTag = null;
   choose(null);
   emit("points");
@@ -78,9 +79,9 @@ export const undo = () => travel(past, future);
 export const redo = () => travel(future, past);
 
 /** Replace all points by others of the same picture, or begin with another picture's. */
-export function replacePoints(points, { undoable }) {
+export function replacePoints({ points, paint }, { undoable }) {
   past = undoable ? [...past, snapshot()] : [];
-  [app.points, future, lastTag, app.chosen] = [points, [], null, null];
+  [app.points, app.paint, future, lastTag, app.chosen] = [points, paint, [], null, null];
   if (!undoable) for (const set of [app.hidden, app.locked]) set.clear();
 }
 
