@@ -10,20 +10,27 @@ const ROW = 30; // pixels of a row, as page.css has it
 const AHEAD = 10; // rows drawn beyond what is seen
 const MARKS = { untouched: "\u00a0", begun: "\u25d0", done: "\u2713", skipped: "\u2013" };
 let listed = []; // indices of the pictures that the search leaves
-let opening = 0;
+let queue = Promise.resolve(); // of what goes through the folder
 let ahead = null; // {name, image}: the picture that comes next, on its way before it is asked for
 
 const here = () => app.folder.pictures.indexOf(app.photo?.name);
 
 // ---- Opening -------------------------------------------------------------------------------------------------------------
+/** One thing after the other: a key that is pressed while a picture is on its way is for that picture. */
+const queued =
+  (work) =>
+  (...given) => {
+    queue = queue.then(() => work(...given)).catch((error) => complain(error.message));
+    return queue;
+  };
+
 /** Show a picture, once all of the one before is saved. */
-export async function open(name) {
-  const mine = ++opening;
+async function go(name) {
   if (app.photo && !(await settle())) return say("This picture is not saved yet.");
   const slow = setTimeout(() => say(`Opening ${name}.`), 300);
   try {
     const [state, image] = await Promise.all([ask("state", { name }), loaded(name)]);
-    if (mine !== opening || (app.photo && !(await settle()))) return;
+    if (app.photo && !(await settle())) return say("This picture is not saved yet."); // changed meanwhile
     show(state, image);
   } catch (error) {
     complain(`${name}: ${error.message}`);
@@ -74,32 +81,34 @@ function prefetch() {
 }
 
 // ---- Going through the folder ----------------------------------------------------------------------------------------
-export function step(by) {
+export const open = queued(go);
+
+export const step = queued((by) => {
   const at = listed.indexOf(here());
   const to = at < 0 ? listed[0] : listed[at + by];
   if (to === undefined) return say(by > 0 ? "This is the last picture." : "This is the first picture.");
-  return open(app.folder.pictures[to]);
-}
+  return go(app.folder.pictures[to]);
+});
 
 /** The next picture, round the end of the folder, whose state passes. */
-export function nextWhere(passes, none) {
+function nextWhere(passes, none) {
   const { pictures, states } = app.folder;
   const from = here();
   const to = pictures.map((_, k) => (from + 1 + k) % pictures.length).find((k) => k !== from && passes(states[k]));
-  return to === undefined ? say(none) : open(pictures[to]);
+  return to === undefined ? say(none) : go(pictures[to]);
 }
 
-export const nextUntouched = () => nextWhere((state) => state === "untouched", "No picture is untouched.");
+export const nextUntouched = queued(() => nextWhere((state) => state === "untouched", "No picture is untouched."));
 
 /** Mark the picture and go on; a second time takes the mark away. */
-export async function mark(state) {
+export const mark = queued(async (state) => {
   if (app.folder.alone) return;
   const again = app.state === state;
   app.state = again ? "begun" : state;
   app.folder.states[here()] = app.state;
   emit("folder");
   if ((await settle()) && !again) await nextWhere((s) => !finished(s), "All pictures are done or skipped.");
-}
+});
 
 /** What others have done meanwhile. */
 export async function refresh() {

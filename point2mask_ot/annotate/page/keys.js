@@ -101,7 +101,7 @@ function press(event, key) {
   } else if (/^[1-9]$/.test(key) || digit) {
     pickNumber(event.shiftKey && digit ? 8 + Number(digit) : Number(digit ?? key) - 1);
   } else {
-    keys[key]?.(event);
+    if (!(event.repeat && "npuds".includes(key))) keys[key]?.(event);
   }
 }
 

@@ -60,7 +60,7 @@ function targetRow(target) {
   const measured = app.labels?.targets.find((t) => t.target === target);
   const pixels = measured ? `${measured.pixels.toLocaleString("en")} px` : "";
   const sure = measured ? `${Math.round(100 * measured.confidence)} %` : "";
-  const words = [element("span", { className: "name", textContent: title(target) })];
+  const words = [element("span", { className: "name", textContent: title(target), title: title(target) })];
   words.push(element("small", { textContent: pixels }), element("small", { textContent: sure }));
   const choice = button("pick", { id: `pick-${target}` }, swatch(target), ...words);
   choice.setAttribute("aria-pressed", app.chosen?.target === target);
