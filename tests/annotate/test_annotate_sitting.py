@@ -300,7 +300,7 @@ def test_what_is_painted_holds(window, photos, tmp_path):
         before = painted()
         assert (before[45, 9:29] == 2).all()
         # The target goes, and its paint.
-        window.press("#drop-1")
+        window.press("#delete-1")
         assert painted() is None
         window.press("#undo")
         window.wait(SAVED)

@@ -1,6 +1,6 @@
 /** Beside the picture: what is chosen, the targets, the buttons. */
 import { deletePoint, deleteTarget, radiusOf, recategorize, setRadius, setSize } from "./edits.js";
-import { button, element, swatch } from "./elements.js";
+import { button, element, fill } from "./elements.js";
 import { saveMasks } from "./saving.js";
 import {
   $,
@@ -9,6 +9,7 @@ import {
   canUndo,
   checkChosen,
   choose,
+  color,
   firstOf,
   on,
   pointsOf,
@@ -51,38 +52,42 @@ function renderTargets() {
   $("no-targets").hidden = ids.length > 0;
   $("columns").hidden = !ids.length;
   $("targets-title").textContent = ids.length ? `Targets (${ids.length})` : "Targets";
-  const focused = document.activeElement?.id;
-  $("targets").replaceChildren(...ids.map(targetRow));
-  if (/^(pick|hide|lock|drop)-/.test(focused)) $(focused)?.focus();
+  fill($("targets"), ids, newRow, dressRow);
 }
 
-function targetRow(target) {
-  const measured = app.labels?.targets.find((t) => t.target === target);
-  const pixels = measured ? `${measured.pixels.toLocaleString("en")} px` : "";
-  const sure = measured ? `${Math.round(100 * measured.confidence)} %` : "";
-  const words = [element("span", { className: "name", textContent: title(target), title: title(target) })];
-  words.push(element("small", { textContent: pixels }), element("small", { textContent: sure }));
-  const choice = button("pick", { id: `pick-${target}` }, swatch(target), ...words);
-  choice.setAttribute("aria-pressed", app.chosen?.target === target);
-  choice.onclick = () => choose(target, pointsOf(target).length === 1 ? app.points.indexOf(firstOf(target)) : null);
-  const hide = flag(target, app.hidden, "hide", "\u25cc", "\u25cf");
-  const lock = flag(target, app.locked, "lock", "\u25a3", "\u25a2");
-  const drop = button("drop", { id: `drop-${target}`, textContent: "\u00d7" });
-  drop.setAttribute("aria-label", `Delete ${title(target)}`);
-  drop.onclick = () => deleteTarget(target);
-  const row = element("li", {}, choice, hide, lock, drop);
-  if (app.chosen?.target === target) row.dataset.on = "";
+function newRow() {
+  const words = ["name", "pixels", "sure"].map((className) => element("span", { className }));
+  const choice = button("pick", {}, element("i", { className: "swatch" }), ...words);
+  const row = element("li", {}, choice, ...["hide", "lock", "drop"].map((what) => button(`drop ${what}`)));
+  const target = () => Number(row.dataset.target);
+  const alone = () => (pointsOf(target()).length === 1 ? app.points.indexOf(firstOf(target())) : null);
+  choice.onclick = () => choose(target(), alone());
+  row.querySelector(".hide").onclick = () => toggle(app.hidden, target());
+  row.querySelector(".lock").onclick = () => toggle(app.locked, target());
+  row.querySelector(".drop:last-child").onclick = () => deleteTarget(target());
   return row;
 }
 
-/** A button that hides or locks a target, and back. */
-function flag(target, set, what, yes, no) {
-  const made = button("drop", { id: `${what}-${target}`, textContent: set.has(target) ? yes : no });
-  made.title = { hide: "Hide (H)", lock: "Lock (L)" }[what];
-  made.setAttribute("aria-label", `${made.title.split(" ")[0]} ${title(target)}`);
-  made.setAttribute("aria-pressed", set.has(target));
-  made.onclick = () => toggle(set, target);
-  return made;
+function dressRow(row, target) {
+  const measured = app.labels?.targets.find((t) => t.target === target);
+  const [choice, hide, lock, drop] = row.children;
+  row.dataset.target = target;
+  row.toggleAttribute("data-on", app.chosen?.target === target);
+  choice.id = `pick-${target}`;
+  choice.setAttribute("aria-pressed", app.chosen?.target === target);
+  choice.querySelector(".swatch").style.background = `rgb(${color(target)})`;
+  choice.querySelector(".name").textContent = choice.title = title(target);
+  choice.querySelector(".pixels").textContent = measured ? `${measured.pixels.toLocaleString("en")} px` : "";
+  choice.querySelector(".sure").textContent = measured ? `${Math.round(100 * measured.confidence)} %` : "";
+  dressFlag(hide, "Hide", app.hidden.has(target), target, "\u25cc", "\u25cf");
+  dressFlag(lock, "Lock", app.locked.has(target), target, "\u25a3", "\u25a2");
+  dressFlag(drop, "Delete", false, target, "", "\u00d7");
+}
+
+function dressFlag(made, what, on, target, yes, no) {
+  Object.assign(made, { id: `${what.toLowerCase()}-${target}`, textContent: on ? yes : no, title: what });
+  made.setAttribute("aria-label", `${what} ${title(target)}`);
+  made.setAttribute("aria-pressed", on);
 }
 
 on("points look labels folder picture", render);

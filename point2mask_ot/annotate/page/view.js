@@ -1,5 +1,6 @@
 /** Zoom and pan, the masks, and what lies on the picture: points and rough circles. */
 import { radiusOf } from "./edits.js";
+import { fill } from "./elements.js";
 import { $, app, clamp, color, emit, firstOf, on, targets, title } from "./state.js";
 
 const stage = $("stage");
@@ -77,27 +78,20 @@ export function drawMasks() {
   const image = pen.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const alpha = Math.round($("opacity").value * 2.55);
-  const fill = app.labels.targets.map((t) => (app.hidden.has(t.target) ? 0 : pack(color(t.target), alpha)));
+  const paints = app.labels.targets.map((t) => (app.hidden.has(t.target) ? 0 : pack(color(t.target), alpha)));
   const white = pack([255, 255, 255], 255);
   const borders = $("borders").checked;
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
       const own = owner[i];
       const edge = borders && ((x + 1 < width && owner[i + 1] !== own) || (y + 1 < height && owner[i + width] !== own));
-      pixels[i] = edge ? white : own < 0 ? 0 : fill[own];
+      pixels[i] = edge ? white : own < 0 ? 0 : paints[own];
     }
   }
   pen.putImageData(image, 0, 0);
 }
 
 // ---- Points and rough circles --------------------------------------------------------------------------------------------
-/** As many children as there are values, each dressed for its own. */
-function fill(box, values, make, dress) {
-  while (box.children.length > values.length) box.lastElementChild.remove();
-  while (box.children.length < values.length) box.append(make());
-  for (const [index, value] of values.entries()) dress(box.children[index], value, index);
-}
-
 function dressPoint(marker, point, index) {
   put(marker, point.x, point.y);
   marker.style.background = `rgb(${color(point.target)})`;
