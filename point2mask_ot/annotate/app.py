@@ -79,6 +79,7 @@ class _Work:
 
     def __init__(self, session: Session, turns: Turns) -> None:
         self.session, self.turns = session, turns
+        self.quick_turns = Turns()  # what is coarse does not wait for what is not
 
     async def folder(self, request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(self.session.folder))
@@ -92,10 +93,11 @@ class _Work:
 
     async def label(self, request: Request) -> Response:
         name, body, page = self._name(request), await _body(request), request.query_params.get("page", "")
+        coarse = "coarse" in request.query_params
 
         def work() -> dict[str, Any]:
-            with self.turns.newest(page):
-                return self.session.label(name, body)
+            with (self.quick_turns if coarse else self.turns).newest(page):
+                return self.session.label(name, body, coarse=coarse)
 
         return await _json(work)
 
@@ -146,8 +148,8 @@ def _answering(endpoint: Callable[[Request], Any]) -> Callable[[Request], Any]:
             return _refusal(409, str(conflict), version=conflict.version)
         except ArgumentError as error:
             return _refusal(400, words(error))
-        except ClientDisconnect:
-            raise
+        except (ClientDisconnect, asyncio.CancelledError):  # the page is closed, or the server is ending
+            return _refusal(503, "the server is ending")
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
             return _refusal(500, words(error))

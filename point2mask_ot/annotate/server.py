@@ -108,7 +108,7 @@ class AnnotationServer:
         config = uvicorn.Config(
             app.annotation_app(session, self.turns, self.token, hosts),
             log_config=None,  # the terminal shows what goes wrong only, and nobody else's logging changes
-            log_level="error",
+            log_level="critical",  # what fails in an answer, the answer and the app say
             access_log=False,
             lifespan="off",
             loop="asyncio",

@@ -165,12 +165,13 @@ class Session:
         stuff = np.full(len(corners), self.masker.config.border == "background")
         preview(PointTargets(corners, is_thing=~stuff))
 
-    def label(self, name: str, body: bytes) -> dict[str, Any]:
+    def label(self, name: str, body: bytes, *, coarse: bool = False) -> dict[str, Any]:
         """The labels of the page's points.
 
         Args:
             name: of the picture.
             body: its state on the page, JSON.
+            coarse: in larger blocks of pixels, until the others are there.
 
         Returns:
             ``values`` and ``lengths`` of the runs of equal label in raster order (index into ``targets``, or -1),
@@ -182,7 +183,7 @@ class Session:
         """
         picture = self.opened(name)
         posted = read_posted(body, picture.size)
-        return picture.preview.labels(posted.names, posted.targets, posted.paint)[0]
+        return (picture.coarse if coarse else picture.preview).labels(posted.names, posted.targets, posted.paint)[0]
 
     def save(self, name: str, body: bytes) -> dict[str, Any]:
         """Write the points and the state of a picture.

@@ -51,7 +51,7 @@ class Browser:
         """What a JavaScript function body returns."""
         return self.driver.execute_script(script, *arguments)
 
-    def wait(self, script: str, *arguments: Any, seconds: float = 30) -> Any:
+    def wait(self, script: str, *arguments: Any, seconds: float = 120) -> Any:
         """The first true value of a function body."""
         end = time.monotonic() + seconds
         while not (value := self.run(script, *arguments)):

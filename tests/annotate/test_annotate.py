@@ -244,7 +244,7 @@ def test_nothing_is_shown_to_strangers(name, refusing):
 
 
 def test_an_error_nobody_foresaw_is_said_in_words(server, monkeypatch, capsys):
-    monkeypatch.setattr(server.session, "label", lambda *_: 1 / 0)
+    monkeypatch.setattr(server.session, "label", lambda *_, **__: 1 / 0)
     assert ask(server, "label", STATE) == (500, {"error": "ZeroDivisionError: division by zero"})
     assert "ZeroDivisionError" in capsys.readouterr().err
 

@@ -296,3 +296,12 @@ def test_stuff_that_is_merged_is_one_region(photos, tmp_path):
     assert found.num_targets == 2
     assert sorted(found.is_thing.tolist()) == [False, True]
     assert np.isnan(found.size).all()
+
+
+def test_coarse_labels_are_of_larger_blocks_and_wait_for_nobody(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("point2mask_ot.annotate.opened.COARSE_PIXELS", 1000)
+    with serving(Session(photos, out=tmp_path / "out")) as server, server.turns.any():  # as while another is labelled
+        name = "label?coarse&picture=a/x.png"
+        status, answer = ask(server, name, state(*TWO))
+        assert (status, answer["factor"], answer["width"]) == (200, 2, 38)
+    assert server.session.label("a/x.png", json.dumps(state(*TWO)).encode())["factor"] == 1

@@ -29,6 +29,7 @@ UNNAMED = """return [...document.querySelectorAll('button, input, select, main, 
   .map(e => e.outerHTML);"""
 LEAVES = "return !window.dispatchEvent(new Event('beforeunload', {cancelable: true}));"
 CHOSEN = "return document.querySelector('#categories :checked').value"
+FINE = "return document.getElementById('overlay').dataset.masks === 'fine';"
 SAVED = "return document.getElementById('saved').textContent === 'Saved';"
 
 
@@ -109,6 +110,7 @@ def test_clicking_through_a_picture(window, coffee, tmp_path):
         window.press("#redo")
         assert len(window.run(MARKERS)) == 4
         window.press("#undo")
+        window.wait(FINE)
 
         # Opacity and boundaries.
         window.run("const o = document.getElementById('opacity'); o.value = 100; o.dispatchEvent(new Event('input'));")

@@ -23,6 +23,7 @@ PLACE = """const box = document.getElementById('photo').getBoundingClientRect();
 return [box.left + arguments[0] * box.width, box.top + arguments[1] * box.height];"""
 SAYS = "return document.getElementById('status').textContent.includes(arguments[0]);"
 SHOWS = "return document.getElementById('name').textContent === arguments[0];"
+FINE = "return document.getElementById('overlay').dataset.masks === 'fine';"
 SAVED = "return document.getElementById('saved').textContent === 'Saved';"
 PROGRESS = "return document.getElementById('count').textContent;"
 ROWS = "return [...document.querySelectorAll('.picture')].map(row => row.getAttribute('aria-label'));"
@@ -233,6 +234,7 @@ def test_categories_and_how_it_looks(window, photos, tmp_path):
         window.wait("return document.querySelector('.point').hidden;")
         assert window.run(ALPHA, 37, 22) == 0
         window.keys("h")
+        window.wait(FINE)
         assert window.run(ALPHA, 37, 22) > 0
         window.keys("l")
         window.keys("\ue017")

@@ -12,7 +12,7 @@ export function complain(words) {
 }
 
 export const address = (path, name) =>
-  `${path}?page=${page}${name === undefined ? "" : `&picture=${encodeURIComponent(name)}`}`;
+  `${path}${path.includes("?") ? "&" : "?"}page=${page}${name === undefined ? "" : `&picture=${encodeURIComponent(name)}`}`;
 export const viewOf = (name) => address("view", name);
 
 export async function ask(path, { name, body } = {}) {
