@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 # pytest keeps the tests that it has rewritten, and a process what it imports, for the next run.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit wheel bench clean
+.PHONY: demo test lint types unit wheel sitting bench clean
 
 demo: .venv/installed
 	$(BIN)/point2mask demo --out demo
@@ -39,6 +39,10 @@ wheel: .venv/installed
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/first_hour.py
 	rm -rf .venv-wheel
 
+# A scripted person annotates 200 pictures in a browser while the server is killed three times: about two minutes.
+sitting: .venv/installed
+	$(BIN)/python .ci/two_hundred.py
+
 # Figures for the README, on an otherwise idle machine: about half an hour. The last needs real pictures.
 bench: .venv/installed
 	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
@@ -51,6 +55,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
 	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
 	$(BIN)/python benchmarks/training_step.py --json benchmarks/results/training_step.json
+	$(BIN)/python benchmarks/annotate_latency.py --json benchmarks/results/annotate_latency.json
 	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality --data $(DATA) --json benchmarks/results/quality.json; fi
 	$(BIN)/python benchmarks/readme.py
 

@@ -2,9 +2,8 @@
 
 Points on every picture, rough circles and boxes on some, strokes of brush and eraser on others, a few are skipped; the
 server is killed with -9 three times on the way. Then every file must say what the person did, `label-dataset` must
-make masks that keep the paint, and its report must be there. Run by hand, from the root of the checkout::
-
-    .venv/bin/python .ci/two_hundred.py [--pictures 200] [--keep FOLDER]
+make masks that keep the paint, and its report must be there. `make sitting` runs it, with some two minutes too long for
+every change.
 """
 
 from __future__ import annotations
