@@ -50,7 +50,7 @@ def serve(
     Only this machine can connect, and only with the secret in the address that is printed.
 
     Args:
-        photos: a PNG, JPEG, WebP, BMP or TIFF picture, or a folder of them, sub folders included.
+        photos: a PNG, JPEG, WebP, BMP or TIFF picture, or a folder of them as it is now, sub folders included.
         port: to listen on; 0 takes a free one.
         open_browser: show the page in the default browser.
         categories: to begin with.

@@ -7,6 +7,7 @@ import { $, app, emit, on, pick, replacePoints } from "./state.js";
 import { cross, fit } from "./view.js";
 
 const ROW = 30; // pixels of a row, as page.css has it
+const REFRESH = 15000; // ms, after which one sees what others have done
 const AHEAD = 10; // rows drawn beyond what is seen
 const MARKS = { untouched: "\u00a0", begun: "\u25d0", done: "\u2713", skipped: "\u2013" };
 let listed = []; // indices of the pictures that the search leaves
@@ -193,4 +194,6 @@ $("next").onclick = () => step(1);
 $("next-untouched").onclick = nextUntouched;
 $("done").onclick = () => mark("done");
 $("skip").onclick = () => mark("skipped");
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+const look = () => document.visibilityState === "visible" && refresh();
+document.addEventListener("visibilitychange", look);
+setInterval(look, REFRESH);
