@@ -276,7 +276,7 @@ def test_what_is_painted_holds(window, photos, tmp_path):
         cup, table = (window.run(OWNER, x, y) for x, y in ((37, 20), (4, 5)))
         assert cup != table
         window.keys("f")
-        window.run("const b = document.getElementById('radius-of-brush'); b.value = 2;"
+        window.run("const b = document.getElementById('radius-of-brush'); b.value = 18;"
                    "b.dispatchEvent(new Event('input'));")  # fmt: skip
         window.drag(at(0.1, 0.9), at(0.4, 0.9))
         marks = painted()

@@ -7,7 +7,7 @@ const canvas = $("paint");
 const pen = canvas.getContext("2d");
 let marks = new Int16Array(0); // k + 1: target k's; -(k + 1): not; on the grid of the picture that is shown
 let decoded = null; // what the marks were read from
-export const brush = { radius: 12 }; // pixels of the picture
+export const brush = { radius: 12 }; // pixels of the screen, finer where one zooms in
 
 export const painting = () => app.tool === "brush" || app.tool === "eraser";
 
@@ -90,7 +90,7 @@ const onGrid = ({ x, y }) => {
 
 /** Mark every cell that is near a line. */
 function dab(from, to, value) {
-  const radius = Math.max(0.5, brush.radius / app.photo.view_factor);
+  const radius = Math.max(0.5, brush.radius / view.scale / app.photo.view_factor);
   const [low, high] = ["x", "y"].map((axis) => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis])]);
   const [left, right] = [
     Math.max(0, Math.ceil(low[0] - radius)),
@@ -153,7 +153,7 @@ function render() {
 }
 
 export function resizeBrush(radius) {
-  brush.radius = clamp(radius, 1, 300);
+  brush.radius = clamp(radius, 1, 200);
   $("radius-of-brush").value = brush.radius;
   showBrush();
 }
@@ -162,7 +162,7 @@ let pointer = { x: 0, y: 0 };
 /** The ring that follows the pointer. */
 export function showBrush(at = pointer) {
   pointer = at;
-  const across = 2 * brush.radius * view.scale;
+  const across = 2 * brush.radius;
   Object.assign($("brush").style, { left: `${at.x}px`, top: `${at.y}px`, width: `${across}px`, height: `${across}px` });
   $("brush").hidden = !painting();
 }

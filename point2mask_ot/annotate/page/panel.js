@@ -68,6 +68,9 @@ function newRow() {
   return row;
 }
 
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const counted = (pixels) => (pixels < 1e5 ? pixels.toLocaleString("en") : short.format(pixels));
+
 function dressRow(row, target) {
   const measured = app.labels?.targets.find((t) => t.target === target);
   const [choice, hide, lock, drop] = row.children;
@@ -77,7 +80,7 @@ function dressRow(row, target) {
   choice.setAttribute("aria-pressed", app.chosen?.target === target);
   choice.querySelector(".swatch").style.background = `rgb(${color(target)})`;
   choice.querySelector(".name").textContent = choice.title = title(target);
-  choice.querySelector(".pixels").textContent = measured ? `${measured.pixels.toLocaleString("en")} px` : "";
+  choice.querySelector(".pixels").textContent = measured ? `${counted(measured.pixels)} px` : "";
   choice.querySelector(".sure").textContent = measured ? `${Math.round(100 * measured.confidence)} %` : "";
   dressFlag(hide, "Hide", app.hidden.has(target), target, "\u25cc", "\u25cf");
   dressFlag(lock, "Lock", app.locked.has(target), target, "\u25a3", "\u25a2");
