@@ -211,7 +211,9 @@ class Session:
             saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
         finally:
             self._gave_way.add(name)  # who loads the page now wants to see what is saved
-        self.categories.write(categories)
+        with self.store.locked():  # another server may have written meanwhile
+            first = self.categories.is_default
+            self.categories.write(categories if first else self.categories.adopt(posted.used))
         return saved
 
     def save_masks(self, name: str, body: bytes) -> dict[str, Any]:

@@ -118,8 +118,10 @@ class Store:
         document = parse_json(origin, data)
         categories = in_channel_order(json_categories(origin, origin.field(document, "categories", list, "the file")))
         if "images" in document:
-            (entry,) = origin.field(document, "images", list, "the file")  # as check_points has seen
-            clicks = json_picture(origin, entry, 0)[2]
+            entries = origin.field(document, "images", list, "the file")
+            if len(entries) != 1:
+                origin.fail(f"{len(entries)} pictures", "the points of one picture")
+            clicks = json_picture(origin, entries[0], 0)[2]
         else:
             clicks = Clicks(json_clicks(origin, origin.field(document, "points", list, "the file")))
             clicks.paint = painted(origin, document, clicks)

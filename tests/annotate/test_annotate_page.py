@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import skimage.data
 from annotate_cases import serving
-from chromium import browser, missing
 from PIL import Image
 
 from point2mask_ot import Category, read_coco_panoptic, read_picture, read_points
@@ -31,14 +30,6 @@ LEAVES = "return !window.dispatchEvent(new Event('beforeunload', {cancelable: tr
 CHOSEN = "return document.querySelector('#categories :checked').value"
 FINE = "return document.getElementById('overlay').dataset.masks === 'fine';"
 SAVED = "return document.getElementById('saved').textContent === 'Saved';"
-
-
-@pytest.fixture(scope="module")
-def window():
-    if missing():
-        pytest.skip(f"not installed: {', '.join(missing())}")
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -291,7 +282,6 @@ def test_fault_a5_the_page_shows_turned_and_deep_pictures_as_they_are_labelled(w
     for name in ("turned.webp", "deep.tif"):
         expected = read_picture(tmp_path / name)
         with serving(Session(tmp_path / name, out=tmp_path / "out")) as server:
-            window.resize(1280, 800)
             window.open(server.url)
             window.wait(SAYS, "Click on the picture")
             height, width, data = window.run(DRAWN)

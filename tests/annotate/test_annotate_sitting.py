@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import skimage.data
 from annotate_cases import serving
-from chromium import browser, missing
 from PIL import Image
 
 from point2mask_ot import label_dataset, read_points
@@ -27,19 +26,13 @@ FINE = "return document.getElementById('overlay').dataset.masks === 'fine';"
 SAVED = "return document.getElementById('saved').textContent === 'Saved';"
 PROGRESS = "return document.getElementById('count').textContent;"
 ROWS = "return [...document.querySelectorAll('.picture')].map(row => row.getAttribute('aria-label'));"
+UNNAMED = """return [...document.querySelectorAll('button, input, select, main, aside, nav, progress, dialog')].filter(
+  e => !(e.ariaLabel || e.getAttribute('aria-labelledby') || e.textContent.trim() && !e.matches('select') ||
+  [...(e.labels || [])].some(l => l.textContent.trim()))).map(e => e.outerHTML);"""
 RING = "return [...document.querySelectorAll('.ring')].map(ring => ring.getBoundingClientRect().width / 2);"
 SCALE = "return document.getElementById('photo').getBoundingClientRect().width / 75;"
 SHIFT, ALT, ENTER, DOWN, ESCAPE = "\ue008", "\ue00a", "\ue007", "\ue015", "\ue00c"
 COFFEE = skimage.data.coffee()[::8, ::8]  # 50 x 75
-
-
-@pytest.fixture(scope="module")
-def window():
-    if missing():
-        pytest.skip(f"not installed: {', '.join(missing())}")
-    with browser() as opened:
-        opened.resize(1280, 800)
-        yield opened
 
 
 @pytest.fixture
@@ -90,6 +83,7 @@ def test_a_folder_by_keys_alone(window, photos, tmp_path):
             "more/last.png, untouched", "shot_1.png, done", "shot_2.png, skipped", "shot_3.png, done",
             "shot_4.png, done", "shot_5.png, untouched",
         ]  # fmt: skip
+        assert window.run(UNNAMED) == []
         window.keys("?")
         assert window.run("return document.getElementById('help').open;")
         window.keys(ESCAPE)
