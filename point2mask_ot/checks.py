@@ -173,24 +173,32 @@ def check_number(
         maximum: largest value allowed.
         infinite: accept ``+inf``.
     """
-    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or bool(getattr(value, "ndim", None)):
+    # Python's own first: the numbers of torch.compile(dynamic=True) pass for these, and have no attributes to ask for.
+    if isinstance(value, (str, bytes, bool)) or not (
+        isinstance(value, (int, float)) or (hasattr(value, "__float__") and not getattr(value, "ndim", None))
+    ):
         fail_type(function, argument, value, "a number")
+    if getattr(value, "requires_grad", False):
+        import torch
+
+        if torch.is_grad_enabled():
+            fail(function, argument, "a tensor that requires a gradient", "a number, to which none goes: value.item()")
     number = float(value)
-    bounds = [
-        f">= {minimum:g}" if minimum > -math.inf else "",
-        f"> {above:g}" if above > -math.inf else "",
-        f"<= {maximum:g}" if maximum < math.inf else "",
-    ]
-    wanted = " and ".join(["a number" if infinite else "a finite number", *filter(None, bounds)])
-    finite = math.isfinite(number) or (infinite and number == math.inf)
-    if not finite or number < minimum or number <= above or number > maximum:
+    is_allowed = -math.inf < number < math.inf or (infinite and number == math.inf)
+    if not (is_allowed and number >= minimum and number > above and number <= maximum):
+        bounds = [
+            f">= {minimum:g}" if minimum > -math.inf else "",
+            f"> {above:g}" if above > -math.inf else "",
+            f"<= {maximum:g}" if maximum < math.inf else "",
+        ]
+        wanted = " and ".join(["a number" if infinite else "a finite number", *filter(None, bounds)])
         fail(function, argument, f"{number:g}", wanted)
     return number
 
 
 def check_integer(function: str, argument: str, value: object, *, minimum: int) -> int:
     """Return ``value`` as an int; refuse other types and values below ``minimum``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool) or not (isinstance(value, int) or hasattr(value, "__index__")):
         fail_type(function, argument, value, "an integer")
     number = int(value.__index__())
     if number < minimum:

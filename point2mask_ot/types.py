@@ -296,7 +296,7 @@ class TransportResult:
         iterations: rounds or passes over M that were made.
         converged: the tolerance was reached (always False where only a number of rounds was asked for and no
             tolerance).
-        make_plan: builds the plan; called once, when :attr:`plan` is first read.
+        make_plan: builds the plan, when :attr:`plan` is first read.
         bound: of a problem whose costs were :class:`~point2mask_ot.NearestCosts`: the mass, over all of it, that pairs
             left out of them have at most in the plan over all pairs; else 0.
         costs: those costs, with the entries that were chosen last; else None.
@@ -320,9 +320,13 @@ class TransportResult:
 
         Of :class:`~point2mask_ot.NearestCosts` a ``scipy.sparse.csr_array``, float64, for inputs of any family.
         """
-        if self._plan is None:  # not a cached_property: torch.compile cannot trace its lock (Python 3.11)
-            object.__setattr__(self, "_plan", self.make_plan())
-        return self._plan  # type: ignore[return-value]
+        # Not a cached_property: torch.compile cannot trace its lock (Python 3.11).
+        if self._plan is not None:
+            return self._plan
+        plan = self.make_plan()
+        if not self.make_plan.is_cut_off():
+            object.__setattr__(self, "_plan", plan)
+        return plan  # type: ignore[no-any-return]
 
     def log_share(self, pixels: Any, suppliers: Any) -> Array:
         """Logarithm of the share of some pixels' demand that goes to some suppliers, without a plan.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import processes
 from PIL import Image
 
 CATEGORIES = [{"id": 4, "name": "left", "isthing": 1}, {"id": 9, "name": "right", "isthing": 0}]
-COMMAND = [sys.executable, "-c", "import sys; from point2mask_ot.cli import main; sys.exit(main())", "label-dataset"]
 VARYING = ("timing.json", "report.html")
 """The results that tell the time, and so are never the same twice."""
 
@@ -60,16 +59,13 @@ def results(out: Path) -> dict[str, bytes]:
     }
 
 
-def start(*arguments: object, **options) -> subprocess.Popen:
+def start(*arguments: object, **options) -> processes.Program:
     """The command in a process of its own."""
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], text=True, **{**streams, **options})
+    return processes.Program("point2mask", "label-dataset", *arguments, **options)
 
 
 def run(*arguments: object, **options) -> subprocess.CompletedProcess:
-    process = start(*arguments, **options)
-    printed, complaints = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, printed, complaints)
+    return processes.run("point2mask", "label-dataset", *arguments, **options)
 
 
 def records(out: Path) -> int:

@@ -55,6 +55,14 @@ class TestChecks:
         with pytest.raises(ArgumentError):
             check_number("f", "x", value, above=0, maximum=8)
 
+    def test_no_number_that_is_to_be_learned(self):
+        """Nothing would tell that it never moves."""
+        value = torch.nn.Parameter(torch.tensor(1.0))
+        with pytest.raises(ArgumentError, match="requires a gradient"):
+            check_number("f", "x", value)
+        with torch.no_grad():
+            assert check_number("f", "x", value) == 1.0
+
     @pytest.mark.parametrize("value", [1.0, "1", True, None, 0])
     def test_not_such_integers(self, value):
         with pytest.raises(ArgumentError):
@@ -188,3 +196,26 @@ def test_processes_that_compile_at_once_do_not_mix_up_signatures(tmp_path):
     assert doubled("1.5", "at once") == "3.0"
     assert kernel.read_bytes() == compiled, "one signature's code was written over the other's"
     assert (doubled("1"), doubled("1.5")) == ("2", "3.0")
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_processes_that_start_together_compile_once(locks, tmp_path):
+    """Where a file system has no locks, each compiles for itself."""
+    source = tmp_path / "together.py"
+    source.write_text("from point2mask_ot.compiled.jit import njit\n\n@njit()\ndef double(x):\n    return 2 * x\n")
+    code = (
+        "import errno, fcntl, pathlib, sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "def refuse(*_): raise OSError(errno.ENOLCK, 'no locks')\n"
+        "if len(sys.argv) > 3: fcntl.lockf = refuse\n"
+        "import together\n"
+        "real = together.double._compiler.compile\n"
+        "together.double._compiler.compile = lambda *given: time.sleep(0.3) or real(*given)\n"
+        "pathlib.Path(sys.argv[1], sys.argv[2]).touch()\n"
+        "while not all(pathlib.Path(sys.argv[1], name).exists() for name in 'ab'): time.sleep(0.001)\n"
+        "assert together.double(21) == 42; print(len(together.double.stats.cache_misses))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    without = [] if locks else ["no locks"]
+    started = [subprocess.Popen([*words, name, *without], stdout=subprocess.PIPE, text=True) for name in "ab"]
+    misses = sorted(int(process.communicate()[0]) for process in started)
+    assert misses == ([0, 1] if locks else [1, 1])

@@ -107,3 +107,35 @@ def test_results_track_no_gradient_and_keep_no_graph(call):
         assert torch.equal(torch.nan_to_num(own), torch.nan_to_num(other))
     gc.collect()
     assert alive() is None
+
+
+EDGES = torch.rand(4, 6, 7, generator=torch.Generator().manual_seed(0))
+POINTS = [(1, 1), (4, 5)]
+DIFFERENTIABLE = {
+    "edge_costs": p2m.edge_costs,
+    "geodesic_distances": lambda edges: p2m.geodesic_distances(edges, POINTS),
+    "nearest_partition": lambda edges: p2m.nearest_partition(edges, POINTS).distance,
+    "nearest_targets": lambda edges: p2m.nearest_targets(edges, POINTS, k=2).distances,
+    "random_walk_costs": lambda edges: p2m.random_walk_costs(edges, POINTS),
+    "solve": lambda M: p2m.solve(torch.full((4,), 10.5), torch.ones(42), M.flatten(1), reg=0.1).cost,
+    "sinkhorn": lambda M: p2m.sinkhorn(torch.full((4,), 10.5), torch.ones(42), M.flatten(1), 0.1).cost,
+}
+TRANSFORMS = {
+    "jvp": lambda call: torch.func.jvp(call, (EDGES,), (EDGES,)),
+    "grad": lambda call: torch.func.grad(lambda edges: call(edges).sum())(EDGES),
+    "vmap": lambda call: torch.func.vmap(call)(EDGES[None]),
+    "dual": lambda call: with_dual(call),
+}
+
+
+def with_dual(call):
+    with torch.autograd.forward_ad.dual_level():
+        return call(torch.autograd.forward_ad.make_dual(EDGES, EDGES))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch's own tangents
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_derivatives_that_are_not_there_are_no_zeros(name, transform):
+    with pytest.raises(NotImplementedError, match=r"transforms of torch\.func"):
+        TRANSFORMS[transform](DIFFERENTIABLE[name])

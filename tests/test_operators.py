@@ -95,7 +95,7 @@ def test_transport(method, reg, backend, layout, uniform):
     by_f = torch.zeros_like(f[0]) if method == "exact" else f[0] - f[0].nan_to_num(neginf=0).mean(-1, keepdim=True)
     incoming = [by_f.nan_to_num(neginf=0)], [torch.zeros_like(g[0])], [torch.ones_like(cost[0])]
     found = f, g, error, converged, entries, moved
-    opcheck(OPERATORS.transport_gradient.default, (*given, *found, *incoming, True, *options))
+    opcheck(OPERATORS.transport_gradient.default, (*given, *found, *incoming, True, True, *options))
 
 
 def test_plan(uniform):
@@ -180,3 +180,20 @@ def test_a_gradient_of_a_gradient_is_refused(uniform):
     (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
     with pytest.raises(RuntimeError, match="cannot be differentiated once more"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda values, number: p2m.edge_costs(values, power=number),
+        lambda values, number: p2m.solve(torch.ones(3) * 5, torch.ones(15), values.flatten(1), reg=number).f,
+    ],
+    ids=["edge_costs", "solve"],
+)
+def test_compiles_with_numbers_that_change(call):
+    """Then torch.compile traces with a symbol in place of the number."""
+    torch.compiler.reset()
+    compiled = torch.compile(call, dynamic=True, fullgraph=True, backend="eager")
+    values = torch.rand(3, 3, 5, generator=torch.Generator().manual_seed(0))
+    for number in (1.5, 2.5):
+        torch.testing.assert_close(compiled(values, number), call(values, number))

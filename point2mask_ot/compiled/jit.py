@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numba
 import numba.extending
 
+from .once import compile_once
+
 _PACKAGE = Path(__file__).parents[1]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,7 +34,10 @@ def njit(**options: Any) -> Callable[[Function], Function]:
             compiled = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # "no locator available": the install and the user's cache are both read-only
             return numba.njit(nogil=True, **options)(function)
-        _stamp(compiled)
+        index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+        if hasattr(index, "_source_stamp"):
+            _stamp(index)
+            compile_once(compiled, index._cache_path)
         return compiled
 
     return decorate
@@ -52,16 +57,14 @@ def intrinsic(write: Callable[..., Any]) -> Any:
     return numba.extending.intrinsic(write)
 
 
-def _stamp(compiled: Any) -> None:
-    """Make a cached kernel depend on all sources of the package.
+def _stamp(index: Any) -> None:
+    """Make the cached kernels of an index depend on all sources of the package.
 
     numba looks only at the file that a kernel lies in. A kernel that calls one of another file, or shares its memory
     layout, would survive a change there, be it by an upgrade in place, and work on memory that is laid out otherwise.
     """
-    index: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if hasattr(index, "_source_stamp"):
-        index._source_stamp = (index._source_stamp, sources_stamp(_PACKAGE))
-        index.save = partial(_save, index)
+    index._source_stamp = (index._source_stamp, sources_stamp(_PACKAGE))
+    index.save = partial(_save, index)
 
 
 def _save(index: Any, key: Any, data: Any) -> None:

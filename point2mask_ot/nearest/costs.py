@@ -242,11 +242,26 @@ class Listed(NamedTuple):
 
     Attributes:
         labels: (k, N) int64, -1 for none.
-        costs: (k, N), a tensor.
+        costs: (k, N), a tensor that tracks a gradient.
+        version: torch's count of changes in place, then.
     """
 
     labels: np.ndarray
     costs: Any
+    version: int
+
+    def current(self) -> Any:
+        """The tensor.
+
+        Raises:
+            RuntimeError: it has been changed in place since: the entries are of other costs.
+        """
+        if self.costs._version != self.version:
+            raise RuntimeError(
+                "NearestCosts: the tensor that they were made from has been changed in place since, say, by an "
+                "optimizer: make them anew, with from_nearest"
+            )
+        return self.costs
 
 
 def ranges(blocks: int) -> np.ndarray:
@@ -372,7 +387,11 @@ def _from_nearest(labels: Any, costs: Any, num_suppliers: int, floor: Any) -> Ne
     K = check_integer(name, "num_suppliers", num_suppliers, minimum=1)
     given = costs
     labels, costs = _checked_pairs(name, _on_host(name, "labels", labels), _on_host(name, "costs", costs), K)
-    origin = Listed(labels, given) if getattr(given, "requires_grad", False) else None
+    origin = None
+    if getattr(given, "requires_grad", False):
+        import torch
+
+        origin = Listed(labels, given, given._version) if torch.is_grad_enabled() else None
     N = labels.shape[1]
     least = _floor(name, labels, costs, K, floor)
     blocks = -(-N // BLOCK)

@@ -167,7 +167,7 @@ def solve(
             chosen anew until those left out have at most ``tol`` of the mass, which the result's ``bound`` tells; where
             nobody can choose, that is how far the result may be trusted. Needs ``reg > 0``; "newton" then uses sparse
             factors of a K x K matrix.
-        reg: weight of the entropy, in units of M.
+        reg: weight of the entropy, in units of M. To learn it, divide M by what is learned instead.
         method: see above.
         tau: softness of the capacities, in units of M; None or inf for hard ones. Needs ``reg > 0``.
         tol: goal for the L1 error of the marginals over the mass; 1e-10 is within reach.
@@ -193,7 +193,8 @@ def solve(
         suppliers without capacity and pixels without demand get zero. That a is scaled to the total of b is part of
         it. With ``reg=0`` the cost alone has one, which is a subgradient: by M it is the plan. Of
         :class:`~point2mask_ot.NearestCosts` the plan has none, and M is the tensor that they were made from. A second
-        derivative is refused.
+        derivative is refused. Forbid pairs last, say, by ``masked_fill``: torch's gradient of a number that scales M is
+        NaN where M is +inf.
 
     Raises:
         ArgumentError: as :func:`sinkhorn`; also a method that does not fit ``reg``, or ``tau`` without ``reg``.
@@ -271,12 +272,15 @@ def _over_near_pairs(name: str, a: Any, b: Any, M: Any, options: Options) -> lis
 
 
 def _warn(name: str, options: Options, result: TransportResult) -> None:
-    left_out = f" and a bound of {result.bound:.2g} on what was left out" if result.bound > 0 else ""
+    error = float(result.marginal_error.max())
+    if result.bound > 0 and error <= options.tol:
+        far = f"leaves out pairs that may have {result.bound:.2g} of the mass; bound is {options.bound:g}"
+        advice = "Costs of more targets for each pixel may help."
+    else:
+        far = f"stopped short of the optimum, at a marginal error of {error:.2g}; tol is {options.tol:g}"
+        advice = "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible."
     warnings.warn(
-        f"{name}: method {options.method!r} stopped short of the optimum, at a marginal error of "
-        f"{float(result.marginal_error.max()):.2g}{left_out} after {result.iterations} iterations; "
-        f"tol is {options.tol:g}. "
-        "A larger max_iter or reg may help; forbidden pairs (+inf) can make the marginals impossible.",
+        f"{name}: method {options.method!r} {far}, after {result.iterations} iterations. {advice}",
         ConvergenceWarning,
         stacklevel=4,
     )
@@ -328,6 +332,10 @@ class PlanRecipe:
         else:  # which jumps
             plan = _listed_plan(found.entries, found.moved.detach(), M.detach())
         return self.batch.restore(plan if self.batch.batched else plan[0])
+
+    def is_cut_off(self) -> bool:
+        """Whether a plan that is made now lacks the gradient that one made later may have."""
+        return self.found.f.requires_grad and not torch.is_grad_enabled()
 
     def _costs(self) -> torch.Tensor:
         """Without a gradient where the potentials have none: it would be half of it."""

@@ -34,7 +34,7 @@ _EXACT = 1e-11
 _WRONG = 1e-3
 """The same where there is no solution."""
 _SINGULAR = 1e-13
-"""Eigenvalue of the scaled Hessian, all of which are at most 2, that stands for 0."""
+"""Share of their mass, about, that suppliers contend for with others, which is too little to be told from none."""
 
 
 class Incoming(NamedTuple):
@@ -61,6 +61,7 @@ class Differential(NamedTuple):
         f: (K,) potentials of the solution, -inf without capacity.
         g: (N,) potentials of the solution, -inf without demand.
         options: of the call.
+        of_marginals: the gradient by a or b is wanted.
     """
 
     shares: Shares
@@ -69,6 +70,7 @@ class Differential(NamedTuple):
     f: Tensor
     g: Tensor
     options: Options
+    of_marginals: bool = True
 
 
 class Outgoing(NamedTuple):
@@ -91,7 +93,13 @@ def through_optimum(problem: Differential, incoming: Incoming, M_gradient: Tenso
     live = problem.a > 0
     held = torch.where(live, problem.a * torch.exp(-problem.f / tau), 0.0) if math.isfinite(tau) else problem.a
     stiffness = held / tau if math.isfinite(tau) else None
-    solve = _solver(shares.links(problem.f), reg, stiffness, live)
+    links = shares.links(problem.f)
+    if problem.of_marginals and stiffness is None and _are_apart(links, held, live):
+        raise RuntimeError(
+            "solve: no gradient by a or b: suppliers hardly touch at this reg, so that nothing tells what capacity of "
+            "one is worth to another: a larger reg, or soft capacities (tau); by M there is one"
+        )
+    solve = _solver(laplacian(links, reg, None if stiffness is None else stiffness.cpu().numpy()), reg, held, live)
     start = u + shares.pull(problem.f, Weights(torch.zeros_like(u)), -v, None).f if v.any() else u
     start = torch.where(live, start, 0.0)
     w, mean, left = torch.zeros_like(u), torch.zeros_like(v), start
@@ -127,7 +135,8 @@ def through_rounds(
         M_gradient: zeros in the shape and dtype of M, added to; None where nobody asks.
     """
     shares, reg, tau = problem.shares, problem.options.reg, problem.options.tau
-    kept = 1.0 if math.isinf(tau) else tau / (tau + reg)
+    soft = tau * np.finfo(np.float64).eps < reg  # harder than that is hard
+    kept = tau / (tau + reg) if soft else 1.0
     u, v = _with_cost(problem, incoming, M_gradient)
     live = problem.a > 0
     a, log_a = torch.where(live, problem.a, 1.0), torch.where(live, problem.a, 1.0).log()
@@ -142,7 +151,7 @@ def through_rounds(
         pulled = shares.pull(torch.where(live, before, -math.inf), weights, by_log_sum, M_gradient)
         by_b += pulled.mean
         gradient, by_log_sum = torch.where(live, moved + pulled.f, 0.0), None
-        if math.isfinite(tau):  # before = f + tau ln sum_i a_i exp(-f_i / tau) - tau ln sum a, of the f of last round
+        if soft:  # before = f + tau ln sum_i a_i exp(-f_i / tau) - tau ln sum a, of the f of last round
             held = torch.softmax(torch.where(live, log_a - before / tau, -math.inf), 0)
             by_a += gradient.sum() * tau * (held - a / problem.a.sum()) / a * live
             gradient = gradient - gradient.sum() * held
@@ -163,11 +172,16 @@ def scaled(a: Tensor, b: Tensor, options: Options) -> tuple[Tensor, Tensor]:
     return a * (b.sum() / a.sum()) + options.marginal_floor, b + options.marginal_floor
 
 
-def unscaled(by_scaled: Tensor, a: Tensor, b: Tensor) -> Outgoing:
-    """The gradient by capacities as they came, of which the solver used ``a sum(b) / sum(a)``, and by the demand."""
-    total, share = a.sum(), (by_scaled * a).sum() / a.sum()
-    scale = b.sum() / total
-    return Outgoing(scale * (by_scaled - share), share.expand_as(b))
+def unscaled(by_scaled: Outgoing, a: Tensor, b: Tensor, options: Options) -> Outgoing:
+    """The gradient by marginals as they came, of which the solver used ``a sum(b) / sum(a)`` and b.
+
+    Zero for suppliers and pixels that have none, of which there is no share to hold on to.
+    """
+    total, share = a.sum(), (by_scaled.a * a).sum() / a.sum()
+    by_a, by_b = (b.sum() / total) * (by_scaled.a - share), by_scaled.b + share
+    if options.marginal_floor > 0:
+        return Outgoing(by_a, by_b)
+    return Outgoing(torch.where(a > 0, by_a, 0.0), torch.where(b > 0, by_b, 0.0))
 
 
 def _with_cost(problem: Differential, incoming: Incoming, M_gradient: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -179,12 +193,24 @@ def _with_cost(problem: Differential, incoming: Incoming, M_gradient: Tensor | N
     return u + by_f, v + by_g
 
 
-def _solver(links: Any, reg: float, stiffness: Tensor | None, live: Tensor) -> Callable[[Tensor], Tensor]:
+def _are_apart(links: Any, held: Tensor, live: Tensor) -> bool:
+    """Whether the suppliers fall into groups that contend for next to nothing, so that rounding drowns it."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    masses, rows = held.cpu().numpy(), np.flatnonzero(live.cpu().numpy())
+    pairs = coo_array(links)
+    i, k = pairs.coords
+    touch = pairs.data > _SINGULAR * np.minimum(masses[i], masses[k])
+    graph = coo_array((touch[touch], (i[touch], k[touch])), pairs.shape).tocsr()
+    return bool(connected_components(graph[rows][:, rows], directed=False, return_labels=False) > 1)
+
+
+def _solver(hessian: Any, reg: float, held: Tensor, live: Tensor) -> Callable[[Tensor], Tensor]:
     """From (K,) to the solution of the adjoint equations for w, that of least norm where there are many."""
-    soft = None if stiffness is None else stiffness.cpu().numpy()
-    hessian, rows = reg * laplacian(links, reg, soft), np.flatnonzero(live.cpu().numpy())
-    hessian = hessian[rows][:, rows]
-    inverse = (_dense_inverse if isinstance(hessian, np.ndarray) else _sparse_inverse)(hessian)
+    rows = np.flatnonzero(live.cpu().numpy())
+    invert = _dense_inverse if isinstance(hessian, np.ndarray) else _sparse_inverse
+    inverse = invert(reg * hessian[rows][:, rows], held.cpu().numpy()[rows])
 
     def solve(right: Tensor) -> Tensor:
         solution = np.zeros(len(live))
@@ -194,19 +220,19 @@ def _solver(links: Any, reg: float, stiffness: Tensor | None, live: Tensor) -> C
     return solve
 
 
-def _dense_inverse(hessian: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    scale = np.sqrt(np.maximum(np.diag(hessian), np.finfo(np.float64).tiny))
-    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
-    with np.errstate(divide="ignore"):
+def _dense_inverse(hessian: np.ndarray, masses: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    scale = np.sqrt(np.maximum(masses, np.finfo(np.float64).tiny))
+    values, vectors = np.linalg.eigh(hessian / scale / scale[:, None])
+    with np.errstate(divide="ignore", over="ignore"):
         factors = np.where(values > _SINGULAR, 1 / values, 0.0)
     return lambda right: vectors @ (factors * (vectors.T @ (right / scale))) / scale  # type: ignore[no-any-return]
 
 
-def _sparse_inverse(hessian: Any) -> Callable[[np.ndarray], np.ndarray]:
+def _sparse_inverse(hessian: Any, masses: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     from scipy.sparse import diags_array
     from scipy.sparse.linalg import splu
 
     # Where it is singular along constants, a little on the diagonal settles them.
-    matrix = hessian + diags_array(_SINGULAR * np.maximum(hessian.diagonal(), np.finfo(np.float64).tiny))
+    matrix = hessian + diags_array(_SINGULAR * np.maximum(masses, np.finfo(np.float64).tiny))
     factors = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return factors.solve  # type: ignore[no-any-return]

@@ -23,7 +23,7 @@ Gradients = tuple[list[Tensor], list[Tensor], list[Tensor]]
 
 
 def _shapes(a: list[Tensor], b: list[Tensor], M: list[Tensor], *rest: Any) -> Gradients:
-    of_costs = rest[9]
+    of_costs = rest[10]
     by_M = [costs.new_empty(costs.shape) if of_costs else costs.new_empty(0) for costs in M]
     return [torch.empty_like(each) for each in a], [torch.empty_like(each) for each in b], by_M
 
@@ -31,7 +31,7 @@ def _shapes(a: list[Tensor], b: list[Tensor], M: list[Tensor], *rest: Any) -> Gr
 @operator(
     "transport_gradient(Tensor[] a, Tensor[] b, Tensor[] M, Tensor[] f, Tensor[] g, Tensor[] error, "
     "Tensor[] converged, Tensor[] entries, Tensor[] moved, Tensor[] by_f, Tensor[] by_g, Tensor[] by_cost, "
-    f"bool of_costs, str function, {NUMBERS}) -> (Tensor[], Tensor[], Tensor[])",
+    f"bool of_marginals, bool of_costs, str function, {NUMBERS}) -> (Tensor[], Tensor[], Tensor[])",
     _shapes,
     backward=refuse_gradient,
 )
@@ -48,6 +48,7 @@ def transport_gradient(
     by_f: list[Tensor],
     by_g: list[Tensor],
     by_cost: list[Tensor],
+    of_marginals: bool,
     of_costs: bool,
     function: str,
     *numbers: Any,
@@ -58,7 +59,8 @@ def transport_gradient(
         a, b, M: what it was given.
         f, g, error, converged, entries, moved: parts of the solution.
         by_f, by_g, by_cost: the gradient by these.
-        of_costs: that by the costs is wanted, too; else nothing stands for it.
+        of_marginals: that by a or b is wanted; else what stands for it may mean nothing.
+        of_costs: that by the costs is wanted; else nothing stands for it.
         function: public function to name in messages.
         numbers: those of :class:`.problem.Options`.
 
@@ -80,10 +82,15 @@ def transport_gradient(
                 if options.method == "exact":
                     found = _of_exact(own(f), own(g), incoming, (own(entries), own(moved)), into, function)
                 else:
-                    found = _of_entropic(function, own(a), own(b), own(M), (own(f), own(g)), incoming, into, options)
-                given = unscaled(found.a, own(a).double(), own(b).double())
+                    potentials = own(f), own(g)
+                    problem, path = _posed(function, own(a), own(b), own(M), potentials, options, of_marginals)
+                    if options.tol > 0:
+                        found = through_optimum(problem, incoming, into)
+                    else:
+                        found = through_rounds(problem, path, incoming, into)
+                given = unscaled(found, own(a).double(), own(b).double(), options)
                 own(by_a).copy_(given.a)
-                own(by_b).copy_(found.b + given.b)
+                own(by_b).copy_(given.b)
     return by_a, by_b, by_M
 
 
@@ -104,22 +111,18 @@ def _of_exact(
     return Outgoing(*prices)
 
 
-def _of_entropic(
+def _posed(
     function: str,
     a: Tensor,
     b: Tensor,
     M: Tensor,
     potentials: tuple[Tensor, Tensor],
-    incoming: Incoming,
-    into: Tensor | None,
     options: Options,
-) -> Outgoing:
+    of_marginals: bool,
+) -> tuple[Differential, Path]:
     capacity, demand = scaled(a.double(), b.double(), options)
     shares, path = (_on_cpu if _is_compiled(M, options) else _portable)(function, a, b, M, capacity, demand, options)
-    problem = Differential(shares, capacity, demand, *potentials, options)
-    if options.tol > 0:
-        return through_optimum(problem, incoming, into)
-    return through_rounds(problem, path, incoming, into)
+    return Differential(shares, capacity, demand, *potentials, options, of_marginals), path
 
 
 def _is_compiled(M: Tensor, options: Options) -> bool:

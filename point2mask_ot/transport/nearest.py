@@ -252,7 +252,8 @@ def _with_gradient(function: str, a: Array, b: Array, choice: Choice, result: Tr
     import torch
 
     origin = choice.costs.origin
-    asked = [each for each in (a, b, origin and origin.costs) if getattr(each, "requires_grad", False)]
+    listed = origin and origin.current()
+    asked = [each for each in (a, b, listed) if getattr(each, "requires_grad", False)]
     if not asked or not torch.is_grad_enabled():
         return result
     from .nearest_gradient import NearSolution, Solved
@@ -264,7 +265,7 @@ def _with_gradient(function: str, a: Array, b: Array, choice: Choice, result: Tr
         function, choice.costs, lambda: choice.passes, choice.fixed_rounds, given[0], given[1], choice.options, error
     )
     found = tuple(torch.as_tensor(each) for each in (result.f, result.g, result.cost))
-    f, g, cost = NearSolution.apply(a, b, origin and origin.costs, found, solved)
+    f, g, cost = NearSolution.apply(a, b, listed, found, solved)
     return replace(result, f=f, g=g, cost=cost, make_plan=replace(result.make_plan, potentials=f))
 
 
@@ -394,6 +395,10 @@ class NearestPlan:
     restore: Restore
     potentials: Any = None
     """f as a tensor with a gradient, where it has one."""
+
+    def is_cut_off(self) -> bool:
+        """The plan never has a gradient."""
+        return False
 
     def log_share(self, pixels: Any, suppliers: Any) -> Any:
         """See :meth:`~point2mask_ot.TransportResult.log_share`."""

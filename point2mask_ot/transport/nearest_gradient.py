@@ -74,14 +74,15 @@ class NearSolution(torch.autograd.Function):
         a, b = torch.from_numpy(solved.a), torch.from_numpy(solved.b)
         capacity, demand = scaled(a, b, options)
         shares = NearShares(solved.costs, demand, options.reg, solved.passes)
-        problem = Differential(shares, capacity, demand, f, g, options)
+        of_marginals = any(ctx.needs_input_grad[:2])
+        problem = Differential(shares, capacity, demand, f, g, options, of_marginals)
         if options.tol > 0:
             found = through_optimum(problem, incoming, into)
         else:
             path = [(torch.from_numpy(before), torch.from_numpy(after)) for before, after in solved.rounds()]
             found = through_rounds(problem, path, incoming, into)
-        given = unscaled(found.a, a, b)
-        return given.a, found.b + given.b, None if into is None else _by_origin(solved.costs, into), None, None
+        given = unscaled(found, a, b, options)
+        return given.a, given.b, None if into is None else _by_origin(solved.costs, into), None, None
 
 
 def _by_origin(costs: NearestCosts, by_entries: Tensor) -> Tensor:
@@ -213,5 +214,5 @@ def _costs_of(costs: NearestCosts, entry: np.ndarray, lane: np.ndarray, pixels: 
     if costs.origin is None or not with_gradient:
         return own
     same = costs.origin.labels[:, None, pixels] == costs.supplier[entry]  # (k, m, n)
-    listed = costs.origin.costs[torch.from_numpy(same.argmax(0)), pixels].double()
+    listed = costs.origin.current()[torch.from_numpy(same.argmax(0)), pixels].double()
     return torch.where(torch.from_numpy(same.any(0)), listed, own)

@@ -54,8 +54,9 @@ def _backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         [torch.zeros_like(like) if value is None else value for value, like in zip(values, likes, strict=True)]
         for values, likes in ((by.f, f), (by.g, g), (by.cost, error))
     )
+    asked_for = wanted[0] or wanted[1], wanted[2], ctx.function
     found = transport_gradient(
-        a, b, M, f, g, error, converged, entries, moved, by_f, by_g, by_cost, wanted[2], ctx.function, *ctx.numbers
+        a, b, M, f, g, error, converged, entries, moved, by_f, by_g, by_cost, *asked_for, *ctx.numbers
     )
     none = [None] * (1 + len(ctx.numbers))
     return (*(each if asked else [None] * len(f) for each, asked in zip(found, wanted, strict=True)), *none)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +65,7 @@ QUICK = [
 
 
 def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / f"{script}.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return processes.run(BENCHMARKS / f"{script}.py", *words, cwd=ROOT)
 
 
 def check_content(name: str, content: dict) -> None:
@@ -161,8 +160,7 @@ for name in names:
 
 def test_scripts_run_quickly(tmp_path):
     """All in one process: to start one takes longer than what most of them do."""
-    command = [sys.executable, "-c", SCRIPTS, str(BENCHMARKS), str(tmp_path), *QUICK]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = processes.run("-c", SCRIPTS, BENCHMARKS, tmp_path, *QUICK, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     for name in QUICK:
         check_content(name, json.loads((tmp_path / f"{name}.json").read_text()))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 from point2mask_ot import read_picture
@@ -15,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str) -> str:
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = processes.run(*command, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 from point2mask_ot import read_coco_panoptic, read_picture
@@ -39,9 +38,7 @@ def missing(name: str) -> list[str]:
 
 
 def run_python(*words: str) -> str:
-    command = [sys.executable, *words]
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet, timeout=300)
+    done = processes.run(*words, env={**os.environ, "MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -13,6 +13,8 @@ import signal
 import sqlite3
 import stat
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from functools import partial
@@ -91,7 +93,7 @@ def test_kill_minus_nine(workers, rounds, small_set, tmp_path):
 )
 def test_signals_finish_the_picture_at_hand(number, status, to_all, small_set, tmp_path):
     out = tmp_path / "out"
-    process = start(*arguments(small_set, out, 1), start_new_session=True)
+    process = start(*arguments(small_set, out, 1), before=os.setsid)
     wait_for(lambda: records(out) > 2)
     (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal and a batch system signal the whole group
     _, complaints = process.communicate(timeout=300)
@@ -151,7 +153,7 @@ def test_full_disk(limit, workers, small_set, tmp_path):
         label_dataset(bad, points, out, workers=0, progress=False, max_errors=0)
     (out / "notes.txt").write_text("a user's own")
     shrink = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
-    stopped = run(*arguments(small_set, out, workers), preexec_fn=shrink)
+    stopped = run(*arguments(small_set, out, workers), before=shrink)
     assert stopped.returncode == 2
     assert "File too large" in stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -165,9 +167,11 @@ def test_full_disk(limit, workers, small_set, tmp_path):
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_nowhere_to_print(stream, job):
-    words = ["--images", job.images, "--points", job.points, "--out", job.out, "--workers", 0]
+    words = ["--images", job.images, "--points", job.points, "--out", job.out, "--workers", "0"]
+    command = [sys.executable, "-m", "point2mask_ot", "label-dataset", *map(str, words)]
     with open("/dev/full", "w") as full:
-        done = run(*words, **{stream: full})
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        done = subprocess.run(command, text=True, check=False, **pipes)
     assert (job.out / "panoptic.json").is_file()
     if stream == "stdout":
         assert done.returncode == 2

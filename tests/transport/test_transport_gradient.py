@@ -351,3 +351,67 @@ def test_half_precision_costs_get_theirs(dtype, rng):
     (found,) = torch.autograd.grad(solve(a, b, M, reg=0.2).cost, M)
     assert found.dtype == dtype
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["dense", "near"])
+def test_suppliers_that_hardly_touch_have_a_gradient_by_costs_alone(kind, rng):
+    """What capacity is worth between them drowns in rounding, and came out as 1e47."""
+    owner = torch.tensor([0] * 20 + [1] * 30 + [2] * 10)
+    M = torch.tensor(rng.random((3, 60))) + (owner != torch.arange(3)[:, None])
+    a, b = torch.tensor([20.0, 30, 10], dtype=torch.float64), torch.ones(60, dtype=torch.float64)
+    labels = np.repeat(np.arange(3)[:, None], 60, 1)
+
+    def cost(a, M):
+        return solve(a, b, M if kind == "dense" else NearestCosts.from_nearest(labels, M, 3), reg=1e-4).cost
+
+    leaf = M.clone().requires_grad_()
+    (found,) = torch.autograd.grad(cost(a, leaf), leaf)
+    torch.testing.assert_close(found, (owner == torch.arange(3)[:, None]).double())
+    with pytest.raises(RuntimeError, match="no gradient by a or b: suppliers hardly touch"):
+        cost(a.clone().requires_grad_(), M).backward()
+
+
+@pytest.mark.parametrize("solver", [solve, sinkhorn])
+def test_nobody_is_pushed_off_no_capacity(solver, rng):
+    a, b, M = tensors(rng, degenerate=True)
+    a.requires_grad_(), b.requires_grad_()
+    plan = solver(a, b, M, reg=0.3).plan
+    by_a, by_b = torch.autograd.grad((plan * torch.tensor(rng.random(plan.shape))).sum(), (a, b))
+    assert not by_a[a == 0].any()
+    assert not by_b[b == 0].any()
+    assert by_a[a > 0].all()
+
+
+@pytest.mark.parametrize("tau", [1e20, 1e300])
+def test_capacities_as_good_as_hard(tau, rng):
+    a, b, M = tensors(rng)
+    a.requires_grad_()
+    (hard,) = torch.autograd.grad(sinkhorn(a, b, M, reg=0.2, max_iter=20).cost, a)
+    (found,) = torch.autograd.grad(sinkhorn(a, b, M, reg=0.2, max_iter=20, tau=tau).cost, a)
+    torch.testing.assert_close(found, hard)
+
+
+def test_a_plan_that_was_looked_at_without_a_gradient_has_one_later(rng):
+    a, b, M = tensors(rng)
+    M.requires_grad_()
+    result = solve(a, b, M, reg=0.2)
+    with torch.no_grad():
+        assert not result.plan.requires_grad
+    with torch.inference_mode():
+        result.plan.max()
+    assert result.plan.requires_grad
+    assert result.plan is result.plan
+
+
+def test_near_costs_whose_tensor_has_changed_are_refused(rng):
+    M = torch.tensor(rng.random((3, 12)), requires_grad=True)
+    a, b = torch.full((3,), 4.0, dtype=torch.float64), torch.ones(12, dtype=torch.float64)
+    labels = np.repeat(np.arange(3)[:, None], 12, 1)
+    costs = NearestCosts.from_nearest(labels, M, 3)
+    result = solve(a, b, costs, reg=0.2)
+    with torch.no_grad():
+        M.mul_(2)
+        assert not solve(a, b, NearestCosts.from_nearest(labels, M, 3), reg=0.2).f.requires_grad
+    for use in (lambda: solve(a, b, costs, reg=0.2), lambda: result.log_share([0], [0])):
+        with pytest.raises(RuntimeError, match="changed in place since"):
+            use()
