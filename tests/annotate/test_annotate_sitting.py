@@ -122,7 +122,7 @@ def test_a_drag_says_how_large_a_target_is(window, photos, tmp_path):
         assert window.run(RING) == [pytest.approx(10 * scale, abs=3)]
         np.testing.assert_allclose(sizes(), [np.pi * 10**2], rtol=0.1)
         # A box: a point in its middle.
-        window.drag(at(0.6, 0.2), at(0.8, 0.6), key=SHIFT)
+        window.drag(at(0.6, 0.21), at(0.8, 0.61), key=SHIFT)  # the middle is that of a pixel
         np.testing.assert_allclose(sizes()[1], 0.8 * 15 * 20, rtol=0.1)
         assert read_points(tmp_path / "out/shot_1_points.json").targets.points_yx[1].tolist() == [20, 52]
         # The handle of the ring, a number, and a drag with Alt from a point that has none.
