@@ -6,7 +6,7 @@ DATA ?= ../shared/data
 # pytest keeps the tests that it has rewritten, and a process what it imports, for the next run.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit wheel bench clean
+.PHONY: demo test lint types unit wheel sitting bench clean
 
 demo: .venv/installed
 	$(BIN)/point2mask demo --out demo
@@ -19,6 +19,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/biome check
 
 types: .venv/installed
 	$(BIN)/mypy
@@ -32,10 +33,15 @@ wheel: .venv/installed
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv --without-pip .venv-wheel
-	$(BIN)/python -m pip --python .venv-wheel/bin/python install --quiet --no-compile --constraint requirements-dev.txt dist/*.whl
+	$(BIN)/python -m pip --python .venv-wheel/bin/python install --quiet --no-compile --constraint requirements-dev.txt \
+		"$$(echo dist/*.whl)[annotate]" selenium
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/check_install.py $(CURDIR)
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/first_hour.py
 	rm -rf .venv-wheel
+
+# A scripted person annotates 200 pictures in a browser while the server is killed three times: about two minutes.
+sitting: .venv/installed
+	$(BIN)/python .ci/two_hundred.py
 
 # Figures for the README, on an otherwise idle machine: about half an hour. The last needs real pictures.
 bench: .venv/installed
@@ -49,6 +55,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
 	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
 	$(BIN)/python benchmarks/training_step.py --json benchmarks/results/training_step.json
+	$(BIN)/python benchmarks/annotate_latency.py --json benchmarks/results/annotate_latency.json
 	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality --data $(DATA) --json benchmarks/results/quality.json; fi
 	$(BIN)/python benchmarks/readme.py
 

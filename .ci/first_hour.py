@@ -26,13 +26,14 @@ from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "annotate"))  # after what is installed
-from webdriver import Browser, browser, missing
+from chromium import Browser, browser, missing
 
 COMMAND = shutil.which("point2mask", path=str(Path(sys.executable).parent))
 MIN_IOU = 0.9  # of the drawn shapes, whose colours differ clearly
@@ -234,12 +235,11 @@ class ClickedPage:
 
     def save(self) -> None:
         self.window.press("#save")
-        self.window.wait(SAYS, "Saved")
+        self.window.wait(SAYS, "Saved ")
 
     def load(self, points: int) -> None:
         """Load the page again, which shows so many points."""
-        self.window.run("window.before = true;")
-        self.window.send("POST", "/refresh", {})
+        self.window.reload()
         self.window.wait(LOADED, points)
 
     def shown(self) -> list[tuple[str, int, int]]:
@@ -249,7 +249,7 @@ class ClickedPage:
 
 SAYS = "return document.getElementById('status').textContent.includes(arguments[0]);"
 MARKERS = "return [...document.querySelectorAll('.point')].map(marker => marker.getAttribute('aria-label'));"
-LOADED = "return !window.before && document.querySelectorAll('.point').length === arguments[0];"
+LOADED = "return document.querySelectorAll('.point').length === arguments[0];"
 PLACE = """const box = document.getElementById('photo').getBoundingClientRect();
 return [box.left + arguments[0] * box.width, box.top + arguments[1] * box.height];"""
 
@@ -262,16 +262,18 @@ class AskedPage:
         self.load(0)
 
     def click(self, shot: Shot) -> None:
-        assert Image.open(io.BytesIO(self._ask("picture"))).size == shot.truth.shape[::-1]
+        assert Image.open(io.BytesIO(self._ask("view"))).size == shot.truth.shape[::-1]
         for name, x, y in shot.clicks:
             self.state["points"].append({"x": x, "y": y, "category": name, "target": shot.target(x, y)})
             labels = json.loads(self._ask("label", self.state))
         assert len(labels["targets"]) == len(shot.categories)
 
     def save(self) -> None:
-        assert "masks_error" not in json.loads(self._ask("save", self.state))
+        assert "masks_error" not in json.loads(self._ask("masks", self.state))
 
     def load(self, points: int) -> None:
+        (name,) = json.loads(self._ask("folder"))["pictures"]
+        self.picture = f"?picture={quote(name)}"
         self.state = json.loads(self._ask("state"))
         assert len(self.state["points"]) == points
 
@@ -280,7 +282,8 @@ class AskedPage:
 
     def _ask(self, name: str, body: Any = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + name, data, {"Content-Type": "application/json"})
+        where = self.url + name + ("" if name == "folder" else self.picture)
+        request = urllib.request.Request(where, data, {"Content-Type": "application/json"})
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=300) as answer:
             return answer.read()
 

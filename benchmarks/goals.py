@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
 
-from tables import ONE, TWO, TYPICAL, chosen, table
+from tables import ONE, TWO, TYPICAL, chosen, load, table
 
 OURS_80, CONVERGED, EXACT = ("sinkhorn, float32", "sinkhorn, float64"), "solve, converged, float32", "solve, exact"
 TORCH_80, NUMPY_80 = "paper's rounds, torch float32", "ot.sinkhorn log, numpy float64"
@@ -52,6 +52,11 @@ def adversarial() -> float:
     """The least of the adversarial maps."""
     rows = chosen("geodesic", task="distances", size=[512, 512], seeds=20)
     return min(row["scipy_over_ours"][ONE] for row in rows if row["family"] not in TYPICAL)
+
+
+def latency() -> float:
+    """Seconds from a click to the first masks, of the slowest."""
+    return max(row["first"]["median"] for row in load("annotate_latency"))
 
 
 def seconds(task: str, solver: str, size: tuple[int, int], reg: float) -> float:
@@ -185,6 +190,9 @@ GOALS = [
     *crowds(),
     Goal("`best`, 600 x 800, 21 channels, 10 targets, 1 thread", 260, pipeline("best"), " ms", at_most=True),
     *first_calls(),
+    Goal(
+        "a click on the page of `annotate`, 1000 x 1500, up to 50 targets, to masks", 0.3, latency, " s", at_most=True
+    ),
     Goal("peak memory of `solve(...).labels`, 50 x 262,144, over M", 1.5, peak_memory, at_most=True),
     Goal("spanning tree, 256 x 256, against SciPy", 5.5, tree(256, "ours edges")),
     Goal("tree and filter, 256 x 256, 21 channels, against SciPy's tree", 1.4, tree(256, "ours tree + filter", 21)),

@@ -308,6 +308,15 @@ def footprint() -> str:
     return table(["", ""], lines)
 
 
+def annotate_latency() -> str:
+    """Seconds from a click to masks on the screen."""
+    lines = []
+    for row in load("annotate_latency"):
+        first, final = (f"{row[name]['median']:.2f} s" for name in ("first", "final"))
+        lines.append([f"{row['targets']}", "with a background" if row["background"] else "things alone", first, final])
+    return table(["targets", "", "first masks", "final masks"], lines)
+
+
 README: dict[str, Callable[[], str]] = {
     "quality": quality,
     "geodesics": geodesics,
@@ -361,5 +370,6 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "all geodesics": all_geodesics,
     "all transport": all_transport,
     "footprint": footprint,
+    "annotate latency": annotate_latency,
     "learned distances": learned_distances,
 }

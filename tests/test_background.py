@@ -132,7 +132,11 @@ def test_fault_c10_the_page_says_so(files):
     clicks = [{"x": x, "y": y, "category": "nucleus", "target": k} for k, (y, x) in enumerate(POINTS)]
     with warnings.catch_warnings():
         warnings.simplefilter("error", BackgroundWarning)  # the page says it, the terminal need not
-        bare = session.label(json.dumps({"categories": categories, "points": clicks}).encode())
+        bare = session.label(
+            session.pictures.names[0], json.dumps({"categories": categories, "points": clicks}).encode()
+        )
         clicks.append({"x": 15, "y": 2, "category": "background", "target": 3})
-        whole = session.label(json.dumps({"categories": categories, "points": clicks}).encode())
+        whole = session.label(
+            session.pictures.names[0], json.dumps({"categories": categories, "points": clicks}).encode()
+        )
     assert (bare["no_background"], whole["no_background"]) == (True, False)

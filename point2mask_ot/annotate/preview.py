@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from ..checks import fail
+from ..masks.paint import mend
 from ..masks.picture import ColorMasker
 from ..panoptic.images import runs
+from ..panoptic.paint import Paint
 from ..points import pixel_indices
 from ..types import PointTargets, PseudoMasks
 from .settings import NAME
@@ -48,12 +50,16 @@ class Preview:
         moved = replace(targets, points_yx=points_yx, size=targets.size / self.factor**2)
         return self.masker(self.terms, moved)
 
-    def labels(self, names: Sequence[str], targets: PointTargets) -> tuple[dict[str, Any], np.ndarray]:
+    def labels(
+        self, names: Sequence[str], targets: PointTargets, paint: Paint | None = None
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """What the page is told of the masks, see :meth:`Session.label`, and the label map."""
         if self.strict:
             _refuse_shared_pixels(targets, self.whole)
         start = time.perf_counter()
         masks = self(targets)
+        if paint is not None:
+            masks = mend(masks, targets, paint.marks)
         seconds = time.perf_counter() - start
         owner = np.where(masks.void, -1, masks.instance)
         thin = shrink_factor(self.size, SENT_PIXELS)

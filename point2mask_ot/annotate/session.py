@@ -1,60 +1,44 @@
-"""One picture under annotation: points in, labels out, files written."""
+"""A folder of pictures under annotation: what the page asks for, picture by picture."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 import numpy as np
-from PIL import Image
 
-from ..checks import ArgumentError, check_integer, fail
-from ..files.io import Origin, make_folder, parse_json
+from ..checks import ArgumentError, fail
 from ..files.pictures import explaining_turns
-from ..files.results import PictureResults, digest
+from ..files.results import PictureResults
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_idle, refuse_likelihood
 from ..masks.settings import sort_changes
-from ..panoptic import Category, PanopticImage, read_picture, read_points, write_coco_panoptic, write_points
-from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
-from ..panoptic.points import writable_categories
-from ..panoptic.points_json import json_categories, json_clicks, listed_categories
+from ..panoptic import Category, PanopticImage, read_points, write_coco_panoptic
+from ..panoptic.clicks import point_entries
+from ..panoptic.points import picture_names
+from ..panoptic.points_json import listed_categories
 from ..types import PointTargets
 from ..viz.colors import target_colors
+from .categories import Categories
+from .listing import States, list_pictures, points_path
+from .opened import Opened, OpenPicture
 from .overrides import PageOverrides
-from .preview import Preview, shrink_factor
+from .posted import Posted, read_posted
+from .recategorise import changed
 from .settings import NAME, AnnotateSettings
-
-MAX_TARGETS = 400
-DEFAULT_CATEGORIES = (Category(1, "object", True), Category(2, "background", False))
-_PAGE = Origin(NAME, "points", Path("this page"))
-
-
-class Conflict(Exception):  # noqa: N818  # nothing is wrong
-    """The points were saved since the page read them.
-
-    Attributes:
-        version: of what is saved now.
-    """
-
-    def __init__(self, path: Path, version: str) -> None:
-        super().__init__(f"{path} was saved elsewhere since this page read it")
-        self.version = version
+from .store import Saved, Store, next_state
 
 
 class Session:
-    """One picture under annotation.
-
-    The page sends its whole state each time, as the document of a point file in which every point names its target.
+    """A folder of pictures under annotation, or one picture.
 
     Args:
-        photo, categories, preset, changes: see :func:`serve`.
+        photos, categories, preset, changes: see :func:`serve`.
 
     Raises:
         ArgumentError: what :func:`serve` refuses.
@@ -62,96 +46,134 @@ class Session:
 
     def __init__(
         self,
-        photo: str | os.PathLike[str],
+        photos: str | os.PathLike[str],
         *,
         categories: Sequence[Category] = (),
         preset: PseudoMaskConfig | str = "best",
         **changes: Unpack[PageOverrides],
     ) -> None:
         ours, theirs = sort_changes(NAME, changes, AnnotateSettings, PseudoMaskConfig)
-        settings = AnnotateSettings(**ours)
-        settings.check()
-        self.photo, self.out = Path(photo), Path(settings.out)
-        self.exif = settings.reading()["exif"]
-        self.picture = read_picture(photo, **settings.reading(), function=NAME, argument="photo")
-        self.size = (self.picture.shape[0], self.picture.shape[1])
-        self.results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
-        self.inputs = [self.photo, *([] if settings.points is None else [Path(settings.points)])]
-        self.start = None if settings.points is None else Path(settings.points)
-        self.categories = tuple(categories)
-        self.opening()  # refuse now what the page could not show, or not save
-        self.results.check_masks(NAME, self.inputs)
-
-        self.masker = ColorMasker(preset, settings, function=NAME, **theirs)
+        self.settings = AnnotateSettings(**ours)
+        self.settings.check()
+        self.out = Path(self.settings.out)
+        self.start = None if self.settings.points is None else Path(self.settings.points)
+        self._gave_way: set[str] = set()
+        self.pictures = list_pictures(photos, self.out)
+        self._known = frozenset(self.pictures.names)
+        self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
         refuse_idle(NAME, preset, theirs)
         refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
-        self.preview = Preview(self.picture, shrink_factor(self.size, settings.pixels), self.masker)
+        self.opened = Opened(self._open)
+        self.store, self.states = Store(self.out), States(self.pictures, self.out)
+        self.categories = Categories(self.out, self._found(), categories)
 
-    @cached_property
-    def photo_png(self) -> bytes:
-        """The pixels that are labelled: browsers do not show every format, nor turn and colour all alike."""
-        buffer = io.BytesIO()
-        Image.fromarray(self.picture).save(buffer, "PNG", compress_level=1)  # it does not go far
-        return buffer.getvalue()
+    def _found(self) -> list[Category]:
+        """The categories of what is there; a picture alone that cannot be shown, or saved, is refused now."""
+        if not self.pictures.alone:
+            _ = self._brought_names  # refuses a file that cannot be read
+            return self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
+        (name,) = self.pictures.names
+        found = self._shown(name)[0].categories
+        self._check_masks(name)
+        return list(found)
 
-    def opening(self) -> dict[str, Any]:
-        """What the page shows first, and again after a reload: the points that are saved by now.
+    def _open(self, name: str) -> OpenPicture:
+        reading = self.settings.reading()
+        return OpenPicture(self.pictures.path(name), reading, self.masker, self.settings.pixels)
+
+    def _files(self, name: str) -> PictureResults:
+        return PictureResults.of(self.out, name, self.opened(name).sha256)
+
+    def _check_masks(self, name: str) -> None:
+        inputs = [self.pictures.path(name), *([] if self.start is None else [self.start])]
+        self._files(name).check_masks(NAME, inputs)
+
+    def check_name(self, name: str | None) -> str:
+        """The name of a picture of the folder: a page gets no other file.
 
         Raises:
-            ArgumentError: a point file that is refused; what is saved is of another picture.
+            ArgumentError: there is none of that name.
         """
-        self.results.check_points(NAME)
-        version = self._version()  # before the points are read, so that it is never newer than they
-        source = self.start or (self.results.points if version else None)
+        if name is None or name not in self._known:
+            fail(NAME, "photos", f"no picture {name!r:.80}", "one of the folder's")
+        return name
+
+    def folder(self) -> dict[str, Any]:
+        """The pictures with their states, the categories, and the colours that targets have by their number."""
         stuff = PointTargets(np.zeros((4, 2)), is_thing=np.zeros(4), category=np.arange(4))
         return {
-            **self._document(source),
-            "name": self.photo.name,
-            "height": self.size[0],
-            "width": self.size[1],
-            "resumed": str(source) if source else None,
-            "replaces": str(self.results.points) if self.start and version else None,
-            "version": version,
+            "name": self.pictures.root.resolve().name,
+            "alone": self.pictures.alone,
+            "pictures": self.pictures.names,
+            "states": self.states(),
+            "categories": listed_categories(self.categories.listed()),
             "thing_colors": target_colors(21).tolist(),
             "stuff_colors": target_colors(stuff).tolist(),
         }
 
-    def _version(self) -> str:
-        """Of the points that are saved; empty before."""
-        path = self.results.points
-        return digest(path.read_bytes()) if path.is_file() else ""
+    def opening(self, name: str) -> dict[str, Any]:
+        """What the page shows of a picture first, and again after a reload: the points that are saved by now.
 
-    def _document(self, source: Path | None) -> dict[str, Any]:
-        """The categories and points to begin with, as a point file has them."""
-        found: list[Category] = []
-        entries: list[dict[str, Any]] = []
-        if source:
-            with explaining_turns(self.photo, self.exif):
-                read = read_points(source, image=self.photo.name, shape=self.size)
-            found = list(read.categories)
-            entries = point_entries(NAME, "points", read.targets, found)
-        for category in self.categories:
-            same = [c for c in found if c.name == category.name]
-            if same and same[0].is_thing != category.is_thing:
-                fail(NAME, "categories", f"{category.name!r} as thing and as stuff", "one or the other")
-            if not same:
-                number = 1 + max((c.id for c in found), default=0)
-                found.append(Category(number, category.name, category.is_thing))
-        found = found or list(DEFAULT_CATEGORIES)
-        return {"categories": listed_categories(in_channel_order(found)), "points": entries}
+        Raises:
+            ArgumentError: a picture or point file that is refused; what is saved is of another picture.
+        """
+        picture = self.opened(name)
+        shown, saved, source = self._shown(name)
+        return {
+            "name": name,
+            "height": picture.size[0],
+            "width": picture.size[1],
+            "view_factor": picture.view_factor,
+            "points": list(shown.points),
+            "paint": shown.paint and shown.paint.to_json(),
+            "categories": listed_categories(self.categories.adopt(shown.used)),
+            "state": saved.state,
+            "version": saved.version,
+            "resumed": source and str(source),
+            "replaces": str(points_path(self.out, name)) if shown is not saved and saved.version else None,
+        }
+
+    def _shown(self, name: str) -> tuple[Saved, Saved, Path | None]:
+        """What the page begins with, what is saved, and the file that it begins with.
+
+        Points that the session was begun with go before what was saved earlier, until a page has saved.
+        """
+        size = self.opened(name).size
+        saved = self.store.read(self._files(name), size)
+        brought = self._brought(name, size)
+        if brought is not None:
+            return brought, saved, self.start
+        return saved, saved, points_path(self.out, name) if saved.version else None
+
+    def _brought(self, name: str, size: tuple[int, int]) -> Saved | None:
+        """The picture's points in the file that the session was begun with."""
+        if self.start is None or name in self._gave_way:
+            return None
+        if not self.pictures.alone and name not in self._brought_names:
+            return None
+        with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
+            read = read_points(self.start, image=name, shape=size)
+        points = point_entries(NAME, "points", read.targets, read.categories)
+        return Saved(categories=read.categories, points=points, paint=read.paint)
+
+    @cached_property
+    def _brought_names(self) -> frozenset[str | None]:
+        return frozenset() if self.start is None else frozenset(picture_names(self.start))
 
     def warm_up(self) -> None:
         """Have the kernels compiled before the first click."""
-        corners = np.array([(0, 0), (self.size[0] - 1, self.size[1] - 1)])
-        corners = np.unique(corners, axis=0)
+        preview = self.opened(self.pictures.names[0]).preview
+        corners = np.unique([(0, 0), (preview.whole[0] - 1, preview.whole[1] - 1)], axis=0)
         stuff = np.full(len(corners), self.masker.config.border == "background")
-        self.preview(PointTargets(corners, is_thing=~stuff))
+        preview(PointTargets(corners, is_thing=~stuff))
 
-    def label(self, body: bytes) -> dict[str, Any]:
+    def label(self, name: str, body: bytes, *, coarse: bool = False) -> dict[str, Any]:
         """The labels of the page's points.
 
         Args:
-            body: the state, JSON.
+            name: of the picture.
+            body: its state on the page, JSON.
+            coarse: in larger blocks of pixels, until the others are there.
 
         Returns:
             ``values`` and ``lengths`` of the runs of equal label in raster order (index into ``targets``, or -1),
@@ -161,79 +183,93 @@ class Session:
         Raises:
             ArgumentError: a state that no picture can be labelled from.
         """
-        names, targets, _, _ = self._read(body)
-        return self.preview.labels(names, targets)[0]
+        picture = self.opened(name)
+        posted = read_posted(body, picture.size)
+        return (picture.coarse if coarse else picture.preview).labels(posted.names, posted.targets, posted.paint)[0]
 
-    def save(self, body: bytes) -> dict[str, Any]:
-        """Write the points, then their masks at the size of the picture, as ``point2mask label`` does.
+    def save(self, name: str, body: bytes) -> dict[str, Any]:
+        """Write the points and the state of a picture.
 
         Args:
-            body: the state, with the ``version`` of the saved points that it began with, "" for none.
+            name: of the picture.
+            body: its state on the page, with what the page has seen before, see :class:`~.store.Basis`.
 
         Returns:
-            What :meth:`label` returns of these masks, with the files ``wrote`` in the folder ``out`` and the new
-            ``version``. Where the points are written but the masks cannot be, these and ``masks_error``.
+            The new ``version``, the ``state`` of the picture and the file that it ``wrote``.
+
+        Raises:
+            ArgumentError: the points cannot be written.
+            Conflict: the points that are saved are of another version.
+        """
+        saved = self._save(name, read_posted(body, self.opened(name).size))
+        return {"version": saved.version, "state": saved.state, "wrote": [self._written(points_path(self.out, name))]}
+
+    def _save(self, name: str, posted: Posted) -> Saved:
+        files = self._files(name)
+        categories = posted.categories if self.categories.is_default else self.categories.adopt(posted.used)
+        targets = posted.targets_of(categories)
+        state = next_state(posted.state, len(targets.points_yx))
+        try:
+            saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
+        finally:
+            self._gave_way.add(name)  # who loads the page now wants to see what is saved
+        with self.store.locked():  # another server may have written meanwhile
+            first = self.categories.is_default
+            self.categories.write(categories if first else self.categories.adopt(posted.used))
+        return saved
+
+    def save_masks(self, name: str, body: bytes) -> dict[str, Any]:
+        """Write the points as :meth:`save` does, then their masks at the size of the picture, as ``label`` does.
+
+        Returns:
+            What :meth:`label` and :meth:`save` return. Where the points are written but the masks cannot be, what
+            :meth:`save` returns, and ``masks_error``.
 
         Raises:
             ArgumentError: no point, or the points cannot be written.
-            Conflict: the points that are saved are of another version.
+            Conflict: see :meth:`save`.
         """
-        names, targets, categories, version = self._read(body)
-        if not names:
+        posted = read_posted(body, self.opened(name).size)
+        if not posted.names:
             fail(NAME, "points", "no points", "at least one point")
-        files = self.results
-        files.check_points(NAME)
-        current = self._version()
-        if current and current != version:
-            self.start = None  # who loads the page now wants to see them
-            raise Conflict(files.points, current)
-        make_folder(self.out, function=NAME, argument="out")
-        write_points(files.points, targets, categories, image=files.name, info=files.info)
-        self.start = None
-        saved: dict[str, Any] = {"out": str(self.out), "wrote": [files.points.name], "version": self._version()}
+        done = self._save(name, posted)
+        told: dict[str, Any] = {"version": done.version, "state": done.state, "out": str(self.out)}
+        told["wrote"] = [self._written(points_path(self.out, name))]
         try:
-            labels = self._save_masks(names, targets, categories)
+            labels = self._write_masks(name, posted)
         except Exception as error:  # the clicks are the person's work, and safe
             if not isinstance(error, ArgumentError):
                 traceback.print_exc(file=sys.stderr)
-            return {**saved, "masks_error": words(error)}
-        saved["wrote"] += [path.relative_to(self.out).as_posix() for path in (files.json, files.png)]
-        return {**labels, **saved}
+            return {**told, "masks_error": words(error)}
+        files = self._files(name)
+        told["wrote"] += [self._written(path) for path in (files.json, files.png)]
+        return {**labels, **told}
 
-    def _save_masks(
-        self, names: Sequence[str], targets: PointTargets, categories: tuple[Category, ...]
-    ) -> dict[str, Any]:
-        """At the size of the picture; what that takes in memory is given back, since one saves now and then."""
-        files = self.results
-        files.check_masks(NAME, self.inputs)
-        whole = self.preview if self.preview.factor == 1 else Preview(self.picture, 1, self.masker)
-        labels, owner = whole.labels(names, targets)
-        image = PanopticImage.from_targets(owner, targets, categories, 1, files.name)
+    def _write_masks(self, name: str, posted: Posted) -> dict[str, Any]:
+        files, categories = self._files(name), self.categories.listed()
+        self._check_masks(name)
+        labels, owner = self.opened(name).whole().labels(posted.names, posted.targets, posted.paint)
+        alone = PurePosixPath(name).name  # the masks of a sub folder lie in one, too
+        image = PanopticImage.from_targets(owner, posted.targets_of(categories), categories, 1, alone)
         write_coco_panoptic([image], files.json, files.png.parent, categories, info=files.info)
         return labels
 
-    def _read(self, body: bytes) -> tuple[list[str], PointTargets, tuple[Category, ...], Any]:
-        """The page's names of the targets, the targets, the categories, and the version it began with."""
-        document = parse_json(_PAGE, body)
-        categories = in_channel_order(json_categories(_PAGE, _PAGE.field(document, "categories", list, "the state")))
-        writable_categories(NAME, categories)
-        clicks = json_clicks(_PAGE, _PAGE.field(document, "points", list, "the state"))
-        for click in clicks:
-            if click.target is None:
-                _PAGE.fail(f"{click.where}: no target", "a target for each point")
-        names = list(dict.fromkeys(str(click.target) for click in clicks))
-        if len(names) > MAX_TARGETS:
-            _PAGE.fail(f"{len(names)} targets", f"at most {MAX_TARGETS}")
-        return names, clicked_targets(_PAGE, clicks, categories, self.size), categories, document.get("version", "")
+    def change_categories(self, body: bytes) -> dict[str, Any]:
+        """Add, rename, merge, delete or recolour a category of all pictures, and give the new list.
+
+        Raises:
+            ArgumentError: see :func:`~.recategorise.changed`.
+        """
+        paths = [points_path(self.out, name) for name in self.pictures.names]
+        with self.store.locked():
+            listed = self.categories.write(changed(self.store, self.categories.listed(), paths, body))
+        return {"categories": listed_categories(listed)}
+
+    def _written(self, path: Path) -> str:
+        return path.relative_to(self.out).as_posix()
 
 
 def words(error: BaseException) -> str:
     """What the page says of an error: without the names of a function and its argument."""
     text = str(error)
     return text.partition("': ")[2] or text if isinstance(error, ArgumentError) else f"{type(error).__name__}: {text}"
-
-
-def check_port(port: int) -> int:
-    """Refuse what is no port."""
-    number = check_integer(NAME, "port", port, minimum=0)
-    return number if number < 2**16 else fail(NAME, "port", number, "a port below 65536, or 0 for any free one")

@@ -14,7 +14,7 @@ NAME = "annotate"
 
 @dataclass(frozen=True)
 class AnnotateSettings(PictureSettings, ColorSettings):
-    """What the page begins with, and how the picture is labelled."""
+    """What the page begins with, and how pictures are labelled."""
 
     points: str | os.PathLike[str] | None = None
     """JSON or CSV to begin with (default: what was saved in OUT)."""

@@ -17,10 +17,10 @@ from .options import Option
 
 @dataclass(frozen=True, kw_only=True)
 class Annotate:
-    """Click points on a picture in a local page and see its masks"""
+    """Click points on pictures in a local page and see their masks"""
 
-    photo: Annotated[Path, Option(positional=True)]
-    """A PNG, JPEG, WebP, BMP or TIFF picture."""
+    photos: Annotated[Path, Option(positional=True)]
+    """A PNG, JPEG, WebP, BMP or TIFF picture, or a folder of them."""
     categories: str = ""
     """Names to choose from, such as cat,dog,grass:stuff."""
     port: int = 0
@@ -36,7 +36,7 @@ class Annotate:
 
         settings = {**vars(self.page), **self.mask.changes, "preset": self.mask.config}
         categories = parse_categories(self.categories)
-        serve(self.photo, categories=categories, port=self.port, open_browser=not self.no_browser, **settings)
+        serve(self.photos, categories=categories, port=self.port, open_browser=not self.no_browser, **settings)
         # A kernel that a thread is still compiling would abort the interpreter on its way out.
         sys.stdout.flush()
         os._exit(0)

@@ -53,6 +53,7 @@ class Label:
         from ..labelling.plug_ins import is_plug_in
         from ..labelling.settings import BACKGROUND_HINT
         from ..masks.masker import NO_BACKGROUND
+        from ..masks.paint import mend
         from ..panoptic import read_picture
 
         image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
@@ -63,6 +64,8 @@ class Label:
             points = points_on(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
         points = replace(points, targets=self._sized(prog, points))
         masks = self._masks(prog, image, points)
+        if points.paint is not None:
+            masks = mend(masks, points.targets, points.paint.marks)
         if masks.diagnostics.no_background:
             warnings.warn(f"{NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
         results.check_masks(prog, inputs, strip=True)  # others may have come meanwhile

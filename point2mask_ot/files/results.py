@@ -6,12 +6,17 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..checks import fail
 from .io import read_json
 
+UNTOUCHED, BEGUN, DONE, SKIPPED = STATES = ("untouched", "begun", "done", "skipped")
+"""What the ``info`` of a points file may say of its picture, under the name :data:`STATE`."""
+STATE = "state"
+LEFT_ALONE = (UNTOUCHED, SKIPPED)
+"""Pictures that a job does not label, though they have a points file."""
 _KEY = "picture_sha256"
 _APART = "a folder for the results of this picture alone, or that file moved away"
 
@@ -29,13 +34,18 @@ class PictureResults:
 
     Attributes:
         folder: where they lie.
-        name: file name of the picture.
+        name: file name of the picture, with its sub folders if it is one of a folder of pictures.
         sha256: digest of its file, or of its pixels if it has none.
     """
 
     folder: Path
     name: str
     sha256: str
+
+    @classmethod
+    def of(cls, out: Path, name: str, sha256: str) -> PictureResults:
+        """Those of a picture in a folder of pictures; sub folders are kept apart as they are there."""
+        return cls(out / PurePosixPath(name).parent, name, sha256)
 
     @property
     def points(self) -> Path:

@@ -64,10 +64,11 @@ def label_dataset(
 
     Args:
         images: folder of the pictures, which may move; with points from VOC's layout, None for its ``JPEGImages``.
-        points: JSON or CSV file; a folder of them, each of one or more pictures, whose categories are one where they
-            have one name (where their ids clash, they are numbered as they appear; files of masks are left alone);
-            files of another tool that name their pictures, see :func:`~point2mask_ot.import_points`, which are held in
-            memory while they are read; or a :class:`Sampling`.
+        points: JSON or CSV file; a folder of them with its sub folders, each of one or more pictures, whose categories
+            are one where they have one name (where their ids clash, they are numbered as they appear; files of masks,
+            hidden ones and pictures that were skipped on the page of ``annotate`` are left alone); files of another
+            tool that name their pictures, see :func:`~point2mask_ot.import_points`, which are held in memory while they
+            are read; or a :class:`Sampling`.
         out: folder for the results, new or of the same job.
         config: settings or the name of a preset.
         settings: what else there is to say of the data set and of how the job runs, see

@@ -17,6 +17,7 @@ from ..checks import ArgumentError, FileError, fail
 from ..files.io import make_folder
 from ..files.pictures import encode_png, explaining_turns, read_orientation
 from ..masks.clock import Clock
+from ..masks.paint import mend
 from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
@@ -128,6 +129,8 @@ class Labeller:
             warnings.simplefilter("ignore")  # what they say is noted in the record
             with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
                 masks = self.masker(picture, maps, targets)
+        if (paint := self.reader.paint(row)) is not None:
+            masks = mend(masks, targets, paint.marks)
         clock.seconds |= masks.diagnostics.seconds
         with clock("write"):
             instance, sure = np.asarray(masks.instance), np.asarray(masks.target_confidence)

@@ -15,7 +15,8 @@ import numpy as np
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
 from ..panoptic import Category
-from ..panoptic.clicks import Click, clicked_targets, in_channel_order
+from ..panoptic.clicks import Click, clicked_targets, in_channel_order, paint_of
+from ..panoptic.paint import Paint, json_paint
 from ..panoptic.points import is_json
 from ..panoptic.points_csv import csv_click, csv_rows
 from ..panoptic.points_json import json_categories, json_picture, refuse_masks
@@ -62,12 +63,21 @@ def targets_of(body: Any, categories: Sequence[Category]) -> PointTargets:
     return PointTargets(points, target, category, is_thing, **body.get("sizes", {}))
 
 
-def body_of(targets: PointTargets, shape: tuple[int, int] | None = None) -> dict[str, Any]:
-    """What :func:`targets_of` reads, as JSON values, and (H, W) of the picture, where the points tell."""
+def body_of(targets: PointTargets, shape: tuple[int, int] | None = None, paint: Paint | None = None) -> dict[str, Any]:
+    """What :func:`targets_of` and :func:`paint_in` read, as JSON values, and (H, W), where the points tell."""
     body: dict[str, Any] = {} if shape is None else {"shape": list(shape)}
     body |= {"targets": [targets.points_yx.tolist(), targets.target.tolist(), targets.category.tolist()]}
     sizes = {"size": targets.size.tolist(), "size_error": targets.size_error.tolist()}
-    return {**body, "sizes": sizes} if targets.has_sizes else body
+    told = {"sizes": sizes} if targets.has_sizes else {}
+    return {**body, **told, **({"paint": paint.to_json()} if paint else {})}
+
+
+def paint_in(origin: Origin, body: Any) -> Paint | None:
+    """What is painted on the picture of a row."""
+    if not isinstance(body, dict) or "paint" not in body:
+        return None
+    numbers = {str(number): number for number in body["targets"][1]}
+    return json_paint(origin, body["paint"], numbers, "")
 
 
 def _index_json(origin: Origin, path: Path, source: str) -> Table:
@@ -86,7 +96,7 @@ def _json_categories(origin: Origin) -> Iterator[Any]:
 
 def _json_rows(origin: Origin, categories: Sequence[Category]) -> Iterator[tuple[int | str | None, str, Any]]:
     for name, image_id, clicks in json_pictures(origin):
-        yield image_id, name, body_of(clicked_targets(origin, clicks, categories))
+        yield image_id, name, body_of(clicked_targets(origin, clicks, categories), paint=paint_of(clicks))
 
 
 def json_pictures(origin: Origin) -> Iterator[tuple[str, int | str | None, list[Click]]]:

@@ -10,11 +10,12 @@ from typing import Any
 
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
+from ..files.results import LEFT_ALONE, STATE
 from ..formats.guess import format_of
 from ..formats.imports import files_of, read_marks
 from ..formats.marks import Names
 from ..panoptic import Category
-from ..panoptic.clicks import Click, clicked_targets, in_channel_order
+from ..panoptic.clicks import Click, clicked_targets, in_channel_order, paint_of
 from ..panoptic.points import is_json
 from ..panoptic.points_json import json_categories
 from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
@@ -29,7 +30,7 @@ def points_digest(origin: Origin) -> str:
     if not origin.path.is_dir():
         return file_digest(origin)
     files = list(_points_files(origin)) or _other_files(origin)
-    known = [f"{file.path.relative_to(origin.path)} {file_digest(file)}" for file in files]
+    known = [f"{file.path.relative_to(origin.path).as_posix()} {file_digest(file)}" for file in files]
     return hashlib.sha256("\n".join(known).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -55,11 +56,11 @@ def index_points(origin: Origin, path: Path, source: str) -> Table:
 
 
 def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
-    """The files in a folder with points in our own formats, by name, with the categories of each."""
-    try:
-        paths = sorted(path for path in origin.path.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
-    except OSError as error:
-        origin.fail(reason_of(error), "a folder that can be read", error)
+    """The files in a folder with points in our own formats, by name, with the categories of each.
+
+    Of sub folders, too: the page keeps those of the pictures apart. What is hidden is not looked at.
+    """
+    paths = sorted(_walk(origin, origin.path))
     files = {}
     for path in paths:
         file = Origin(origin.function, origin.argument, path)
@@ -69,6 +70,18 @@ def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
         if categories is not None:
             files[file] = categories
     return files
+
+
+def _walk(origin: Origin, folder: Path) -> Iterator[Path]:
+    try:
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        origin.fail(reason_of(error), "a folder that can be read", error)
+    for path in found:
+        if path.is_dir():
+            yield from () if path.is_symlink() else _walk(origin, path)
+        elif path.suffix.lower() in _SUFFIXES and path.is_file():
+            yield path
 
 
 def _other_files(origin: Origin) -> list[Origin]:
@@ -91,10 +104,15 @@ def _index_others(origin: Origin, path: Path, source: str) -> Table:
 
 
 def _json_categories(origin: Origin) -> list[Category] | None:
-    """The categories of a points file; None for another JSON, such as the masks that the page saves beside it."""
+    """The categories of a points file; None for another JSON, such as the masks that the page saves beside it.
+
+    None, too, where a person has said on the page that the picture is to be skipped, or has taken all points back.
+    """
     keys, entries = set(), []
     for key, value in stream_json(origin):
         if key == "annotations":
+            return None
+        if key == "info" and isinstance(value, dict) and value.get(STATE) in LEFT_ALONE:
             return None
         keys.add(key)
         if key == "categories":
@@ -143,12 +161,12 @@ def _rows(
     for file, listed in files.items():
         own = in_channel_order(listed)
         for name, image_id, clicks in _pictures(file):
-            first = place.setdefault(stem_of(name), file.path.name)
-            if first != file.path.name:
+            first = place.setdefault(stem_of(name), str(file.path))
+            if first != str(file.path):
                 file.fail(
                     f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
                 )
-            body = body_of(clicked_targets(file, clicks, own))
+            body = body_of(clicked_targets(file, clicks, own), paint=paint_of(clicks))
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]
             yield image_id, name, {**body, "targets": moved}

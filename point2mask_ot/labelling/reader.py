@@ -12,9 +12,10 @@ from ..files.io import Origin
 from ..files.pictures import read_label_png
 from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
 from ..panoptic.coco import decode_ids
+from ..panoptic.paint import Paint
 from ..types import PointTargets
 from .job_settings import JobSettings
-from .points_file import targets_of
+from .points_file import paint_in, targets_of
 from .table import Row
 
 _NAME = "label_dataset"
@@ -58,6 +59,10 @@ class Reader:
         truth = source.read(row.body, categories)
         how = {"n": sampling.n, "seed": sampling.seed, "sampler": sampling.sampler}
         return sample_points(truth, categories, stuff=True, **how).targets  # type: ignore[arg-type]
+
+    def paint(self, row: Row) -> Paint | None:
+        """What a person has painted on a picture."""
+        return paint_in(Origin(_NAME, "points", Path(row.name)), row.body) if self.settings.sampling is None else None
 
     def labels(self, record: Mapping[str, Any], row: Row) -> PanopticImage:
         """The labels of a picture that is done; segment id k + 1 is target k."""

@@ -12,6 +12,7 @@ from ..checks import fail, suggestion
 from ..files.io import Origin
 from ..types import PointTargets
 from .images import Category, category_channels
+from .paint import Paint
 from .point_sizes import number_of, size_entries, told_sizes
 
 _FAR = 2**31
@@ -27,6 +28,17 @@ class Click:
     category: Any
     target: Any = None
     sizes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Clicks(list[Click]):
+    """The points of one picture, with what is painted on it, if anything; targets are numbered as they appear."""
+
+    paint: Paint | None = None
+
+
+def paint_of(clicks: Sequence[Click]) -> Paint | None:
+    """What is painted on the picture of these points."""
+    return clicks.paint if isinstance(clicks, Clicks) else None
 
 
 def in_channel_order(categories: Sequence[Category]) -> tuple[Category, ...]:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from ..checks import fail, suggestion
 from ..files.io import Origin, atomic_write, origin_of
 from ..types import PointTargets
-from .clicks import Click, clicked_targets, in_channel_order, point_entries
+from .clicks import Click, clicked_targets, in_channel_order, paint_of, point_entries
 from .images import Category, category_channels, check_categories
+from .paint import Paint
 from .points_csv import from_csv, to_csv
 from .points_json import from_json, to_json
 
@@ -29,10 +30,12 @@ class LabelledPoints:
     Attributes:
         targets: the points; a target's category is an index into ``categories``.
         categories: all things, then all stuff.
+        paint: what a person has painted on the picture, which its masks have to keep.
     """
 
     targets: PointTargets
     categories: tuple[Category, ...]
+    paint: Paint | None = None
 
 
 def read_points(
@@ -60,6 +63,8 @@ def read_points(
     x is the column and y the row, in pixels: 0, 0 is the centre of the top left pixel. Points with the same
     ``target`` (a number or a name) belong to one target. Without it, each point of a thing is a target of its own,
     and all points of a stuff category are one. Targets are numbered as they appear.
+
+    A picture may have a field ``paint``, which the page of ``annotate`` writes (:attr:`LabelledPoints.paint`).
 
     A point may say roughly how large its target is (:attr:`PointTargets.size`), in either format: by a ``size`` in
     pixels, or by the ``radius`` or ``diameter`` in pixels of a disc as large; and by what factor, >= 1, that is
@@ -93,7 +98,7 @@ def read_points(
     if not clicks:
         origin.fail("no points", "at least one point")
     ordered = in_channel_order(categories)
-    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered)
+    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered, paint_of(clicks))
 
 
 def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
@@ -102,6 +107,11 @@ def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
     categories, pictures = _content(origin)
     ordered = in_channel_order(categories)
     return [clicked_targets(origin, clicks, ordered) for clicks in pictures.values()]
+
+
+def picture_names(path: str | os.PathLike[str]) -> list[str | None]:
+    """The pictures that a point file names; None is one without a name."""
+    return list(_content(origin_of(_READ, "path", path))[1])
 
 
 def _content(origin: Origin) -> tuple[list[Category], dict[str | None, list[Click]]]:

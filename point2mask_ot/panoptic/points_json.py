@@ -8,8 +8,9 @@ from typing import Any
 
 from ..checks import suggestion
 from ..files.io import Origin, read_json
-from .clicks import Click
+from .clicks import Click, Clicks
 from .images import Category
+from .paint import Paint, json_paint
 from .point_sizes import ELSEWHERE, SIZE_FIELDS, size_fields
 
 
@@ -36,13 +37,23 @@ def refuse_masks(origin: Origin, document: Any) -> None:
         origin.fail("masks in COCO's format", expected)
 
 
-def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str | None, list[Click]]:
+def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str | None, Clicks]:
     """Name, id (None where it has none) and clicks of an entry of the list ``images``."""
     where = f"images[{index}]"
-    _only(origin, entry, ("id", "file_name", "points", "height", "width"), where)
+    _only(origin, entry, ("id", "file_name", "points", "paint", "height", "width"), where)
     name = origin.field(entry, "file_name", str, where)
     image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
-    return name, image_id, json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: ")
+    clicks = Clicks(json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: "))
+    clicks.paint = painted(origin, entry, clicks, f"{name}: ")
+    return name, image_id, clicks
+
+
+def painted(origin: Origin, entry: Any, clicks: Sequence[Click], of: str = "") -> Paint | None:
+    """The field ``paint`` of a picture with these clicks."""
+    if entry.get("paint") is None:
+        return None
+    names = dict.fromkeys(str(click.target) for click in clicks if click.target is not None)
+    return json_paint(origin, entry["paint"], {name: number for number, name in enumerate(names)}, of)
 
 
 def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
@@ -96,9 +107,17 @@ def listed_categories(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 
 def to_json(
-    points: list[dict[str, Any]], categories: Sequence[Category], image: str | None, info: Mapping[str, Any] | None
+    points: Sequence[dict[str, Any]],
+    categories: Sequence[Category],
+    image: str | None,
+    info: Mapping[str, Any] | None,
+    paint: Paint | None = None,
 ) -> str:
+    """A points file of one picture, which may have no point."""
     told = {} if info is None else {"info": dict(info)}
-    of_picture = {"points": points} if image is None else {"images": [{"file_name": image, "points": points}]}
+    of_picture: dict[str, Any] = {"points": points} if image is None else {"file_name": image, "points": points}
+    if paint is not None:
+        of_picture["paint"] = paint.to_json()
+    of_picture = of_picture if image is None else {"images": [of_picture]}
     document = {**told, "categories": listed_categories(categories), **of_picture}
     return json.dumps(document, indent=1, allow_nan=False) + "\n"

@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,12 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
-from annotate_cases import ask, serving
+from annotate_cases import ask, first, label, opening, save, serving
 from PIL import Image
 
 from point2mask_ot import Category, FileError, label_picture, read_coco_panoptic, read_points
-from point2mask_ot.annotate.server import MAX_BODY, AnnotationServer, Superseded, Turns, policy
+from point2mask_ot.annotate.app import MAX_BODY, POLICY, page_files
+from point2mask_ot.annotate.posted import read_posted
+from point2mask_ot.annotate.server import AnnotationServer, serve
 from point2mask_ot.annotate.session import Session
+from point2mask_ot.annotate.turns import Superseded, Turns
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.cli import main
 from point2mask_ot.cli.annotate import parse_categories
@@ -42,6 +46,15 @@ def photo(tmp_path) -> Path:
 @pytest.fixture
 def server(photo):
     with serving(Session(photo, out=photo.parent / "out")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory):
+    """A server that is asked for nothing that it does."""
+    folder = tmp_path_factory.mktemp("refusing")
+    Image.fromarray(skimage.data.coffee()[::4, ::4]).save(folder / "coffee.png")
+    with serving(Session(folder / "coffee.png", out=folder / "out")) as running:
         yield running
 
 
@@ -68,7 +81,7 @@ def test_masks_are_those_of_label_picture(server, photo, tmp_path):
 
 
 def test_saved_files_are_those_of_the_label_command(server, photo, tmp_path):
-    status, answer = ask(server, "save", STATE)
+    status, answer = ask(server, "masks", STATE)
     assert status == 200
     out = tmp_path / "out"
     assert answer["wrote"] == ["coffee_points.json", "coffee.json", "panoptic/coffee.png"]
@@ -84,26 +97,25 @@ def test_saved_files_are_those_of_the_label_command(server, photo, tmp_path):
 
 
 def test_a_saved_session_goes_on(server, photo, tmp_path):
-    ask(server, "save", STATE)
+    ask(server, "masks", STATE)
     session = Session(photo, out=tmp_path / "out", categories=parse_categories("cup, spoon, wall:stuff"))
-    opening = session.opening()
-    assert [(p["x"], p["y"], p["category"]) for p in opening["points"]] == [click[:3] for click in CLICKS]
-    assert [(c["name"], c["isthing"]) for c in opening["categories"]] == [
+    opened = opening(session)
+    assert [(p["x"], p["y"], p["category"]) for p in opened["points"]] == [click[:3] for click in CLICKS]
+    assert [(c["name"], c["isthing"]) for c in opened["categories"]] == [
         ("cup", 1), ("spoon", 1), ("table", 0), ("wall", 0)
     ]  # fmt: skip
-    assert opening["resumed"] == str(tmp_path / "out" / "coffee_points.json")
+    assert opened["resumed"] == str(tmp_path / "out" / "coffee_points.json")
     other = tmp_path / "other.csv"
     other.write_text("x,y,category\n3,4,leaf\n")
-    assert Session(photo, out=tmp_path / "out", points=other).opening()["points"][0]["category"] == "leaf"
+    assert opening(Session(photo, out=tmp_path / "out", points=other))["points"][0]["category"] == "leaf"
 
 
 def test_fault_a10_large_pictures_are_shown_in_blocks_and_saved_pixel_by_pixel(photo, tmp_path):
     session = Session(photo, out=tmp_path / "out", pixels=3000)
-    body = json.dumps(STATE).encode()
-    shown = session.label(body)
+    shown = label(session, STATE)
     assert shown["factor"] == 3
     assert label_map(shown).shape == (34, 50)
-    saved = session.save(body)
+    saved = save(session, STATE)
     made = read_coco_panoptic(tmp_path / "out/coffee.json", tmp_path / "out/panoptic")[0].id_map
     expected = expected_masks(photo, tmp_path / "out/coffee_points.json").instance
     np.testing.assert_array_equal(made - 1, expected)
@@ -122,9 +134,9 @@ def test_sizes_of_a_file_outlive_the_page(photo, tmp_path):
     """The page sends back what it was sent, with points of its own that say nothing of sizes."""
     (tmp_path / "mine.csv").write_text("x,y,category,diameter,size_error\n75,30,cup,30,1.6\n20,90,table:stuff,,\n")
     session = Session(photo, out=tmp_path / "out", points=tmp_path / "mine.csv")
-    opened = session.opening()
+    opened = opening(session)
     clicked = {**opened, "points": [*opened["points"], {"x": 74, "y": 31, "category": "cup", "target": 0}]}
-    session.save(json.dumps(clicked).encode())
+    save(session, clicked)
     found = read_points(tmp_path / "out/coffee_points.json").targets
     np.testing.assert_array_equal(found.size, [np.pi * 15**2, np.nan])
     assert found.size_error[0] == 1.6
@@ -133,11 +145,12 @@ def test_sizes_of_a_file_outlive_the_page(photo, tmp_path):
 
 def test_sizes_are_those_of_the_picture_in_blocks_too(photo, tmp_path):
     """What the page shows of a large picture is what the reduced picture gives with sizes of its own."""
-    state = json.dumps({**STATE, "points": SIZED}).encode()
-    shown = label_map(Session(photo, out=tmp_path / "out", pixels=3000).label(state))
+    state = {**STATE, "points": SIZED}
+    shown = label_map(label(Session(photo, out=tmp_path / "out", pixels=3000), state))
     reduced = np.asarray(Image.open(photo).reduce(3))
-    names, targets, _, _ = Session(photo, out=tmp_path / "out")._read(state)
-    assert names.index("7") == 0
+    posted = read_posted(json.dumps(state).encode(), (100, 150))
+    targets = posted.targets
+    assert posted.names.index("7") == 0
     half_pixel = (targets.points_yx + 0.5) / 3 - 0.5
     moved = replace(targets, points_yx=half_pixel, size=[900.5 / 9, np.nan, np.nan])
     expected = label_picture(reduced, moved, on_conflict="first")
@@ -150,9 +163,9 @@ def test_the_border_as_background(photo, tmp_path):
     session = Session(photo, out=tmp_path / "out", border="background")
     session.warm_up()
     expected = label_picture(
-        np.asarray(Image.open(photo)), session._read(json.dumps(STATE).encode())[1], border="background"
+        np.asarray(Image.open(photo)), read_posted(json.dumps(STATE).encode(), (100, 150)).targets, border="background"
     )
-    np.testing.assert_array_equal(label_map(session.label(json.dumps(STATE).encode())), expected.instance)
+    np.testing.assert_array_equal(label_map(label(session, STATE)), expected.instance)
     with serving(session) as server:
         status, answer = ask(server, "label", {**STATE, "points": POINTS[:1]})
     assert status == 400
@@ -167,7 +180,7 @@ def test_a_setting_without_effect_is_refused(photo, tmp_path):
 def test_no_points_yet(server):
     status, answer = ask(server, "label", {**STATE, "points": []})
     assert (status, answer["targets"], answer["values"], answer["lengths"]) == (200, [], [-1], [100 * 150])
-    status, answer = ask(server, "save", {**STATE, "points": []})
+    status, answer = ask(server, "masks", {**STATE, "points": []})
     assert (status, "no points" in answer["error"]) == (400, True)
 
 
@@ -176,7 +189,7 @@ def test_points_are_saved_even_where_masks_cannot_be(server, tmp_path):
     status, answer = ask(server, "label", twice)
     assert status == 400
     assert "both at (y, x) = (30, 75)" in answer["error"]
-    status, answer = ask(server, "save", twice)
+    status, answer = ask(server, "masks", twice)
     assert status == 200
     assert "both at" in answer["masks_error"]
     assert read_points(tmp_path / "out/coffee_points.json").targets.num_targets == 4
@@ -195,7 +208,7 @@ REFUSALS = {
     "unknown name": (STATE, {"name": "../../etc/passwd"}, 404, "no such address"),
     "form": (STATE, {"headers": {"Content-Type": "text/plain"}}, 415, "only JSON"),
     "oversized": (b"[" * (MAX_BODY + 1), {}, 413, "too many points"),
-    "no length": (b"", {"headers": {"Content-Length": "many"}}, 411, "length"),
+    "no such picture": (STATE, {"picture": "../coffee.png"}, 400, "one of the folder's"),
     "malformed": (b"{", {}, 400, "finite numbers"),
     "deep": (b"[" * 1000, {}, 400, "nested 1000 deep"),
     "not finite": (b'{"points": [NaN]}', {}, 400, "NaN"),
@@ -213,25 +226,25 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-@pytest.mark.parametrize("name", ["label", "save"])
-def test_refuses_requests(case, name, server, tmp_path):
+@pytest.mark.parametrize("name", ["label", "save", "masks"])
+def test_refuses_requests(case, name, refusing):
     body, how, status, expected = REFUSALS[case]
-    got, answer = ask(server, how.get("name", name), body, **{k: v for k, v in how.items() if k != "name"})
+    got, answer = ask(refusing, how.get("name", name), body, **{k: v for k, v in how.items() if k != "name"})
     assert got == status
     assert expected in answer["error"]
-    assert not (tmp_path / "out").exists()
+    assert not refusing.session.out.exists()
 
 
-@pytest.mark.parametrize("name", ["", "picture", "state"])
-def test_nothing_is_shown_to_strangers(name, server):
-    assert ask(server, name)[0] == 200
-    assert ask(server, name, token="guess")[0] == 404
-    assert ask(server, name, headers={"Host": f"rebound.example:{server.server_port}"})[0] == 403
-    assert server.server_address[0] == "127.0.0.1"
+@pytest.mark.parametrize("name", ["", "page.css", "main.js", "folder", "view", "state"])
+def test_nothing_is_shown_to_strangers(name, refusing):
+    assert ask(refusing, name)[0] == 200
+    assert ask(refusing, name, token="guess")[0] == 404
+    assert ask(refusing, name, headers={"Host": f"rebound.example:{refusing.server_port}"})[0] == 403
+    assert refusing.server_address[0] == "127.0.0.1"
 
 
 def test_an_error_nobody_foresaw_is_said_in_words(server, monkeypatch, capsys):
-    monkeypatch.setattr(server.session, "label", lambda body: 1 / 0)
+    monkeypatch.setattr(server.session, "label", lambda *_, **__: 1 / 0)
     assert ask(server, "label", STATE) == (500, {"error": "ZeroDivisionError: division by zero"})
     assert "ZeroDivisionError" in capsys.readouterr().err
 
@@ -251,7 +264,7 @@ def test_of_those_that_wait_the_newest_has_its_turn():
         for number in (1, 2, 3):
             threads.append(threading.Thread(target=work, args=(number,)))
             threads[-1].start()
-            while turns._newest < number:
+            while turns._newest.get("", 0) < number:
                 pass
     for thread in threads:
         thread.join()
@@ -269,10 +282,54 @@ def test_sound_twelve_requests_at_once(server):
 
 
 def test_the_page_needs_nothing_from_elsewhere(server):
-    page = ask(server, "")[1]
-    assert b"//" not in re.sub(rb"(?m)^\s*//.*$|\s// .*$", b"", page), "an address"
-    assert not re.search(rb"\son\w+=|\sstyle=|@import|url\(", page)
-    assert policy(page).count("sha256-") == 2
+    files = page_files()
+    assert {"page.html", "page.css", "main.js"} < set(files)
+    for name, (content, _) in files.items():
+        assert ask(server, name) == (200, content)
+        assert not re.search(rb"https?:|@import|url\((?!#)|[\"']//", content), name
+    page = files["page.html"][0]
+    assert not re.search(rb"\son\w+=|\sstyle=|<style|<script(?! type=.module. src=.main.js.>)", page)
+    assert "script-src 'self'" in POLICY
+    assert "unsafe" not in POLICY
+
+
+def test_every_answer_tells_the_browser_what_the_page_may_do(server):
+    for name, token in (("", None), ("state", None), ("nothing", None), ("", "guess")):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        connection.request("GET", f"/{token or server.token}/{name}")
+        answer = connection.getresponse()
+        assert answer.getheader("Content-Security-Policy") == POLICY
+        assert answer.getheader("X-Content-Type-Options") == "nosniff"
+        assert answer.getheader("Cache-Control") == "no-store"
+        assert answer.getheader("Server") is None
+        connection.close()
+
+
+def test_silent_clients_hold_nobody_up(server):
+    silent = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(60)]
+    for number, one in enumerate(silent):
+        half = (
+            f"POST /{server.token}/save?picture={first(server.session)} HTTP/1.1\r\nHost: x\r\n" if number % 2 else ""
+        )
+        one.sendall(half.encode())
+    assert ask(server, "state")[0] == 200
+    for one in silent:
+        one.close()
+
+
+def test_a_body_that_does_not_come_is_given_up(server, monkeypatch):
+    monkeypatch.setattr("point2mask_ot.annotate.app.PATIENCE", 0.1)
+    with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+        head = f"POST /{server.token}/save?picture={first(server.session)} HTTP/1.1\r\n"
+        head += f"Host: 127.0.0.1:{server.server_port}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+        client.sendall(head.encode())
+        assert b" 408 " in client.recv(1000)
+
+
+def test_the_extra_that_is_missing_is_named(photo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ArgumentError, match=r"no package uvicorn; expected pip install 'point2mask-ot\[annotate\]'"):
+        serve(photo)
 
 
 SETTINGS = {
@@ -322,7 +379,7 @@ def test_command(photo):
         try:
             port, token = re.search(r"http://127\.0\.0\.1:(\d+)/(\S{20,})/", process.stdout.readline()).groups()
             connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=300)
-            connection.request("GET", f"/{token}/state")
+            connection.request("GET", f"/{token}/folder")
             assert [c["name"] for c in json.load(connection.getresponse())["categories"]] == ["cup", "table"]
             connection.close()
             process.send_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from annotate_cases import ask, serving
+from annotate_cases import ask, label, opening, save, serving
 from PIL import Image
 
 from point2mask_ot import label_dataset, read_coco_panoptic, read_picture, read_points
@@ -45,8 +45,8 @@ def test_fault_a2_a_reload_shows_what_is_saved(photo, tmp_path):
     with serving(Session(photo, out=tmp_path / "out")) as server:
         first = ask(server, "state")[1]
         assert (first["points"], first["version"], first["resumed"]) == ([], "", None)
-        added = {**state(*FOUR), "categories": [*CATEGORIES, {"id": 9, "name": "spoon", "isthing": 1}]}
-        saved = ask(server, "save", added)[1]
+        saved = ask(server, "masks", state(*FOUR))[1]
+        assert ask(server, "category", {"do": "add", "name": "spoon", "isthing": 1})[0] == 200
         again = ask(server, "state")[1]
         assert [(p["x"], p["y"], p["category"]) for p in again["points"]] == FOUR
         assert [c["name"] for c in again["categories"]] == ["cup", "spoon", "table"], "one without a point, too"
@@ -56,41 +56,41 @@ def test_fault_a2_a_reload_shows_what_is_saved(photo, tmp_path):
 
 def test_fault_a2_what_was_begun_with_gives_way_to_what_is_saved(photo, tmp_path):
     (tmp_path / "other.csv").write_text("x,y,category\n3,4,leaf\n")
-    Session(photo, out=tmp_path / "out").save(json.dumps(state(*FOUR)).encode())
+    save(Session(photo, out=tmp_path / "out"), state(*FOUR))
     session = Session(photo, out=tmp_path / "out", points=tmp_path / "other.csv")
-    first = session.opening()
+    first = opening(session)
     assert [p["category"] for p in first["points"]] == ["leaf"]
     assert first["replaces"] == str(tmp_path / "out/coffee_points.json")
-    session.save(json.dumps(state(FOUR[0], version=first["version"])).encode())
-    again = session.opening()
+    save(session, state(FOUR[0], version=first["version"]))
+    again = opening(session)
     assert ([p["category"] for p in again["points"]], again["replaces"]) == (["cup"], None)
 
 
 def test_fault_a2_pages_do_not_overwrite_each_other_unseen(photo, tmp_path):
     file = tmp_path / "out/coffee_points.json"
     with serving(Session(photo, out=tmp_path / "out")) as server:
-        mine = ask(server, "save", state(*FOUR))[1]["version"]
+        mine = ask(server, "masks", state(*FOUR))[1]["version"]
         kept = file.read_bytes()
         for stale in ("", "0" * 64, None, 7):
-            status, answer = ask(server, "save", state(FOUR[0], version=stale))
+            status, answer = ask(server, "masks", state(FOUR[0], version=stale))
             assert (status, answer["version"]) == (409, mine)
             assert answer["error"] == f"{file} was saved elsewhere since this page read it"
             assert file.read_bytes() == kept
         # Another server on the same picture counts as well as another page.
-        theirs = Session(photo, out=tmp_path / "out").save(json.dumps(state(*FOUR[:2], version=mine)).encode())
-        assert ask(server, "save", state(*FOUR[:3], version=mine))[0] == 409
-        assert ask(server, "save", state(*FOUR[:3], version=theirs["version"]))[0] == 200, "replaced knowingly"
+        theirs = save(Session(photo, out=tmp_path / "out"), state(*FOUR[:2], version=mine))
+        assert ask(server, "masks", state(*FOUR[:3], version=mine))[0] == 409
+        assert ask(server, "masks", state(*FOUR[:3], version=theirs["version"]))[0] == 200, "replaced knowingly"
         assert read_points(file).targets.num_targets == 3
         file.unlink()
-        assert ask(server, "save", state(FOUR[0], version=mine))[0] == 200, "nothing to overwrite"
+        assert ask(server, "masks", state(FOUR[0], version=mine))[0] == 200, "nothing to overwrite"
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("oops")])
 def test_fault_a2_the_version_is_told_where_masks_fail(photo, tmp_path, monkeypatch, capsys, error):
     session = Session(photo, out=tmp_path / "out")
-    monkeypatch.setattr(session, "_save_masks", lambda *_: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(session, "_write_masks", lambda *_: (_ for _ in ()).throw(error))
     with serving(session) as server:
-        status, answer = ask(server, "save", state(*FOUR))
+        status, answer = ask(server, "masks", state(*FOUR))
         assert (status, answer["masks_error"]) == (200, f"{type(error).__name__}: {error}")
         assert answer["version"] == ask(server, "state")[1]["version"]
     assert str(error) in capsys.readouterr().err
@@ -101,19 +101,19 @@ def test_fault_a3_annotate_does_not_open_another_pictures_points(tmp_path):
     two = save_photo(tmp_path / "day2/0001.png", COFFEE[::-1])
     out = tmp_path / "out"
     late = Session(two, out=out)  # nothing is saved yet
-    Session(one, out=out).save(json.dumps(state(*FOUR)).encode())
+    save(Session(one, out=out), state(*FOUR))
     kept = {path: path.read_bytes() for path in out.rglob("*.*")}
     for case in (two, save_photo(tmp_path / "day1/0001.jpg")):
         with pytest.raises(ArgumentError, match=r"0001_points.json, of another picture than this 0001.*a folder for"):
             Session(case, out=out)
         assert main(["annotate", str(case), "--out", str(out), "--no-browser"]) == 2
     with serving(late) as server:
-        for answer in (ask(server, "save", state(FOUR[0])), ask(server, "state")):
+        for answer in (ask(server, "masks", state(FOUR[0])), ask(server, "state")):
             assert answer[0] == 400
             assert "0001_points.json, of another picture" in answer[1]["error"]
     assert {path: path.read_bytes() for path in out.rglob("*.*")} == kept
     moved = save_photo(tmp_path / "archive/0001.png")
-    assert len(Session(moved, out=out).opening()["points"]) == 4, "the same picture goes on, wherever it lies"
+    assert len(opening(Session(moved, out=out))["points"]) == 4, "the same picture goes on, wherever it lies"
 
 
 def test_fault_a3_annotate_does_not_replace_what_it_reads_or_does_not_know(photo, tmp_path):
@@ -156,7 +156,7 @@ def test_fault_a5_the_page_is_sent_the_pixels_that_are_labelled(tmp_path, make, 
     path = tmp_path / f"picture.{make.__name__.split('_')[1]}"
     expected = make(path)
     with serving(Session(path, out=tmp_path / "out", exif=exif)) as server:
-        status, sent = ask(server, "picture")
+        status, sent = ask(server, "view")
         told = ask(server, "state")[1]
     shown = Image.open(io.BytesIO(sent))
     assert (status, shown.format, shown.mode, dict(shown.getexif())) == (200, "PNG", "RGB", {})
@@ -168,7 +168,7 @@ def test_fault_a5_the_page_is_sent_the_pixels_that_are_labelled(tmp_path, make, 
 
 def test_fault_c7_what_the_page_saves_is_read_by_every_command(tmp_path):
     out, photo = tmp_path / "out", save_photo(tmp_path / "photos/a.png")
-    Session(photo, out=out).save(json.dumps(state(*FOUR)).encode())
+    save(Session(photo, out=out), state(*FOUR))
     points = out / "a_points.json"
     assert [image["file_name"] for image in json.loads(points.read_text())["images"]] == ["a.png"]
     assert main(["label", str(photo), "--points", str(points), "--out", str(tmp_path / "one")]) == 0
@@ -183,7 +183,7 @@ def test_fault_c7_what_the_page_saves_is_read_by_every_command(tmp_path):
 def test_fault_c7_the_page_reads_points_of_many_pictures(photo, tmp_path):
     points = tmp_path / "points.csv"
     points.write_text("image,x,y,category\ntea.png,1,2,leaf\ncoffee.png,3,4,cup\n")
-    opened = Session(photo, out=tmp_path / "out", points=points).opening()
+    opened = opening(Session(photo, out=tmp_path / "out", points=points))
     assert [(p["x"], p["y"], p["category"]) for p in opened["points"]] == [(3, 4, "cup")]
     points.write_text("image,x,y,category\ntea.png,1,2,leaf\ntee.png,3,4,cup\n")
     with pytest.raises(ArgumentError, match=r"coffee.png"):
@@ -192,10 +192,9 @@ def test_fault_c7_the_page_reads_points_of_many_pictures(photo, tmp_path):
 
 def test_fault_a8_what_is_thinned_for_the_page_is_the_centre_of_each_block(photo, tmp_path, monkeypatch):
     session = Session(photo, out=tmp_path / "out")
-    body = json.dumps(state(*FOUR)).encode()
-    answers = [session.label(body)]
+    answers = [label(session, state(*FOUR))]
     monkeypatch.setattr("point2mask_ot.annotate.preview.SENT_PIXELS", 500)
-    answers.append(session.label(body))
+    answers.append(label(session, state(*FOUR)))
     whole, thin = (
         np.repeat(answer["values"], answer["lengths"]).reshape(answer["height"], answer["width"]) for answer in answers
     )
@@ -206,11 +205,11 @@ def test_fault_a8_what_is_thinned_for_the_page_is_the_centre_of_each_block(photo
 
 def test_fault_a10_two_targets_in_one_block_are_two(photo, tmp_path):
     session = Session(photo, out=tmp_path / "out", pixels=1000)
-    near = json.dumps(state((36, 20, "cup"), (37, 20, "cup"))).encode()
-    assert session.label(near)["factor"] == 2
-    saved = session.save(near)
+    near = state((36, 20, "cup"), (37, 20, "cup"))
+    assert label(session, near)["factor"] == 2
+    saved = save(session, near)
     assert [target["pixels"] > 0 for target in saved["targets"]] == [True, True]
     with pytest.raises(
         ArgumentError, match=r"targets 0 and 1 both at \(y, x\) = \(20, 36\); expected one target a pixel$"
     ):
-        session.label(json.dumps(state((36, 20, "cup"), (36, 20, "cup"))).encode())
+        label(session, state((36, 20, "cup"), (36, 20, "cup")))

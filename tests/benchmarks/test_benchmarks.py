@@ -30,6 +30,7 @@ FIELDS = {
         "marginal_error": float,
     },
     "footprint": {"task": str},
+    "annotate_latency": {"targets": int, "background": bool, "first": dict, "final": dict},
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
     "training_step": {"task": str, "what": str, "seconds": dict},

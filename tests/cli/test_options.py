@@ -39,7 +39,7 @@ OPTIONS = {
 """What scripts may give."""
 POSITIONAL = {
     "label": "PHOTO",
-    "annotate": "PHOTO",
+    "annotate": "PHOTOS",
     "prepare check": "POINTS",
     "prepare import": "PATH",
     "prepare export": "PANOPTIC",

@@ -1,0 +1,122 @@
+"""The pictures of a folder, by the names that a data set knows them by, and what has become of each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..checks import ArgumentError, fail
+from ..files.io import read_json
+from ..files.pictures import PICTURE_SUFFIXES
+from ..files.results import BEGUN, STATE, STATES, UNTOUCHED, PictureResults
+from .settings import NAME
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder.
+
+    Attributes:
+        root: the folder; of a picture alone, the one that it lies in.
+        names: relative to it, with forward slashes, as people count: ``2.jpg`` before ``10.jpg``.
+        alone: one picture was asked for, and no folder.
+    """
+
+    root: Path
+    names: Sequence[str]
+    alone: bool
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+
+def list_pictures(photos: str | os.PathLike[str], out: Path) -> Listing:
+    """List a folder and its sub folders by names alone; what is hidden, and the results in ``out``, is left out.
+
+    Raises:
+        ArgumentError: a folder without a picture, or with two whose names differ in the suffix only, so that they
+            would share their files.
+    """
+    path = Path(photos)
+    if not path.is_dir():
+        return Listing(path.parent, (path.name,), True)
+    names = sorted(_walk(path, out.resolve()), key=_natural)
+    if not names:
+        fail(NAME, "photos", f"{path}, without a picture", f"a folder with pictures ({', '.join(PICTURE_SUFFIXES)})")
+    first: dict[PurePosixPath, str] = {}
+    for name in names:
+        same = first.setdefault(PurePosixPath(name).with_suffix(""), name)
+        if same != name:
+            fail(NAME, "photos", f"{same} and {name} in {path}", "pictures whose names differ in more than the suffix")
+    return Listing(path, names, False)
+
+
+def _walk(root: Path, out: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        place = Path(folder)
+        folders[:] = [name for name in folders if not name.startswith(".") and (place / name).resolve() != out]
+        for name in files:
+            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".") and _is_unicode(name):
+                yield (place / name).relative_to(root).as_posix()
+
+
+def _is_unicode(name: str) -> bool:
+    """A data set cannot name other files, nor can a page."""
+    return not re.search("[\ud800-\udfff]", name)
+
+
+def _natural(name: str) -> list[Any]:
+    """Text and numbers by turns; case matters last."""
+    return [int(part) if part.isdecimal() else part.casefold() for part in re.split(r"(\d+)", name)] + [name]
+
+
+class States:
+    """What has become of each picture: read from the points files, again only where a file has changed.
+
+    Args:
+        listing: the pictures.
+        out: folder of the points files.
+    """
+
+    def __init__(self, listing: Listing, out: Path) -> None:
+        self._names, self._out = listing.names, out
+        self._known: dict[str, tuple[tuple[int, int], str]] = {}
+
+    def __call__(self) -> list[str]:
+        """In the order of the names; of an untouched folder this touches no file."""
+        there: dict[str, set[str]] = {}
+        states = []
+        for name in self._names:
+            path = points_path(self._out, name)
+            folder = str(path.parent)
+            if folder not in there:
+                there[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            states.append(self._state(path) if path.name in there[folder] else UNTOUCHED)
+        return states
+
+    def _state(self, path: Path) -> str:
+        key = str(path)
+        try:
+            status = path.stat()
+            stamp = status.st_mtime_ns, status.st_size
+            if key not in self._known or self._known[key][0] != stamp:
+                self._known[key] = stamp, state_of(read_json(path, function=NAME, argument="out"))
+        except (OSError, ArgumentError):  # opened, it says what is wrong with it
+            return BEGUN
+        return self._known[key][1]
+
+
+def points_path(out: Path, name: str) -> Path:
+    """Where the points of a picture lie."""
+    return PictureResults.of(out, name, "").points
+
+
+def state_of(document: Any) -> str:
+    """What a points file says of its picture; one by hand says nothing."""
+    info = document.get("info") if isinstance(document, dict) else None
+    said = info.get(STATE) if isinstance(info, dict) else None
+    return said if said in STATES else BEGUN

@@ -1,0 +1,199 @@
+/** The pictures of the folder: the list, which one is open, and what has become of each. */
+import { element } from "./elements.js";
+import { relabel } from "./labels.js";
+import { autosave, finished, read, settle } from "./saving.js";
+import { ask, complain, say, viewOf } from "./server.js";
+import { $, app, emit, on, pick, replacePoints } from "./state.js";
+import { cross, fit } from "./view.js";
+
+const ROW = 30; // pixels of a row, as page.css has it
+const REFRESH = 15000; // ms, after which one sees what others have done
+const AHEAD = 10; // rows drawn beyond what is seen
+const MARKS = { untouched: "\u00a0", begun: "\u25d0", done: "\u2713", skipped: "\u2013" };
+let listed = []; // indices of the pictures that the search leaves
+let queue = Promise.resolve(); // of what goes through the folder
+let ahead = null; // {name, image}: the picture that comes next, on its way before it is asked for
+
+const here = () => app.folder.pictures.indexOf(app.photo?.name);
+
+// ---- Opening -------------------------------------------------------------------------------------------------------------
+/** One thing after the other: a key that is pressed while a picture is on its way is for that picture. */
+const queued =
+  (work) =>
+  (...given) => {
+    queue = queue.then(() => work(...given)).catch((error) => complain(error.message));
+    return queue;
+  };
+
+/** Show a picture, once all of the one before is saved. */
+async function go(name) {
+  if (app.photo && !(await settle())) return say("This picture is not saved yet.");
+  const slow = setTimeout(() => say(`Opening ${name}.`), 300);
+  try {
+    const [state, image] = await Promise.all([ask("state", { name }), loaded(name)]);
+    if (app.photo && !(await settle())) return say("This picture is not saved yet."); // changed meanwhile
+    show(state, image);
+  } catch (error) {
+    complain(`${name}: ${error.message}`);
+    say(app.photo ? "It could not be opened." : "The page could not start.");
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+async function loaded(name) {
+  const image = ahead?.name === name ? ahead.image : Object.assign(new Image(), { src: viewOf(name) });
+  await image.decode().catch(() => null); // the state says in words what is wrong
+  return image;
+}
+
+function show(state, image) {
+  replacePoints(state, { undoable: false });
+  read(state);
+  app.labels = null;
+  image.id = "photo";
+  image.alt = state.name;
+  image.draggable = false;
+  $("photo").replaceWith(image);
+  const { width, height, view_factor: factor } = state;
+  [image.style.width, image.style.height] = [`${image.naturalWidth * factor}px`, `${image.naturalHeight * factor}px`];
+  [$("world").style.width, $("world").style.height] = [`${width}px`, `${height}px`];
+  [cross.x, cross.y] = [width >> 1, height >> 1];
+  $("name").textContent = state.name;
+  $("size").textContent = `${width} \u00d7 ${height}`;
+  const { category } = app;
+  history.replaceState({ category }, "", `#${encodeURIComponent(state.name)}`);
+  pick(category || (history.state?.category ?? ""));
+  fit();
+  complain("");
+  const replaces = state.replaces ? ` Saving replaces ${state.replaces}.` : "";
+  say(state.resumed ? `Goes on from ${state.resumed}.${replaces}` : "Click on the picture to set a point.");
+  emit("picture");
+  autosave();
+  if (app.points.length) relabel().then(prefetch);
+  else prefetch();
+}
+
+/** Have the server open the picture that comes next, and the browser load it. */
+function prefetch() {
+  const next = app.folder.pictures[here() + 1];
+  if (next === undefined || ahead?.name === next) return;
+  ahead = { name: next, image: Object.assign(new Image(), { src: viewOf(next) }) };
+}
+
+// ---- Going through the folder ----------------------------------------------------------------------------------------
+export const open = queued(go);
+
+export const step = queued((by) => {
+  const at = listed.indexOf(here());
+  const to = at < 0 ? listed[0] : listed[at + by];
+  if (to === undefined) return say(by > 0 ? "This is the last picture." : "This is the first picture.");
+  return go(app.folder.pictures[to]);
+});
+
+/** The next picture, round the end of the folder, whose state passes. */
+function nextWhere(passes, none) {
+  const { pictures, states } = app.folder;
+  const from = here();
+  const to = pictures.map((_, k) => (from + 1 + k) % pictures.length).find((k) => k !== from && passes(states[k]));
+  return to === undefined ? say(none) : go(pictures[to]);
+}
+
+export const nextUntouched = queued(() => nextWhere((state) => state === "untouched", "No picture is untouched."));
+
+/** Mark the picture and go on; a second time takes the mark away. */
+export const mark = queued(async (state) => {
+  if (app.folder.alone) return;
+  const again = app.state === state;
+  app.state = again ? "begun" : state;
+  app.folder.states[here()] = app.state;
+  emit("folder");
+  if ((await settle()) && !again) await nextWhere((s) => !finished(s), "All pictures are done or skipped.");
+});
+
+/** What others have done meanwhile. */
+export async function refresh() {
+  if (!app.folder || app.folder.alone) return;
+  const found = await ask("folder").catch(() => null);
+  if (!found) return;
+  Object.assign(app.folder, { states: found.states, pictures: found.pictures });
+  emit("folder");
+}
+
+// ---- The list ------------------------------------------------------------------------------------------------------------
+function search() {
+  const words = $("search").value.trim().toLowerCase().split(/\s+/);
+  const state = $("filter").value;
+  const { pictures, states } = app.folder;
+  const fits = (k) => (!state || states[k] === state) && words.every((w) => pictures[k].toLowerCase().includes(w));
+  listed = [...pictures.keys()].filter(fits);
+}
+
+function render() {
+  const { alone, pictures, states } = app.folder;
+  for (const id of ["folder", "finish"]) $(id).hidden = alone;
+  document.body.classList.toggle("many", !alone);
+  if (alone) return;
+  search();
+  const done = states.filter((s) => s === "done").length;
+  const skipped = states.filter((s) => s === "skipped").length;
+  $("count").textContent = `${done} of ${pictures.length} done${skipped ? `, ${skipped} skipped` : ""}`;
+  $("bar").value = (done + skipped) / pictures.length;
+  $("done").setAttribute("aria-pressed", app.state === "done");
+  $("skip").setAttribute("aria-pressed", app.state === "skipped");
+  renderRows();
+}
+
+/** The rows in sight alone: a folder may have ten thousand. */
+function renderRows() {
+  const list = $("list");
+  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - AHEAD);
+  const shown = listed.slice(first, first + Math.ceil(list.clientHeight / ROW) + 2 * AHEAD);
+  $("rows").style.height = `${listed.length * ROW}px`;
+  $("rows").replaceChildren(...shown.map((k, at) => row(k, first + at)));
+}
+
+function row(k, at) {
+  const name = app.folder.pictures[k];
+  const made = element("div", { className: "picture", textContent: name, title: name });
+  const state = app.folder.states[k];
+  made.style.top = `${at * ROW}px`;
+  made.dataset.state = state;
+  made.dataset.mark = MARKS[state];
+  made.setAttribute("role", "option");
+  made.setAttribute("aria-selected", k === here());
+  made.setAttribute("aria-label", `${name}, ${state}`);
+  made.onclick = () => open(name);
+  return made;
+}
+
+function scrollToHere() {
+  const list = $("list");
+  const top = listed.indexOf(here()) * ROW;
+  if (top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight)
+    list.scrollTop = top - list.clientHeight / 2;
+  renderRows();
+}
+
+function saved() {
+  app.folder.states[here()] = app.state;
+  render();
+}
+
+on("folder saved", saved);
+on("picture", () => {
+  saved();
+  scrollToHere();
+});
+$("list").addEventListener("scroll", renderRows);
+new ResizeObserver(() => app.folder && renderRows()).observe($("list"));
+$("search").oninput = render;
+$("filter").onchange = render;
+$("previous").onclick = () => step(-1);
+$("next").onclick = () => step(1);
+$("next-untouched").onclick = nextUntouched;
+$("done").onclick = () => mark("done");
+$("skip").onclick = () => mark("skipped");
+const look = () => document.visibilityState === "visible" && refresh();
+document.addEventListener("visibilitychange", look);
+setInterval(look, REFRESH);

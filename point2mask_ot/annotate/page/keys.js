@@ -1,0 +1,120 @@
+/** Keys. */
+
+import { edit } from "./categories.js";
+import { addPoint, deletePoint, movePoint, radiusOf, setRadius } from "./edits.js";
+import { mark, nextUntouched, step } from "./folder.js";
+import { asItIs, develop, setOpacity, toggleBorders } from "./look.js";
+import { brush, painting, resizeBrush } from "./paint.js";
+import { held, setTool } from "./pointer.js";
+import { saveMasks } from "./saving.js";
+import { $, app, choose, pick, redo, toggle, undo } from "./state.js";
+import { cross, fit, moveCross, zoom } from "./view.js";
+
+const stage = $("stage");
+const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function arrow(event) {
+  const [dx, dy] = arrows[event.key].map((way) => way * (event.shiftKey ? 10 : 1));
+  const marker = document.activeElement.closest(".point");
+  if (!marker) return moveCross(cross.x + dx, cross.y + dy);
+  const index = Number(marker.dataset.index);
+  const point = app.points[index];
+  choose(point.target, index);
+  movePoint(index, point.x + dx, point.y + dy, `key ${index}`);
+}
+
+function pickNumber(index) {
+  const category = app.folder.categories[index];
+  if (category) pick(category.name);
+}
+
+function pickBeside(by) {
+  const all = app.folder.categories;
+  const at = all.findIndex((c) => c.name === app.category);
+  pickNumber((at + by + all.length) % all.length);
+}
+
+function resize(times) {
+  if (painting()) return resizeBrush(brush.radius * times);
+  if (!app.chosen) return;
+  const { width, height } = app.photo;
+  setRadius(app.chosen.target, (radiusOf(app.chosen.target) ?? Math.min(width, height) / 20) * times, "resize");
+}
+
+const keys = {
+  delete: () => app.chosen?.point != null && deletePoint(app.chosen.point),
+  escape: () => choose(null),
+  b: toggleBorders,
+  "[": () => setOpacity(+$("opacity").value - 10),
+  "]": () => setOpacity(+$("opacity").value + 10),
+  "+": () => zoom(1.25),
+  "=": () => zoom(1.25),
+  "-": () => zoom(0.8),
+  0: fit,
+  n: () => step(1),
+  p: () => step(-1),
+  u: nextUntouched,
+  d: () => mark("done"),
+  s: () => mark("skipped"),
+  v: () => setTool("point"),
+  c: () => setTool("circle"),
+  r: () => setTool("box"),
+  g: () => setTool("hand"),
+  f: () => setTool("brush"),
+  e: () => setTool("eraser"),
+  ",": () => pickBeside(-1),
+  ".": () => pickBeside(1),
+  "<": () => resize(1 / 1.1),
+  ">": () => resize(1.1),
+  h: () => app.chosen && toggle(app.hidden, app.chosen.target),
+  l: () => app.chosen && toggle(app.locked, app.chosen.target),
+  k: (event) => develop(event.shiftKey ? 1 / 1.2 : 1.2, 1),
+  m: (event) => develop(1, event.shiftKey ? 1 / 1.2 : 1.2),
+  o: asItIs,
+  f2: edit,
+  "?": () => $("help").showModal(),
+};
+keys.backspace = keys.delete;
+const commands = { s: saveMasks, y: redo, z: undo };
+
+/** Of a key that a field of the page takes itself. */
+const typing = (event) => event.target.matches("input:is([type=text], [type=search], [type=number]), select");
+
+function command(event, key) {
+  const work = key === "z" && event.shiftKey ? redo : commands[key];
+  if (!work || (key !== "s" && typing(event))) return;
+  event.preventDefault();
+  work();
+}
+
+function press(event, key) {
+  const inPicture = event.target === stage || event.target.matches(".point");
+  const digit = /^Digit([1-9])$/.exec(event.code)?.[1];
+  if (event.key in arrows && inPicture) {
+    event.preventDefault();
+    arrow(event);
+  } else if (key === " " && (inPicture || event.target === document.body)) {
+    event.preventDefault();
+    held.space = true;
+  } else if (key === "enter" && event.target === stage) {
+    addPoint(cross.x, cross.y, { extend: event.shiftKey });
+  } else if (/^[1-9]$/.test(key) || digit) {
+    pickNumber(event.shiftKey && digit ? 8 + Number(digit) : Number(digit ?? key) - 1);
+  } else {
+    if (!(event.repeat && "npuds".includes(key))) keys[key]?.(event);
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  if (!app.photo || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.key === "Tab" || event.key in arrows) stage.classList.add("keyed");
+  const key = event.key.toLowerCase();
+  if (event.ctrlKey || event.metaKey) command(event, key);
+  else if (!typing(event)) press(event, key);
+});
+document.addEventListener("keyup", (event) => {
+  if (event.key === " ") held.space = false;
+});
+window.addEventListener("blur", () => {
+  held.space = false;
+});

@@ -1,0 +1,149 @@
+/** Every change saved within a second, and nobody else's overwritten unseen. */
+import { background, show, speak } from "./labels.js";
+import { address, ask, complain, described, page, refused, say } from "./server.js";
+import { $, app, emit, replacePoints } from "./state.js";
+
+const SAVE_AFTER = 300; // ms without a change
+const AGAIN_AFTER = 2000; // ms after a save that failed
+const BEACON = 60000; // bytes that a browser sends for a page that is closed
+
+let savedText = ""; // the picture as its file has it
+let version = ""; // of the saved points that this page has seen
+let newer = ""; // version that a save would have replaced unseen
+let edits = 0;
+let timer = 0;
+let saving = null; // a promise, while one is on its way
+let failed = false;
+
+const content = () => JSON.stringify([app.points, app.paint, app.state]);
+const posted = () => described({ state: app.state, version, page, edit: ++edits });
+export const dirty = () => app.photo !== null && content() !== savedText;
+export const disputed = () => newer !== "";
+
+export function autosave() {
+  showSaved();
+  clearTimeout(timer);
+  if (dirty() && !disputed()) timer = setTimeout(save, failed ? AGAIN_AFTER : SAVE_AFTER);
+}
+
+function showSaved() {
+  $("saved").textContent = disputed() ? "Not saved" : dirty() ? (failed ? "Not saved yet" : "Saving") : "Saved";
+  document.title = `${dirty() ? "* " : ""}${app.photo?.name ?? ""} - annotate`;
+}
+
+/** Save what has changed. */
+export async function save() {
+  clearTimeout(timer);
+  while (saving) await saving;
+  if (!dirty() || disputed()) return;
+  saving = send("save");
+  await saving;
+  saving = null;
+  autosave();
+}
+
+/** Send the picture; what the server answers, or nothing where it refuses. */
+async function send(path) {
+  const sent = content();
+  const { name } = app.photo;
+  try {
+    const answer = await ask(path, { name, body: posted() });
+    [version, savedText] = [answer.version, sent];
+    adopt(answer.state);
+    if (failed) complain("");
+    failed = false;
+    emit("saved");
+    return answer;
+  } catch (error) {
+    if (error.status === 409 && error.version !== undefined) {
+      newer = error.version;
+      $("conflict").hidden = false;
+    } else if (error.status !== 409) {
+      failed = true;
+      complain(refused("Not saved", error));
+    }
+    return null;
+  }
+}
+
+export const finished = (state) => state === "done" || state === "skipped";
+
+/** Of a picture that is neither done nor skipped, the server says whether it is begun. */
+function adopt(state) {
+  if (finished(state) || finished(app.state)) return;
+  app.state = state;
+  savedText = JSON.stringify([...JSON.parse(savedText).slice(0, 2), state]);
+}
+
+/** Nothing is left to save; false where a person has to see to it first. */
+export async function settle() {
+  await save();
+  if (dirty() && !disputed()) await save();
+  return !dirty();
+}
+
+/** The points and the masks of the picture, at its full size. */
+export async function saveMasks() {
+  clearTimeout(timer);
+  while (saving) await saving;
+  speak();
+  complain("");
+  if (disputed()) return;
+  say("Saving the masks.");
+  $("save").disabled = true;
+  const slow = setTimeout(() => say("Saving. The masks of a large picture take a while at full size."), 3000);
+  const text = content();
+  saving = send("masks");
+  const answer = await saving;
+  saving = null;
+  clearTimeout(slow);
+  $("save").disabled = false;
+  if (answer?.masks_error) {
+    complain(`The points are saved in ${answer.out}, but not the masks: got ${answer.masks_error}.`);
+    say("Not all is saved.");
+  } else if (answer) {
+    if (text === content()) show(answer);
+    const time = answer.seconds.toFixed(2);
+    say(`Saved ${answer.wrote.join(", ")} in ${answer.out} (labelled in ${time} s).${background(answer)}`);
+  } else {
+    say("Not saved.");
+  }
+  autosave();
+}
+
+/** Begin with what the server has of a picture. */
+export function read(state) {
+  app.photo = state;
+  app.folder.categories = state.categories;
+  app.state = state.state;
+  [version, newer, failed] = [state.version, "", false];
+  $("conflict").hidden = true;
+  savedText =
+    state.replaces || (state.resumed && !state.version) ? "" : JSON.stringify([state.points, state.paint, state.state]);
+}
+
+$("take-theirs").onclick = async () => {
+  try {
+    const state = await ask("state", { name: app.photo.name });
+    replacePoints(state, { undoable: true }); // a page's own points are an undo away
+    read(state);
+    emit("folder");
+    emit("points");
+    say(`Loaded ${state.resumed ?? "no points: none are saved any more"}. Undo brings the points of this page back.`);
+  } catch (error) {
+    complain(error.message);
+  }
+};
+$("keep-mine").onclick = () => {
+  [version, newer] = [newer, ""];
+  $("conflict").hidden = true;
+  save();
+};
+
+window.addEventListener("pagehide", () => {
+  if (dirty() && !disputed())
+    navigator.sendBeacon(address("save", app.photo.name), new Blob([posted()], { type: "application/json" }));
+});
+window.addEventListener("beforeunload", (event) => {
+  if (dirty() && (failed || disputed() || described().length > BEACON)) event.preventDefault();
+});

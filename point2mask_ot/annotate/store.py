@@ -1,0 +1,214 @@
+"""What is saved of the pictures of a folder: a points file for each, in which nobody's work is lost to another's."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checks import FileError
+from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes
+from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest
+from ..panoptic import Category
+from ..panoptic.clicks import Clicks, clicked_targets, in_channel_order, point_entries
+from ..panoptic.paint import Paint
+from ..panoptic.points_json import json_categories, json_clicks, json_picture, painted, to_json
+from ..types import PointTargets
+from .categories import joined
+from .listing import state_of
+from .settings import NAME
+from .turns import Superseded
+
+_MAX_BYTES = 2**28
+_WRITER = "saved_by"
+
+
+class Conflict(Exception):  # noqa: N818  # nothing is wrong
+    """The points were saved since the page read them.
+
+    Attributes:
+        version: of what is saved now.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        super().__init__(f"{path} was saved elsewhere since this page read it")
+        self.version = version
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The content of a points file.
+
+    Attributes:
+        version: of the file; empty where there is none.
+        state: what has become of the picture.
+        categories: of the file.
+        points: the points as they stand in a file, those of a target side by side.
+        paint: what is painted on the picture.
+    """
+
+    version: str = ""
+    state: str = UNTOUCHED
+    categories: tuple[Category, ...] = ()
+    points: Sequence[dict[str, Any]] = ()
+    paint: Paint | None = None
+
+    @property
+    def used(self) -> list[Category]:
+        """The categories that have a point."""
+        names = {point["category"] for point in self.points}
+        return [category for category in self.categories if category.name in names]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a page has seen before it saves.
+
+    Attributes:
+        version: of the points that it began with, "" for none.
+        page: its own name, so that it is never at odds with itself: an answer may have been lost with the server.
+        edit: the number of the save; a later one may have arrived before.
+    """
+
+    version: Any = ""
+    page: str = ""
+    edit: int = 0
+
+
+class Store:
+    """Reads and writes the points files of one folder.
+
+    Args:
+        out: the folder.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._threads = threading.Lock()
+
+    def read(self, files: PictureResults, size: tuple[int, int]) -> Saved:
+        """What is saved of a picture.
+
+        Args:
+            files: its results.
+            size: (H, W) of the picture.
+
+        Raises:
+            ArgumentError: points of another picture, or outside of this one; a damaged file.
+        """
+        files.check_points(NAME)
+        if not files.points.is_file():
+            return Saved()
+        origin = Origin(NAME, "out", files.points)
+        data = read_bytes(origin, _MAX_BYTES)
+        document = parse_json(origin, data)
+        categories = in_channel_order(json_categories(origin, origin.field(document, "categories", list, "the file")))
+        if "images" in document:
+            entries = origin.field(document, "images", list, "the file")
+            if len(entries) != 1:
+                origin.fail(f"{len(entries)} pictures", "the points of one picture")
+            clicks = json_picture(origin, entries[0], 0)[2]
+        else:
+            clicks = Clicks(json_clicks(origin, origin.field(document, "points", list, "the file")))
+            clicks.paint = painted(origin, document, clicks)
+        targets = clicked_targets(origin, clicks, categories, size)
+        points = point_entries(NAME, "points", targets, categories)
+        return Saved(digest(data), state_of(document), categories, points, clicks.paint)
+
+    def all_categories(self, paths: Iterable[Path]) -> list[Category]:
+        """Those of many points files; a damaged one says so when its picture is opened.
+
+        Raises:
+            ArgumentError: one as thing and as stuff.
+        """
+        found: tuple[Category, ...] = ()
+        for path in paths:
+            origin = Origin(NAME, "out", path)
+            if path.is_file():
+                with suppress(FileError):
+                    document = parse_json(origin, read_bytes(origin, _MAX_BYTES))
+                    listed = json_categories(origin, origin.field(document, "categories", list, "the file"))
+                    found = joined(found, listed, "out", path)
+        return list(found)
+
+    def write(
+        self,
+        files: PictureResults,
+        targets: PointTargets,
+        paint: Paint | None,
+        categories: Sequence[Category],
+        state: str,
+        basis: Basis,
+    ) -> Saved:
+        """Save a picture's points, paint and state; the file is there, whole, when this returns.
+
+        Raises:
+            Conflict: another page has saved since.
+            Superseded: this page has saved something later.
+            ArgumentError: points of another picture; a disk that cannot take the file.
+        """
+        with self.locked():
+            files.check_points(NAME)
+            self._refuse_conflict(files.points, basis)
+            make_folder(files.folder, function=NAME, argument="out")
+            info = {**files.info, STATE: state, _WRITER: [basis.page, basis.edit]}
+            points = point_entries(NAME, "points", targets, categories)
+            data = to_json(points, categories, files.name, info, paint).encode()
+            atomic_write(files.points, data, function=NAME, argument="out")
+        return Saved(digest(data), state, tuple(categories), points, paint)
+
+    def _refuse_conflict(self, path: Path, basis: Basis) -> None:
+        if not path.is_file():
+            return
+        origin = Origin(NAME, "out", path)
+        data = read_bytes(origin, _MAX_BYTES)
+        current = digest(data)
+        if current == basis.version:
+            return
+        info = parse_json(origin, data).get("info")
+        page, edit = info.get(_WRITER) or ("", 0) if isinstance(info, dict) else ("", 0)
+        if not basis.page or page != basis.page:
+            raise Conflict(path, current)
+        if edit > basis.edit:
+            raise Superseded
+
+    def document(self, path: Path) -> Any:
+        """The content of a points file."""
+        origin = Origin(NAME, "out", path)
+        return parse_json(origin, read_bytes(origin, _MAX_BYTES))
+
+    def rewrite(self, paths: Iterable[Path], edit: Callable[[Any], bool]) -> None:
+        """Change the content of those files that are there, for which ``edit`` says that it has; pages will be told.
+
+        Raises:
+            FileError: a damaged file, before any is changed; a disk that cannot take one.
+        """
+        concerned = [path for path in paths if path.is_file() and edit(self.document(path))]
+        for path in concerned:  # read again: all of them may not fit in memory
+            document = self.document(path)
+            edit(document)
+            if isinstance(document.get("info"), dict):
+                document["info"].pop(_WRITER, None)
+            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+            atomic_write(path, text.encode(), function=NAME, argument="out")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes, in this process or in another that serves the same folder."""
+        make_folder(self.out, function=NAME, argument="out")
+        with self._threads, open(self.out / ".annotate.lock", "wb") as file:
+            if os.name == "posix":
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            yield
+
+
+def next_state(asked: str | None, points: int) -> str:
+    """The state of a picture that is saved: done or skipped where the page says so, else begun if it has points."""
+    return asked if asked in (DONE, SKIPPED) else BEGUN if points else UNTOUCHED
