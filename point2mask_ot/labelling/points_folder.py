@@ -52,7 +52,7 @@ def index_points(origin: Origin, path: Path, source: str) -> Table:
     if not files:
         return _index_others(origin, path, source)
     merged = in_channel_order(_merged(files))
-    return build_table(origin, path, source, {"categories": category_list(merged)}, _rows(files, merged))
+    return build_table(origin, path, source, {"categories": category_list(merged)}, _rows(files, merged, origin.path))
 
 
 def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
@@ -154,15 +154,16 @@ def _merged(files: Mapping[Origin, Sequence[Category]]) -> list[Category]:
 
 
 def _rows(
-    files: Mapping[Origin, Sequence[Category]], merged: Sequence[Category]
+    files: Mapping[Origin, Sequence[Category]], merged: Sequence[Category], folder: Path
 ) -> Iterator[tuple[int | str | None, str, Any]]:
     index = {category.name: channel for channel, category in enumerate(merged)}
     place: dict[str, str] = {}
     for file, listed in files.items():
         own = in_channel_order(listed)
         for name, image_id, clicks in _pictures(file):
-            first = place.setdefault(stem_of(name), str(file.path))
-            if first != str(file.path):
+            here = file.path.relative_to(folder).as_posix()
+            first = place.setdefault(stem_of(name), here)
+            if first != here:
                 file.fail(
                     f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
                 )
