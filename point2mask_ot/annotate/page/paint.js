@@ -91,14 +91,14 @@ const onGrid = ({ x, y }) => {
 /** Mark every cell that is near a line. */
 function dab(from, to, value) {
   const radius = Math.max(0.5, brush.radius / view.scale / app.photo.view_factor);
-  const [low, high] = ["x", "y"].map((axis) => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis])]);
+  const [across, down] = ["x", "y"].map((axis) => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis])]);
   const [left, right] = [
-    Math.max(0, Math.ceil(low[0] - radius)),
-    Math.min(canvas.width - 1, Math.floor(low[1] + radius)),
+    Math.max(0, Math.ceil(across[0] - radius)),
+    Math.min(canvas.width - 1, Math.floor(across[1] + radius)),
   ];
   const [top, bottom] = [
-    Math.max(0, Math.ceil(high[0] - radius)),
-    Math.min(canvas.height - 1, Math.floor(high[1] + radius)),
+    Math.max(0, Math.ceil(down[0] - radius)),
+    Math.min(canvas.height - 1, Math.floor(down[1] + radius)),
   ];
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const square = dx * dx + dy * dy || 1;
