@@ -173,17 +173,10 @@ def check_number(
         maximum: largest value allowed.
         infinite: accept ``+inf``.
     """
-    # Python's own first: the numbers of torch.compile(dynamic=True) pass for these, and have no attributes to ask for.
-    if isinstance(value, (str, bytes, bool)) or not (
-        isinstance(value, (int, float)) or (hasattr(value, "__float__") and not getattr(value, "ndim", None))
-    ):
-        fail_type(function, argument, value, "a number")
-    if getattr(value, "requires_grad", False):
-        import torch
-
-        if torch.is_grad_enabled():
-            fail(function, argument, "a tensor that requires a gradient", "a number, to which none goes: value.item()")
-    number = float(value)
+    # What torch.compile(dynamic=True) traces passes for Python's own numbers, and has no attributes to ask for.
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        _check_foreign(function, argument, value)
+    number = float(value)  # type: ignore[arg-type]
     is_allowed = -math.inf < number < math.inf or (infinite and number == math.inf)
     if not (is_allowed and number >= minimum and number > above and number <= maximum):
         bounds = [
@@ -194,6 +187,17 @@ def check_number(
         wanted = " and ".join(["a number" if infinite else "a finite number", *filter(None, bounds)])
         fail(function, argument, f"{number:g}", wanted)
     return number
+
+
+def _check_foreign(function: str, argument: str, value: object) -> None:
+    """Refuse what is no number of any kind, and what is to be learned: nothing would tell that it never moves."""
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or getattr(value, "ndim", None):
+        fail_type(function, argument, value, "a number")
+    if getattr(value, "requires_grad", False):
+        import torch
+
+        if torch.is_grad_enabled():
+            fail(function, argument, "a tensor that requires a gradient", "a number, to which none goes: value.item()")
 
 
 def check_integer(function: str, argument: str, value: object, *, minimum: int) -> int:

@@ -66,6 +66,24 @@ def batch():
 
 
 @pytest.fixture(scope="session")
+def chromium_window():
+    """A window of a browser without a screen, which the tests of the page share."""
+    from chromium import browser, missing
+
+    if missing():
+        pytest.skip(f"not installed: {', '.join(missing())}")
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def window(chromium_window):
+    """As wide as a desk's, whatever a test before has made of it."""
+    chromium_window.resize(1280, 800)
+    return chromium_window
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real pictures with masks, beside the checkout; never part of the project."""
     folder = Path(os.environ.get("POINT2MASK_DATA", Path(__file__).parents[2] / "shared" / "data"))
