@@ -121,7 +121,7 @@ def test_nearest_targets_take_the_whole_map_where_rounding_leaves_a_hole(backend
 
 
 @pytest.mark.parametrize("name", ["distances", "partition", "nearest"])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (4, 1), (5, 6)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (4, 1), (4, 5)], ids=str)
 @pytest.mark.parametrize("family", [noise, walls])
 @backends
 def test_gradcheck(backend, family, shape, name, rng):

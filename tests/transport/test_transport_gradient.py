@@ -13,7 +13,7 @@ import point2mask_ot
 from point2mask_ot import NearestCosts, sinkhorn, solve
 
 
-def tensors(rng, suppliers=4, pixels=14, *, degenerate=False, dtype=torch.float64, device="cpu"):
+def tensors(rng, suppliers=3, pixels=11, *, degenerate=False, dtype=torch.float64, device="cpu"):
     return [
         torch.tensor(each, dtype=dtype, device=device)
         for each in problem(rng, suppliers, pixels, degenerate=degenerate)

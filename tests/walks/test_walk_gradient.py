@@ -140,11 +140,11 @@ def test_double_precision_is_that_of_the_direct_solver(walled, scale, rng):
 @pytest.mark.parametrize("walled", [False, True])
 def test_single_precision_is_near_it(walled, loss, rng):
     """With the default of two cycles; compiled, and with the walls that the compiled kernels leave alone."""
-    edges = picture(rng, 40, 34)
+    edges = picture(rng, 30, 26)
     edges = with_walls(edges) if walled else edges
-    points = np.stack([rng.integers(0, 40, 20), rng.integers(0, 34, 20)], 1)
+    points = np.stack([rng.integers(0, 30, 20), rng.integers(0, 26, 20)], 1)
     graph, weight = (points, np.arange(20)), weights(rng, 20, edges)
-    own = torch.from_numpy(rng.integers(0, 20, (40, 34)))
+    own = torch.from_numpy(rng.integers(0, 20, (30, 26)))
 
     def found(edges, **options):
         edges = edges.clone().requires_grad_()
