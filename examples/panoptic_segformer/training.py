@@ -132,7 +132,7 @@ class Trainer:
         self.prepared.epoch = epoch
         self.module.train()
         batches, hidden = loader(self.prepared, shares, self.config.data.workers), not self.accelerator.is_main_process
-        for batch in (bar := tqdm(batches, f"epoch {epoch + 1}", leave=False, disable=hidden)):
+        for batch in (bar := tqdm(batches, f"epoch {epoch + 1}", leave=False, disable=hidden or None)):
             bar.set_postfix(loss=f"{sum(self.step(batch).values()):.2f}")
             if self.config.optimiser.save_every and self.steps % self.config.optimiser.save_every == 0:
                 self.save()
