@@ -29,6 +29,8 @@ ROWS = "return [...document.querySelectorAll('.picture')].map(row => row.getAttr
 UNNAMED = """return [...document.querySelectorAll('button, input, select, main, aside, nav, progress, dialog')].filter(
   e => !(e.ariaLabel || e.getAttribute('aria-labelledby') || e.textContent.trim() && !e.matches('select') ||
   [...(e.labels || [])].some(l => l.textContent.trim()))).map(e => e.outerHTML);"""
+MIDDLE = """const row = [...document.querySelectorAll('.picture')].find(row => row.textContent === arguments[0]);
+const box = row.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2];"""
 RING = "return [...document.querySelectorAll('.ring')].map(ring => ring.getBoundingClientRect().width / 2);"
 SCALE = "return document.getElementById('photo').getBoundingClientRect().width / 75;"
 SHIFT, ALT, ENTER, DOWN, ESCAPE = "\ue008", "\ue00a", "\ue007", "\ue015", "\ue00c"
@@ -43,6 +45,23 @@ def photos(tmp_path) -> Path:
         Image.fromarray(np.roll(COFFEE, 3 * number, 1)).save(root / f"shot_{number}.png")
     Image.fromarray(COFFEE).save(root / "more/last.png")
     return root
+
+
+def test_pictures_that_cannot_be_opened_are_passed_over(window, photos, tmp_path):
+    """Not that one comes to none behind them, or to none at all where the first of the folder is one."""
+    for name in ("more/last.png", "shot_2.png", "shot_3.png"):
+        (photos / name).write_bytes(b"no picture")
+    with serving(Session(photos, out=tmp_path / "out")) as server:
+        window.open(server.url)
+        window.wait(SHOWS, "shot_1.png")
+        assert window.wait(SAYS, "Passed over more/last.png, which could not be opened.")
+        for key, name in (("n", "shot_4.png"), ("p", "shot_1.png"), ("d", "shot_4.png")):
+            window.keys(key)
+            window.wait(SHOWS, name)
+        assert "shot_2.png, could not be opened" in window.run(ROWS)
+        Image.fromarray(COFFEE).save(photos / "shot_2.png")
+        window.click(*window.run(MIDDLE, "shot_2.png"))
+        window.wait(SHOWS, "shot_2.png")
 
 
 def test_a_folder_by_keys_alone(window, photos, tmp_path):

@@ -12,6 +12,7 @@ const AHEAD = 10; // rows drawn beyond what is seen
 const MARKS = { untouched: "\u00a0", begun: "\u25d0", done: "\u2713", skipped: "\u2013" };
 let listed = []; // indices of the pictures that the search leaves
 let queue = Promise.resolve(); // of what goes through the folder
+const damaged = new Set(); // names of pictures that could not be opened: keys pass them over, a click tries again
 let ahead = null; // {name, image}: the picture that comes next, on its way before it is asked for
 
 const here = () => app.folder.pictures.indexOf(app.photo?.name);
@@ -25,17 +26,22 @@ const queued =
     return queue;
   };
 
-/** Show a picture, once all of the one before is saved. */
+/** Show a picture, once all of the one before is saved; whether one should go on to another, since it is damaged. */
 async function go(name) {
   if (app.photo && !(await settle())) return say("This picture is not saved yet.");
   const slow = setTimeout(() => say(`Opening ${name}.`), 300);
   try {
     const [state, image] = await Promise.all([ask("state", { name }), loaded(name)]);
     if (app.photo && !(await settle())) return say("This picture is not saved yet."); // changed meanwhile
+    damaged.delete(name);
     show(state, image);
   } catch (error) {
     complain(`${name}: ${error.message}`);
     say(app.photo ? "It could not be opened." : "The page could not start.");
+    if (!error.status) return; // the server is gone
+    damaged.add(name);
+    emit("folder");
+    return true;
   } finally {
     clearTimeout(slow);
   }
@@ -84,19 +90,46 @@ function prefetch() {
 // ---- Going through the folder ----------------------------------------------------------------------------------------
 export const open = queued(go);
 
+/** Go to what is found, past pictures that cannot be opened. */
+async function goOn(find, none) {
+  const passed = [];
+  let name = find();
+  while (name !== undefined && (await go(name))) {
+    passed.push(name);
+    name = find();
+  }
+  const words = passed.length ? [`Passed over ${passed.join(", ")}, which could not be opened.`] : [];
+  if (name === undefined) words.push(none);
+  if (words.length) say(words.join(" "));
+}
+
+/** The picture that was open, or the first that is not finished, or any. */
+export const begin = queued((asked) => {
+  const { pictures, states } = app.folder;
+  const names = [...pictures.filter((_, k) => !finished(states[k])), ...pictures];
+  if (pictures.includes(asked)) names.unshift(asked);
+  return goOn(() => names.find((name) => !damaged.has(name)), "No picture could be opened.");
+});
+
 export const step = queued((by) => {
-  const at = listed.indexOf(here());
-  const to = at < 0 ? listed[0] : listed[at + by];
-  if (to === undefined) return say(by > 0 ? "This is the last picture." : "This is the first picture.");
-  return go(app.folder.pictures[to]);
+  const next = () => {
+    const { pictures } = app.folder;
+    const whole = listed.filter((k) => k === here() || !damaged.has(pictures[k]));
+    const at = whole.indexOf(here());
+    return pictures[at < 0 ? whole[0] : whole[at + by]];
+  };
+  return goOn(next, by > 0 ? "This is the last picture." : "This is the first picture.");
 });
 
 /** The next picture, round the end of the folder, whose state passes. */
 function nextWhere(passes, none) {
-  const { pictures, states } = app.folder;
-  const from = here();
-  const to = pictures.map((_, k) => (from + 1 + k) % pictures.length).find((k) => k !== from && passes(states[k]));
-  return to === undefined ? say(none) : go(pictures[to]);
+  const next = () => {
+    const { pictures, states } = app.folder;
+    const from = here();
+    const fits = (k) => k !== from && passes(states[k]) && !damaged.has(pictures[k]);
+    return pictures[pictures.map((_, k) => (from + 1 + k) % pictures.length).find(fits)];
+  };
+  return goOn(next, none);
 }
 
 export const nextUntouched = queued(() => nextWhere((state) => state === "untouched", "No picture is untouched."));
@@ -159,10 +192,10 @@ function row(k, at) {
   const state = app.folder.states[k];
   made.style.top = `${at * ROW}px`;
   made.dataset.state = state;
-  made.dataset.mark = MARKS[state];
+  made.dataset.mark = damaged.has(name) ? "!" : MARKS[state];
   made.setAttribute("role", "option");
   made.setAttribute("aria-selected", k === here());
-  made.setAttribute("aria-label", `${name}, ${state}`);
+  made.setAttribute("aria-label", `${name}, ${damaged.has(name) ? "could not be opened" : state}`);
   made.onclick = () => open(name);
   return made;
 }

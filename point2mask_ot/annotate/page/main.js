@@ -1,8 +1,8 @@
-/** The page begins: the folder, then the picture that was open, or the first that is not finished. */
+/** The page begins: the folder, then one of its pictures. */
 import "./keys.js";
 import "./look.js";
 import "./panel.js";
-import { open } from "./folder.js";
+import { begin } from "./folder.js";
 import { relabel } from "./labels.js";
 import { autosave } from "./saving.js";
 import { ask, complain, say } from "./server.js";
@@ -15,11 +15,8 @@ on("points", () => {
 
 async function start() {
   app.folder = await ask("folder");
-  const { pictures, states } = app.folder;
   app.category = history.state?.category ?? "";
-  const asked = decodeURIComponent(location.hash.slice(1));
-  const unfinished = states.findIndex((s) => s === "untouched" || s === "begun");
-  await open(pictures.includes(asked) ? asked : pictures[Math.max(0, unfinished)]);
+  await begin(decodeURIComponent(location.hash.slice(1)));
 }
 start().catch((error) => {
   complain(error.message);
