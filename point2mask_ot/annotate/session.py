@@ -57,7 +57,6 @@ class Session:
         self.settings.check()
         self.out = Path(self.settings.out)
         self.start = None if self.settings.points is None else Path(self.settings.points)
-        self._gave_way: set[str] = set()
         self.pictures = list_pictures(photos, self.out)
         self._known = frozenset(self.pictures.names)
         self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
@@ -130,24 +129,23 @@ class Session:
             "state": saved.state,
             "version": saved.version,
             "resumed": source and str(source),
-            "replaces": str(points_path(self.out, name)) if shown is not saved and saved.version else None,
         }
 
     def _shown(self, name: str) -> tuple[Saved, Saved, Path | None]:
         """What the page begins with, what is saved, and the file that it begins with.
 
-        Points that the session was begun with go before what was saved earlier, until a page has saved.
+        Points that the session was begun with are for pictures of which nothing is saved.
         """
         size = self.opened(name).size
         saved = self.store.read(self._files(name), size)
+        if saved.version:
+            return saved, saved, points_path(self.out, name)
         brought = self._brought(name, size)
-        if brought is not None:
-            return brought, saved, self.start
-        return saved, saved, points_path(self.out, name) if saved.version else None
+        return (saved, saved, None) if brought is None else (brought, saved, self.start)
 
     def _brought(self, name: str, size: tuple[int, int]) -> Saved | None:
         """The picture's points in the file that the session was begun with."""
-        if self.start is None or name in self._gave_way:
+        if self.start is None:
             return None
         if not self.pictures.alone and name not in self._brought_names:
             return None
@@ -209,10 +207,7 @@ class Session:
         categories = posted.categories if self.categories.is_default else self.categories.adopt(posted.used)
         targets = posted.targets_of(categories)
         state = next_state(posted.state, len(targets.points_yx))
-        try:
-            saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
-        finally:
-            self._gave_way.add(name)  # who loads the page now wants to see what is saved
+        saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
         with self.store.locked():  # another server may have written meanwhile
             first = self.categories.is_default
             self.categories.write(categories if first else self.categories.adopt(posted.used))

@@ -105,9 +105,6 @@ def test_a_saved_session_goes_on(server, photo, tmp_path):
         ("cup", 1), ("spoon", 1), ("table", 0), ("wall", 0)
     ]  # fmt: skip
     assert opened["resumed"] == str(tmp_path / "out" / "coffee_points.json")
-    other = tmp_path / "other.csv"
-    other.write_text("x,y,category\n3,4,leaf\n")
-    assert opening(Session(photo, out=tmp_path / "out", points=other))["points"][0]["category"] == "leaf"
 
 
 def test_fault_a10_large_pictures_are_shown_in_blocks_and_saved_pixel_by_pixel(photo, tmp_path):

@@ -55,15 +55,15 @@ def test_fault_a2_a_reload_shows_what_is_saved(photo, tmp_path):
 
 
 def test_fault_a2_what_was_begun_with_gives_way_to_what_is_saved(photo, tmp_path):
+    """The page saves by itself: to open a picture with the same command again took its work away."""
     (tmp_path / "other.csv").write_text("x,y,category\n3,4,leaf\n")
-    save(Session(photo, out=tmp_path / "out"), state(*FOUR))
-    session = Session(photo, out=tmp_path / "out", points=tmp_path / "other.csv")
-    first = opening(session)
-    assert [p["category"] for p in first["points"]] == ["leaf"]
-    assert first["replaces"] == str(tmp_path / "out/coffee_points.json")
-    save(session, state(FOUR[0], version=first["version"]))
-    again = opening(session)
-    assert ([p["category"] for p in again["points"]], again["replaces"]) == (["cup"], None)
+    begun = {"out": tmp_path / "out", "points": tmp_path / "other.csv"}
+    first = opening(Session(photo, **begun))
+    assert ([p["category"] for p in first["points"]], first["version"]) == (["leaf"], "")
+    save(Session(photo, **begun), state(*FOUR))
+    again = opening(Session(photo, **begun))
+    assert [(p["x"], p["y"], p["category"]) for p in again["points"]] == FOUR
+    assert again["resumed"] == str(tmp_path / "out/coffee_points.json")
 
 
 def test_fault_a2_pages_do_not_overwrite_each_other_unseen(photo, tmp_path):

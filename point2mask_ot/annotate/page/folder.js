@@ -72,8 +72,7 @@ function show(state, image) {
   pick(category || (history.state?.category ?? ""));
   fit();
   complain("");
-  const replaces = state.replaces ? ` Saving replaces ${state.replaces}.` : "";
-  say(state.resumed ? `Goes on from ${state.resumed}.${replaces}` : "Click on the picture to set a point.");
+  say(state.resumed ? `Goes on from ${state.resumed}.` : "Click on the picture to set a point.");
   emit("picture");
   autosave();
   if (app.points.length) relabel().then(prefetch);
