@@ -15,9 +15,9 @@ from ..checks import FileError
 from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes
 from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest
 from ..panoptic import Category
-from ..panoptic.clicks import Clicks, clicked_targets, in_channel_order, point_entries
+from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
 from ..panoptic.paint import Paint
-from ..panoptic.points_json import json_categories, json_clicks, json_picture, painted, to_json
+from ..panoptic.points_json import content, json_categories, to_json
 from ..types import PointTargets
 from .categories import joined
 from .listing import state_of
@@ -107,15 +107,10 @@ class Store:
         origin = Origin(NAME, "out", files.points)
         data = read_bytes(origin, _MAX_BYTES)
         document = parse_json(origin, data)
-        categories = in_channel_order(json_categories(origin, origin.field(document, "categories", list, "the file")))
-        if "images" in document:
-            entries = origin.field(document, "images", list, "the file")
-            if len(entries) != 1:
-                origin.fail(f"{len(entries)} pictures", "the points of one picture")
-            clicks = json_picture(origin, entries[0], 0)[2]
-        else:
-            clicks = Clicks(json_clicks(origin, origin.field(document, "points", list, "the file")))
-            clicks.paint = painted(origin, document, clicks)
+        listed, pictures = content(origin, document)
+        if len(pictures) != 1:
+            origin.fail(f"{len(pictures)} pictures", "the points of one picture")
+        (clicks,), categories = pictures.values(), in_channel_order(listed)
         targets = clicked_targets(origin, clicks, categories, size)
         points = point_entries(NAME, "points", targets, categories)
         return Saved(digest(data), state_of(document), categories, points, clicks.paint)
@@ -131,8 +126,7 @@ class Store:
             origin = Origin(NAME, "out", path)
             if path.is_file():
                 with suppress(FileError):
-                    document = parse_json(origin, read_bytes(origin, _MAX_BYTES))
-                    listed = json_categories(origin, origin.field(document, "categories", list, "the file"))
+                    listed = json_categories(origin, origin.field(self.document(path), "categories", list, "the file"))
                     found = joined(found, listed, "out", path)
         return list(found)
 

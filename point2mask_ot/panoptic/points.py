@@ -114,7 +114,7 @@ def picture_names(path: str | os.PathLike[str]) -> list[str | None]:
     return list(_content(origin_of(_READ, "path", path))[1])
 
 
-def _content(origin: Origin) -> tuple[list[Category], dict[str | None, list[Click]]]:
+def _content(origin: Origin) -> tuple[list[Category], Mapping[str | None, list[Click]]]:
     """Categories, and the clicks on each picture."""
     return from_json(origin, _MAX_BYTES) if is_json(origin) else from_csv(origin, _MAX_BYTES)
 

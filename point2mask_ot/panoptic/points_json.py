@@ -14,14 +14,21 @@ from .paint import Paint, json_paint
 from .point_sizes import ELSEWHERE, SIZE_FIELDS, size_fields
 
 
-def from_json(origin: Origin, max_bytes: int) -> tuple[list[Category], dict[str | None, list[Click]]]:
-    """Categories, and the clicks on each picture; what lies under None is of a picture without a name."""
+def from_json(origin: Origin, max_bytes: int) -> tuple[list[Category], dict[str | None, Clicks]]:
+    """See :func:`content`."""
     document = read_json(origin.path, max_bytes=max_bytes, function=origin.function, argument=origin.argument)
+    return content(origin, document)
+
+
+def content(origin: Origin, document: Any) -> tuple[list[Category], dict[str | None, Clicks]]:
+    """Categories, and the clicks on each picture; what lies under None is of a picture without a name."""
     refuse_masks(origin, document)
     categories = json_categories(origin, origin.field(document, "categories", list, "the file"))
     if "images" not in document:
-        return categories, {None: json_clicks(origin, origin.field(document, "points", list, "the file"))}
-    pictures: dict[str | None, list[Click]] = {}
+        clicks = Clicks(json_clicks(origin, origin.field(document, "points", list, "the file")))
+        clicks.paint = painted(origin, document, clicks)
+        return categories, {None: clicks}
+    pictures: dict[str | None, Clicks] = {}
     for index, entry in enumerate(origin.field(document, "images", list, "the file")):
         name, _, clicks = json_picture(origin, entry, index)
         if name in pictures:

@@ -88,6 +88,15 @@ def test_refuses_damaged_paint(paint, expected, tmp_path):
         read_points(tmp_path / "points.json")
 
 
+def test_a_picture_without_a_name_keeps_its_paint(tmp_path):
+    points = [{"x": 1, "y": 1, "category": "cup", "target": 0}]
+    document = {"categories": [{"name": "cup", "isthing": 1}], "points": points, "paint": GOOD}
+    (tmp_path / "points.json").write_text(json.dumps(document))
+    paint = read_points(tmp_path / "points.json").paint
+    assert paint is not None
+    np.testing.assert_array_equal(np.flatnonzero(paint.marks), [3, 4])
+
+
 CATEGORIES = [{"id": 1, "name": "cup", "isthing": 1}, {"id": 2, "name": "table", "isthing": 0}]
 POINTS = [{"x": 6, "y": 6, "category": "cup", "target": 0}, {"x": 20, "y": 12, "category": "table", "target": 1}]
 
