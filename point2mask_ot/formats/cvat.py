@@ -8,6 +8,7 @@ from xml.parsers import expat
 
 import numpy as np
 
+from ..checks import FileError
 from ..files.io import Origin, reason_of
 from . import shapes
 from .fields import numbers, pairs, picture_size, unpacked
@@ -30,6 +31,8 @@ def read(origin: Origin, names: Names) -> Iterator[Drawn]:
         reader.parser.Parse(b"", True)
     except OSError as error:
         origin.fail(reason_of(error), "a readable XML file", error)
+    except FileError:  # which is a ValueError, too
+        raise
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter of encodings
         origin.fail(f"{error}", "whole XML", error)
     yield from reader.take()

@@ -6,11 +6,9 @@ import os
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from ..checks import FileError, suggestion
 from ..files.io import origin_of
-from ..files.pictures import PICTURE_SUFFIXES, read_orientation
+from ..files.pictures import PICTURE_SUFFIXES, read_size
 
 
 class Photos:
@@ -53,9 +51,6 @@ class Photos:
         """(H, W) of a picture that was found, as viewers show it."""
         path = self.origin.path / name
         try:
-            with Image.open(path) as image:
-                width, height = image.size
-            turned = read_orientation(path) >= 5
+            return read_size(path)
         except Exception as error:  # decoders of hostile bytes raise anything
             raise FileError(self.origin.function, "images", f"{path}: {error}", "a readable picture") from error
-        return (width, height) if turned else (height, width)
