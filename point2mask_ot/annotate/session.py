@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
@@ -64,17 +64,24 @@ class Session:
         refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
         self.opened = Opened(self._open)
         self.store, self.states = Store(self.out), States(self.pictures, self.out)
+        self._refuse_unusable()
         self.categories = Categories(self.out, self._found(), categories)
 
-    def _found(self) -> list[Category]:
-        """The categories of what is there; a picture alone that cannot be shown, or saved, is refused now."""
-        if not self.pictures.alone:
-            _ = self._brought_names  # refuses a file that cannot be read
-            return self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
-        (name,) = self.pictures.names
-        found = self._shown(name)[0].categories
-        self._check_masks(name)
-        return list(found)
+    def _refuse_unusable(self) -> None:
+        """A picture alone that cannot be shown, or saved; points to begin with that cannot be read."""
+        if self.pictures.alone:
+            (name,) = self.pictures.names
+            self._shown(name)
+            self._check_masks(name)
+        else:
+            _ = self._brought_names
+
+    def _found(self) -> Iterator[Category]:
+        """The categories of what is there, for a folder whose list is not written yet: that reads every points file."""
+        if self.pictures.alone:
+            yield from self._shown(self.pictures.names[0])[0].categories
+        else:
+            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
 
     def _open(self, name: str) -> OpenPicture:
         reading = self.settings.reading()
@@ -117,7 +124,7 @@ class Session:
             ArgumentError: a picture or point file that is refused; what is saved is of another picture.
         """
         picture = self.opened(name)
-        shown, saved, source = self._shown(name)
+        shown, source = self._shown(name)
         return {
             "name": name,
             "height": picture.size[0],
@@ -126,22 +133,22 @@ class Session:
             "points": list(shown.points),
             "paint": shown.paint and shown.paint.to_json(),
             "categories": listed_categories(self.categories.adopt(shown.used)),
-            "state": saved.state,
-            "version": saved.version,
+            "state": shown.state,
+            "version": shown.version,
             "resumed": source and str(source),
         }
 
-    def _shown(self, name: str) -> tuple[Saved, Saved, Path | None]:
-        """What the page begins with, what is saved, and the file that it begins with.
+    def _shown(self, name: str) -> tuple[Saved, Path | None]:
+        """What the page begins with, and the file that has it.
 
         Points that the session was begun with are for pictures of which nothing is saved.
         """
         size = self.opened(name).size
         saved = self.store.read(self._files(name), size)
         if saved.version:
-            return saved, saved, points_path(self.out, name)
+            return saved, points_path(self.out, name)
         brought = self._brought(name, size)
-        return (saved, saved, None) if brought is None else (brought, saved, self.start)
+        return (saved, None) if brought is None else (brought, self.start)
 
     def _brought(self, name: str, size: tuple[int, int]) -> Saved | None:
         """The picture's points in the file that the session was begun with."""
