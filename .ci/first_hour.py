@@ -34,6 +34,7 @@ from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "annotate"))  # after what is installed
 from chromium import Browser, browser, missing
+from page_process import page_process
 
 COMMAND = shutil.which("point2mask", path=str(Path(sys.executable).parent))
 MIN_IOU = 0.9  # of the drawn shapes, whose colours differ clearly
@@ -207,14 +208,11 @@ def points_by_clicks(shot: Shot, home: Path, window: Browser | None) -> None:
 @contextmanager
 def annotate(shot: Shot, out: Path) -> Iterator[str]:
     """The address of the page, until Ctrl-C."""
-    words = ["--categories", ",".join(dict.fromkeys(shot.categories)), "--out", out, "--no-browser"]
-    with subprocess.Popen([COMMAND, "annotate", shot.path, *words], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().split()[-1]
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 0
-        finally:
-            process.kill()
+    words = ["--categories", ",".join(dict.fromkeys(shot.categories)), "--out", out]
+    with page_process([COMMAND], shot.path, *words) as (url, process):
+        yield url
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 class ClickedPage:

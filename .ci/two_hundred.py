@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from PIL import Image, ImageDraw
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "annotate"))
 from chromium import Browser, browser, missing
+from page_process import page_process
 
 SIZE = WIDTH, HEIGHT = 120, 90
 SHIFT = "\ue008"
@@ -108,25 +107,12 @@ def draw(folder: Path, count: int) -> list[Shot]:
 # ------------------------------------------------------------------------------------------------------- the sitting
 
 
-@contextmanager
-def serving(home: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    words = ["--categories", CATEGORIES, "--out", str(home / "clicks"), "--no-browser"]
-    command = [sys.executable, "-m", "point2mask_ot", "annotate", str(home / "photos"), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found
-            yield found[0], process
-        finally:
-            process.kill()
-
-
 def sitting(window: Browser, shots: list[Shot], kills: set[int], home: Path) -> int:
     """Annotate all pictures in their order, with a new server after each kill; the largest memory seen, in MB."""
     at, largest = 0, 0
+    words = [home / "photos", "--categories", CATEGORIES, "--out", home / "clicks"]
     while at < len(shots):
-        with serving(home) as (url, process):
+        with page_process([sys.executable, "-m", "point2mask_ot"], *words) as (url, process):
             window.open(url)
             window.wait(SHOWS, shots[at].name)  # the page finds the place by itself
             while at < len(shots):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 from annotate_cases import serving
+from page_process import page_process
 from PIL import Image
 
 from point2mask_ot import label_dataset, read_points
@@ -169,22 +168,11 @@ def test_a_drag_says_how_large_a_target_is(window, photos, tmp_path):
         assert len(sizes()) == 2
 
 
-@contextmanager
-def killed(photos, out):
-    """A server in a process of its own, and what kills it as a power cut would."""
-    words = [sys.executable, "-m", "point2mask_ot", "annotate", str(photos), "--no-browser", "--out", str(out)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield re.search(r"http://\S+", process.stdout.readline())[0], process
-        finally:
-            process.kill()
-
-
 def test_a_killed_server_loses_nothing(window, photos, tmp_path):
     def at(x, y):
         return window.run(PLACE, x, y)
 
-    with killed(photos, tmp_path / "out") as (url, process):
+    with page_process([sys.executable, "-m", "point2mask_ot"], photos, "--out", tmp_path / "out") as (url, process):
         window.open(f"{url}#shot_2.png")
         window.wait(SHOWS, "shot_2.png")
         window.click(*at(0.5, 0.5))
