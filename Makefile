@@ -11,9 +11,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/installed
 	$(BIN)/point2mask demo --out demo
 
-# Side by side, since neither the types nor the wheel keep two cores busy; what each prints comes when it has ended.
-test: lint
-	$(MAKE) -j 3 --output-sync=recurse types wheel unit
+# Side by side, since none but the tests keeps two cores busy; what each prints comes when it has ended.
+test: .venv/installed
+	$(MAKE) -j 4 --output-sync=recurse lint types wheel unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -523,7 +523,7 @@ def test_a_table_needs_no_locks(job, monkeypatch):
     assert all("nolock=1" in name or "immutable=1" in name for name in opened)
 
 
-def test_names_in_any_script_and_in_none(tmp_path):
+def test_names_in_any_script_and_in_none(tmp_path, forked_workers):
     images = tmp_path / "Fotos & Bilder"
     images.mkdir()
     names = ["été.png", "e\u0301te\u0301.png", "图片 1.png", "a\\b.png", "percent%20?#.png", "🙂.png", " .png"]
