@@ -80,7 +80,7 @@ def minimum_spanning_tree(image: Array, *, valid: Array | None = None, backend: 
         backend: ``"numba"`` (CPU), ``"torch"`` (any device, nothing waits for it), or ``"auto"``: numba on the CPU.
 
     Returns:
-        :class:`SpanningTree`; its distances are float64 for a float64 image, else float32.
+        :class:`~point2mask_ot.losses.SpanningTree`; its distances are float64 for a float64 image, else float32.
 
     Raises:
         ArgumentTypeError: another dtype, NumPy beside torch, a mask that is not bool.
