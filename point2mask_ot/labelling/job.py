@@ -50,9 +50,9 @@ def label_dataset(
     (an image may have an ``id``, else its position in the list, from 1; a point a ``target`` and a ``size``, as in
     :func:`~point2mask_ot.read_points`); or in a CSV with the columns image, x, y, category and, if wanted, target,
     isthing and size; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true
-    masks (:class:`~point2mask_ot.labelling.Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or
-    ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``,
-    ``timing.json``, ``set_aside.csv`` and ``report.html``.
+    masks (:class:`~point2mask_ot.labelling.Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png``
+    (COCO), or ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC);
+    ``summary.json``, ``timing.json``, ``set_aside.csv`` and ``report.html``.
 
     Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
     out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
