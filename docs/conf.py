@@ -19,7 +19,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
     "commands",
     "mathml",
@@ -47,7 +46,15 @@ napoleon_use_rtype = False
 
 # Nothing is fetched, so that names of other packages lead nowhere.
 # Array is np.ndarray or torch.Tensor; the others are of fields that nobody outside needs.
-nitpick_ignore = [("py:class", name) for name in ("Array", "point2mask_ot.nearest.costs.Listed", "point2mask_ot.files.io.Origin", "point2mask_ot.panoptic.paint.Paint")]
+nitpick_ignore = [
+    ("py:class", name)
+    for name in (
+        "Array",
+        "point2mask_ot.nearest.costs.Listed",
+        "point2mask_ot.files.io.Origin",
+        "point2mask_ot.panoptic.paint.Paint",
+    )
+]
 nitpick_ignore_regex = [("py:.*", r"(torch|numpy|np|collections|pathlib|typing|os)\..*")]
 
 sphinx_gallery_conf = {

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -28,7 +30,15 @@ PAGES = {
 """Which page of the site shows a file or folder outside of ``docs``."""
 ELSEWHERE = {"README.md#how-good-are-the-masks": "quality.md", "README.md#how-fast": "speed.md"}
 """Headings of the README of which the site has a page."""
+GALLERY = re.compile(r"examples/(gallery/plot_\w+)\.py")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
+
+
+def page_of(name: str) -> str | None:
+    """The page, seen from ``docs``, that shows a file or folder of the repository."""
+    if script := GALLERY.fullmatch(name):
+        return f"{script[1]}.rst"
+    return name.removeprefix("docs/") if name.startswith("docs/") else PAGES.get(name)
 
 
 def relinked(text: str, folder: Path) -> str:
@@ -42,8 +52,7 @@ def relinked(text: str, folder: Path) -> str:
         name = os.path.relpath(folder / target, ROOT)
         if page := ELSEWHERE.get(name + hash_ + anchor):
             return f"{mark}[{words}](/{page})"
-        if name.startswith("docs/") or name in PAGES:
-            page = PAGES.get(name) or name.removeprefix("docs/")
+        if page := page_of(name):
             return f"{mark}[{words}](/{page}{hash_}{anchor})"
         return words if (ROOT / name).is_dir() else f"{mark}[{words}](/../{name})"
 

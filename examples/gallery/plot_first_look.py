@@ -16,9 +16,23 @@ from point2mask_ot.viz import draw_points, overlay_masks
 # %%
 # A cup of coffee (CC0 by Rachel Michetti, from scikit-image): cup, saucer and spoon are things, and the table is stuff.
 # What has several colours needs a click on each; the table has many. Points are (row, column).
-cup, saucer = [(165, 290), (75, 345), (220, 290), (265, 225), (215, 215)], [(165, 130), (280, 150), (350, 300), (215, 450)]
+cup, saucer = (
+    [(165, 290), (75, 345), (220, 290), (265, 225), (215, 215)],
+    [(165, 130), (280, 150), (350, 300), (215, 450)],
+)
 spoon = [(285, 362), (305, 380), (300, 350), (90, 412)]
-table = [(30, 130), (100, 95), (200, 20), (330, 60), (60, 530), (150, 505), (240, 570), (280, 500), (370, 500), (390, 300)]
+table = [
+    (30, 130),
+    (100, 95),
+    (200, 20),
+    (330, 60),
+    (60, 530),
+    (150, 505),
+    (240, 570),
+    (280, 500),
+    (370, 500),
+    (390, 300),
+]
 coffee = PointTargets(
     cup + saucer + spoon + table,
     target=np.repeat([0, 1, 2, 3], [len(cup), len(saucer), len(spoon), len(table)]),
@@ -34,7 +48,19 @@ nuclei = [
     (15, 32), (25, 46), (12, 80), (44, 28), (70, 35), (43, 62), (68, 66), (81, 68), (87, 59), (74, 77), (94, 80),
     (82, 20), (96, 17), (106, 26), (113, 13), (117, 49), (125, 62),
 ]  # fmt: skip
-between = [(5, 50), (30, 15), (55, 12), (60, 48), (100, 48), (30, 75), (60, 84), (100, 68), (120, 30), (90, 5), (90, 40)]
+between = [
+    (5, 50),
+    (30, 15),
+    (55, 12),
+    (60, 48),
+    (100, 48),
+    (30, 75),
+    (60, 84),
+    (100, 68),
+    (120, 30),
+    (90, 5),
+    (90, 40),
+]
 cells = PointTargets(
     nuclei + between,
     target=[*range(len(nuclei)), *[len(nuclei)] * len(between)],
@@ -43,8 +69,8 @@ cells = PointTargets(
 )
 
 # %%
-# One call each. ``sigma`` smooths the colours that costs are made of: less where things are small. The tissue is drawn at
-# four times its size.
+# One call each. ``sigma`` smooths the colours that costs are made of: less where things are small. The tissue is
+# drawn at four times its size.
 scenes = [(data.coffee(), coffee, 2.0, 1), (tissue, cells, 0.7, 4)]
 widths = np.repeat([picture.shape[1] / picture.shape[0] for picture, *_ in scenes], 2)
 figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained", width_ratios=widths)

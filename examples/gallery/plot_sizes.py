@@ -4,7 +4,7 @@ A click, and how large it is
 
 What a rough size beside a click gains: little where the picture shows sizes well, much where it does not.
 
-With ``--data`` and a folder that holds VOC and COCO panoptic files, the pictures are a photograph and nuclei from there.
+With ``--data`` and a folder that holds VOC and COCO panoptic files, they are a photograph and nuclei from there.
 """
 
 import argparse
