@@ -8,6 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "site"))
 
+import sphinx.ext.autosummary  # noqa: E402
+
 import point2mask_ot  # noqa: E402
 
 project = "point2mask-ot"
@@ -30,7 +32,7 @@ html_theme = "furo"
 html_title = f"point2mask-ot {version}"
 html_static_path = ["site/static"]
 html_css_files = ["wide.css"]
-html_show_sphinx = html_copy_source = False
+html_show_sphinx = html_show_copyright = html_copy_source = False
 pygments_dark_style = "monokai"
 
 myst_enable_extensions = ["dollarmath"]
@@ -40,6 +42,7 @@ myst_update_mathjax = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstring of each argument says more: shape, dtype, unit
 autodoc_preserve_defaults = True
+sphinx.ext.autosummary.WELL_KNOWN_ABBREVIATIONS += ("Eq.",)  # a summary does not end there
 autosummary_generate = False  # the pages in `api` are written by hand, a topic each
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -62,7 +65,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
     "ignore_pattern": r"common\.py",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "order.Order",
     "backreferences_dir": "gallery/backreferences",
     "doc_module": ("point2mask_ot",),
     "min_reported_time": 1,

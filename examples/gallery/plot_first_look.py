@@ -16,23 +16,10 @@ from point2mask_ot.viz import draw_points, overlay_masks
 # %%
 # A cup of coffee (CC0 by Rachel Michetti, from scikit-image): cup, saucer and spoon are things, and the table is stuff.
 # What has several colours needs a click on each; the table has many. Points are (row, column).
-cup, saucer = (
-    [(165, 290), (75, 345), (220, 290), (265, 225), (215, 215)],
-    [(165, 130), (280, 150), (350, 300), (215, 450)],
-)
+cup = [(165, 290), (75, 345), (220, 290), (265, 225), (215, 215)]
+saucer = [(165, 130), (280, 150), (350, 300), (215, 450)]
 spoon = [(285, 362), (305, 380), (300, 350), (90, 412)]
-table = [
-    (30, 130),
-    (100, 95),
-    (200, 20),
-    (330, 60),
-    (60, 530),
-    (150, 505),
-    (240, 570),
-    (280, 500),
-    (370, 500),
-    (390, 300),
-]
+table = [(30, 130), (100, 95), (200, 20), (330, 60), (60, 530), (150, 505), (240, 570), (370, 500), (390, 300)]
 coffee = PointTargets(
     cup + saucer + spoon + table,
     target=np.repeat([0, 1, 2, 3], [len(cup), len(saucer), len(spoon), len(table)]),
@@ -44,10 +31,9 @@ coffee = PointTargets(
 # Nuclei between the glands of a colon, stained blue (Center for Microscopy And Molecular Imaging, no known copyright
 # restrictions, from scikit-image). One click on each, and a few on what lies between them.
 tissue = data.immunohistochemistry()[310:440, 160:254]
-nuclei = [
-    (15, 32), (25, 46), (12, 80), (44, 28), (70, 35), (43, 62), (68, 66), (81, 68), (87, 59), (74, 77), (94, 80),
-    (82, 20), (96, 17), (106, 26), (113, 13), (117, 49), (125, 62),
-]  # fmt: skip
+left = [(15, 32), (25, 46), (12, 80), (44, 28), (70, 35), (43, 62), (82, 20), (96, 17), (106, 26)]
+right = [(68, 66), (81, 68), (87, 59), (74, 77), (94, 80), (113, 13), (117, 49), (125, 62)]
+nuclei = left + right
 between = [
     (5, 50),
     (30, 15),
@@ -73,12 +59,12 @@ cells = PointTargets(
 # drawn at four times its size.
 scenes = [(data.coffee(), coffee, 2.0, 1), (tissue, cells, 0.7, 4)]
 widths = np.repeat([picture.shape[1] / picture.shape[0] for picture, *_ in scenes], 2)
-figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained", width_ratios=widths)
-for (left, right), (picture, targets, sigma, zoom) in zip(axes.reshape(2, 2), scenes, strict=True):
+figure, axes = plt.subplots(1, 4, figsize=(11, 2.75), layout="constrained", width_ratios=widths)
+for (before, after), (picture, targets, sigma, zoom) in zip(axes.reshape(2, 2), scenes, strict=True):
     result = label_picture(picture, targets, sigma=sigma)
     things = result.masks[np.asarray(targets.is_thing)]
     large = picture.repeat(zoom, 0).repeat(zoom, 1)
     clicked = draw_points(large, targets, grid=picture.shape[:2], radius=len(large) / 75)
-    show(left, clicked, f"{len(targets.points_yx)} clicks")
-    show(right, overlay_masks(large, things.repeat(zoom, 1).repeat(zoom, 2)), f"{len(things)} masks")
+    show(before, clicked, f"{len(targets.points_yx)} clicks")
+    show(after, overlay_masks(large, things.repeat(zoom, 1).repeat(zoom, 2)), f"{len(things)} masks")
 save(figure)
