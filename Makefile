@@ -28,10 +28,12 @@ types: .venv/installed
 unit: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Build the wheel, install it into an empty environment and use it from outside the checkout, as a newcomer does.
+# Build the sdist, and the wheel from it; install that into an empty environment and use it from outside the checkout, as
+# a newcomer does.
 wheel: .venv/installed
 	rm -rf dist .venv-wheel
-	$(BIN)/python -m build --wheel --outdir dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 	$(PYTHON) -m venv --without-pip .venv-wheel
 	$(BIN)/python -m pip --python .venv-wheel/bin/python install --quiet --no-compile --constraint requirements-dev.txt \
 		"$$(echo dist/*.whl)[annotate]" selenium

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 import point2mask_ot
 
 ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipe" / "recipe.yaml"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 PUBLIC = {
     "__version__",
@@ -127,9 +130,35 @@ def test_a_loss_and_its_gradient_do_without_the_compiler_of_torch():
     assert run_python(code) == "False"
 
 
+def test_what_needs_no_lock_of_posix_works_without_it():
+    """As on Windows, where a job of ``label_dataset`` alone does not start."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "import numpy, point2mask_ot as p, point2mask_ot.annotate, point2mask_ot.cli\n"
+        "m = p.label_picture(numpy.zeros((8, 8, 3), 'u1'), p.PointTargets([(1, 1), (5, 5)]))\n"
+        "print(m.masks.shape, p.solve.__name__, p.read_points.__name__, point2mask_ot.annotate.serve.__name__)"
+    )
+    assert run_python(code) == "(2, 8, 8) solve read_points serve"
+
+
 def test_version_is_the_same_everywhere():
     declared = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert declared
     assert declared[1] == point2mask_ot.__version__
     assert f"version: {declared[1]}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {declared[1]}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f'version: "{declared[1]}"\n' in RECIPE.read_text()
+
+
+def test_the_recipe_asks_for_what_the_package_asks_for():
+    names = {"torch": "pytorch", "opencv-contrib-python": "py-opencv"}
+    asked = [re.fullmatch(r"([\w-]+)(.*)", words).groups() for words in PROJECT["project"]["dependencies"]]
+    run = RECIPE.read_text().partition("  run:\n")[2].partition("\ntests:")[0]
+    wanted = {f"{names.get(name, name)} {bound}" for name, bound in asked} | {"python >=${{ python_min }}"}
+    assert set(re.findall(r"    - (.*)", run)) == wanted
+
+
+def test_the_hosted_workflow_runs_every_python_that_is_named():
+    named = [words.rpartition(" ")[2] for words in PROJECT["project"]["classifiers"] if "Python :: 3." in words]
+    (run,) = re.findall(r"python: \[(.*)\]", (ROOT / ".github" / "workflows" / "test.yml").read_text())
+    assert run.replace('"', "").split(", ") == named
