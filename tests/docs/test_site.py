@@ -47,7 +47,9 @@ def anchors(page: Path) -> set[str]:
 
 def test_every_public_name_stands_once_in_the_reference():
     pages = {page.stem: page.read_text() for page in (DOCS / "api").glob("*.rst")}
-    documented = re.findall(r"^\.\. auto(?:function|class|data|exception):: (\w+)(?:\(\))?$", "\n".join(pages.values()), re.M)
+    documented = re.findall(
+        r"^\.\. auto(?:function|class|data|exception):: (\w+)(?:\(\))?$", "\n".join(pages.values()), re.M
+    )
     for name in set(point2mask_ot.__all__) - {"__version__"}:
         assert documented.count(name) == 1, name
     listed = re.findall(r"^   (\w+)$", pages["index"].split("toctree")[1], re.M)
