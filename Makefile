@@ -51,7 +51,7 @@ docs: .venv/installed
 sitting: .venv/installed
 	$(BIN)/python .ci/two_hundred.py
 
-# Figures for the README, on an otherwise idle machine: about half an hour. The last needs real pictures.
+# Figures for the README and the site, on an otherwise idle machine: about half an hour. The last needs real pictures.
 bench: .venv/installed
 	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
 	$(BIN)/python benchmarks/geodesic.py --json benchmarks/results/geodesic.json
