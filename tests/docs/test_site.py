@@ -63,6 +63,11 @@ def test_every_equation_stands_in_the_guide():
     assert all("$$" in part for part in parts[2::2])
 
 
+def test_every_script_of_the_gallery_has_its_place():
+    names = loaded(DOCS / "site" / "order.py").NAMES
+    assert sorted(f"plot_{name}" for name in names) == [path.stem for path in GALLERY]
+
+
 @pytest.mark.parametrize("script", GALLERY, ids=lambda path: path.stem)
 def test_every_script_of_the_gallery_has_a_title(script):
     title, line = (ast.get_docstring(ast.parse(script.read_text())) or "").splitlines()[:2]
