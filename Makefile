@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
+# It declares numpy < 2, which it does not need, and tools for plots that are not used.
+PQ_ORACLE := panopticapi-lite==0.2.0
 
 # pytest keeps the tests that it has rewritten, and a process what it imports, for the next run.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit wheel docs sitting bench clean
+.PHONY: demo test lint types unit oldest newest wheel sdist docs sitting bench clean
 
 demo: .venv/installed
 	$(BIN)/point2mask demo --out demo
@@ -24,9 +26,22 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-# Two processes share the tests; without -n, or without pytest-xdist, one runs them all.
+# That many processes share the tests.
+PROCESSES ?= 2
 unit: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+
+# The tests on the lowest versions that pyproject.toml admits, and on the newest there are. torch stays what it is, since
+# its last release may bring gigabytes of CUDA: `make newest TORCH=torch` takes it.
+TORCH ?= --requirement requirements-dev.txt
+oldest: versions = $$($(PYTHON) .ci/oldest.py)
+newest: versions = $(TORCH)
+oldest newest:
+	$(PYTHON) -m venv --clear .venv-$@
+	.venv-$@/bin/python -m pip install --quiet --editable '.[dev]' $(versions)
+	.venv-$@/bin/python -m pip install --quiet --no-deps $(PQ_ORACLE)
+	.venv-$@/bin/python -m pip freeze --exclude-editable
+	.venv-$@/bin/python -m pytest -n $(PROCESSES) --dist worksteal
 
 # Build the sdist, and the wheel from it; install that into an empty environment and use it from outside the checkout, as
 # a newcomer does.
@@ -40,6 +55,10 @@ wheel: .venv/installed
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/check_install.py $(CURDIR)
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/first_hour.py
 	rm -rf .venv-wheel
+
+# Unpack that sdist far from here and do with it what whoever has nothing else can do: before a release.
+sdist: wheel
+	.ci/from_sdist dist/*.tar.gz
 
 # The site, into build/docs: offline, every warning an error, every script of the gallery run, every link followed.
 docs: .venv/installed
@@ -68,13 +87,12 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/readme.py
 
 clean:
-	rm -rf .venv .venv-wheel build dist demo docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest .venv-wheel build dist demo docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # torch first: the pinned build satisfies what the library asks for, and nothing larger is fetched.
 .venv/installed: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-# The oracle of panoptic quality declares numpy < 2, which it does not need; its plotting tools are not used.
-	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite==0.2.0
+	$(BIN)/python -m pip install --quiet --no-deps $(PQ_ORACLE)
 	touch $@
