@@ -63,9 +63,12 @@ def serve(
             ``annotate`` is not installed.
     """
     import_parts()
-    with AnnotationServer(Session(photos, categories=categories, preset=preset, **settings), port) as server:
+    session = Session(photos, categories=categories, preset=preset, **settings)
+    with AnnotationServer(session, port) as server:
         threading.Thread(target=server.warm_up, daemon=True).start()
         print(f"annotate {photos} at {server.url}\nstop with Ctrl-C", flush=True)
+        if session.begun_with:
+            print(session.begun_with, flush=True)
         if open_browser:
             webbrowser.open(server.url)
         with suppress(KeyboardInterrupt):

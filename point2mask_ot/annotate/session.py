@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
@@ -18,12 +17,11 @@ from ..files.results import PictureResults
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_idle, refuse_likelihood
 from ..masks.settings import sort_changes
-from ..panoptic import Category, PanopticImage, read_points, write_coco_panoptic
-from ..panoptic.clicks import point_entries
-from ..panoptic.points import picture_names
+from ..panoptic import Category, PanopticImage, write_coco_panoptic
 from ..panoptic.points_json import listed_categories
 from ..types import PointTargets
 from ..viz.colors import target_colors
+from .brought import Brought, of_folder, of_picture
 from .categories import Categories
 from .listing import States, list_pictures, points_path
 from .opened import Opened, OpenPicture
@@ -66,20 +64,53 @@ class Session:
         self.store, self.states = Store(self.out), States(self.pictures, self.out)
         self._refuse_unusable()
         self.categories = Categories(self.out, self._found(), categories)
+        self.begun_with = "" if self.start is None else self._begin_with(self.start)
 
     def _refuse_unusable(self) -> None:
-        """A picture alone that cannot be shown, or saved; points to begin with that cannot be read."""
+        """A picture alone that cannot be shown, or saved."""
         if self.pictures.alone:
             (name,) = self.pictures.names
             self._shown(name)
             self._check_masks(name)
-        else:
-            _ = self._brought_names
+
+    def _begin_with(self, start: Path) -> str:
+        """Save the points of a file, of pictures of which nothing is saved, so that all see them; what to say of it."""
+        self._refuse_twice(start)
+        with self.store.locked():
+            brought = self._brought(start)
+            fresh = [name for name in brought.names if not points_path(self.out, name).exists()]
+            if fresh:
+                self.categories.bring(brought.categories, start)
+                files = ((PictureResults.of(self.out, name, ""), points) for name, points in brought.pictures)
+                self.store.begin(files)
+                self.categories.write(self.categories.listed())
+        kept = len(brought.names) - len(fresh)
+        said = f"points of {_pictures(len(fresh))} taken from {start}"
+        return said + (f"; {_pictures(kept)} had points in {self.out} already, which stay" if kept else "")
+
+    def _refuse_twice(self, start: Path) -> None:
+        """A job reads all points files in OUT, and would find a picture's points in two."""
+        path = start.resolve()
+        if path.is_relative_to(self.out.resolve()) and all(
+            path != points_path(self.out, name).resolve() for name in self.pictures.names
+        ):
+            fail(
+                NAME, "points", f"{start}, a file in {self.out}, which takes those of single pictures", "one elsewhere"
+            )
+
+    def _brought(self, start: Path) -> Brought:
+        if not self.pictures.alone:
+            return of_folder(start, self.pictures)
+        (name,) = self.pictures.names
+        if points_path(self.out, name).exists():
+            return Brought(start, (), [name], iter(()))
+        with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
+            return of_picture(start, name, self.opened(name).size)
 
     def _found(self) -> Iterator[Category]:
         """The categories of what is there, for a folder whose list is not written yet: that reads every points file."""
         if self.pictures.alone:
-            yield from self._shown(self.pictures.names[0])[0].categories
+            yield from self._shown(self.pictures.names[0]).categories
         else:
             yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
 
@@ -124,7 +155,7 @@ class Session:
             ArgumentError: a picture or point file that is refused; what is saved is of another picture.
         """
         picture = self.opened(name)
-        shown, source = self._shown(name)
+        shown = self._shown(name)
         return {
             "name": name,
             "height": picture.size[0],
@@ -135,35 +166,13 @@ class Session:
             "categories": listed_categories(self.categories.adopt(shown.used)),
             "state": shown.state,
             "version": shown.version,
-            "resumed": source and str(source),
+            "resumed": str(points_path(self.out, name)) if shown.version else None,
         }
 
-    def _shown(self, name: str) -> tuple[Saved, Path | None]:
-        """What the page begins with, and the file that has it.
-
-        Points that the session was begun with are for pictures of which nothing is saved.
-        """
-        size = self.opened(name).size
-        saved = self.store.read(self._files(name), size)
-        if saved.version:
-            return saved, points_path(self.out, name)
-        brought = self._brought(name, size)
-        return (saved, None) if brought is None else (brought, self.start)
-
-    def _brought(self, name: str, size: tuple[int, int]) -> Saved | None:
-        """The picture's points in the file that the session was begun with."""
-        if self.start is None:
-            return None
-        if not self.pictures.alone and name not in self._brought_names:
-            return None
+    def _shown(self, name: str) -> Saved:
+        """What the page begins with."""
         with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
-            read = read_points(self.start, image=name, shape=size)
-        points = point_entries(NAME, "points", read.targets, read.categories)
-        return Saved(categories=read.categories, points=points, paint=read.paint)
-
-    @cached_property
-    def _brought_names(self) -> frozenset[str | None]:
-        return frozenset() if self.start is None else frozenset(picture_names(self.start))
+            return self.store.read(self._files(name), self.opened(name).size)
 
     def warm_up(self) -> None:
         """Have the kernels compiled before the first click."""
@@ -269,6 +278,10 @@ class Session:
 
     def _written(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
+
+
+def _pictures(count: int) -> str:
+    return f"{count} {'picture' if count == 1 else 'pictures'}"
 
 
 def words(error: BaseException) -> str:

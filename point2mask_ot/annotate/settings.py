@@ -17,7 +17,7 @@ class AnnotateSettings(PictureSettings, ColorSettings):
     """What the page begins with, and how pictures are labelled."""
 
     points: str | os.PathLike[str] | None = None
-    """JSON or CSV to begin with, on pictures of which nothing was saved in OUT."""
+    """JSON or CSV, saved in OUT at the start as the points of pictures that have none there."""
     out: str | os.PathLike[str] = "annotations"
     """Folder for the results."""
     pixels: int = 2**19

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import FileError
-from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes
+from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes, write_together
 from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest
-from ..panoptic import Category
+from ..panoptic import Category, LabelledPoints
 from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
 from ..panoptic.paint import Paint
 from ..panoptic.points_json import content, json_categories, to_json
@@ -129,6 +129,26 @@ class Store:
                     listed = json_categories(origin, origin.field(self.document(path), "categories", list, "the file"))
                     found = joined(found, listed, "out", path)
         return list(found)
+
+    def begin(self, pictures: Iterable[tuple[PictureResults, LabelledPoints]]) -> int:
+        """Save the points of pictures that have none, all of them quickly; how many.
+
+        Args:
+            pictures: the files and points of each; locked by the caller.
+
+        Raises:
+            FileError: a disk that cannot take them.
+        """
+        return write_together(self._begun(pictures), function=NAME, argument="out")
+
+    def _begun(self, pictures: Iterable[tuple[PictureResults, LabelledPoints]]) -> Iterator[tuple[Path, bytes]]:
+        folders: set[Path] = set()
+        for files, read in pictures:
+            if not files.points.exists():
+                if files.folder not in folders:
+                    folders.add(make_folder(files.folder, function=NAME, argument="out"))
+                points = point_entries(NAME, "points", read.targets, read.categories)
+                yield files.points, to_json(points, read.categories, files.name, {STATE: BEGUN}, read.paint).encode()
 
     def write(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -109,9 +109,19 @@ def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
     return [clicked_targets(origin, clicks, ordered) for clicks in pictures.values()]
 
 
-def picture_names(path: str | os.PathLike[str]) -> list[str | None]:
-    """The pictures that a point file names; None is one without a name."""
-    return list(_content(origin_of(_READ, "path", path))[1])
+def read_each(
+    path: str | os.PathLike[str],
+) -> tuple[tuple[Category, ...], list[str | None], Iterator[tuple[str | None, LabelledPoints]]]:
+    """The categories of a point file, and names and points of its pictures with a point; None is one without a name."""
+    origin = origin_of(_READ, "path", path)
+    categories, pictures = _content(origin)
+    ordered = in_channel_order(categories) if categories else ()
+    pictures = {name: clicks for name, clicks in pictures.items() if clicks}
+    each = (
+        (name, LabelledPoints(clicked_targets(origin, clicks, ordered), ordered, paint_of(clicks)))
+        for name, clicks in pictures.items()
+    )
+    return ordered, list(pictures), each
 
 
 def _content(origin: Origin) -> tuple[list[Category], Mapping[str | None, list[Click]]]:

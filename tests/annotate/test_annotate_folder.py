@@ -14,7 +14,7 @@ import skimage.data
 from annotate_cases import ask, opening, save, serving
 from PIL import Image
 
-from point2mask_ot import label_dataset, read_coco_panoptic, read_points
+from point2mask_ot import Category, label_dataset, read_coco_panoptic, read_points
 from point2mask_ot.annotate.opened import ROOM, Opened
 from point2mask_ot.annotate.session import Session
 from point2mask_ot.checks import ArgumentError, FileError
@@ -39,6 +39,7 @@ def state(*clicks, **more):
     return {"categories": CATEGORIES, "points": points, "version": "", **more}
 
 
+TABLE = [Category(1, "table", False)]
 TWO = [(37, 15, "cup"), (5, 4, "table")]
 
 
@@ -170,13 +171,63 @@ def test_two_servers_of_one_folder_share_its_categories(photos, tmp_path):
 
 def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
     points = tmp_path / "points.csv"
-    points.write_text("image,x,y,category\nb/x.png,3,4,cup\nshot_2.jpg,5,6,cup\n")
-    session = Session(photos, out=tmp_path / "out", points=points)
+    points.write_text("image,x,y,category\nb/x.png,3,4,mug\nshot_2.jpg,5,6,mug\nx.jpg,1,1,mug\ny.jpg,1,1,sky:stuff\n")
+    with pytest.warns(UserWarning, match=r"photos has no 'x.jpg', 'y.jpg' \(2 pictures\)"):
+        session = Session(photos, out=tmp_path / "out", points=points)
+    assert session.begun_with == f"points of 2 pictures taken from {points}"
+    told = session.folder()
+    assert told["states"] == ["untouched", "begun", "begun", "untouched"], "before anybody opens one"
+    assert [(c["name"], c["isthing"]) for c in told["categories"]] == [("mug", 1), ("sky", 0)]
+    made = label_dataset(photos, tmp_path / "out", tmp_path / "labels", workers=0, progress=False)
+    assert (made.labelled, made.set_aside) == (2, 0)
     assert opening(session, "a/x.png")["points"] == []
-    assert [(p["x"], p["y"]) for p in opening(session, "b/x.png")["points"]] == [(3, 4)]
-    save(session, state(*TWO), "b/x.png")
-    assert len(opening(session, "b/x.png")["points"]) == 2, "they have given way to what is saved"
-    assert len(opening(session, "shot_2.jpg")["points"]) == 1
+    opened = opening(session, "b/x.png")
+    assert [(p["x"], p["y"]) for p in opened["points"]] == [(3, 4)]
+    save(session, state(*TWO, version=opened["version"]), "b/x.png")
+    # With the same command again, what is saved stays, and what was renamed meanwhile does not come back.
+    session.change_categories(json.dumps({"do": "rename", "name": "mug", "to": "bowl"}).encode())
+    points.write_text("image,x,y,category\nb/x.png,3,4,mug\nshot_2.jpg,5,6,mug\n")
+    again = Session(photos, out=tmp_path / "out", points=points)
+    assert "2 pictures had points" in again.begun_with
+    assert len(opening(again, "b/x.png")["points"]) == 2
+    assert [c["name"] for c in again.folder()["categories"]] == ["bowl", "cup", "sky", "table"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("x,y,category\n1,1,cup\n", "points beside which no picture is named"),
+        ("image,x,y,category\nx.png,1,1,cup\n", r"points of 'x.png' \(1 picture\).*has them, such as 'a/x.png'"),
+        ("image,x,y,category\na/x.png,1,1,table\n", "'table' as thing and as stuff"),
+    ],
+)
+def test_points_to_begin_with_that_are_of_no_use_are_refused_before_anything_is_written(
+    content, expected, photos, tmp_path
+):
+    (tmp_path / "points.csv").write_text(content)
+    with pytest.raises(ArgumentError, match=expected):
+        Session(photos, out=tmp_path / "out", points=tmp_path / "points.csv", categories=TABLE)
+    assert not list((tmp_path / "out").rglob("*.json"))
+    (tmp_path / "out/points.csv").write_text("image,x,y,category\na/x.png,1,1,cup\n")
+    with pytest.raises(ArgumentError, match=r"a file in .*out, which takes those of single pictures"):
+        Session(photos, out=tmp_path / "out", points=tmp_path / "out/points.csv")
+
+
+def test_points_of_many_pictures_wait_for_the_disk_together(tmp_path, monkeypatch):
+    """A disk takes milliseconds for each file that is waited for: a minute and more for ten thousand."""
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(300):
+        (root / f"{number}.jpg").touch()  # empty: whoever opens it is refused
+    rows = "".join(f"{number}.jpg,{x},5,cup\n" for number in range(300) for x in (1, 2))
+    (tmp_path / "points.csv").write_text(f"image,x,y,category\n{rows}")
+    waits = []
+    monkeypatch.setattr("os.fsync", lambda _: waits.append("file"))
+    monkeypatch.setattr("os.sync", lambda: waits.append("all"))
+    session = Session(root, out=tmp_path / "out", points=tmp_path / "points.csv")
+    assert waits.count("all") == 1
+    assert len(waits) < 10
+    assert set(session.states()) == {"begun"}
 
 
 def test_a_large_picture_is_sent_reduced_and_saved_whole(photos, tmp_path, monkeypatch):

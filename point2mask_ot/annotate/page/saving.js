@@ -118,7 +118,7 @@ export function read(state) {
   app.state = state.state;
   [version, newer, failed] = [state.version, "", false];
   $("conflict").hidden = true;
-  savedText = state.resumed && !state.version ? "" : JSON.stringify([state.points, state.paint, state.state]);
+  savedText = JSON.stringify([state.points, state.paint, state.state]);
 }
 
 $("take-theirs").onclick = async () => {

@@ -1,0 +1,65 @@
+"""Points that a folder is begun with, which become the saved points of its pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checks import suggestion
+from ..files.io import Origin
+from ..panoptic import Category, LabelledPoints, read_points
+from ..panoptic.points import read_each
+from .listing import Listing
+from .settings import NAME
+
+_SOME = 5
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a points file has of the pictures at hand.
+
+    Attributes:
+        path: the file.
+        categories: all that it lists.
+        names: of the pictures.
+        pictures: name and points of each, made when it is asked for.
+    """
+
+    path: Path
+    categories: tuple[Category, ...]
+    names: Sequence[str]
+    pictures: Iterator[tuple[str, LabelledPoints]]
+
+
+def of_folder(path: Path, listing: Listing) -> Brought:
+    """Points of the pictures of a folder; a warning tells of pictures that it does not have.
+
+    Raises:
+        FileError: a file that cannot be read; points beside which no picture is named; none of a picture that is there.
+    """
+    origin, here = Origin(NAME, "points", path), frozenset(listing.names)
+    categories, found, pictures = read_each(path)
+    names = [name for name in found if name in here]
+    unknown = [name for name in found if name is not None and name not in here]
+    hint = suggestion(unknown[0], listing.names) if unknown else ""
+    if not names:
+        got = f"points of {_some(unknown)}" if unknown else "points beside which no picture is named"
+        origin.fail(got, f"pictures as {listing.root} has them, such as {listing.names[0]!r:.80}{hint}")
+    if unknown:
+        warnings.warn(f"{path}: left out, since {listing.root} has no {_some(unknown)}{hint}", stacklevel=5)
+    return Brought(path, categories, names, ((name, points) for name, points in pictures if name in here))
+
+
+def of_picture(path: Path, name: str, shape: tuple[int, int]) -> Brought:
+    """Those of one picture, of (H, W) pixels."""
+    read = read_points(path, image=name, shape=shape)
+    return Brought(path, read.categories, [name], iter([(name, read)]))
+
+
+def _some(names: Sequence[str]) -> str:
+    listed = ", ".join(f"{name!r:.80}" for name in names[:_SOME])
+    more = f" and {len(names) - _SOME} others" if len(names) > _SOME else ""
+    return f"{listed}{more} ({len(names)} {'picture' if len(names) == 1 else 'pictures'})"
