@@ -11,10 +11,8 @@ from ..checks import suggestion
 from ..files.io import Origin
 from ..panoptic import Category, LabelledPoints, read_points
 from ..panoptic.points import read_each
-from .listing import Listing
+from .listing import Listing, some
 from .settings import NAME
-
-_SOME = 5
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,10 @@ def of_folder(path: Path, listing: Listing) -> Brought:
     unknown = [name for name in found if name is not None and name not in here]
     hint = suggestion(unknown[0], listing.names) if unknown else ""
     if not names:
-        got = f"points of {_some(unknown)}" if unknown else "points beside which no picture is named"
+        got = f"points of {some(unknown)}" if unknown else "points beside which no picture is named"
         origin.fail(got, f"pictures as {listing.root} has them, such as {listing.names[0]!r:.80}{hint}")
     if unknown:
-        warnings.warn(f"{path}: left out, since {listing.root} has no {_some(unknown)}{hint}", stacklevel=5)
+        warnings.warn(f"{path}: left out, since {listing.root} has no {some(unknown)}{hint}", stacklevel=5)
     return Brought(path, categories, names, ((name, points) for name, points in pictures if name in here))
 
 
@@ -57,9 +55,3 @@ def of_picture(path: Path, name: str, shape: tuple[int, int]) -> Brought:
     """Those of one picture, of (H, W) pixels."""
     read = read_points(path, image=name, shape=shape)
     return Brought(path, read.categories, [name], iter([(name, read)]))
-
-
-def _some(names: Sequence[str]) -> str:
-    listed = ", ".join(f"{name!r:.80}" for name in names[:_SOME])
-    more = f" and {len(names) - _SOME} others" if len(names) > _SOME else ""
-    return f"{listed}{more} ({len(names)} {'picture' if len(names) == 1 else 'pictures'})"

@@ -26,8 +26,8 @@ from .categories import Categories
 from .listing import States, list_pictures, points_path
 from .opened import Opened, OpenPicture
 from .overrides import PageOverrides
-from .posted import Posted, read_posted
-from .recategorise import changed
+from .posted import Posted, read_posted, read_state
+from .recategorise import changed, uses
 from .settings import NAME, AnnotateSettings
 from .store import Saved, Store, next_state
 
@@ -55,19 +55,22 @@ class Session:
         self.settings.check()
         self.out = Path(self.settings.out)
         self.start = None if self.settings.points is None else Path(self.settings.points)
-        self.pictures = list_pictures(photos, self.out)
+        self.store = Store(self.out)
+        self.store.check()
+        self.pictures = list_pictures(photos, self.out, follow_links=self.settings.follow_links)
         self._known = frozenset(self.pictures.names)
         self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
         refuse_idle(NAME, preset, theirs)
         refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
         self.opened = Opened(self._open)
-        self.store, self.states = Store(self.out), States(self.pictures, self.out)
+        self.states = States(self.pictures, self.out)
         self._refuse_unusable()
         self.categories = Categories(self.out, self._found(), categories)
         self.begun_with = "" if self.start is None else self._begin_with(self.start)
 
     def _refuse_unusable(self) -> None:
-        """A picture alone that cannot be shown, or saved."""
+        """A sub folder that takes no results; a picture alone that cannot be shown, or saved."""
+        self.store.check(points_path(self.out, name).parent for name in self.pictures.names)
         if self.pictures.alone:
             (name,) = self.pictures.names
             self._shown(name)
@@ -94,9 +97,8 @@ class Session:
         if path.is_relative_to(self.out.resolve()) and all(
             path != points_path(self.out, name).resolve() for name in self.pictures.names
         ):
-            fail(
-                NAME, "points", f"{start}, a file in {self.out}, which takes those of single pictures", "one elsewhere"
-            )
+            got = f"{start}, a file in {self.out}, which takes those of single pictures"
+            fail(NAME, "points", got, "a file elsewhere")
 
     def _brought(self, start: Path) -> Brought:
         if not self.pictures.alone:
@@ -209,25 +211,52 @@ class Session:
             body: its state on the page, with what the page has seen before, see :class:`~.store.Basis`.
 
         Returns:
-            The new ``version``, the ``state`` of the picture and the file that it ``wrote``.
+            The new ``version``, the ``state`` of the picture, the file that it ``wrote``, the ``categories`` as they
+            are now, and which of them these points have brought back (``returned``), that another page took away.
 
         Raises:
             ArgumentError: the points cannot be written.
             Conflict: the points that are saved are of another version.
         """
-        saved = self._save(name, read_posted(body, self.opened(name).size))
-        return {"version": saved.version, "state": saved.state, "wrote": [self._written(points_path(self.out, name))]}
+        return self._save(name, read_posted(body, self.opened(name).size))
 
-    def _save(self, name: str, posted: Posted) -> Saved:
+    def skip(self, name: str, body: bytes) -> dict[str, str]:
+        """Mark a picture as skipped that cannot be opened, or take that back: then there is nothing else to save.
+
+        Args:
+            name: of the picture.
+            body: JSON with the ``state``; whether it is untouched or begun, its points say.
+
+        Returns:
+            The ``state`` that it is in.
+
+        Raises:
+            ArgumentError: another state; a points file that cannot be read either.
+        """
+        state = read_state(body)
+        return {"state": self.store.mark(PictureResults.of(self.out, name, ""), state, self.categories.listed())}
+
+    def uses(self, category: str) -> dict[str, int]:
+        """How many ``points`` a category has, in how many ``pictures``."""
+        return uses(self.store, (points_path(self.out, name) for name in self.pictures.names), category)
+
+    def _save(self, name: str, posted: Posted) -> dict[str, Any]:
         files = self._files(name)
+        known = None if self.categories.is_default else {category.name for category in self.categories.listed()}
         categories = posted.categories if self.categories.is_default else self.categories.adopt(posted.used)
         targets = posted.targets_of(categories)
         state = next_state(posted.state, len(targets.points_yx))
         saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
         with self.store.locked():  # another server may have written meanwhile
             first = self.categories.is_default
-            self.categories.write(categories if first else self.categories.adopt(posted.used))
-        return saved
+            listed = self.categories.write(categories if first else self.categories.adopt(posted.used))
+        return {
+            "version": saved.version,
+            "state": saved.state,
+            "wrote": [self._written(points_path(self.out, name))],
+            "categories": listed_categories(listed),
+            "returned": [] if known is None else [one.name for one in posted.used if one.name not in known],
+        }
 
     def save_masks(self, name: str, body: bytes) -> dict[str, Any]:
         """Write the points as :meth:`save` does, then their masks at the size of the picture, as ``label`` does.
@@ -243,9 +272,7 @@ class Session:
         posted = read_posted(body, self.opened(name).size)
         if not posted.names:
             fail(NAME, "points", "no points", "at least one point")
-        done = self._save(name, posted)
-        told: dict[str, Any] = {"version": done.version, "state": done.state, "out": str(self.out)}
-        told["wrote"] = [self._written(points_path(self.out, name))]
+        told: dict[str, Any] = {**self._save(name, posted), "out": str(self.out)}
         try:
             labels = self._write_masks(name, posted)
         except Exception as error:  # the clicks are the person's work, and safe
@@ -285,6 +312,6 @@ def _pictures(count: int) -> str:
 
 
 def words(error: BaseException) -> str:
-    """What the page says of an error: without the names of a function and its argument."""
+    """What the page says of an error, ``got ...; expected ...``: without the names of a function and its argument."""
     text = str(error)
     return text.partition("': ")[2] or text if isinstance(error, ArgumentError) else f"{type(error).__name__}: {text}"

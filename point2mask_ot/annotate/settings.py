@@ -20,6 +20,8 @@ class AnnotateSettings(PictureSettings, ColorSettings):
     """JSON or CSV, saved in OUT at the start as the points of pictures that have none there."""
     out: str | os.PathLike[str] = "annotations"
     """Folder for the results."""
+    follow_links: bool = False
+    """List pictures that are symbolic links out of the folder, too, as `label-dataset` reads them."""
     pixels: int = 2**19
     """Larger pictures are labelled in blocks; so many take well under a second."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,16 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import FileError
-from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes, write_together
-from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest
+from ..checks import ArgumentError, FileError, fail
+from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes, reason_of, write_together
+from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest, state_of
 from ..panoptic import Category, LabelledPoints
 from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
 from ..panoptic.paint import Paint
 from ..panoptic.points_json import content, json_categories, to_json
 from ..types import PointTargets
 from .categories import joined
-from .listing import state_of
 from .settings import NAME
 from .turns import Superseded
 
@@ -90,6 +90,28 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.out = out
         self._threads = threading.Lock()
+
+    def check(self, folders: Iterable[Path] = ()) -> None:
+        """Refuse what cannot take files, before a person has clicked.
+
+        Args:
+            folders: besides the one of this store; all may be missing.
+
+        Raises:
+            ArgumentError: the folder, or one of them, is a file or cannot be written to.
+        """
+        expected = "a folder that can be written to, or a name that is free"
+        for folder in dict.fromkeys((self.out, *folders)):
+            try:
+                there = next((path for path in (folder, *folder.parents) if _is_there(path)), folder)
+                if not stat.S_ISDIR(os.stat(there).st_mode):
+                    fail(NAME, "out", f"{there}, which is a file", expected)
+                if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+                    fail(NAME, "out", f"{there}, which cannot be written to", expected)
+            except (OSError, ValueError) as error:  # a link to nothing; a NUL byte
+                if isinstance(error, ArgumentError):
+                    raise
+                fail(NAME, "out", f"{str(folder)!r:.200} ({reason_of(error)})", expected)
 
     def read(self, files: PictureResults, size: tuple[int, int]) -> Saved:
         """What is saved of a picture.
@@ -176,6 +198,27 @@ class Store:
             atomic_write(files.points, data, function=NAME, argument="out")
         return Saved(digest(data), state, tuple(categories), points, paint)
 
+    def mark(self, files: PictureResults, state: str, categories: Sequence[Category]) -> str:
+        """Give a picture a state without looking at it; its points, if it has any, stay. What it is in now.
+
+        Raises:
+            ArgumentError: a damaged file, or one of another picture; a disk that cannot take it.
+        """
+        origin = Origin(NAME, "out", files.points)
+        with self.locked():
+            document: dict[str, Any] = json.loads(to_json((), categories, files.name, {}))
+            if files.points.is_file():
+                document = self.document(files.points)
+                if list(content(origin, document)[1]) not in ([files.name], [None]):
+                    origin.fail("points of another picture", f"those of {files.name}")
+            info = document.get("info") if isinstance(document.get("info"), dict) else {}
+            (clicks,) = content(origin, document)[1].values()
+            made = next_state(state, len(clicks))
+            document["info"] = {name: value for name, value in info.items() if name != _WRITER} | {STATE: made}
+            make_folder(files.folder, function=NAME, argument="out")
+            _write_document(files.points, document)
+        return made
+
     def _refuse_conflict(self, path: Path, basis: Basis) -> None:
         if not path.is_file():
             return
@@ -208,8 +251,7 @@ class Store:
             edit(document)
             if isinstance(document.get("info"), dict):
                 document["info"].pop(_WRITER, None)
-            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-            atomic_write(path, text.encode(), function=NAME, argument="out")
+            _write_document(path, document)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -221,6 +263,20 @@ class Store:
 
                 fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
             yield
+
+
+def _write_document(path: Path, document: Any) -> None:
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    atomic_write(path, text.encode(), function=NAME, argument="out")
+
+
+def _is_there(path: Path) -> bool:
+    """A link to nothing is."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def next_state(asked: str | None, points: int) -> str:

@@ -13,6 +13,7 @@ from ..files.io import Origin, atomic_write, origin_of
 from ..types import PointTargets
 from .clicks import Click, clicked_targets, in_channel_order, paint_of, point_entries
 from .images import Category, category_channels, check_categories
+from .kinds import ONE_LINE, has_odd_letters
 from .paint import Paint
 from .points_csv import from_csv, to_csv
 from .points_json import from_json, to_json
@@ -202,6 +203,8 @@ def writable_categories(function: str, categories: Iterable[Category]) -> list[C
     names = [category.name for category in listed]
     if len(set(names)) < len(names) or any(name != name.strip() or not name for name in names):
         fail(function, "categories", f"names {names}", "unique names without white space around them")
+    if any(has_odd_letters(name) for name in names):
+        fail(function, "categories", f"names {names}", ONE_LINE)
     if list(category_channels(listed)) != [category.id for category in listed]:
         fail(function, "categories", "stuff before things", "all things, then all stuff")
     return listed

@@ -211,6 +211,6 @@ def test_fault_a10_two_targets_in_one_block_are_two(photo, tmp_path):
     saved = save(session, near)
     assert [target["pixels"] > 0 for target in saved["targets"]] == [True, True]
     with pytest.raises(
-        ArgumentError, match=r"targets 0 and 1 both at \(y, x\) = \(20, 36\); expected one target a pixel$"
+        ArgumentError, match=r"targets 1 and 2 both at \(y, x\) = \(20, 36\); expected one target a pixel$"
     ):
         label(session, state((36, 20, "cup"), (36, 20, "cup")))
