@@ -105,7 +105,9 @@ _CHANGES: dict[str, Callable[[Store, Listed, Iterable[Path], str, Any], list[Cat
 def uses(store: Store, paths: Iterable[Path], name: str) -> dict[str, int]:
     """How many ``points`` a category has, in how many ``pictures``."""
     counts = [
-        sum(point.get("category") == name for point in _points(store.document(path))) for path in paths if path.is_file()
+        sum(point.get("category") == name for point in _points(store.document(path)))
+        for path in paths
+        if path.is_file()
     ]
     return {"points": sum(counts), "pictures": sum(count > 0 for count in counts)}
 

@@ -90,7 +90,7 @@ def _is_skipped(points: Any, name: str) -> bool:
 
 
 def _pictures(images: Path, out: Path) -> Iterator[str]:
-    """The pictures in a folder by their relative names, without the job's own, and without masks that the page saved."""
+    """The pictures in a folder by their relative names, without the job's own and masks that the page saved."""
     mine = out.resolve()
     for place, folders, files in os.walk(images):
         folders[:] = [name for name in folders if Path(place, name).resolve() != mine]

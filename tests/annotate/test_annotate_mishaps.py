@@ -1,4 +1,4 @@
-"""What goes wrong in a sitting, in a headless Chromium: damaged pictures, dead servers, a second tab, keys that are dead."""
+"""What goes wrong in a sitting, in a headless Chromium: damaged pictures, dead servers and keys, a second tab."""
 
 from __future__ import annotations
 
