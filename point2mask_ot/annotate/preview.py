@@ -88,8 +88,8 @@ def _refuse_shared_pixels(names: Sequence[str], targets: PointTargets, size: tup
     owner: dict[tuple[int, int], int] = {}
     for (y, x), target in zip(pixel_indices(NAME, targets.points_yx, *size).tolist(), targets.target, strict=True):
         if (first := owner.setdefault((y, x), target)) != target:
-            first, target = (int(names[k]) + 1 if names[k].isdecimal() else names[k] for k in (first, target))
-            fail(NAME, "points", f"targets {first} and {target} both at (y, x) = ({y}, {x})", "one target a pixel")
+            one, other = (int(names[k]) + 1 if names[k].isdecimal() else names[k] for k in (first, target))
+            fail(NAME, "points", f"targets {one} and {other} both at (y, x) = ({y}, {x})", "one target a pixel")
 
 
 def _centres(length: int, factor: int) -> np.ndarray:

@@ -211,9 +211,9 @@ class Store:
                 document = self.document(files.points)
                 if list(content(origin, document)[1]) not in ([files.name], [None]):
                     origin.fail("points of another picture", f"those of {files.name}")
-            info = document.get("info") if isinstance(document.get("info"), dict) else {}
             (clicks,) = content(origin, document)[1].values()
             made = next_state(state, len(clicks))
+            info = document["info"] if isinstance(document.get("info"), dict) else {}
             document["info"] = {name: value for name, value in info.items() if name != _WRITER} | {STATE: made}
             make_folder(files.folder, function=NAME, argument="out")
             _write_document(files.points, document)

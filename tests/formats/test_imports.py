@@ -352,7 +352,9 @@ def test_damage_anywhere_is_said_and_never_crashes(of, tmp_path, recwarn):
                 refused.append(str(error))
     assert len(refused) > 100
     assert all(said.count(str(path)) == said.count("import_points") == 1 for said in refused)
-    assert not [one for one in recwarn if one.category is not UserWarning], "which tell of outlines that cross themselves"
+    assert not [one for one in recwarn if one.category is not UserWarning], (
+        "which tell of outlines that cross themselves"
+    )
 
 
 def test_damaged_xml_is_said_and_never_crashes(tmp_path, recwarn):
@@ -368,7 +370,9 @@ def test_damaged_xml_is_said_and_never_crashes(tmp_path, recwarn):
             refused.append(str(error))
     assert len(refused) > 100
     assert all(str(path) in said for said in refused)
-    assert not [one for one in recwarn if one.category is not UserWarning], "which tell of outlines that cross themselves"
+    assert not [one for one in recwarn if one.category is not UserWarning], (
+        "which tell of outlines that cross themselves"
+    )
 
 
 def test_the_command(tmp_path, example, capsys):
