@@ -79,8 +79,8 @@ class Session:
     def _begin_with(self, start: Path) -> str:
         """Save the points of a file, of pictures of which nothing is saved, so that all see them; what to say of it."""
         self._refuse_twice(start)
+        brought = self._brought(start)
         with self.store.locked():
-            brought = self._brought(start)
             fresh = [name for name in brought.names if not points_path(self.out, name).exists()]
             if fresh:
                 self.categories.bring(brought.categories, start)

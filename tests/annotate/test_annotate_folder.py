@@ -213,6 +213,7 @@ def test_points_to_begin_with_that_are_of_no_use_are_refused_before_anything_is_
     with pytest.raises(ArgumentError, match=expected):
         Session(photos, out=tmp_path / "out", points=tmp_path / "points.csv", categories=TABLE)
     assert not list((tmp_path / "out").rglob("*.json"))
+    (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "out/points.csv").write_text("image,x,y,category\na/x.png,1,1,cup\n")
     with pytest.raises(ArgumentError, match=r"a file in .*out, which takes those of single pictures"):
         Session(photos, out=tmp_path / "out", points=tmp_path / "out/points.csv")

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from drawn import COCO, LABEL_STUDIO, LABELME, QUPATH
+from PIL import Image
 
 from point2mask_ot import (
     ArgumentError,
@@ -191,3 +192,14 @@ def test_a_job_says_of_a_damaged_file_what_import_points_says(tmp_path):
     written(tmp_path / "clicks", REFUSED["NaN"][0], "a.json")
     with pytest.raises(FileError, match="NaN"):
         label_dataset(tmp_path / "photos", tmp_path / "clicks", tmp_path / "out", workers=0, progress=False)
+
+
+def test_a_job_sets_aside_what_is_said_to_be_larger_than_its_picture(tmp_path):
+    """As `label` refuses it."""
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "photos/a.png")
+    rows = "image,x,y,category,size\na.png,1,1,cup,1e300\na.png,7,7,background,\n"
+    points = written(tmp_path, rows, "a.csv")
+    made = label_dataset(tmp_path / "photos", points, tmp_path / "out", workers=0, progress=False)
+    assert (made.labelled, made.set_aside) == (0, 1)
+    assert "a size of 1e+300 pixels; expected at most the 72" in (tmp_path / "out/set_aside.csv").read_text()
