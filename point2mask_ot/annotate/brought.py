@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import suggestion
+from ..checks import InputWarning, suggestion
 from ..files.io import Origin
 from ..panoptic import Category, LabelledPoints, read_points
 from ..panoptic.points import read_each
@@ -47,7 +47,9 @@ def of_folder(path: Path, listing: Listing) -> Brought:
         got = f"points of {some(unknown)}" if unknown else "points beside which no picture is named"
         origin.fail(got, f"pictures as {listing.root} has them, such as {listing.names[0]!r:.80}{hint}")
     if unknown:
-        warnings.warn(f"{path}: left out, since {listing.root} has no {some(unknown)}{hint}", stacklevel=5)
+        warnings.warn(
+            f"{path}: left out, since {listing.root} has no {some(unknown)}{hint}", InputWarning, stacklevel=5
+        )
     return Brought(path, categories, names, ((name, points) for name, points in pictures if name in here))
 
 

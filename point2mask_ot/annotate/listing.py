@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..checks import ArgumentError, fail
+from ..checks import ArgumentError, InputWarning, fail
 from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
 from ..files.results import BEGUN, UNTOUCHED, PictureResults, is_mask, state_of
@@ -56,7 +56,8 @@ def list_pictures(photos: str | os.PathLike[str], out: Path, *, follow_links: bo
         got = f"{path}, whose pictures are links out of the folder"
         fail(NAME, "photos", got, "pictures in it, or follow_links=True")
     if links:
-        warnings.warn(f"{path}: left out, since they lead out of the folder: {some(links)}", stacklevel=4)
+        left = f"{path}: left out, since they lead out of the folder: {some(links)}"
+        warnings.warn(f"{left}; follow_links=True takes them", InputWarning, stacklevel=4)
     if not names:
         fail(NAME, "photos", f"{path}, without a picture", f"a folder with pictures ({', '.join(PICTURE_SUFFIXES)})")
     first: dict[PurePosixPath, str] = {}

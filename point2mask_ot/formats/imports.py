@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..checks import FileError, check_choice, fail, fail_type, suggestion
+from ..checks import FileError, InputWarning, check_choice, fail, fail_type, suggestion
 from ..files.io import Origin, origin_of
 from ..panoptic import Category, PicturePoints, PointSet
 from ..panoptic.clicks import clicked_targets, in_channel_order
@@ -111,7 +111,7 @@ def import_points(
         0, 0. What lies in several files is numbered anew.
 
     Warns:
-        UserWarning: an outline that crosses itself, whose size is then that of what it goes around; an area of 0; a
+        InputWarning: an outline that crosses itself, whose size is then that of what it goes around; an area of 0; a
             class of QuPath that is to be ignored, whose objects are left out.
 
     Raises:
@@ -189,7 +189,7 @@ def read_marks(
         names.odd.clear()
     if odd:
         more = f" (and {len(odd) - 1} like it)" if len(odd) > 1 else ""
-        warnings.warn(f"{odd[0]}{more}", stacklevel=3)
+        warnings.warn(f"{odd[0]}{more}", InputWarning, stacklevel=3)
     if not pictures:
         origin.fail("no points", "at least one point")
     seen: set[str] = set()

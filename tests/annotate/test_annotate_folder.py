@@ -17,7 +17,7 @@ from PIL import Image
 from point2mask_ot import Category, label_dataset, read_coco_panoptic, read_points
 from point2mask_ot.annotate.opened import ROOM, Opened
 from point2mask_ot.annotate.session import Session
-from point2mask_ot.checks import ArgumentError, FileError
+from point2mask_ot.checks import ArgumentError, FileError, InputWarning
 from point2mask_ot.cli import main
 
 COFFEE = skimage.data.coffee()[::8, ::8]  # 50 x 75
@@ -177,7 +177,7 @@ def test_two_servers_of_one_folder_share_its_categories(photos, tmp_path):
 def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
     points = tmp_path / "points.csv"
     points.write_text("image,x,y,category\nb/x.png,3,4,mug\nshot_2.jpg,5,6,mug\nx.jpg,1,1,mug\ny.jpg,1,1,sky:stuff\n")
-    with pytest.warns(UserWarning, match=r"photos has no 'x.jpg', 'y.jpg' \(2 pictures\)"):
+    with pytest.warns(InputWarning, match=r"photos has no 'x.jpg', 'y.jpg' \(2 pictures\)"):
         session = Session(photos, out=tmp_path / "out", points=points)
     assert session.begun_with == f"points of 2 pictures taken from {points}"
     told = session.folder()
@@ -405,7 +405,7 @@ def test_links_out_of_the_folder_are_for_the_page_what_they_are_for_the_job(phot
     (photos / "shot_2.jpg").rename(tmp_path / "elsewhere/x.jpg")
     (photos / "shot_2.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
     (photos / "inner.png").symlink_to(photos / "a/x.png")
-    with pytest.warns(UserWarning, match=r"lead out of the folder: 'shot_2.jpg' \(1 picture\)"):
+    with pytest.warns(InputWarning, match=r"lead out of the folder: 'shot_2.jpg' \(1 picture\)"):
         session = Session(photos, out=tmp_path / "out")
     assert session.pictures.names == ["a/x.png", "b/x.png", "inner.png", "shot_10.jpg"]
     session = Session(photos, out=tmp_path / "out", follow_links=True)

@@ -23,6 +23,7 @@ from point2mask_ot import (
     read_points,
     write_coco_panoptic,
 )
+from point2mask_ot.checks import InputWarning
 
 
 def written(folder, content, name="points.json"):
@@ -106,7 +107,7 @@ WARNED = {
 def test_is_taken_with_a_warning(case, tmp_path):
     content, expected, size = WARNED[case]
     path = written(tmp_path, content, "a.xml" if case == "cvat" else "a.json")
-    with pytest.warns(UserWarning, match=rf"{path}: .*{expected}"):
+    with pytest.warns(InputWarning, match=rf"{path}: .*{expected}"):
         found = import_points(path)
     np.testing.assert_allclose(found.pictures[0].targets.size[-1], size, rtol=0.06)
 
@@ -118,7 +119,7 @@ def test_small_and_thin_outlines_are_no_oddity(tmp_path, recwarn):
 
 
 def test_what_qupath_ignores_is_left_out(tmp_path):
-    with pytest.warns(UserWarning, match=r"features\[1\]: of the class 'Ignore\*', which is to be ignored; left out$"):
+    with pytest.warns(InputWarning, match=r"features\[1\]: of the class 'Ignore\*', which is to be ignored; left out$"):
         found = import_points(written(tmp_path, qupath(SQUARE, "Ignore*")))
     assert [category.name for category in found.categories] == ["coin"]
 
