@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import InputWarning, suggestion
+from ..checks import InputWarning, fail, suggestion
 from ..files.io import Origin
+from ..files.results import PictureResults
 from ..panoptic import Category, LabelledPoints, read_points
 from ..panoptic.points import read_each
-from .listing import Listing, some
+from .categories import Categories
+from .listing import Listing, points_path, some
 from .settings import NAME
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,37 @@ def of_picture(path: Path, name: str, shape: tuple[int, int]) -> Brought:
     """Those of one picture, of (H, W) pixels."""
     read = read_points(path, image=name, shape=shape)
     return Brought(path, read.categories, [name], iter([(name, read)]))
+
+
+def refuse_in_results(path: Path, out: Path, listing: Listing) -> None:
+    """A job reads all points files in the folder of results, and would find a picture's points in two.
+
+    Raises:
+        ArgumentError: such a file, unless it is that of a picture.
+    """
+    file, own = path.resolve(), (points_path(out, name).resolve() for name in listing.names)
+    if file.is_relative_to(out.resolve()) and file not in own:
+        got = f"{path}, a file in {out}, which takes those of single pictures"
+        fail(NAME, "points", got, "a file elsewhere")
+
+
+def begin_with(brought: Brought, store: Store, categories: Categories) -> str:
+    """Save the points of pictures of which nothing is saved, so that all see them; what to say of it.
+
+    Raises:
+        ArgumentError: a category as thing and as stuff.
+        FileError: a disk that cannot take them.
+    """
+    with store.locked():
+        fresh = [name for name in brought.names if not points_path(store.out, name).exists()]
+        if fresh:
+            categories.bring(brought.categories, brought.path)
+            store.begin((PictureResults.of(store.out, name, ""), points) for name, points in brought.pictures)
+            categories.write(categories.listed())
+    kept = len(brought.names) - len(fresh)
+    said = f"points of {_pictures(len(fresh))} taken from {brought.path}"
+    return said + (f"; {_pictures(kept)} had points in {store.out} already, which stay" if kept else "")
+
+
+def _pictures(count: int) -> str:
+    return f"{count} {'picture' if count == 1 else 'pictures'}"

@@ -21,7 +21,7 @@ from ..panoptic import Category, PanopticImage, write_coco_panoptic
 from ..panoptic.points_json import listed_categories
 from ..types import PointTargets
 from ..viz.colors import target_colors
-from .brought import Brought, of_folder, of_picture
+from .brought import Brought, begin_with, of_folder, of_picture, refuse_in_results
 from .categories import Categories
 from .listing import States, list_pictures, points_path
 from .opened import Opened, OpenPicture
@@ -30,6 +30,7 @@ from .posted import Posted, read_posted, read_state
 from .recategorise import changed, uses
 from .settings import NAME, AnnotateSettings
 from .store import Saved, Store, next_state
+from .usable import check_folders
 
 
 class Session:
@@ -55,8 +56,8 @@ class Session:
         self.settings.check()
         self.out = Path(self.settings.out)
         self.start = None if self.settings.points is None else Path(self.settings.points)
+        check_folders([self.out])
         self.store = Store(self.out)
-        self.store.check()
         self.pictures = list_pictures(photos, self.out, follow_links=self.settings.follow_links)
         self._known = frozenset(self.pictures.names)
         self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
@@ -66,39 +67,18 @@ class Session:
         self.states = States(self.pictures, self.out)
         self._refuse_unusable()
         self.categories = Categories(self.out, self._found(), categories)
-        self.begun_with = "" if self.start is None else self._begin_with(self.start)
+        self.begun_with = ""
+        if self.start is not None:
+            refuse_in_results(self.start, self.out, self.pictures)
+            self.begun_with = begin_with(self._brought(self.start), self.store, self.categories)
 
     def _refuse_unusable(self) -> None:
         """A sub folder that takes no results; a picture alone that cannot be shown, or saved."""
-        self.store.check(points_path(self.out, name).parent for name in self.pictures.names)
+        check_folders(points_path(self.out, name).parent for name in self.pictures.names)
         if self.pictures.alone:
             (name,) = self.pictures.names
             self._shown(name)
             self._check_masks(name)
-
-    def _begin_with(self, start: Path) -> str:
-        """Save the points of a file, of pictures of which nothing is saved, so that all see them; what to say of it."""
-        self._refuse_twice(start)
-        brought = self._brought(start)
-        with self.store.locked():
-            fresh = [name for name in brought.names if not points_path(self.out, name).exists()]
-            if fresh:
-                self.categories.bring(brought.categories, start)
-                files = ((PictureResults.of(self.out, name, ""), points) for name, points in brought.pictures)
-                self.store.begin(files)
-                self.categories.write(self.categories.listed())
-        kept = len(brought.names) - len(fresh)
-        said = f"points of {_pictures(len(fresh))} taken from {start}"
-        return said + (f"; {_pictures(kept)} had points in {self.out} already, which stay" if kept else "")
-
-    def _refuse_twice(self, start: Path) -> None:
-        """A job reads all points files in OUT, and would find a picture's points in two."""
-        path = start.resolve()
-        if path.is_relative_to(self.out.resolve()) and all(
-            path != points_path(self.out, name).resolve() for name in self.pictures.names
-        ):
-            got = f"{start}, a file in {self.out}, which takes those of single pictures"
-            fail(NAME, "points", got, "a file elsewhere")
 
     def _brought(self, start: Path) -> Brought:
         if not self.pictures.alone:
@@ -305,10 +285,6 @@ class Session:
 
     def _written(self, path: Path) -> str:
         return path.relative_to(self.out).as_posix()
-
-
-def _pictures(count: int) -> str:
-    return f"{count} {'picture' if count == 1 else 'pictures'}"
 
 
 def words(error: BaseException) -> str:

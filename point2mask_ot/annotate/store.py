@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import ArgumentError, FileError, fail
-from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes, reason_of, write_together
+from ..checks import FileError
+from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes, write_together
 from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest, state_of
 from ..panoptic import Category, LabelledPoints
 from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
@@ -90,28 +89,6 @@ class Store:
     def __init__(self, out: Path) -> None:
         self.out = out
         self._threads = threading.Lock()
-
-    def check(self, folders: Iterable[Path] = ()) -> None:
-        """Refuse what cannot take files, before a person has clicked.
-
-        Args:
-            folders: besides the one of this store; all may be missing.
-
-        Raises:
-            ArgumentError: the folder, or one of them, is a file or cannot be written to.
-        """
-        expected = "a folder that can be written to, or a name that is free"
-        for folder in dict.fromkeys((self.out, *folders)):
-            try:
-                there = next((path for path in (folder, *folder.parents) if _is_there(path)), folder)
-                if not stat.S_ISDIR(os.stat(there).st_mode):
-                    fail(NAME, "out", f"{there}, which is a file", expected)
-                if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-                    fail(NAME, "out", f"{there}, which cannot be written to", expected)
-            except (OSError, ValueError) as error:  # a link to nothing; a NUL byte
-                if isinstance(error, ArgumentError):
-                    raise
-                fail(NAME, "out", f"{str(folder)!r:.200} ({reason_of(error)})", expected)
 
     def read(self, files: PictureResults, size: tuple[int, int]) -> Saved:
         """What is saved of a picture.
@@ -268,15 +245,6 @@ class Store:
 def _write_document(path: Path, document: Any) -> None:
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     atomic_write(path, text.encode(), function=NAME, argument="out")
-
-
-def _is_there(path: Path) -> bool:
-    """A link to nothing is."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def next_state(asked: str | None, points: int) -> str:
