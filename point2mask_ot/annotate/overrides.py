@@ -19,4 +19,5 @@ class PageOverrides(ColorOverrides, total=False):
     levels: tuple[float, float] | None
     points: str | os.PathLike[str] | None
     out: str | os.PathLike[str]
+    follow_links: bool
     pixels: int

@@ -17,9 +17,11 @@ class AnnotateSettings(PictureSettings, ColorSettings):
     """What the page begins with, and how pictures are labelled."""
 
     points: str | os.PathLike[str] | None = None
-    """JSON or CSV to begin with, on pictures of which nothing was saved in OUT."""
+    """JSON or CSV, saved in OUT at the start as the points of pictures that have none there."""
     out: str | os.PathLike[str] = "annotations"
     """Folder for the results."""
+    follow_links: bool = False
+    """List pictures that are symbolic links out of the folder, too, as `label-dataset` reads them."""
     pixels: int = 2**19
     """Larger pictures are labelled in blocks; so many take well under a second."""
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
+from ..files.results import SKIPPED, PictureResults, is_mask, state_of
 from .folder import JobFolder
 from .job_settings import JobSettings
 from .reader import Reader
@@ -26,6 +28,7 @@ def write_results(
     table: Table,
     fingerprint: Mapping[str, Any],
     run: Mapping[str, Any],
+    points: Any,
     asked: frozenset[int] | None = None,
 ) -> dict[str, Any]:
     """The annotations, the summary and the report. Gives the summary.
@@ -44,8 +47,9 @@ def write_results(
 
     statistics = write_records(root, settings.output, table, counted, settings.categories, settings.truth_digest)
     pictures = table.size if asked is None else statistics.labelled + statistics.set_aside
-    unnamed = _unnamed(settings, root, table)
+    unnamed, skipped = _unnamed(settings, root, table, points)
     summary = summarize(settings, fingerprint, pictures, statistics, unnamed)
+    summary["pictures_skipped"] = skipped
     summary["pictures_not_asked_for"] = table.size - pictures
     summary["label_next"] = [table.at(int(position)).name for position in statistics.most_doubtful()[:_LISTED]]
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
@@ -55,26 +59,41 @@ def write_results(
     return summary
 
 
-def _unnamed(settings: JobSettings, root: Path, table: Table) -> tuple[int, list[str]]:
-    """How many pictures the folder has that the points do not name, and the first of them."""
+def _unnamed(settings: JobSettings, root: Path, table: Table, points: Any) -> tuple[tuple[int, list[str]], int]:
+    """How many pictures the folder has that the points do not name, and the first; and how many were skipped."""
     if settings.sampling is not None:
-        return 0, []
-    count = 0
+        return (0, []), 0
+    count = skipped = 0
 
     def counted(names: Iterable[str]) -> Iterator[str]:
-        nonlocal count
-        for count, name in enumerate(names, start=1):  # noqa: B007
-            yield name
+        nonlocal count, skipped
+        for name in names:
+            if _is_skipped(points, name):
+                skipped += 1
+            else:
+                count += 1
+                yield name
 
     first = heapq.nsmallest(_LISTED, counted(table.missing(_pictures(Path(settings.images), root))))
-    return count, first
+    return (count, first), skipped
+
+
+def _is_skipped(points: Any, name: str) -> bool:
+    """Whether a person has said so on the page of ``annotate``, in the file of the picture's points."""
+    if not isinstance(points, (str, os.PathLike)):
+        return False
+    path = PictureResults.of(Path(points), name, "").points
+    try:
+        return path.is_file() and state_of(read_json(path)) == SKIPPED
+    except (OSError, ValueError):  # a file of something else
+        return False
 
 
 def _pictures(images: Path, out: Path) -> Iterator[str]:
-    """The pictures in a folder by their relative names, without the job's own."""
+    """The pictures in a folder by their relative names, without the job's own and masks that the page saved."""
     mine = out.resolve()
     for place, folders, files in os.walk(images):
         folders[:] = [name for name in folders if Path(place, name).resolve() != mine]
         for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES):
+            if name.lower().endswith(PICTURE_SUFFIXES) and not is_mask(Path(place, name)):
                 yield Path(place, name).relative_to(images).as_posix()

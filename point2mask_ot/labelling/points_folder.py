@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..files.io import Origin, reason_of
+from ..checks import ArgumentError
+from ..files.io import Origin, read_json, reason_of
 from ..files.json_stream import stream_json
-from ..files.results import LEFT_ALONE, STATE
+from ..files.results import LEFT_ALONE, SKIPPED, STATE, UNTOUCHED, state_of
 from ..formats.guess import format_of
 from ..formats.imports import files_of, read_marks
 from ..formats.marks import Names
@@ -88,8 +89,18 @@ def _other_files(origin: Origin) -> list[Origin]:
     """The files in a folder, and in its folders, that other tools made."""
     files = [file for file, _ in files_of(origin)]
     if not files:
-        origin.fail("no points file", f"a folder with files of points ({', '.join(_SUFFIXES)}), or of another tool")
+        states = [state for path in _walk(origin, origin.path) if (state := _state(path)) in LEFT_ALONE]
+        got = f"no picture to label: {states.count(SKIPPED)} skipped, {states.count(UNTOUCHED)} without a point"
+        kinds = f"files of points ({', '.join(_SUFFIXES)}), or of another tool"
+        origin.fail(got if states else "no points file", f"a folder with {kinds}")
     return files
+
+
+def _state(path: Path) -> str:
+    try:
+        return state_of(read_json(path))
+    except ArgumentError:
+        return ""
 
 
 def _index_others(origin: Origin, path: Path, source: str) -> Table:

@@ -28,7 +28,7 @@ OPTIONS = {
     "label": f"points out maps add-colors size exif levels {MASKS}",
     "label-dataset": "images points sample truth split per-target seed sampler maps add-colors size output engine "
     f"workers limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
-    "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
+    "annotate": f"points categories port no-browser pixels exif levels out follow-links {MASKS}",
     "prepare voc": "voc sbd out follow-links",
     "prepare points": "panoptic png out n seed sampler no-stuff size-error write-png follow-links",
     "prepare import": "out format columns category stuff images",
