@@ -16,7 +16,6 @@ from ..masks.picture import refuse_idle
 from ..masks.settings import sort_changes
 from .idle import refuse_idle_sizes
 from .job_settings import JobSettings
-from .labeller import stopping_on_full_disk
 from .overrides import DatasetOverrides
 from .plug_ins import is_plug_in, plug_in_parts
 from .points_folder import points_digest
@@ -24,6 +23,7 @@ from .report.summary import LabelSummary
 from .run import Run
 from .settings import BACKGROUND_HINT, DatasetSettings, LabelSettings, Sampling
 from .shards import adopt_shards, shard_folder
+from .stopping import stopping_on_full_disk
 from .truth import Truth
 from .workers.processes import refuse_no_children
 from .workers.ray import import_ray
@@ -118,6 +118,7 @@ def label_dataset(
         out=str(shard_folder(_absolute("out", out), settings.part)),
         config=PseudoMasker(config, **theirs).config,
         follow_links=links,
+        thumbnails=settings.thumbnails,
         sampling=sampling,
         truth=None
         if settings.truth is None

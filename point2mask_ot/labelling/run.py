@@ -50,6 +50,7 @@ class Run:
         workers: how many; 0 for this process, None until Ray has said it.
         folder: of the results.
         table: the pictures and their points.
+        points: where they come from.
         asked: the positions of the pictures to label; None for all.
         truth: what is known of their true masks, if anything.
     """
@@ -60,6 +61,7 @@ class Run:
     workers: int | None = field(init=False)
     folder: JobFolder = field(init=False)
     table: Table = field(init=False)
+    points: Any = field(init=False)
     asked: frozenset[int] | None = field(init=False, default=None)
     truth: Table | None = field(init=False, default=None)
 
@@ -78,7 +80,7 @@ class Run:
             table = place.index(path, self.source)
         elif table is None:
             table = index_points(origin_of(_NAME, "points", points), path, self.source)
-        self.table = table
+        self.table, self.points = table, points
         if self.names is not None:
             self.asked = positions_named(table, self.names)
         self._check_names()
@@ -150,7 +152,7 @@ class Run:
             }
             found: dict[str, Any] = {}
             if n == 1:
-                found = write_results(self.settings, self.folder, self.table, fingerprint, run, self.asked)
+                found = write_results(self.settings, self.folder, self.table, fingerprint, run, self.points, self.asked)
         counts, scores = shown.counts, found.get("scores")
         return LabelSummary(
             out=self.folder.root,

@@ -1,0 +1,75 @@
+"""What the report tells of one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..job_settings import JobSettings
+from ..results import state_of
+from ..table import Row
+from ..truth import quality
+from .thumbnails import thumbnail_names
+
+
+@dataclass(frozen=True)
+class Card:
+    """One labelled picture.
+
+    Attributes:
+        name: of the picture.
+        confidence, targets, segments: see the record.
+        void: share of its pixels that belong to none.
+        seconds: that its labels took.
+        pq, miou: against the truth, in [0, 1]; None where that does not say.
+        state: what a person has said of its points; "" where nothing is known.
+        labels, truth: files of the thumbnails, relative to the results; "" where there is none.
+        trouble: why it cannot be shown.
+    """
+
+    name: str
+    confidence: float
+    targets: int
+    segments: int
+    void: float
+    seconds: float
+    pq: float | None
+    miou: float | None
+    state: str
+    labels: str
+    truth: str
+    trouble: str = ""
+
+
+def card_of(settings: JobSettings, row: Row, record: Mapping[str, Any]) -> Card:
+    """What a record tells of its picture."""
+    score = record.get("score")
+    scored = bool(score) and score["truth"] == settings.truth_digest
+    pq = miou = None
+    if scored:
+        counts = np.array(score["counts"])
+        panoptic, miou = quality(counts, {category.id: category for category in settings.truth_categories})
+        pq, miou = _share(panoptic.pq), _share(miou)
+    drawn = record.get("thumbnails", ())
+    labels, truth = (name if name in drawn else "" for name in thumbnail_names(row.position))
+    return Card(
+        name=row.name,
+        confidence=record["confidence"],
+        targets=record["targets"],
+        segments=len(record["segments"]),
+        void=record["void"],
+        seconds=round(sum(record["seconds"].values()), 3),
+        pq=pq,
+        miou=miou,
+        state=state_of(row),
+        labels=labels,
+        truth=truth if scored else "",
+    )
+
+
+def _share(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
