@@ -13,6 +13,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..checks import ArgumentError, fail
+from ..files.names import names_in
 from ..files.pictures import explaining_turns
 from ..files.results import PictureResults
 from ..masks.config import PseudoMaskConfig
@@ -58,6 +59,8 @@ class Session:
         self.out = Path(self.settings.out)
         self.start = None if self.settings.points is None else Path(self.settings.points)
         self.pictures = list_pictures(photos, self.out)
+        if self.settings.only is not None:
+            self.pictures = self.pictures.only(names_in(NAME, "only", self.settings.only))
         self._known = frozenset(self.pictures.names)
         self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
         refuse_idle(NAME, preset, theirs)
@@ -81,7 +84,7 @@ class Session:
         if self.pictures.alone:
             yield from self._shown(self.pictures.names[0])[0].categories
         else:
-            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
+            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.folder)
 
     def _open(self, name: str) -> OpenPicture:
         reading = self.settings.reading()
@@ -262,7 +265,7 @@ class Session:
         Raises:
             ArgumentError: see :func:`~.recategorise.changed`.
         """
-        paths = [points_path(self.out, name) for name in self.pictures.names]
+        paths = [points_path(self.out, name) for name in self.pictures.folder]
         with self.store.locked():
             listed = self.categories.write(changed(self.store, self.categories.listed(), paths, body))
         return {"categories": listed_categories(listed)}

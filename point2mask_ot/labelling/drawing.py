@@ -29,9 +29,7 @@ class Drawer:
         self.settings, self.reader, self.scorer = settings, reader, scorer
         self.painter = Painter(settings.shown_categories)
 
-    def __call__(
-        self, record: dict[str, Any], row: Row, true_row: Row | None, *, kept: bool, scored: bool
-    ) -> bool:
+    def __call__(self, record: dict[str, Any], row: Row, true_row: Row | None, *, kept: bool, scored: bool) -> bool:
         """Draw what is wanted and not there, or of what has changed.
 
         Args:

@@ -32,7 +32,8 @@ def write_results(
 ) -> dict[str, Any]:
     """The annotations, the summary and the report. Gives the summary.
 
-    ``points`` are where they come from, as ``label_dataset`` takes it. Where only some pictures are ``asked`` for, what earlier calls labelled stays, and what they set aside is left out.
+    ``points`` are where they come from, as ``label_dataset`` takes them. Where only some pictures are ``asked`` for,
+    what earlier calls labelled stays, and what they set aside is left out.
 
     Raises:
         FileError: a disk that cannot take them.

@@ -47,8 +47,8 @@ class Card:
 
 def card_of(settings: JobSettings, row: Row, record: Mapping[str, Any]) -> Card:
     """What a record tells of its picture."""
-    score = record.get("score")
-    scored = bool(score) and score["truth"] == settings.truth_digest
+    score = record.get("score", {})
+    scored = score.get("truth", "") == settings.truth_digest != ""
     pq = miou = None
     if scored:
         counts = np.array(score["counts"])

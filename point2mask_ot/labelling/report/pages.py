@@ -40,10 +40,10 @@ def script(name: str) -> tuple[Markup, str]:
 
 
 def legend(categories: Sequence[Category]) -> list[dict[str, Any]]:
-    """Id and name of each category, and the shades, from left to right, that its segments have by turns."""
+    """Id and name of each category, and the shades that its segments have by turns."""
     colors = category_colors(categories)
     shades = [
-        segment_colors(np.full(3, k), colors) if category.is_thing else colors[[k, k]]
+        segment_colors(np.full(3, k), colors) if category.is_thing else colors[[k]]
         for k, category in enumerate(categories)
     ]
     return [

@@ -47,13 +47,17 @@ def pictures_page(root: Path, settings: JobSettings, command: str) -> Iterator[A
                 yield add
                 lines.seek(0)
                 text, digest = script("pictures.js")
-                page = environment().get_template("pictures.html").generate(
-                    title="All pictures",
-                    legend=legend(settings.shown_categories),
-                    command=command,
-                    rows=(Markup(line.rstrip("\n")) for line in lines),
-                    script=text,
-                    script_hash=digest,
+                page = (
+                    environment()
+                    .get_template("pictures.html")
+                    .generate(
+                        title="All pictures",
+                        legend=legend(settings.shown_categories),
+                        command=command,
+                        rows=(Markup(line.rstrip("\n")) for line in lines),
+                        script=text,
+                        script_hash=digest,
+                    )
                 )
                 for part in page:
                     file.write(part.encode())
@@ -66,4 +70,9 @@ def _values(settings: JobSettings, row: Row, record: Mapping[str, Any]) -> list[
         return [row.name, record["error"]]
     one = card_of(settings, row, record)
     numbers = [one.confidence, one.targets, one.segments, one.void, one.seconds, one.pq, one.miou]
-    return [one.name, *numbers, one.state, *(name and posixpath.relpath(name, FOLDER) for name in (one.labels, one.truth))]
+    return [
+        one.name,
+        *numbers,
+        one.state,
+        *(name and posixpath.relpath(name, FOLDER) for name in (one.labels, one.truth)),
+    ]

@@ -58,28 +58,32 @@ def write_report(
     """
     scores = summary["scores"]
     shown = _Shown(settings, root, table, record_of)
-    page = environment().get_template("report.html").render(
-        title=f"Pseudo-masks of {summary['labelled']:,} pictures",
-        tiles=_tiles(summary),
-        labelled=summary["labelled"],
-        scored=scores is not None,
-        background=summary["pictures_without_background"],
-        no_background=NO_BACKGROUND,
-        background_hint=BACKGROUND_HINT,
-        fifths=[percent(share) for share in (scores or {}).get("miou_by_fifth_of_confidence", ())],
-        legend=legend(settings.shown_categories),
-        groups=[(title, [shown(int(p)) for p in positions]) for title, positions in _groups(statistics)],
-        finished=any(statistics.finished),
-        thumbnails=settings.thumbnails,
-        charts=_charts(summary),
-        categories=_categories(settings, summary),
-        aside_count=summary["set_aside"],
-        aside=[(entry["picture"], entry["reason"]) for entry in summary["set_aside_first"][:_LISTED]],
-        aside_more=max(0, summary["set_aside"] - _LISTED),
-        stages=_stages(times),
-        settings=summary["settings"].items(),
-        run=_flat(times["last_run"]).items(),
-        **doubtful,
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=f"Pseudo-masks of {summary['labelled']:,} pictures",
+            tiles=_tiles(summary),
+            labelled=summary["labelled"],
+            scored=scores is not None,
+            background=summary["pictures_without_background"],
+            no_background=NO_BACKGROUND,
+            background_hint=BACKGROUND_HINT,
+            fifths=[percent(share) for share in (scores or {}).get("miou_by_fifth_of_confidence", ())],
+            legend=legend(settings.shown_categories),
+            groups=[(title, [shown(int(p)) for p in positions]) for title, positions in _groups(statistics)],
+            finished=any(statistics.finished),
+            thumbnails=settings.thumbnails,
+            charts=_charts(summary),
+            categories=_categories(settings, summary),
+            aside_count=summary["set_aside"],
+            aside=[(entry["picture"], entry["reason"]) for entry in summary["set_aside_first"][:_LISTED]],
+            aside_more=max(0, summary["set_aside"] - _LISTED),
+            stages=_stages(times),
+            settings=summary["settings"].items(),
+            run=_flat(times["last_run"]).items(),
+            **doubtful,
+        )
     )
     atomic_write(root / "report.html", page.encode("utf-8", "replace"), function=_NAME, argument="out")
 
@@ -167,9 +171,7 @@ def _categories(settings: JobSettings, summary: Mapping[str, Any]) -> list[dict[
 def _stages(times: Mapping[str, Any]) -> list[dict[str, Any]]:
     seconds, pictures = times["seconds_by_stage"], max(times["pictures"], 1)
     total = sum(seconds.values()) or 1.0
-    return [
-        {"name": stage, "share": spent / total, "ms": 1000 * spent / pictures} for stage, spent in seconds.items()
-    ]
+    return [{"name": stage, "share": spent / total, "ms": 1000 * spent / pictures} for stage, spent in seconds.items()]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

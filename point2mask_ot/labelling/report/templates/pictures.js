@@ -103,14 +103,14 @@
       `confidence ${row.confidence.toFixed(3)}`,
       `${row.targets.toLocaleString("en")} targets`,
       `${row.segments.toLocaleString("en")} segments`,
-      `void ${share(row.blank)} %`,
+      `void ${share(row.blank)}\u00a0%`,
       `${row.seconds.toFixed(2)} s`,
     ];
-    if (row.pq !== null) facts.push(`PQ\u00a0${share(row.pq)}`);
-    if (row.miou !== null) facts.push(`mIoU\u00a0${share(row.miou)}`);
+    if (row.pq !== null) facts.push(`PQ ${share(row.pq)}`);
+    if (row.miou !== null) facts.push(`mIoU ${share(row.miou)}`);
     const caption = element("figcaption", {}, element("b", {}, title(row.name)));
     if (row.state === "done") caption.append(" ", element("span", { className: "badge" }, "done"));
-    caption.append(element("br"), facts.join(" \u00b7 "));
+    caption.append(element("br"), facts.map((fact) => fact.replace(" ", "\u00a0")).join(" \u00b7 "));
     figure.append(caption);
     return figure;
   }
