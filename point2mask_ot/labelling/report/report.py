@@ -118,12 +118,14 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _groups(statistics: Statistics) -> list[tuple[str, np.ndarray]]:
     """Positions of the pictures to show, each once: those to mend, and some to compare them with."""
     worst = statistics.label_next()[:_NEXT]
-    others = np.array([position for position in statistics.most_doubtful() if position not in worst], np.int64)
-    middle = max(0, len(others) // 2 - _SHOWN // 2 - 1)
+    order = statistics.most_doubtful()
+    others = order[~np.isin(order, worst)]
+    between = others[:-_SHOWN]
+    middle = max(0, (len(between) - _SHOWN) // 2)
     groups = [
         ("Most doubtful: label these next", worst),
-        ("Median", others[middle:][:_SHOWN]),
-        ("Most certain", others[middle + _SHOWN :][-_SHOWN:]),
+        ("Median", between[middle:][:_SHOWN]),
+        ("Most certain", others[-_SHOWN:]),
     ]
     return [(title, positions) for title, positions in groups if len(positions)]
 
