@@ -286,7 +286,7 @@ def test_nothing_labelled_and_much_set_aside(tmp_path):
     assert [row[0] for row in rows] == [one["file_name"] for one in listed]
     assert all(len(row) == 2 for row in rows)
     assert (out / "doubtful.txt").read_bytes() == b""
-    with pytest.raises(ArgumentError, match="'only': got .*empty file"):
+    with pytest.raises(ArgumentError, match=r"'only': got .*empty file"):
         Session(images, out=tmp_path / "clicks", only=out / "doubtful.txt")
 
 
