@@ -45,30 +45,43 @@ class Card:
     trouble: str = ""
 
 
-def card_of(settings: JobSettings, row: Row, record: Mapping[str, Any]) -> Card:
-    """What a record tells of its picture."""
-    score = record.get("score", {})
-    scored = score.get("truth", "") == settings.truth_digest != ""
-    pq = miou = None
-    if scored:
-        counts = np.array(score["counts"])
-        panoptic, miou = quality(counts, {category.id: category for category in settings.truth_categories})
-        pq, miou = _share(panoptic.pq), _share(miou)
-    drawn = record.get("thumbnails", ())
-    labels, truth = (name if name in drawn else "" for name in thumbnail_names(row.position))
-    return Card(
-        name=row.name,
-        confidence=record["confidence"],
-        targets=record["targets"],
-        segments=len(record["segments"]),
-        void=record["void"],
-        seconds=round(sum(record["seconds"].values()), 3),
-        pq=pq,
-        miou=miou,
-        state=state_of(row),
-        labels=labels,
-        truth=truth if scored else "",
-    )
+class Cards:
+    """Makes them out of records.
+
+    Args:
+        settings: of the job.
+    """
+
+    def __init__(self, settings: JobSettings) -> None:
+        self._digest = settings.truth_digest
+        self._categories = sorted(settings.truth_categories, key=lambda category: category.id)
+
+    def __call__(self, row: Row, record: Mapping[str, Any]) -> Card:
+        """What the record of a picture tells."""
+        score = record.get("score", {})
+        scored = score.get("truth", "") == self._digest != ""
+        pq, miou = self._quality(np.array(score["counts"])) if scored else (None, None)
+        drawn = record.get("thumbnails", ())
+        labels, truth = (name if name in drawn else "" for name in thumbnail_names(row.position))
+        return Card(
+            name=row.name,
+            confidence=record["confidence"],
+            targets=record["targets"],
+            segments=len(record["segments"]),
+            void=record["void"],
+            seconds=round(sum(record["seconds"].values()), 3),
+            pq=pq,
+            miou=miou,
+            state=state_of(row),
+            labels=labels,
+            truth=truth if scored else "",
+        )
+
+    def _quality(self, counts: np.ndarray) -> tuple[float | None, float | None]:
+        """PQ and mIoU of one picture; of many categories it has few."""
+        there = np.flatnonzero(counts.any(axis=0))
+        panoptic, miou = quality(counts[:, there], {self._categories[c].id: self._categories[c] for c in there})
+        return _share(panoptic.pq), _share(miou)
 
 
 def _share(value: float) -> float | None:

@@ -15,7 +15,7 @@ from ...files.io import atomic_file, make_folder
 from ..job_settings import JobSettings
 from ..results import Add
 from ..table import Row
-from .cards import card_of
+from .cards import Cards
 from .pages import environment, legend, script
 from .thumbnails import FOLDER
 
@@ -35,14 +35,14 @@ def pictures_page(root: Path, settings: JobSettings, command: str) -> Iterator[A
     Raises:
         FileError: a disk that cannot take the page.
     """
-    waiting = root / ".job" / "pictures.part"
+    cards, waiting = Cards(settings), root / ".job" / "pictures.part"
     make_folder(root / FOLDER, function=_NAME, argument="out")
     with atomic_file(root / PICTURES, function=_NAME, argument="out") as file:
         try:
             with open(waiting, "w+", encoding="utf-8") as lines:
 
                 def add(row: Row, record: Mapping[str, Any]) -> None:
-                    lines.write(htmlsafe_json_dumps(_values(settings, row, record), separators=(",", ":")) + "\n")
+                    lines.write(htmlsafe_json_dumps(_values(cards, row, record), separators=(",", ":")) + "\n")
 
                 yield add
                 lines.seek(0)
@@ -65,10 +65,10 @@ def pictures_page(root: Path, settings: JobSettings, command: str) -> Iterator[A
             waiting.unlink(missing_ok=True)
 
 
-def _values(settings: JobSettings, row: Row, record: Mapping[str, Any]) -> list[Any]:
+def _values(cards: Cards, row: Row, record: Mapping[str, Any]) -> list[Any]:
     if "error" in record:
         return [row.name, record["error"]]
-    one = card_of(settings, row, record)
+    one = cards(row, record)
     numbers = [one.confidence, one.targets, one.segments, one.void, one.seconds, one.pq, one.miou]
     return [
         one.name,

@@ -18,7 +18,7 @@ from ..reader import Reader
 from ..results import RecordOf, Statistics
 from ..settings import BACKGROUND_HINT
 from ..table import Table
-from .cards import Card, card_of
+from .cards import Card, Cards
 from .charts import Histogram, histogram
 from .pages import environment, legend
 from .summary import percent
@@ -134,14 +134,14 @@ class _Shown:
     """Cards with their pictures; where the job draws no thumbnails, these few are drawn for the page itself."""
 
     def __init__(self, settings: JobSettings, root: Path, table: Table, record_of: RecordOf) -> None:
-        self.settings, self.reader = settings, Reader(settings, root)
-        self.table, self.record_of = table, record_of
+        self.reader = Reader(settings, root)
+        self.table, self.record_of, self.cards = table, record_of, Cards(settings)
         self.painter = Painter(settings.shown_categories)
 
     def __call__(self, position: int) -> Card:
         row, record = self.table.at(position), self.record_of(position)
         assert record is not None
-        card = card_of(self.settings, row, record)
+        card = self.cards(row, record)
         if card.labels:
             return card
         try:
