@@ -52,11 +52,12 @@ def label_dataset(
     isthing and size; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true
     masks (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or
     ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``,
-    ``timing.json``, ``set_aside.csv`` and ``report.html``.
+    ``timing.json``, ``set_aside.csv``, ``doubtful.txt`` (names for ``annotate --only``, the most doubtful first), and
+    ``report.html`` with the folder ``report`` of all pictures, small.
 
     Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
     out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
-    shards (``timing.json`` and ``report.html``, which tell the time, excepted). A picture that cannot be labelled is
+    shards (``timing.json`` and the report's pages, which tell the time, excepted). A picture that cannot be labelled is
     set aside with its reason, and tried again by the next call, as is one whose file has changed since. Memory
     does not grow with the number of pictures, except that a COCO truth is read whole when a job begins.
 

@@ -115,7 +115,7 @@ class RunSettings:
     fresh: bool = False
     """Forget the job in OUT and its results."""
     thumbnails: bool = True
-    """Draw every picture small, for the pages of the report: a file of some 15 KB each, and one more of its truth."""
+    """Draw every picture small, for the pages of the report: a file of some 20 KB each, and one more of its truth."""
     progress: bool = True
     """Tell on standard error how far the job is."""
 
