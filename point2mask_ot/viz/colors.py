@@ -103,12 +103,13 @@ def segment_colors(category: np.ndarray, colors: np.ndarray) -> np.ndarray:
         >>> segment_colors(np.array([0, 1, 0]), np.array([[200, 0, 0], [0, 0, 90]], np.uint8)).tolist()
         [[200, 0, 0], [0, 0, 90], [230, 140, 140]]
     """
-    found, seen = np.zeros((len(category), 3), np.uint8), [0] * len(colors)
+    seen, turn = [0] * len(colors), np.zeros(len(category), int)
     for k, c in enumerate(category):
-        tint, share = _TINTS[seen[c] % len(_TINTS)]
+        turn[k] = seen[c] % len(_TINTS)
         seen[c] += 1
-        found[k] = np.rint(colors[c] + share * (np.array(tint, float) - colors[c]))
-    return found
+    base, tint = colors[category].astype(float), np.array([tint for tint, _ in _TINTS])[turn]
+    share = np.array([share for _, share in _TINTS])[turn, None]
+    return np.rint(base + share * (tint - base)).astype(np.uint8)
 
 
 def heat_colors(level: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+import skimage.data
 from labelling_jobs import CATEGORIES, entry, make_set, picture, write_document
 from PIL import Image
 
@@ -216,7 +217,7 @@ def test_points_of_another_kind_are_led_back_to_a_new_folder(kind, tmp_path):
     brought = [] if kind == "drawn" else ["--points", str(points)]
     options = [*brought, "--out", "clicks", "--exif", "ignore", "--only", str(out / "doubtful.txt")]
     assert shlex.split(command)[2:] == [str(images), *options]
-    assert "with --points clicks" in page.words
+    assert "label-dataset --points clicks and another --out" in page.words
 
 
 def test_a_thumbnail_shows_points_labels_and_truth_in_their_colours():
@@ -238,12 +239,29 @@ def test_a_thumbnail_shows_points_labels_and_truth_in_their_colours():
     assert np.ptp(truth[20:100, 5:55].mean(-1)) > 20, "void is hatched"
 
 
-@pytest.mark.parametrize("shape", [(1, 900), (900, 1), (1, 1), (2000, 1500)])
-def test_pictures_of_any_shape_have_a_thumbnail(shape):
-    targets = PointTargets([(0, 0)])
-    labels = PanopticImage(np.ones(shape, int), (Segment(1, 4, True),))
-    drawn = Image.open(io.BytesIO(Painter(LISTED).labels(np.zeros((*shape, 3), np.uint8), targets, labels)))
+@pytest.mark.parametrize("count", [1, 50])
+@pytest.mark.parametrize("shape", [(1, 900), (900, 1), (8, 8), (2000, 1500), (399, 601), (257, 255)])
+def test_pictures_of_any_shape_have_a_thumbnail(shape, count):
+    ids = (np.arange(np.prod(shape)) % count + 1).reshape(shape)
+    targets = PointTargets(np.zeros((count, 2)), category=[0] * count)
+    labels = PanopticImage(ids, tuple(Segment(k + 1, 4, True) for k in range(count)))
+    photo = np.zeros((*shape, 3), np.uint8)
+    drawn = Image.open(io.BytesIO(Painter(LISTED).labels(photo, targets, labels)))
     assert max(drawn.height, (drawn.width - 4) // 2) == 256
+    assert Image.open(io.BytesIO(Painter(LISTED).truth(photo, labels))).size == ((drawn.width - 4) // 2, drawn.height)
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_a_thumbnail_takes_some_20_kb(count):
+    photo = skimage.data.coffee()
+    columns = np.linspace(10, 590, count).astype(int)
+    targets = PointTargets([(200, x) for x in columns], category=[0] * count)
+    ids = np.broadcast_to(1 + np.arange(600) * count // 600, (400, 600))
+    labels = PanopticImage(ids, tuple(Segment(k + 1, 4, True) for k in range(count)))
+    drawn = Painter(LISTED).labels(photo, targets, labels), Painter(LISTED).truth(photo, labels)
+    assert [Image.open(io.BytesIO(data)).size for data in drawn] == [(516, 171), (256, 171)]
+    assert 10_000 < len(drawn[0]) < 40_000
+    assert len(drawn[1]) < len(drawn[0])
 
 
 def test_thumbnails_are_drawn_where_they_are_missing(tmp_path):
@@ -270,6 +288,8 @@ def test_thumbnails_are_drawn_where_they_are_missing(tmp_path):
     assert len(list((out / "report/thumbnails").rglob("*.jpg"))) == 3, "it goes with its labels"
     refers_to_what_is_there(out, "report.html")
     refers_to_what_is_there(out, "report/pictures.html")
+    job(fresh=True, thumbnails=False)
+    assert not list((out / "report/thumbnails").rglob("*.jpg"))
 
 
 def test_nothing_labelled_and_much_set_aside(tmp_path):

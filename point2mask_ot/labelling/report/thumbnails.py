@@ -20,6 +20,8 @@ FOLDER = "report"
 SIZE = 256
 """Longer side of a panel in pixels."""
 _GAP = 4
+_MANY = 40
+"""Segments, from which on white borders of the usual width would cover small ones."""
 _QUALITY = 80
 
 
@@ -51,27 +53,21 @@ class Painter:
             targets: the points.
             labels: of the picture; segment id k + 1 is target k.
         """
-        photo = _small(picture)
+        photo = _fitted(picture, SIZE)
         height, width = photo.shape[:2]
         colors = segment_colors(targets.category, self.colors)
         room = math.sqrt(height * width / max(1, len(targets.points_yx)))
         radius = min(SIZE / 60, max(1.5, room / 8))  # smaller where points are many
         left = draw_points(photo, targets, grid=picture.shape[:2], radius=radius, colors=colors)
-        right = partition_map(photo, enlarge(labels.id_map - 1, (height, width)), colors=colors)
+        right = _tinted(picture, photo, labels.id_map - 1, colors)
         return _jpeg(np.hstack([left, np.full((height, _GAP, 3), 255, np.uint8), right]))
 
     def truth(self, picture: np.ndarray, truth: PanopticImage) -> bytes:
         """JPEG of the photograph with its true segments."""
-        photo = _small(picture)
+        photo = _fitted(picture, SIZE)
         category = np.array([self._row[segment.category_id] for segment in truth.segments], int)
         ids = np.array([segment.id for segment in truth.segments], int)
-        return _jpeg(
-            partition_map(
-                photo,
-                _index_of(ids, enlarge(truth.id_map, photo.shape[:2])),
-                colors=segment_colors(category, self.colors),
-            )
-        )
+        return _jpeg(_tinted(picture, photo, _index_of(ids, truth.id_map), segment_colors(category, self.colors)))
 
 
 def _index_of(ids: np.ndarray, id_map: np.ndarray) -> np.ndarray:
@@ -81,10 +77,18 @@ def _index_of(ids: np.ndarray, id_map: np.ndarray) -> np.ndarray:
     return np.where(id_map > 0, index, -1)
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
-    """Of the size of a panel: in blocks as far as that does not show, which is quick."""
-    factor = max(picture.shape[:2]) // (2 * SIZE)
-    return fit(picture if factor < 2 else np.asarray(Image.fromarray(picture).reduce(factor)), SIZE)
+def _tinted(picture: np.ndarray, photo: np.ndarray, labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """A panel, as large as ``photo``, with the regions of a label map, which is negative in void."""
+    many = len(colors) > _MANY
+    canvas = _fitted(picture, 2 * SIZE) if many else photo
+    drawn = partition_map(canvas, enlarge(labels, canvas.shape[:2]), colors=colors)
+    return np.asarray(Image.fromarray(drawn).resize(photo.shape[1::-1])) if many else drawn
+
+
+def _fitted(picture: np.ndarray, size: int) -> np.ndarray:
+    """Resized, in blocks as far as that does not show, which is quick."""
+    factor = max(picture.shape[:2]) // (2 * size)
+    return fit(picture if factor < 2 else np.asarray(Image.fromarray(picture).reduce(factor)), size)
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:
