@@ -1,4 +1,4 @@
-# Two commands for someone new: `make demo` and `make test`. Each sets up what it needs.
+# For someone new: `make demo`, `make test`, `make docs`. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/data
@@ -6,14 +6,14 @@ DATA ?= ../shared/data
 # pytest keeps the tests that it has rewritten, and a process what it imports, for the next run.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit wheel sitting bench clean
+.PHONY: demo test lint types unit wheel docs sitting bench clean
 
 demo: .venv/installed
 	$(BIN)/point2mask demo --out demo
 
-# Side by side, since neither the types nor the wheel keep two cores busy; what each prints comes when it has ended.
-test: lint
-	$(MAKE) -j 3 --output-sync=recurse types wheel unit
+# Side by side, since none but the tests keeps two cores busy; what each prints comes when it has ended.
+test: .venv/installed
+	$(MAKE) -j 4 --output-sync=recurse lint types wheel unit
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -28,10 +28,12 @@ types: .venv/installed
 unit: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# Build the wheel, install it into an empty environment and use it from outside the checkout, as a newcomer does.
+# Build the sdist, and the wheel from it; install that into an empty environment and use it from outside the checkout, as
+# a newcomer does.
 wheel: .venv/installed
 	rm -rf dist .venv-wheel
-	$(BIN)/python -m build --wheel --outdir dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 	$(PYTHON) -m venv --without-pip .venv-wheel
 	$(BIN)/python -m pip --python .venv-wheel/bin/python install --quiet --no-compile --constraint requirements-dev.txt \
 		"$$(echo dist/*.whl)[annotate]" selenium
@@ -39,11 +41,17 @@ wheel: .venv/installed
 	cd / && $(CURDIR)/.venv-wheel/bin/python $(CURDIR)/.ci/first_hour.py
 	rm -rf .venv-wheel
 
+# The site, into build/docs: offline, every warning an error, every script of the gallery run, every link followed.
+docs: .venv/installed
+	rm -rf build/docs docs/gallery
+	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
+	$(BIN)/python .ci/check_links.py build/docs
+
 # A scripted person annotates 200 pictures in a browser while the server is killed three times: about two minutes.
 sitting: .venv/installed
 	$(BIN)/python .ci/two_hundred.py
 
-# Figures for the README, on an otherwise idle machine: about half an hour. The last needs real pictures.
+# Figures for the README and the site, on an otherwise idle machine: about half an hour. The last needs real pictures.
 bench: .venv/installed
 	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
 	$(BIN)/python benchmarks/geodesic.py --json benchmarks/results/geodesic.json
@@ -61,7 +69,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/readme.py
 
 clean:
-	rm -rf .venv .venv-wheel dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-wheel build dist demo docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # torch first: the pinned build satisfies what the library asks for, and nothing larger is fetched.
 .venv/installed: pyproject.toml requirements-dev.txt

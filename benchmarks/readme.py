@@ -1,47 +1,56 @@
-"""The tables of both READMEs and the plots, made from the JSON in benchmarks/results: no figure is typed by hand.
+"""The tables of the Markdown pages and the plots, made from the JSON in benchmarks/results: no figure is typed by hand.
 
 python benchmarks/readme.py           # rewrites the tables between their markers, and the plots in docs
-python benchmarks/readme.py --check   # exits 1 if a README says something else
+python benchmarks/readme.py --check   # exits 1 if a page says something else
+
+A table stands wherever a page has its markers, ``<!-- name -->`` and ``<!-- /name -->``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import goals
+import in_short
 import label_tables
 import tables
 
 ROOT = Path(__file__).parents[1]
-PLACES: dict[Path, Mapping[str, Callable[[], str]]] = {
-    ROOT / "README.md": tables.README,
-    ROOT / "benchmarks" / "README.md": tables.BENCHMARKS | label_tables.BENCHMARKS | {"goals": goals.table_of_goals},
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TABLES: dict[str, Callable[[], str]] = {
+    **in_short.TABLES,
+    **tables.PAGES,
+    **tables.BENCHMARKS,
+    **label_tables.BENCHMARKS,
+    "goals": goals.table_of_goals,
 }
 
 
-def filled(readme: Path, made: Mapping[str, Callable[[], str]]) -> str:
-    """A README with every table replaced."""
-    text = readme.read_text()
-    for name, make in made.items():
+def filled(text: str) -> tuple[str, set[str]]:
+    """A page with every table that it has a place for replaced, and their names."""
+    names = {name for name in TABLES if f"<!-- {name} -->" in text}
+    for name in names:
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        if start not in text or end not in text:
-            raise SystemExit(f"{readme.name} has no place for the table '{name}'")
-        text = f"{text[: text.index(start)]}{start}\n{make()}\n{text[text.index(end) :]}"
-    return text
+        if end not in text:
+            raise SystemExit(f"the table '{name}' begins and does not end")
+        text = f"{text[: text.index(start)]}{start}\n{TABLES[name]()}\n{text[text.index(end) :]}"
+    return text, names
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a README differs")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page differs")
     options = parser.parse_args()
-    texts = {readme: filled(readme, made) for readme, made in PLACES.items()}
+    pages = {page: filled(page.read_text()) for page in PAGES}
+    if nowhere := TABLES.keys() - {name for _, names in pages.values() for name in names}:
+        raise SystemExit(f"no page has a place for {sorted(nowhere)}")
     if options.check:
-        sys.exit(int(any(readme.read_text() != text for readme, text in texts.items())))
-    for readme, text in texts.items():
-        readme.write_text(text)
+        sys.exit(int(any(page.read_text() != text for page, (text, _) in pages.items())))
+    for page, (text, _) in pages.items():
+        page.write_text(text)
     import plot  # matplotlib is not needed for a check
 
     plot.draw(ROOT / "docs" / "benchmarks.svg")

@@ -1,4 +1,4 @@
-"""Tables in Markdown from the JSON in ``results``: short ones for the README, whole ones for the benchmarks' own."""
+"""Tables in Markdown from the JSON in ``results``: short ones for pages of the site, whole ones for the benchmarks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def times(ratio: float) -> str:
     return f"{ratio:.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
 
 
-# For the README
+# For the pages of quality and speed
 
 
 QUALITY = ("quality", "quality_classes", "quality_classes_nuclei", "quality_points", "quality_points_nuclei")
@@ -340,7 +340,7 @@ def annotate_latency() -> str:
     return table(["targets", "", "first masks", "final masks"], lines)
 
 
-README: dict[str, Callable[[], str]] = {
+PAGES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "geodesics": geodesics,
     "transport": transport,

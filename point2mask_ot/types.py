@@ -120,7 +120,7 @@ class PointTargets:
 
     @property
     def takes_rest(self) -> np.ndarray:
-        """(K,) booleans: stuff without a size, which takes what sizes leave."""
+        """Which targets are stuff without a size, which takes what sizes leave; (K,) booleans."""
         return ~self.is_thing & np.isnan(self.size)
 
     def select(self, keep: Sequence[int] | np.ndarray) -> PointTargets:
@@ -397,7 +397,7 @@ class Diagnostics:
 
     @property
     def distances(self) -> Array:
-        """(S, h, w) cost from each supplier's points, +inf where unreachable: of the cheapest path, or of walks.
+        """(S, h, w) cost from each supplier's points by the cheapest path, or by walks; +inf where unreachable.
 
         Where there are many suppliers it is made at each reading, and thousands do not fit.
         """
@@ -470,7 +470,7 @@ class PseudoMasks:
 
     @property
     def masks(self) -> Array:
-        """(K, H, W) bool, disjoint: ``instance`` target by target, made on first use: thousands do not fit."""
+        """``instance`` target by target, (K, H, W) bool and disjoint. Made on first use; thousands do not fit."""
         if self._masks is None:
             object.__setattr__(self, "_masks", self.instance == _column(len(self.boxes), self.instance))
         return self._masks  # type: ignore[return-value]

@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "numba", "cv2", "point2mask_ot.labelling", "point2mask_ot.cli"])
+FORKS = multiprocessing.get_context("forkserver")
+"""What starts such processes."""
+FORKS.set_forkserver_preload(["torch", "numba", "cv2", "point2mask_ot.labelling", "point2mask_ot.cli"])
 
 
 class Program:
@@ -43,7 +44,7 @@ class Program:
         pipes = [os.pipe(), os.pipe()]
         ends = [Connection(end, readable=False) for _, end in pipes]
         place = str(cwd or Path.cwd()), dict(os.environ if env is None else env)
-        self._process = _CONTEXT.Process(target=_main, args=(self.args, *place, ends, before))
+        self._process = FORKS.Process(target=_main, args=(self.args, *place, ends, before))
         self._process.start()
         for end in ends:
             end.close()

@@ -1,28 +1,23 @@
-"""What the package promises before any function is called: names, import cost, no CUDA context, a README that runs."""
+"""What the package promises before any function is called: names, import cost, no CUDA context."""
 
 from __future__ import annotations
 
-import doctest
 import importlib
 import inspect
-import os
 import pkgutil
 import re
-import shlex
 import subprocess
 import sys
-import webbrowser
+import tomllib
 from pathlib import Path
 
 import pytest
-from labelling_jobs import entry, picture, write_document
-from PIL import Image
 
 import point2mask_ot
-from point2mask_ot.annotate.server import AnnotationServer
-from point2mask_ot.cli import main
 
 ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipe" / "recipe.yaml"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 PUBLIC = {
     "__version__",
@@ -135,73 +130,35 @@ def test_a_loss_and_its_gradient_do_without_the_compiler_of_torch():
     assert run_python(code) == "False"
 
 
+def test_what_needs_no_lock_of_posix_works_without_it():
+    """As on Windows, where a job of ``label_dataset`` alone does not start."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "import numpy, point2mask_ot as p, point2mask_ot.annotate, point2mask_ot.cli\n"
+        "m = p.label_picture(numpy.zeros((8, 8, 3), 'u1'), p.PointTargets([(1, 1), (5, 5)]))\n"
+        "print(m.masks.shape, p.solve.__name__, p.read_points.__name__, point2mask_ot.annotate.serve.__name__)"
+    )
+    assert run_python(code) == "(2, 8, 8) solve read_points serve"
+
+
 def test_version_is_the_same_everywhere():
     declared = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert declared
     assert declared[1] == point2mask_ot.__version__
     assert f"version: {declared[1]}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {declared[1]}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f'version: "{declared[1]}"\n' in RECIPE.read_text()
 
 
-def readme_blocks(language: str = "python") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_recipe_asks_for_what_the_package_asks_for():
+    names = {"torch": "pytorch", "opencv-contrib-python": "py-opencv"}
+    asked = [re.fullmatch(r"([\w-]+)(.*)", words).groups() for words in PROJECT["project"]["dependencies"]]
+    run = RECIPE.read_text().partition("  run:\n")[2].partition("\ntests:")[0]
+    wanted = {f"{names.get(name, name)} {bound}" for name, bound in asked} | {"python >=${{ python_min }}"}
+    assert set(re.findall(r"    - (.*)", run)) == wanted
 
 
-def test_fault_c17_each_block_of_the_readme_runs_alone(tmp_path, monkeypatch):
-    blocks = readme_blocks()
-    assert blocks, "the README has no code"
-    monkeypatch.chdir(tmp_path)
-    for block in blocks:
-        names: dict[str, object] = {}
-        if block.lstrip().startswith(">>>"):
-            parsed = doctest.DocTestParser().get_doctest(block, names, "README.md", "README.md", 0)
-            assert doctest.DocTestRunner().run(parsed).failed == 0
-        else:
-            exec(compile(block, "README.md", "exec"), names)
-
-
-SHELL = readme_blocks("sh")
-
-
-@pytest.mark.parametrize("block", SHELL, ids=range(len(SHELL)))
-def test_fault_c17_each_shell_block_of_the_readme_runs_alone(block, tmp_path, monkeypatch):
-    """With nothing there but the picture and the points that it names.
-
-    What would take minutes, a whole machine or the network is not run: of `make`, `pip` and `python` the targets, the
-    extra and the script must exist.
-    """
-    monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
-    for photo in ("photo.jpg", "photos/a.jpg"):
-        Image.fromarray(picture(0)).save(photo)
-    Path("points.csv").write_text("x,y,category\n2,12,cat\n29,12,grass:stuff\n")
-    write_document(Path("points.json"), [entry("a.jpg")])
-    monkeypatch.setattr(AnnotationServer, "serve_forever", lambda server: None)  # as after Ctrl-C
-    monkeypatch.setattr(webbrowser, "open", lambda url: None)
-    monkeypatch.setattr(os, "_exit", lambda status: None)
-    makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
-    for line in block.splitlines():
-        command, *words = shlex.split(line, comments=True)
-        match command, words:
-            case "point2mask", _:
-                assert main(words) == 0
-            case "make", [target]:
-                assert f"\n{target}: " in makefile
-            case "pip", ["install", "-e", extra]:
-                assert f"\n{extra.strip('.[]')} = [" in project
-            case "python", [script]:
-                assert (ROOT / script).is_file()
-            case _:
-                pytest.fail(f"nothing here knows how to try {line!r}")
-
-
-def test_readme_quick_start_is_twelve_lines():
-    quick_start = readme_blocks()[0]
-    assert len(quick_start.strip().splitlines()) <= 12
-
-
-def test_readme_names_existing_files():
-    text = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target
+def test_the_hosted_workflow_runs_every_python_that_is_named():
+    named = [words.rpartition(" ")[2] for words in PROJECT["project"]["classifiers"] if "Python :: 3." in words]
+    (run,) = re.findall(r"python: \[(.*)\]", (ROOT / ".github" / "workflows" / "test.yml").read_text())
+    assert run.replace('"', "").split(", ") == named

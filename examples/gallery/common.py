@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -62,10 +61,13 @@ def show(axes: Axes, picture: np.ndarray, title: str, **options: object) -> None
 
 
 def save(figure: Figure) -> None:
-    """Write the figure to ``--out``, or where the script's name says; in a notebook the figure shows by itself."""
+    """Write the figure to ``--out``; without it the figure shows, as it does in a notebook and on the site."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, default=Path(sys.argv[0]).with_suffix(".png").name)
+    parser.add_argument("--out", type=Path)
     options, _ = parser.parse_known_args()
+    if options.out is None:
+        plt.show()
+        return
     figure.savefig(options.out, dpi=120)
     plt.close(figure)
     print(f"picture in {options.out}")

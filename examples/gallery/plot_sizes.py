@@ -1,8 +1,10 @@
-# %%
-"""A click, and a click with a rough size: little where the picture shows sizes well, much where it does not.
+"""
+A click, and how large it is
+============================
 
-python examples/gallery/plot_sizes.py --out sizes.png
-python examples/gallery/plot_sizes.py --out sizes.png --data ../shared/data     # a photograph and nuclei with masks
+What a rough size beside a click gains: little where the picture shows sizes well, much where it does not.
+
+With ``--data`` and a folder that holds VOC and COCO panoptic files, they are a photograph and nuclei from there.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-# %%
-"""Each stage of Algorithm 1, called one at a time: from a photograph and one point per coin to masks.
+"""
+Each stage, called by itself
+============================
 
-python examples/gallery/plot_stages.py --out stages.png
+Algorithm 1 taken apart: from a photograph and one point per coin to masks.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,8 @@
-# %%
-"""Ten points against one: more points give better masks, and leave less to the transport.
+"""
+Ten points against one
+======================
 
-python examples/gallery/plot_ten_points.py --out ten_points.png
+More points give better masks, and leave less to the transport.
 """
 
 import matplotlib.pyplot as plt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..compiled.jit import njit
 
 L1, DOT, MAX = 0, 1, 2
@@ -60,18 +62,45 @@ def add_squares(image, total):  # type: ignore[no-untyped-def]
 
 
 @njit()
-def _pull(total, own, other, weight, kind):  # type: ignore[no-untyped-def]
+def _share(own, other, weight, kind, zero):  # type: ignore[no-untyped-def]
+    """What a pair of this weight pulls at one of its ends."""
     if kind == L1:
-        for i in range(total.size):
-            total[i] += weight[i] * (own[i] > other[i]) - weight[i] * (own[i] < other[i])
-    elif kind == DOT:
-        for i in range(total.size):
-            total[i] += weight[i] * other[i]
-    else:
-        half, zero = total.dtype.type(0.5), total.dtype.type(0)
-        for i in range(total.size):
-            x, y, pull = max(own[i], zero), max(other[i], zero), half * weight[i]
-            total[i] += pull * (x > y) + pull * (x >= y)
+        return (weight if own > other else zero) - (weight if own < other else zero)
+    if kind == DOT:
+        return weight * other
+    own, other, half = max(own, zero), max(other, zero), weight / 2
+    return (half if own > other else zero) + (half if own >= other else zero)
+
+
+@njit()
+def _pull_inside(total, own, weights, width, first, last, kind):  # type: ignore[no-untyped-def]
+    """Where all 8 neighbours have an index. Unsigned ones, as those below zero would have to be told apart."""
+    zero = own.dtype.type(0)
+    a, b, c, d = np.uint64(1), np.uint64(width - 1), np.uint64(width), np.uint64(width + 1)  # grid.FORWARD_OFFSETS
+    for i in range(np.uint64(first), np.uint64(last)):
+        total[i] = (
+            _share(own[i], own[i + a], weights[0, i], kind, zero)
+            + _share(own[i], own[i - a], weights[0, i - a], kind, zero)
+            + _share(own[i], own[i + b], weights[1, i], kind, zero)
+            + _share(own[i], own[i - b], weights[1, i - b], kind, zero)
+            + _share(own[i], own[i + c], weights[2, i], kind, zero)
+            + _share(own[i], own[i - c], weights[2, i - c], kind, zero)
+            + _share(own[i], own[i + d], weights[3, i], kind, zero)
+            + _share(own[i], own[i - d], weights[3, i - d], kind, zero)
+        )
+
+
+@njit()
+def _pull_outside(total, own, weights, width, first, last, kind):  # type: ignore[no-untyped-def]
+    """The same for the first and last pixels, which lack some."""
+    zero = own.dtype.type(0)
+    for i in range(first, last):
+        total[i] = zero
+        for index, offset in enumerate((1, width - 1, width, width + 1)):
+            if i + offset < own.size:
+                total[i] += _share(own[i], own[i + offset], weights[index, i], kind, zero)
+            if i >= offset:
+                total[i] += _share(own[i], own[i - offset], weights[index, i - offset], kind, zero)
 
 
 @njit()
@@ -100,13 +129,10 @@ def pull_pixels(image, kind, weights, gradient, width, start, stop):  # type: ig
     for first in range(start, stop, _BLOCK):
         last = min(first + _BLOCK, stop)
         for c in range(channels):
-            gradient[c, first:last] = 0
-            for index, offset in enumerate((1, width - 1, width, width + 1)):  # grid.FORWARD_OFFSETS
-                end = max(first, min(last, pixels - offset))
-                ends, pull = image[c, first + offset : end + offset], weights[index, first:end]
-                _pull(gradient[c, first:end], image[c, first:end], ends, pull, kind)
-                begin = min(last, max(first, offset))
-                ends, pull = image[c, begin - offset : last - offset], weights[index, begin - offset : last - offset]
-                _pull(gradient[c, begin:last], image[c, begin:last], ends, pull, kind)
+            begin = min(max(first, width + 1), last)
+            end = max(begin, min(last, pixels - width - 1))
+            _pull_outside(gradient[c], image[c], weights, width, first, begin, kind)
+            _pull_inside(gradient[c], image[c], weights, width, begin, end, kind)
+            _pull_outside(gradient[c], image[c], weights, width, end, last, kind)
             if kind == MAX:
                 _drop_negative(gradient[c, first:last], image[c, first:last])

@@ -33,7 +33,7 @@ class MapTerm:
     Args:
         map: (C, H, W) or (B, C, H, W), any finite values.
         weight: factor on the term, >= 0.
-        kind: how both ends k, l of an edge are compared: ``"l1"`` is sum_c |m_c(k) - m_c(l)|, ``"max"`` is
+        kind: how both ends k, l of an edge are compared: ``"l1"`` is ``sum_c |m_c(k) - m_c(l)|``, ``"max"`` is
             sum_c max(m_c(k), m_c(l)) for non-negative maps, ``"cosine"`` is max(0, 1 - <m(k), m(l)>) for unit
             vectors, or a callable from the (B, C, h, w) values at both ends to a (B, h, w) cost.
 

@@ -38,12 +38,14 @@ def first_extreme(values, largest, best, label):  # type: ignore[no-untyped-def]
     narrow = np.empty(_BLOCK, np.int32)  # as wide as a float32, so that both fill the same vectors
     for start in range(0, best.size, _BLOCK):
         stop = min(start + _BLOCK, best.size)
-        own = narrow[: stop - start]
+        own, found, top, first = narrow[: stop - start], label[start:stop], best[start:stop], values[0, start:stop]
         own[:] = 0
-        best[start:stop] = values[0, start:stop]
+        for j in range(own.size):  # to assign one slice to another takes two seconds to compile
+            top[j] = first[j]
         for k in range(1, len(values)):
-            _improve(values[k, start:stop], np.int32(k), largest, best[start:stop], own)
-        label[start:stop] = own
+            _improve(values[k, start:stop], np.int32(k), largest, top, own)
+        for j in range(own.size):
+            found[j] = own[j]
 
 
 @njit()

@@ -50,7 +50,7 @@ def label_dataset(
     (an image may have an ``id``, else its position in the list, from 1; a point a ``target`` and a ``size``, as in
     :func:`~point2mask_ot.read_points`); or in a CSV with the columns image, x, y, category and, if wanted, target,
     isthing and size; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true
-    masks (:class:`Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or
+    masks (:class:`.Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or
     ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``,
     ``timing.json``, ``set_aside.csv``, ``doubtful.txt`` (names for ``annotate --only``, the most doubtful first), and
     ``report.html`` with the folder ``report`` of all pictures, small.
@@ -69,7 +69,7 @@ def label_dataset(
             are one where they have one name (where their ids clash, they are numbered as they appear; files of masks,
             hidden ones and pictures that were skipped on the page of ``annotate`` are left alone); files of another
             tool that name their pictures, see :func:`~point2mask_ot.import_points`, which are held in memory while they
-            are read; or a :class:`Sampling`.
+            are read; or a :class:`.Sampling`.
         out: folder for the results, new or of the same job.
         config: settings or the name of a preset.
         settings: what else there is to say of the data set and of how the job runs, see
@@ -78,7 +78,7 @@ def label_dataset(
             (``stride=``, ...) to change.
 
     Returns:
-        :class:`LabelSummary`.
+        :class:`.LabelSummary`.
 
     Raises:
         ArgumentError: a bad argument, or an unknown one (the message suggests the nearest); a job with other settings

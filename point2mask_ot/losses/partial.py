@@ -33,7 +33,7 @@ def partial_cross_entropy(
         logits: (B, C, H, W) or (C, H, W) class scores.
         labels: (B, H, W) or (H, W) integer class of the labelled pixels, ``ignore_index`` elsewhere. Not changed.
         dilation: side of the square that each labelled pixel is grown to first, odd; 1 grows nothing, 17 is the
-            released code's (at the size of the picture). See :func:`dilate_labels`.
+            released code's (at the size of the picture). See :func:`~point2mask_ot.losses.dilate_labels`.
         reduction: ``"pixels"``, as the released code: every labelled pixel of the batch weighs the same;
             ``"images"``: every image does, one without labels adding zero; ``"sum"``: the sum over pixels, for
             batches that are spread over processes or steps.

@@ -34,7 +34,8 @@ def semantic_loss(
     Args:
         logits: (B, C, H, W) or (C, H, W) class scores.
         labels: (B, H, W) or (H, W) integer class of the labelled pixels, ``ignore_index`` elsewhere. Grow them with
-            :func:`dilate_labels` first where the tree term too should take the grown points for labelled.
+            :func:`~point2mask_ot.losses.dilate_labels` first where the tree term too should take the grown points for
+            labelled.
         image: (B, 3, h, w) or (3, h, w) sRGB in [0, 1], resized bilinearly where its size is not that of the logits.
         lab_weight: alpha1, >= 0; 0 skips the term.
         tree_weight: alpha2, >= 0; 0 skips the term.

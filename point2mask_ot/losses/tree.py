@@ -21,7 +21,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, eq=False)
 class SpanningTree:
-    """A minimum spanning tree of a picture's 4-connected pixel graph, from :func:`minimum_spanning_tree`.
+    """A minimum spanning tree of a picture's 4-connected pixel graph (:func:`~point2mask_ot.minimum_spanning_tree`).
 
     Nodes are listed in depth-first preorder from the first pixel: a parent comes before its children. Pixels are
     numbered in raster order. It carries no gradient; :meth:`to` moves it to another device.
@@ -47,7 +47,7 @@ class SpanningTree:
 
     @property
     def total_weight(self) -> Any:
-        """(B,) or scalar: sum of the finite distances, in float64."""
+        """The sum of the finite distances in float64, (B,) or a scalar."""
         (distance,), restore = as_tensors("SpanningTree", distance=self.distance)
         return restore(distance.double().masked_fill(distance == torch.inf, 0).sum(-1))
 
@@ -80,7 +80,7 @@ def minimum_spanning_tree(image: Array, *, valid: Array | None = None, backend: 
         backend: ``"numba"`` (CPU), ``"torch"`` (any device, nothing waits for it), or ``"auto"``: numba on the CPU.
 
     Returns:
-        :class:`SpanningTree`; its distances are float64 for a float64 image, else float32.
+        :class:`~point2mask_ot.losses.SpanningTree`; its distances are float64 for a float64 image, else float32.
 
     Raises:
         ArgumentTypeError: another dtype, NumPy beside torch, a mask that is not bool.

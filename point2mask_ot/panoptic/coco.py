@@ -81,7 +81,7 @@ def read_coco_panoptic(
     Args:
         json_path: the annotations: images, annotations, categories.
         png_dir: folder of the RGB PNGs that the annotations name.
-        images_dir: folder of the photographs, for :meth:`PanopticDataset.picture`.
+        images_dir: folder of the photographs, for :meth:`~point2mask_ot.panoptic.PanopticDataset.picture`.
         max_pixels: pixel limit of each file, checked before decoding.
         max_bytes: size limit of the JSON.
         max_depth: nesting limit of the JSON.

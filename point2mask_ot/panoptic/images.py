@@ -302,7 +302,9 @@ class ImageEntry:
 
 @dataclass(frozen=True, eq=False)
 class PanopticDataset(ABC):
-    """A data set on disk: ``len``, ``dataset[i]`` and iteration give :class:`PanopticImage`, read when asked for.
+    """A data set on disk, whose pictures are read when asked for.
+
+    ``len``, ``dataset[i]`` and iteration give :class:`~point2mask_ot.PanopticImage`.
 
     Attributes:
         categories: the categories, in the data set's own order.
@@ -351,7 +353,7 @@ class PanopticDataset(ABC):
         """The photograph of ``images[index]``, (H, W, 3) uint8 RGB; refused where its size is another.
 
         Of one that a camera's tag turns, the masks may be as it is stored (``exif="ignore"``) or as it is shown
-        (``exif="apply"``): it is refused unless ``exif`` says which, see :func:`read_picture`.
+        (``exif="apply"``): it is refused unless ``exif`` says which, see :func:`~point2mask_ot.read_picture`.
         """
         function, entry = self.origin.function, self.images[index]
         if self.images_dir is None:

@@ -59,14 +59,15 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
          "images": [{"id": 7, "file_name": "a.jpg", "points": [{"x": 31, "y": 12, "category": 1, "target": 0}, ...]}],
          "info": {...}}
 
-    Categories, points and targets are as in :func:`read_points`; a picture may have no points. Without ``id`` it has
-    its position in the list, from 1. It may have a ``height`` and a ``width``, as in COCO.
+    Categories, points and targets are as in :func:`~point2mask_ot.read_points`; a picture may have no points.
+    Without ``id`` it has its position in the list, from 1. It may have a ``height`` and a ``width``, as in COCO.
 
     Args:
         path: the JSON file, UTF-8, up to 2 GiB. All of it is held in memory.
 
     Raises:
-        FileError: naming the picture and the point: what :func:`read_points` refuses, or a picture or an id twice.
+        FileError: naming the picture and the point: what :func:`~point2mask_ot.read_points` refuses, or a picture or
+            an id twice.
     """
     origin = origin_of(_READ, "path", path)
     document = read_json(origin.path, max_bytes=_MAX_BYTES, function=_READ, argument="path")
@@ -116,7 +117,8 @@ def write_point_set(
         Number of pictures written.
 
     Raises:
-        ArgumentError: as :func:`write_points`, except that a picture may have no points; no picture at all.
+        ArgumentError: as :func:`~point2mask_ot.write_points`, except that a picture may have no points; no
+            picture at all.
         FileError: a disk that cannot take the file.
 
     Example:

@@ -64,9 +64,10 @@ def read_points(
     ``target`` (a number or a name) belong to one target. Without it, each point of a thing is a target of its own,
     and all points of a stuff category are one. Targets are numbered as they appear.
 
-    A picture may have a field ``paint``, which the page of ``annotate`` writes (:attr:`LabelledPoints.paint`).
+    A picture may have a field ``paint``, which the page of ``annotate`` writes
+    (:attr:`~point2mask_ot.panoptic.LabelledPoints.paint`).
 
-    A point may say roughly how large its target is (:attr:`PointTargets.size`), in either format: by a ``size`` in
+    A point may say roughly how large its target is (``PointTargets.size``), in either format: by a ``size`` in
     pixels, or by the ``radius`` or ``diameter`` in pixels of a disc as large; and by what factor, >= 1, that is
     typically off (``size_error``, default 1.35). What is empty, null or absent is not known. One of a target's points
     is enough; where several say it, they agree, to within 5 % for what was rounded.

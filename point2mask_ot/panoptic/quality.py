@@ -40,12 +40,12 @@ class ClassQuality:
 
     @property
     def sq(self) -> float:
-        """Segmentation quality: mean IoU of the matched pairs, 0 where there is none."""
+        """Segmentation quality, the mean IoU of the matched pairs; 0 where there is none."""
         return self.iou_sum / max(self.tp, 1)
 
     @property
     def rq(self) -> float:
-        """Recognition quality: ``tp / (tp + fp/2 + fn/2)``; 0 where the category does not occur."""
+        """Recognition quality, ``tp / (tp + fp/2 + fn/2)``; 0 where the category does not occur."""
         return self.tp / max(self.tp + (self.fp + self.fn) / 2, 0.5)
 
 

@@ -58,7 +58,7 @@ def sample_points(
             outline. The picture's own border counts as outline.
         stuff: draw from stuff segments too.
         channels: category id -> channel, which becomes the category of the targets. Default:
-            :func:`category_channels`, 0, 1, ... in the order of ``categories``, things first.
+            :func:`~point2mask_ot.panoptic.category_channels`, 0, 1, ... in the order of ``categories``, things first.
         size_error: where given, each thing's size comes with it as somebody would guess it: its pixels, off by a random
             factor that is typically this large (one standard deviation of a normal law of the logarithm); 1: exactly.
 

@@ -173,7 +173,9 @@ def _coarsen(level, grids, ground, rows):  # type: ignore[no-untyped-def]
             else:
                 _add_cell(level, i, j, grids, ground, rows)
         _write_weights(level, i, grids, rows)
-        rows[0] = rows[2]
+        for j in range(rows.shape[1]):  # an assignment of the whole row takes a second to compile
+            for k in range(rows.shape[2]):
+                rows[0, j, k] = rows[2, j, k]
 
 
 @helper()

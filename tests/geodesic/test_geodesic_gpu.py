@@ -16,8 +16,11 @@ from point2mask_ot.checks import ArgumentError
 
 pytest.importorskip("triton", reason="no Triton for this platform")
 
+from interpreted import remember_builtins
+
 from point2mask_ot.geodesic.gpu import launch
 
+remember_builtins()
 SIZES = [(8, 13), (1, 8), (1, 1), (5, 6)]
 COUNTS = [2, 1, 1, 0]
 

@@ -320,7 +320,7 @@ def maps(picture):
 """
 
 
-def test_workers_that_die(tmp_path, monkeypatch):
+def test_workers_that_die(tmp_path, monkeypatch, forked_workers):
     images, points = make_set(tmp_path, 6)
     for index in (1, 2, 3):  # the first pixel says what happens
         pixels = picture(index)
@@ -356,7 +356,7 @@ def test_out_of_memory_in_ones_own_process(job, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["import os\nos._exit(3)\n", "def other(): pass\n"], ids=["dies", "lacks the name"])
-def test_workers_that_cannot_begin(text, job, tmp_path, monkeypatch):
+def test_workers_that_cannot_begin(text, job, tmp_path, monkeypatch, forked_workers):
     (tmp_path / "hopeless_plug.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(JobStopped, match=r"exit status 3|hopeless_plug:maps"):
@@ -523,7 +523,7 @@ def test_a_table_needs_no_locks(job, monkeypatch):
     assert all("nolock=1" in name or "immutable=1" in name for name in opened)
 
 
-def test_names_in_any_script_and_in_none(tmp_path):
+def test_names_in_any_script_and_in_none(tmp_path, forked_workers):
     images = tmp_path / "Fotos & Bilder"
     images.mkdir()
     names = ["été.png", "e\u0301te\u0301.png", "图片 1.png", "a\\b.png", "percent%20?#.png", "🙂.png", " .png"]

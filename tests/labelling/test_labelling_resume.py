@@ -65,7 +65,7 @@ class Weights:
     ],
     ids=["module", "argument", "name", "edge model"],
 )
-def test_what_cannot_be_made_claims_no_folder(settings, word, workers, job, tmp_path):
+def test_what_cannot_be_made_claims_no_folder(settings, word, workers, job, tmp_path, forked_workers):
     (tmp_path / "resume_plug.py").write_text(PLUG)
     (tmp_path / "cut.pt").touch()
     (tmp_path / "good.pt").write_text("weights")

@@ -116,7 +116,7 @@ def test_sizes_by_category(job):
     assert results(job([[{"size": 120}]], "text", sizes="bead=200/1.6").out) == results(made.out)
 
 
-def test_learned_sizes(job):
+def test_learned_sizes(job, forked_workers):
     """From the whole points file, whichever part of it a call labels, in whichever parts and order."""
     told = [[{"size": 100}, {"size": 150}], [{"size": 225}], [], []]
     made = job(told, sizes="learned")

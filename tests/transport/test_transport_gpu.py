@@ -37,6 +37,9 @@ def place(request):
     backend, device = request.param.split(" on ")
     if backend == "triton":
         pytest.importorskip("triton")
+        from interpreted import remember_builtins
+
+        remember_builtins()
     if device == "cuda" and not GPU:
         pytest.skip("no CUDA device on this machine")
     if request.param == "triton on cpu" and GPU:

@@ -22,6 +22,7 @@ from .pool import Message, Worker, WorkerDiedError
 _OUT_OF_MEMORY = 75
 _PATIENCE = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_CONTEXT: Any = multiprocessing.get_context("spawn")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -47,13 +48,12 @@ class Process(Worker):
 
     def __init__(self, settings: JobSettings) -> None:
         super().__init__()
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
+        self.pipe, theirs = _CONTEXT.Pipe()
         # The job alone answers to signals: a worker is born deaf to them. The tracker's start would undo the mask.
         resource_tracker.ensure_running()
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            self.process: Any = context.Process(target=work, args=(theirs, settings), daemon=True)
+            self.process: Any = _CONTEXT.Process(target=work, args=(theirs, settings), daemon=True)
             with _single_threaded():
                 self.process.start()
         finally:
