@@ -41,14 +41,14 @@ def of_folder(path: Path, listing: Listing) -> Brought:
     Raises:
         FileError: a file that cannot be read; points beside which no picture is named; none of a picture that is there.
     """
-    origin, here = Origin(NAME, "points", path), frozenset(listing.names)
+    origin, here = Origin(NAME, "points", path), frozenset(listing.folder)
     categories, found, pictures = read_each(path)
     names = [name for name in found if name in here]
     unknown = [name for name in found if name is not None and name not in here]
-    hint = suggestion(unknown[0], listing.names) if unknown else ""
+    hint = suggestion(unknown[0], listing.folder) if unknown else ""
     if not names:
         got = f"points of {some(unknown)}" if unknown else "points beside which no picture is named"
-        origin.fail(got, f"pictures as {listing.root} has them, such as {listing.names[0]!r:.80}{hint}")
+        origin.fail(got, f"pictures as {listing.root} has them, such as {listing.folder[0]!r:.80}{hint}")
     if unknown:
         warnings.warn(
             f"{path}: left out, since {listing.root} has no {some(unknown)}{hint}", InputWarning, stacklevel=5
@@ -68,7 +68,7 @@ def refuse_in_results(path: Path, out: Path, listing: Listing) -> None:
     Raises:
         ArgumentError: such a file, unless it is that of a picture.
     """
-    file, own = path.resolve(), (points_path(out, name).resolve() for name in listing.names)
+    file, own = path.resolve(), (points_path(out, name).resolve() for name in listing.folder)
     if file.is_relative_to(out.resolve()) and file not in own:
         got = f"{path}, a file in {out}, which takes those of single pictures"
         fail(NAME, "points", got, "a file elsewhere")

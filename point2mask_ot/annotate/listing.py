@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..checks import ArgumentError, InputWarning, fail
+from ..checks import ArgumentError, InputWarning, fail, suggestion
 from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
 from ..files.results import BEGUN, UNTOUCHED, PictureResults, is_mask, state_of
 from .settings import NAME
 
 _SOME = 5
+_COMPARED = 1000
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,34 @@ class Listing:
         root: the folder; of a picture alone, the one that it lies in.
         names: relative to it, with forward slashes, as people count: ``2.jpg`` before ``10.jpg``.
         alone: one picture was asked for, and no folder.
+        folder: the names of all pictures there, which share their categories, where ``names`` are some of them.
     """
 
     root: Path
     names: Sequence[str]
     alone: bool
+    folder: Sequence[str]
 
     def path(self, name: str) -> Path:
         return self.root / name
+
+    def only(self, asked: Sequence[str]) -> Listing:
+        """Some of the pictures, each once, in the order asked for; their suffix may be left out.
+
+        Raises:
+            ArgumentError: a name that the folder lacks.
+        """
+        known = {str(PurePosixPath(name).with_suffix("")): name for name in self.folder}
+        known |= {name: name for name in self.folder}
+        found: dict[str, None] = {}
+        for each in asked:
+            path = posixpath.normpath(each)
+            name = known.get(path) or known.get(str(PurePosixPath(path).with_suffix("")))
+            if name is None:
+                got = f"{each!r:.80}, which {self.root} does not have"
+                fail(NAME, "only", got, f"pictures of the folder{suggestion(each, self.folder[:_COMPARED])}")
+            found[name] = None
+        return replace(self, names=tuple(found))
 
 
 def list_pictures(photos: str | os.PathLike[str], out: Path, *, follow_links: bool = False) -> Listing:
@@ -49,7 +71,7 @@ def list_pictures(photos: str | os.PathLike[str], out: Path, *, follow_links: bo
     """
     path = Path(photos)
     if not path.is_dir():
-        return Listing(path.parent, (path.name,), True)
+        return Listing(path.parent, (path.name,), True, (path.name,))
     links: list[str] = []
     names = sorted(_walk(path, out, None if follow_links else links), key=_natural)
     if links and not names:
@@ -65,7 +87,7 @@ def list_pictures(photos: str | os.PathLike[str], out: Path, *, follow_links: bo
         same = first.setdefault(PurePosixPath(name).with_suffix(""), name)
         if same != name:
             fail(NAME, "photos", f"{same} and {name} in {path}", "pictures whose names differ in more than the suffix")
-    return Listing(path, names, False)
+    return Listing(path, names, False, names)
 
 
 def _walk(root: Path, out: Path, links: list[str] | None) -> Iterator[str]:

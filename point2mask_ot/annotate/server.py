@@ -55,8 +55,8 @@ def serve(
         open_browser: show the page in the default browser.
         categories: to begin with.
         preset: settings or the name of a preset, as ``config`` of :func:`~point2mask_ot.label_picture`.
-        settings: fields of the configuration to change; fields of ``AnnotateSettings``: ``points``, ``out``, ``exif``,
-            ``levels``, ``follow_links``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
+        settings: fields of the configuration to change; fields of ``AnnotateSettings``: ``points``, ``out``, ``only``,
+            ``exif``, ``levels``, ``follow_links``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
 
     Raises:
         ArgumentError: a picture, folder, point file or setting that is refused, a port that is taken, or the extra

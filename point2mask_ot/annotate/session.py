@@ -12,6 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from ..checks import ArgumentError, fail
+from ..files.names import names_in
 from ..files.pictures import explaining_turns
 from ..files.results import PictureResults
 from ..masks.config import PseudoMaskConfig
@@ -59,6 +60,8 @@ class Session:
         check_folders([self.out])
         self.store = Store(self.out)
         self.pictures = list_pictures(photos, self.out, follow_links=self.settings.follow_links)
+        if self.settings.only is not None:
+            self.pictures = self.pictures.only(names_in(NAME, "only", self.settings.only))
         self._known = frozenset(self.pictures.names)
         self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
         refuse_idle(NAME, preset, theirs)
@@ -94,7 +97,7 @@ class Session:
         if self.pictures.alone:
             yield from self._shown(self.pictures.names[0]).categories
         else:
-            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
+            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.folder)
 
     def _open(self, name: str) -> OpenPicture:
         reading = self.settings.reading()
@@ -218,7 +221,7 @@ class Session:
 
     def uses(self, category: str) -> dict[str, int]:
         """How many ``points`` a category has, in how many ``pictures``."""
-        return uses(self.store, (points_path(self.out, name) for name in self.pictures.names), category)
+        return uses(self.store, (points_path(self.out, name) for name in self.pictures.folder), category)
 
     def _save(self, name: str, posted: Posted) -> dict[str, Any]:
         files = self._files(name)
@@ -278,7 +281,7 @@ class Session:
         Raises:
             ArgumentError: see :func:`~.recategorise.changed`.
         """
-        paths = [points_path(self.out, name) for name in self.pictures.names]
+        paths = [points_path(self.out, name) for name in self.pictures.folder]
         with self.store.locked():
             listed = self.categories.write(changed(self.store, self.categories.listed(), paths, body))
         return {"categories": listed_categories(listed)}

@@ -13,7 +13,8 @@ from ..files.pictures import PICTURE_SUFFIXES
 from ..files.results import SKIPPED, PictureResults, is_mask, state_of
 from .folder import JobFolder
 from .job_settings import JobSettings
-from .reader import Reader
+from .report.doubtful import MOST, annotate_command, write_doubtful
+from .report.pictures import pictures_page
 from .report.report import write_report
 from .report.summary import peak_memory, summarize, timing, write_json
 from .results import write_records
@@ -33,7 +34,8 @@ def write_results(
 ) -> dict[str, Any]:
     """The annotations, the summary and the report. Gives the summary.
 
-    Where only some pictures are ``asked`` for, what earlier calls labelled stays, and what they set aside is left out.
+    ``points`` are where they come from, as ``label_dataset`` takes them. Where only some pictures are ``asked`` for,
+    what earlier calls labelled stays, and what they set aside is left out.
 
     Raises:
         FileError: a disk that cannot take them.
@@ -45,16 +47,22 @@ def write_results(
         aside = record is not None and "error" in record
         return None if aside and asked is not None and position not in asked else record
 
-    statistics = write_records(root, settings.output, table, counted, settings.categories, settings.truth_digest)
+    command, points_move = annotate_command(settings, points, root)
+    with pictures_page(root, settings, command) as show:
+        statistics = write_records(
+            root, settings.output, table, counted, settings.categories, settings.truth_digest, show
+        )
     pictures = table.size if asked is None else statistics.labelled + statistics.set_aside
     unnamed, skipped = _unnamed(settings, root, table, points)
     summary = summarize(settings, fingerprint, pictures, statistics, unnamed)
     summary["pictures_skipped"] = skipped
     summary["pictures_not_asked_for"] = table.size - pictures
-    summary["label_next"] = [table.at(int(position)).name for position in statistics.most_doubtful()[:_LISTED]]
+    next_names = [table.at(int(position)).name for position in statistics.label_next()[:MOST]]
+    summary["label_next"] = next_names[:_LISTED]
+    doubtful = {"command": command, "points_move": points_move, "listed": write_doubtful(root, next_names)}
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
-    write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))
+    write_report(root, settings, summary, times, statistics, table, record_of, **doubtful)
     write_json(root / "summary.json", summary)  # the last: where it is, all is there
     return summary
 

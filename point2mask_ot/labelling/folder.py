@@ -18,6 +18,7 @@ from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
 from ..panoptic import atomic_write, read_json, safe_join
 from .job_settings import differences
+from .report.thumbnails import FOLDER, thumbnail_names
 from .stopping import JobStopped
 from .table import open_table, stem_of
 
@@ -29,7 +30,7 @@ RESULTS = {
     "coco": ("panoptic", "panoptic.json"),
     "voc": ("SegmentationClass", "SegmentationObject", "ImageSets"),
 }
-REPORTS = ("summary.json", "timing.json", "report.html", "set_aside.csv")
+REPORTS = ("summary.json", "timing.json", "report.html", "report/pictures.html", "doubtful.txt", "set_aside.csv")
 
 
 def label_names(name: str, output: str) -> list[str]:
@@ -164,7 +165,8 @@ class JobFolder:
 
     def sweep(self) -> None:
         """Delete what killed processes left half written."""
-        for folder in [self.job, *(self.root / name for names in RESULTS.values() for name in names)]:
+        made = [name for names in RESULTS.values() for name in names] + [FOLDER]
+        for folder in [self.job, *(self.root / name for name in made)]:
             for place, _, files in os.walk(folder):
                 for name in files:
                     if _LEFTOVER.fullmatch(name):
@@ -177,10 +179,12 @@ class JobFolder:
         """Delete what the last job made and nothing else: what records list, and what a kill left without a record."""
         for position in self.positions():
             self.delete((self._load(self.record_path(position)) or {}).get("files", {}))
+            self.delete(thumbnail_names(position))
             self.record_path(position).unlink()
         before = (self._load(self.job / "manifest.json") or {}).get("fingerprint", {})
         for row in open_table(self.job / "points.sqlite", before.get("points", "")) or ():
             self.delete(label_names(row.name, before.get("output", "coco")))
+            self.delete(thumbnail_names(row.position))
         for name in ("panoptic.json", "ImageSets/Segmentation/train.txt", *REPORTS):
             (self.root / name).unlink(missing_ok=True)
         (self.job / "manifest.json").unlink(missing_ok=True)
@@ -211,7 +215,7 @@ class JobFolder:
         return record
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete label files, if they are there; without them a record counts for nothing."""
+        """Delete a picture's files, if they are there; without labels a record counts for nothing."""
         for name in names:
             if ".." in Path(name).parts:
                 continue  # a picture that leaves its folder is refused: it never had labels

@@ -16,7 +16,6 @@ from ..masks.picture import refuse_idle
 from ..masks.settings import sort_changes
 from .idle import refuse_idle_sizes
 from .job_settings import JobSettings
-from .labeller import stopping_on_full_disk
 from .overrides import DatasetOverrides
 from .plug_ins import is_plug_in, plug_in_parts
 from .points_folder import points_digest
@@ -24,6 +23,7 @@ from .report.summary import LabelSummary
 from .run import Run
 from .settings import BACKGROUND_HINT, DatasetSettings, LabelSettings, Sampling
 from .shards import adopt_shards, shard_folder
+from .stopping import stopping_on_full_disk
 from .truth import Truth
 from .workers.processes import refuse_no_children
 from .workers.ray import import_ray
@@ -52,11 +52,12 @@ def label_dataset(
     isthing and size; or in a folder of such files, as the page of ``annotate`` fills it; or they are drawn from true
     masks (:class:`.Sampling`). ``out`` receives ``panoptic.json`` and ``panoptic/*.png`` (COCO), or
     ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets/Segmentation/train.txt`` (VOC); ``summary.json``,
-    ``timing.json``, ``set_aside.csv`` and ``report.html``.
+    ``timing.json``, ``set_aside.csv``, ``doubtful.txt`` (names for ``annotate --only``, the most doubtful first), and
+    ``report.html`` with the folder ``report`` of all pictures, small.
 
     Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
     out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
-    shards (``timing.json`` and ``report.html``, which tell the time, excepted). A picture that cannot be labelled is
+    shards (``timing.json`` and the report's pages, which tell the time, excepted). A picture that cannot be labelled is
     set aside with its reason, and tried again by the next call, as is one whose file has changed since. Memory
     does not grow with the number of pictures, except that a COCO truth is read whole when a job begins.
 
@@ -118,6 +119,7 @@ def label_dataset(
         out=str(shard_folder(_absolute("out", out), settings.part)),
         config=PseudoMasker(config, **theirs).config,
         follow_links=links,
+        thumbnails=settings.thumbnails,
         sampling=sampling,
         truth=None
         if settings.truth is None

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..checks import fail
 from ..files.io import origin_of
+from ..files.names import names_in
 from ..types import PointTargets
-from .asked import first_positions, names_asked, positions_named
+from .asked import first_positions, positions_named
 from .finish import write_results
 from .folder import JobFolder
 from .job_settings import JobSettings
@@ -67,7 +68,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.folder = JobFolder(self.settings.out)
-        self.names = names_asked(self.how.only)
+        self.names = None if self.how.only is None else names_in(_NAME, "only", self.how.only)
         self.workers = self.how.workers
         if self.workers is None and self.how.engine == "local":
             self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

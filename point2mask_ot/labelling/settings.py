@@ -114,6 +114,8 @@ class RunSettings:
     """Read pictures, maps and masks that are links out of their folders, as caches of hubs and DVC keep them."""
     fresh: bool = False
     """Forget the job in OUT and its results."""
+    thumbnails: bool = True
+    """Draw every picture small, for the pages of the report: a file of some 20 KB each, and one more of its truth."""
     progress: bool = True
     """Tell on standard error how far the job is."""
 

@@ -51,10 +51,12 @@ def _adopt(folder: JobFolder, part: JobFolder, position: int) -> None:
     record = part.read_record(position)
     if record is None or folder.read_record(position) is not None:
         return
-    for name in record.get("files", {}):
+    for name in [*record.get("files", {}), *record.get("thumbnails", ())]:
         source = safe_join(part.root, name, function=_NAME, argument="merge")
         target = safe_join(folder.root, name, function=_NAME, argument="out")
         make_folder(target.parent, function=_NAME, argument="out")
+        if name in record.get("thumbnails", ()) and not source.is_file():
+            continue  # drawn again
         target.unlink(missing_ok=True)
         try:
             os.link(source, target)

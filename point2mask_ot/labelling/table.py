@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..files.io import Origin, atomic_file
 
-_FORMAT = 2
+_FORMAT = 3
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;

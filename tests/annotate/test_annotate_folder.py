@@ -98,6 +98,22 @@ def test_points_that_are_taken_back_leave_a_picture_untouched(photos, tmp_path):
         label_dataset(photos, tmp_path / "out", tmp_path / "labels", workers=0, progress=False)
 
 
+def test_only_some_pictures_in_an_order_of_ones_own(photos, tmp_path):
+    asked = tmp_path / "doubtful.txt"
+    asked.write_text("shot_10\n\n./b/x.jpg\nshot_10.jpg\nshot_2.jpg\n")
+    out = tmp_path / "out"
+    save(Session(photos, out=out), state(*TWO), "a/x.png")
+    session = Session(photos, out=out, only=asked)
+    assert list(session.pictures.names) == ["shot_10.jpg", "b/x.png", "shot_2.jpg"]
+    assert session.folder()["states"] == ["untouched"] * 3
+    with pytest.raises(ArgumentError, match=r"no picture 'a/x\.png'"):
+        session.check_name("a/x.png")
+    session.change_categories(json.dumps({"do": "rename", "name": "cup", "to": "mug"}).encode())
+    assert {point["category"] for point in opening(Session(photos, out=out), "a/x.png")["points"]} == {"mug", "table"}
+    with pytest.raises(ArgumentError, match=r"'only': got 'shot_3.jpg', which .* \(did you mean 'shot_2.jpg'\?\)"):
+        Session(photos, out=out, only=["shot_3.jpg"])
+
+
 def test_ten_thousand_pictures_are_listed_without_opening_one(tmp_path):
     root = tmp_path / "many"
     root.mkdir()
