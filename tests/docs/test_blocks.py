@@ -64,12 +64,8 @@ def test_fault_c17_each_block_of_commands_runs_alone(block):
     extra and the script must exist.
     """
     if "labels/doubtful.txt" in block:  # what an earlier job left
-        assert (
-            main(
-                ["label-dataset", "--images", "photos", "--points", "points.json", "--out", "labels", "--workers", "0"]
-            )
-            == 0
-        )
+        folders = ["--images", "photos", "--points", "points.json", "--out", "labels"]
+        assert main(["label-dataset", *folders, "--workers", "0"]) == 0
     makefile, project = (ROOT / "Makefile").read_text(), (ROOT / "pyproject.toml").read_text()
     for line in block.replace("\\\n", "").splitlines():
         command, *words = shlex.split(line, comments=True)
