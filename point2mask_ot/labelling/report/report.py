@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...checks import ArgumentError
+from ...files.io import atomic_write
 from ...masks.masker import NO_BACKGROUND
-from ...panoptic import atomic_write
 from ..job_settings import JobSettings
 from ..reader import Reader
 from ..results import RecordOf, Statistics
