@@ -32,10 +32,7 @@ class Change(NamedTuple):
     dropped: int = 0
 
     def __str__(self) -> str:
-        return (
-            f"the points have changed: {self.kept} pictures keep their labels, {self.again} are labelled again, "
-            f"{self.dropped} are named no more"
-        )
+        return f"changed points: {self.kept} pictures kept, {self.again} to label again, {self.dropped} dropped"
 
 
 def told_of(row: Row, settings: JobSettings) -> str:

@@ -157,7 +157,7 @@ class JobFolder:
         if self.fingerprint() != fingerprint:
             text = json.dumps({"format": _FORMAT, "fingerprint": dict(fingerprint)}, indent=1, allow_nan=False)
             atomic_write(self.job / "manifest.json", text.encode(), function=_NAME, argument="out")
-        for path in self.job.glob("points-*.sqlite"):
+        for path in self.job.glob("points*.sqlite"):
             if path != self.table_path(fingerprint["points"]):
                 path.unlink()
 
