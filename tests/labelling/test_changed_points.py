@@ -300,9 +300,10 @@ def test_an_end_beside_the_manifest(after, given, job, monkeypatch, tmp_path):
             real(folder, fingerprint)
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(JobFolder, "begin", begin)
-        job(clicks)
+        with pytest.raises(Killed):
+            job(clicks)
     copied = shutil.copytree(job.out, tmp_path / "copied")
     assert job(clicks).kept == 1
     assert results(job.out) == results(tmp_path / "new")
