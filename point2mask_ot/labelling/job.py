@@ -62,8 +62,8 @@ def label_dataset(
     points have changed and nothing else, pictures of which they say what they said keep their labels, the others are
     labelled again, and those that they name no more lose theirs: the results are those of a new job, sooner. (Not so
     with a change of the categories or of learned sizes, which all labels depend on; with points that are drawn, in a
-    part of a job, or with ``merge``, changed points are other settings.) Memory does not grow with the number of pictures,
-    except that a COCO truth is read whole when a job begins.
+    part of a job, or with ``merge``, changed points are other settings.) Memory does not grow with the number of
+    pictures, except that a COCO truth is read whole when a job begins.
 
     Needs POSIX file locks. Processes are spawned: a script must call it below ``if __name__ == "__main__":``.
 

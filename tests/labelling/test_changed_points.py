@@ -182,11 +182,13 @@ def test_only_and_limit(job, tmp_path):
     assert results(job.out) == results(tmp_path / "new")
 
 
-def test_it_says_what_it_does(job, capsys):
+def test_it_says_what_it_does(job, capsys, forked_workers):
     much(clicks := clicks_on(NAMES))
-    job(clicks, progress=True)
+    job(clicks, progress=True, workers=1)
     assert "changed points: 1 pictures kept, 3 to label again, 1 dropped\n" in capsys.readouterr().err
     assert json.loads((job.out / "timing.json").read_text())["last_run"]["dropped"] == 1
+    clicks["p000.png"]["points"][0]["x"] += 1
+    assert job(clicks).kept == 4, "workers say the same of what they label"
 
 
 # ------------------------------------------------------------------------------------------------ what is refused
@@ -281,6 +283,8 @@ def test_an_end_at_any_step(given, job, monkeypatch, tmp_path):
                 job(clicks)
         if ended.type is Through:
             break
+        if (job.out / "panoptic.json").exists():
+            assert {name for name in given.calm if name.startswith("panoptic")} <= results(job.out).keys()
         if last % 3 == 0:
             job(given.points)
             assert results(job.out) == given.calm
