@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..checks import fail
 from ..files.results import STATE
-from .folder import JobFolder, label_names
+from .folder import DOUBTFUL, JobFolder, label_names
 from .job_settings import JobSettings
 from .points_file import category_list
 from .report.thumbnails import thumbnail_names
@@ -64,7 +64,8 @@ def drop_changed(folder: JobFolder, before: Mapping[str, Any], table: Table, set
     if not any(table.find(row.name) for row in known or ()):
         got = f"{table.size} pictures, none of which the job in {folder.root} has"
         fail(_NAME, "points", got, "points of its pictures, another `out`, or fresh=True to start over")
-    folder.delete_summaries()  # they would name labels that are not there
+    # They would name labels that are not there. The call may be one `only` for the list, and come again.
+    folder.delete_summaries(but=DOUBTFUL)
     kept = again = dropped = 0
     for path, record in folder.records():
         row = table.find(record.get("name", ""))

@@ -30,7 +30,8 @@ RESULTS = {
     "coco": ("panoptic", "panoptic.json"),
     "voc": ("SegmentationClass", "SegmentationObject", "ImageSets"),
 }
-REPORTS = ("summary.json", "timing.json", "report.html", "report/pictures.html", "doubtful.txt", "set_aside.csv")
+DOUBTFUL = "doubtful.txt"
+REPORTS = ("summary.json", "timing.json", "report.html", "report/pictures.html", DOUBTFUL, "set_aside.csv")
 
 
 def label_names(name: str, output: str) -> list[str]:
@@ -189,10 +190,11 @@ class JobFolder:
         (self.job / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(self.job / "records", ignore_errors=True)
 
-    def delete_summaries(self) -> None:
+    def delete_summaries(self, but: str = "") -> None:
         """What holds for all pictures, and is written once they are done."""
         for name in ("panoptic.json", "ImageSets/Segmentation/train.txt", *REPORTS):
-            (self.root / name).unlink(missing_ok=True)
+            if name != but:
+                (self.root / name).unlink(missing_ok=True)
 
     def table_path(self, points: str) -> Path:
         """Where the points with a digest are kept: those of the job stay until it has gone on to others."""

@@ -182,6 +182,16 @@ def test_only_and_limit(job, tmp_path):
     assert results(job.out) == results(tmp_path / "new")
 
 
+def test_the_most_doubtful_are_mended_and_the_call_that_was_cut_short_comes_again(job, monkeypatch):
+    moved(clicks := clicks_on(NAMES))
+    with monkeypatch.context() as patch:
+        patch.setattr("point2mask_ot.labelling.job.Run.finish", through)
+        with pytest.raises(Through):
+            job(clicks, only=job.out / "doubtful.txt")
+    made = job(clicks, only=job.out / "doubtful.txt")
+    assert (made.labelled, made.kept) == (5, 4)
+
+
 def test_it_says_what_it_does(job, capsys, forked_workers):
     much(clicks := clicks_on(NAMES))
     job(clicks, progress=True, workers=1)
