@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from ..checks import fail
 from ..files.results import STATE
-from .folder import DOUBTFUL, JobFolder, label_names
+from .folder import JobFolder, label_names
 from .job_settings import JobSettings
 from .points_file import category_list
+from .report.doubtful import DOUBTFUL
 from .report.thumbnails import thumbnail_names
 from .table import Row, Table
 

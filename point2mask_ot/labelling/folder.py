@@ -18,6 +18,7 @@ from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
 from ..panoptic import atomic_write, read_json, safe_join
 from .job_settings import differences
+from .report.doubtful import DOUBTFUL
 from .report.thumbnails import FOLDER, thumbnail_names
 from .stopping import JobStopped
 from .table import Table, key_of, open_table, stem_of
@@ -30,7 +31,6 @@ RESULTS = {
     "coco": ("panoptic", "panoptic.json"),
     "voc": ("SegmentationClass", "SegmentationObject", "ImageSets"),
 }
-DOUBTFUL = "doubtful.txt"
 REPORTS = ("summary.json", "timing.json", "report.html", "report/pictures.html", DOUBTFUL, "set_aside.csv")
 
 
