@@ -344,6 +344,7 @@ def test_kill_minus_nine(given, job, tmp_path):
     time.sleep(random.Random(5).uniform(0, 0.05))
     process.kill()
     process.communicate()
+    assert process.returncode in (0, -9), "it had begun"
     job(clicks)
     job(clicks, "new")
     assert results(job.out) == results(tmp_path / "new")
