@@ -79,6 +79,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/gradients.py --json benchmarks/results/gradients.json
 	$(BIN)/python benchmarks/dense_scenes.py --json benchmarks/results/dense_scenes.json
 	$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
+	$(BIN)/python benchmarks/report.py --json benchmarks/results/report.json
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
 	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
 	$(BIN)/python benchmarks/training_step.py --json benchmarks/results/training_step.json

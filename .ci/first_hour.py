@@ -8,7 +8,6 @@ page is asked over HTTP for what the clicks would make it ask for.
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
@@ -37,6 +36,7 @@ from chromium import Browser, browser, missing
 from page_process import page_process
 
 COMMAND = shutil.which("point2mask", path=str(Path(sys.executable).parent))
+GAP = 4  # pixels between the panels of a thumbnail
 MIN_IOU = 0.9  # of the drawn shapes, whose colours differ clearly
 
 
@@ -299,14 +299,13 @@ def clicks_into_label_dataset(shots: list[Shot], home: Path) -> None:
     for shot in shots:
         alone = segments(home / "masks" / f"{shot.path.stem}.json", shot.path.name)
         assert segments(out / "panoptic.json", shot.path.name) == alone, f"{shot.path.name}: not the masks of `label`"
-    report = (out / "report.html").read_text()
-    panels = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)"', report)
+    panels = re.findall(r'<img src="(report/[^"]+)" alt="([^"]+)"', (out / "report.html").read_text())
     for shot in shots:
         height, width = shot.truth.shape
-        for what in ("points", "pseudo-masks"):
-            (data,) = (data for data, alt in panels if unescape(alt) == f"{what} of {shot.path.name}")
-            shown = Image.open(io.BytesIO(base64.b64decode(data)))
-            assert abs(shown.width / shown.height - width / height) < 0.02, (shot.path.name, shown.size)
+        (name,) = (name for name, alt in panels if unescape(alt) == f"points and pseudo-masks of {shot.path.name}")
+        shown = Image.open(out / name)
+        ratio = (shown.width - GAP) / 2 / shown.height  # two panels side by side
+        assert abs(ratio - width / height) < 0.02, (shot.path.name, shown.size)
 
 
 def segments(path: Path, picture: str) -> list[tuple[str, bytes]]:

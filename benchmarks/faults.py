@@ -30,7 +30,7 @@ from harness import write_json
 from PIL import Image
 
 COMMAND = [sys.executable, "-c", "import sys; from point2mask_ot.cli import main; sys.exit(main())", "label-dataset"]
-VARYING = ("timing.json", "report.html")
+VARYING = ("timing.json", "report.html", "report/pictures.html")
 PICTURES = 120
 
 

@@ -30,7 +30,7 @@ from point2mask_ot import sample_points
 from point2mask_ot.panoptic import PicturePoints, read_coco_panoptic, write_point_set
 
 COMMAND = [sys.executable, "-c", "import sys; from point2mask_ot.cli import main; sys.exit(main())", "label-dataset"]
-VARYING = ("timing.json", "report.html")
+VARYING = ("timing.json", "report.html", "report/pictures.html")
 COCO_TRAIN = 118_287
 REPEATED = 20
 WARM_UP = 3

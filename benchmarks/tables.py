@@ -308,6 +308,29 @@ def footprint() -> str:
     return table(["", ""], lines)
 
 
+def report() -> str:
+    """What many pictures take: in a report, and in the list of the page."""
+    lines = [
+        [
+            f"{row['pictures']:,} pictures in a report",
+            f"{row['seconds']:.1f} s",
+            f"{row['peak_mib']:.0f} MiB more than before",
+            f"{row['page_mib']:.1f} MiB",
+        ]
+        for row in chosen("report", task="report")
+    ]
+    lines += [
+        [
+            f"{row['pictures']:,} picture{'s' if row['pictures'] > 1 else ''} in the folder of `annotate`",
+            f"{row['seconds']:.1f} s until the list is there",
+            f"{row['resident_mib']:.0f} MiB in all",
+            "",
+        ]
+        for row in chosen("report", task="annotate")
+    ]
+    return table(["", "time", "memory", "page of all pictures"], lines)
+
+
 def annotate_latency() -> str:
     """Seconds from a click to masks on the screen."""
     lines = []
@@ -370,6 +393,7 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "all geodesics": all_geodesics,
     "all transport": all_transport,
     "footprint": footprint,
+    "report": report,
     "annotate latency": annotate_latency,
     "learned distances": learned_distances,
 }

@@ -58,6 +58,10 @@ class BackgroundWarning(UserWarning):
     """Things alone share a whole picture, so that one of them has to own every pixel."""
 
 
+class InputWarning(UserWarning):
+    """Something in files or folders was left out, or taken otherwise than it stands there."""
+
+
 def fail(function: str, argument: str, got: object, expected: str) -> NoReturn:
     """Raise :class:`ArgumentError`."""
     raise ArgumentError(function, argument, got, expected)

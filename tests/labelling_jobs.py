@@ -13,7 +13,7 @@ import processes
 from PIL import Image
 
 CATEGORIES = [{"id": 4, "name": "left", "isthing": 1}, {"id": 9, "name": "right", "isthing": 0}]
-VARYING = ("timing.json", "report.html")
+VARYING = ("timing.json", "report.html", "report/pictures.html")
 """The results that tell the time, and so are never the same twice."""
 
 

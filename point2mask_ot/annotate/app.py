@@ -57,10 +57,10 @@ def annotation_app(session: Session, turns: Turns, token: str, hosts: frozenset[
     routes = [Route(f"/{name}", _file(*each)) for name, each in page_files().items()]
     routes += [Route("/", _file(*page_files()["page.html"]))]
     work = _Work(session, turns)
-    routes += [Route(f"/{name}", _answering(getattr(work, name))) for name in ("folder", "view", "state")]
+    routes += [Route(f"/{name}", _answering(getattr(work, name))) for name in ("folder", "view", "state", "uses")]
     routes += [
         Route(f"/{name}", _answering(getattr(work, name)), methods=["POST"])
-        for name in ("label", "save", "masks", "category")
+        for name in ("label", "save", "skip", "masks", "category")
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _unknown})
     app.router.redirect_slashes = False
@@ -113,6 +113,14 @@ class _Work:
                 return self.session.save_masks(name, body)
 
         return await _json(work)
+
+    async def skip(self, request: Request) -> Response:
+        name, body = self._name(request), await _body(request)
+        return await _json(lambda: self.session.skip(name, body))
+
+    async def uses(self, request: Request) -> Response:
+        category = request.query_params.get("category", "")
+        return await _json(lambda: self.session.uses(category))
 
     async def category(self, request: Request) -> Response:
         body = await _body(request)

@@ -65,6 +65,16 @@ class Categories:
             atomic_write(self.path, text.encode(), function=NAME, argument="out")
         return ordered
 
+    def bring(self, found: Iterable[Category], path: Path) -> None:
+        """Have those of a points file that the folder is begun with, too.
+
+        Raises:
+            ArgumentError: one as thing and as stuff.
+        """
+        added = list(found)
+        joined(self._written(), added, "points", path)
+        self._more = joined(self._more, added, "points", path)
+
     def adopt(self, found: Iterable[Category]) -> tuple[Category, ...]:
         """The list with what a picture has beside it, such as another page has just taken away."""
         return joined(self.listed(), found, "out", self.path)

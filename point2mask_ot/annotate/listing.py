@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..checks import ArgumentError, fail
+from ..checks import ArgumentError, InputWarning, fail, suggestion
 from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
-from ..files.results import BEGUN, STATE, STATES, UNTOUCHED, PictureResults
+from ..files.results import BEGUN, UNTOUCHED, PictureResults, is_mask, state_of
 from .settings import NAME
+
+_SOME = 5
+_COMPARED = 1000
 
 
 @dataclass(frozen=True)
@@ -24,18 +29,41 @@ class Listing:
         root: the folder; of a picture alone, the one that it lies in.
         names: relative to it, with forward slashes, as people count: ``2.jpg`` before ``10.jpg``.
         alone: one picture was asked for, and no folder.
+        folder: the names of all pictures there, which share their categories, where ``names`` are some of them.
     """
 
     root: Path
     names: Sequence[str]
     alone: bool
+    folder: Sequence[str]
 
     def path(self, name: str) -> Path:
         return self.root / name
 
+    def only(self, asked: Sequence[str]) -> Listing:
+        """Some of the pictures, each once, in the order asked for; their suffix may be left out.
 
-def list_pictures(photos: str | os.PathLike[str], out: Path) -> Listing:
+        Raises:
+            ArgumentError: a name that the folder lacks.
+        """
+        known = {str(PurePosixPath(name).with_suffix("")): name for name in self.folder}
+        known |= {name: name for name in self.folder}
+        found: dict[str, None] = {}
+        for each in asked:
+            path = posixpath.normpath(each)
+            name = known.get(path) or known.get(str(PurePosixPath(path).with_suffix("")))
+            if name is None:
+                got = f"{each!r:.80}, which {self.root} does not have"
+                fail(NAME, "only", got, f"pictures of the folder{suggestion(each, self.folder[:_COMPARED])}")
+            found[name] = None
+        return replace(self, names=tuple(found))
+
+
+def list_pictures(photos: str | os.PathLike[str], out: Path, *, follow_links: bool = False) -> Listing:
     """List a folder and its sub folders by names alone; what is hidden, and the results in ``out``, is left out.
+
+    So are pictures that are links out of the folder, with a warning, unless ``follow_links`` is set: a job refuses
+    them, too.
 
     Raises:
         ArgumentError: a folder without a picture, or with two whose names differ in the suffix only, so that they
@@ -43,8 +71,15 @@ def list_pictures(photos: str | os.PathLike[str], out: Path) -> Listing:
     """
     path = Path(photos)
     if not path.is_dir():
-        return Listing(path.parent, (path.name,), True)
-    names = sorted(_walk(path, out.resolve()), key=_natural)
+        return Listing(path.parent, (path.name,), True, (path.name,))
+    links: list[str] = []
+    names = sorted(_walk(path, out, None if follow_links else links), key=_natural)
+    if links and not names:
+        got = f"{path}, whose pictures are links out of the folder"
+        fail(NAME, "photos", got, "pictures in it, or follow_links=True")
+    if links:
+        left = f"{path}: left out, since they lead out of the folder: {some(links)}"
+        warnings.warn(f"{left}; follow_links=True takes them", InputWarning, stacklevel=4)
     if not names:
         fail(NAME, "photos", f"{path}, without a picture", f"a folder with pictures ({', '.join(PICTURE_SUFFIXES)})")
     first: dict[PurePosixPath, str] = {}
@@ -52,16 +87,23 @@ def list_pictures(photos: str | os.PathLike[str], out: Path) -> Listing:
         same = first.setdefault(PurePosixPath(name).with_suffix(""), name)
         if same != name:
             fail(NAME, "photos", f"{same} and {name} in {path}", "pictures whose names differ in more than the suffix")
-    return Listing(path, names, False)
+    return Listing(path, names, False, names)
 
 
-def _walk(root: Path, out: Path) -> Iterator[str]:
+def _walk(root: Path, out: Path, links: list[str] | None) -> Iterator[str]:
+    """The names; those of links out of the folder join ``links`` instead, if that is a list."""
+    base, results = root.resolve(), out.resolve()
     for folder, folders, files in os.walk(root):
         place = Path(folder)
-        folders[:] = [name for name in folders if not name.startswith(".") and (place / name).resolve() != out]
+        folders[:] = [name for name in folders if not name.startswith(".") and (place / name).resolve() != results]
         for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".") and _is_unicode(name):
-                yield (place / name).relative_to(root).as_posix()
+            path = place / name
+            if not name.lower().endswith(PICTURE_SUFFIXES) or name.startswith(".") or not _is_unicode(name):
+                continue
+            if path.is_symlink() and links is not None and not path.resolve().is_relative_to(base):
+                links.append(path.relative_to(root).as_posix())
+            elif not is_mask(path):
+                yield path.relative_to(root).as_posix()
 
 
 def _is_unicode(name: str) -> bool:
@@ -110,13 +152,13 @@ class States:
         return self._known[key][1]
 
 
+def some(names: Sequence[str]) -> str:
+    """A few of many names, and how many there are."""
+    listed = ", ".join(f"{name!r:.80}" for name in names[:_SOME])
+    more = f" and {len(names) - _SOME} others" if len(names) > _SOME else ""
+    return f"{listed}{more} ({len(names)} {'picture' if len(names) == 1 else 'pictures'})"
+
+
 def points_path(out: Path, name: str) -> Path:
     """Where the points of a picture lie."""
     return PictureResults.of(out, name, "").points
-
-
-def state_of(document: Any) -> str:
-    """What a points file says of its picture; one by hand says nothing."""
-    info = document.get("info") if isinstance(document, dict) else None
-    said = info.get(STATE) if isinstance(info, dict) else None
-    return said if said in STATES else BEGUN

@@ -7,6 +7,7 @@ A test holds the names and types to those of the fields of :class:`.settings.Ann
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from ..files.pictures import Exif
 from ..masks.overrides import ColorOverrides
@@ -19,4 +20,6 @@ class PageOverrides(ColorOverrides, total=False):
     levels: tuple[float, float] | None
     points: str | os.PathLike[str] | None
     out: str | os.PathLike[str]
+    only: str | os.PathLike[str] | Sequence[str] | None
+    follow_links: bool
     pixels: int

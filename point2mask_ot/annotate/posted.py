@@ -10,7 +10,7 @@ import numpy as np
 
 from ..checks import check_choice
 from ..files.io import Origin, parse_json
-from ..files.results import STATES
+from ..files.results import BEGUN, SKIPPED, STATES
 from ..panoptic import Category
 from ..panoptic.clicks import clicked_targets, in_channel_order
 from ..panoptic.paint import Paint
@@ -54,6 +54,17 @@ class Posted:
         place = {category.name: index for index, category in enumerate(categories)}
         moved = np.array([place.get(category.name, -1) for category in self.categories], np.int64)
         return replace(self.targets, category=moved[self.targets.category])
+
+
+def read_state(body: bytes) -> str:
+    """What becomes of a picture that the page cannot show.
+
+    Raises:
+        ArgumentError: another state than skipped and begun.
+    """
+    state = _PAGE.field(parse_json(_PAGE, body), "state", str, "the picture")
+    check_choice(NAME, "state", state, (SKIPPED, BEGUN))
+    return state
 
 
 def read_posted(body: bytes, size: tuple[int, int]) -> Posted:

@@ -44,22 +44,21 @@ class Preview:
         self.masker = masker
         self.terms = masker.terms(picture)
 
-    def __call__(self, targets: PointTargets) -> PseudoMasks:
-        """The masks at ``size``, of points in pixels of the whole picture."""
+    def __call__(self, targets: PointTargets, paint: Paint | None = None) -> PseudoMasks:
+        """The masks at ``size``, of points in pixels of the whole picture, and what is painted on it."""
         points_yx = (targets.points_yx + 0.5) / self.factor - 0.5
         moved = replace(targets, points_yx=points_yx, size=targets.size / self.factor**2)
-        return self.masker(self.terms, moved)
+        masks = self.masker(self.terms, moved)
+        return masks if paint is None else mend(masks, moved, paint.marks)
 
     def labels(
         self, names: Sequence[str], targets: PointTargets, paint: Paint | None = None
     ) -> tuple[dict[str, Any], np.ndarray]:
         """What the page is told of the masks, see :meth:`Session.label`, and the label map."""
         if self.strict:
-            _refuse_shared_pixels(targets, self.whole)
+            _refuse_shared_pixels(names, targets, self.whole)
         start = time.perf_counter()
-        masks = self(targets)
-        if paint is not None:
-            masks = mend(masks, targets, paint.marks)
+        masks = self(targets, paint)
         seconds = time.perf_counter() - start
         owner = np.where(masks.void, -1, masks.instance)
         thin = shrink_factor(self.size, SENT_PIXELS)
@@ -84,12 +83,13 @@ class Preview:
         }, owner
 
 
-def _refuse_shared_pixels(targets: PointTargets, size: tuple[int, int]) -> None:
-    """In the picture's own pixels, whatever blocks it is labelled in."""
+def _refuse_shared_pixels(names: Sequence[str], targets: PointTargets, size: tuple[int, int]) -> None:
+    """In the picture's own pixels, whatever blocks it is labelled in; targets are counted from 1, as the page does."""
     owner: dict[tuple[int, int], int] = {}
     for (y, x), target in zip(pixel_indices(NAME, targets.points_yx, *size).tolist(), targets.target, strict=True):
         if (first := owner.setdefault((y, x), target)) != target:
-            fail(NAME, "points", f"targets {first} and {target} both at (y, x) = ({y}, {x})", "one target a pixel")
+            one, other = (int(names[k]) + 1 if names[k].isdecimal() else names[k] for k in (first, target))
+            fail(NAME, "points", f"targets {one} and {other} both at (y, x) = ({y}, {x})", "one target a pixel")
 
 
 def _centres(length: int, factor: int) -> np.ndarray:

@@ -10,9 +10,11 @@ from typing import Any
 from ..checks import check_choice, fail
 from ..files.io import Origin, parse_json
 from ..panoptic import Category
+from ..panoptic.kinds import named_kind
 from ..panoptic.point_sizes import SIZE_FIELDS
 from .settings import NAME
 from .store import Store
+from .typed import typed_category
 
 _PAGE = Origin(NAME, "categories", Path("this page"))
 Listed = Sequence[Category]
@@ -35,20 +37,27 @@ def changed(store: Store, listed: Listed, paths: Iterable[Path], body: bytes) ->
     entry = parse_json(_PAGE, body)
     what = _PAGE.field(entry, "do", str, "the change")
     check_choice(NAME, "do", what, _CHANGES)
-    name = _PAGE.field(entry, "name", str, "the change").strip()
+    name = _PAGE.field(entry, "name", str, "the change").strip()  # maybe with its kind, where it is to be added
     if what != "add" and name not in (category.name for category in listed):
         fail(NAME, "categories", f"no category {name!r}", "one of the folder's")
     return _CHANGES[what](store, listed, paths, name, entry)
 
 
 def _add(store: Store, listed: Listed, paths: Iterable[Path], name: str, entry: Any) -> list[Category]:
+    name, said = typed_category(name)
     _refuse_taken(listed, name)
     number = 1 + max((category.id for category in listed), default=0)
-    return [*listed, Category(number, name, _PAGE.flag(entry, "isthing", "the change", default=1))]
+    chosen = _PAGE.flag(entry, "isthing", "the change", default=1)
+    return [*listed, Category(number, name, chosen if said is None else said)]
 
 
 def _rename(store: Store, listed: Listed, paths: Iterable[Path], name: str, entry: Any) -> list[Category]:
-    new = _PAGE.field(entry, "to", str, "the change").strip()
+    written = _PAGE.field(entry, "to", str, "the change")
+    new, _ = typed_category(written)
+    (thing,) = (category.is_thing for category in listed if category.name == name)
+    if named_kind(written)[1] not in (None, thing):
+        got = f"{written!r:.80} for {name!r:.80}, which is {'a thing' if thing else 'stuff'}"
+        fail(NAME, "categories", got, "a name alone: what is a thing, and what stuff, is said when it is added")
     _refuse_taken(listed, new)
     store.rewrite(paths, lambda document: _renamed(document, name, new))
     return [replace(category, name=new) if category.name == name else category for category in listed]
@@ -93,8 +102,18 @@ _CHANGES: dict[str, Callable[[Store, Listed, Iterable[Path], str, Any], list[Cat
 }
 
 
+def uses(store: Store, paths: Iterable[Path], name: str) -> dict[str, int]:
+    """How many ``points`` a category has, in how many ``pictures``."""
+    counts = [
+        sum(point.get("category") == name for point in _points(store.document(path)))
+        for path in paths
+        if path.is_file()
+    ]
+    return {"points": sum(counts), "pictures": sum(count > 0 for count in counts)}
+
+
 def _refuse_taken(listed: Listed, name: str) -> None:
-    if not name or any(category.name == name for category in listed):
+    if any(category.name == name for category in listed):
         fail(NAME, "categories", f"the name {name!r}", "a new name")
 
 

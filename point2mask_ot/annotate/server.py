@@ -55,17 +55,20 @@ def serve(
         open_browser: show the page in the default browser.
         categories: to begin with.
         preset: settings or the name of a preset, as ``config`` of :func:`~point2mask_ot.label_picture`.
-        settings: fields of the configuration to change; fields of ``AnnotateSettings``: ``points``, ``out``, ``exif``,
-            ``levels``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
+        settings: fields of the configuration to change; fields of ``AnnotateSettings``: ``points``, ``out``, ``only``,
+            ``exif``, ``levels``, ``follow_links``, ``pixels``, ``sigma``, ``color_weight``, ``edge_model``.
 
     Raises:
         ArgumentError: a picture, folder, point file or setting that is refused, a port that is taken, or the extra
             ``annotate`` is not installed.
     """
     import_parts()
-    with AnnotationServer(Session(photos, categories=categories, preset=preset, **settings), port) as server:
+    session = Session(photos, categories=categories, preset=preset, **settings)
+    with AnnotationServer(session, port) as server:
         threading.Thread(target=server.warm_up, daemon=True).start()
         print(f"annotate {photos} at {server.url}\nstop with Ctrl-C", flush=True)
+        if session.begun_with:
+            print(session.begun_with, flush=True)
         if open_browser:
             webbrowser.open(server.url)
         with suppress(KeyboardInterrupt):

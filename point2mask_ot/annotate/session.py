@@ -6,32 +6,32 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 import numpy as np
 
 from ..checks import ArgumentError, fail
+from ..files.names import names_in
 from ..files.pictures import explaining_turns
 from ..files.results import PictureResults
 from ..masks.config import PseudoMaskConfig
 from ..masks.picture import ColorMasker, refuse_idle, refuse_likelihood
 from ..masks.settings import sort_changes
-from ..panoptic import Category, PanopticImage, read_points, write_coco_panoptic
-from ..panoptic.clicks import point_entries
-from ..panoptic.points import picture_names
+from ..panoptic import Category, PanopticImage, write_coco_panoptic
 from ..panoptic.points_json import listed_categories
 from ..types import PointTargets
 from ..viz.colors import target_colors
+from .brought import Brought, begin_with, of_folder, of_picture, refuse_in_results
 from .categories import Categories
 from .listing import States, list_pictures, points_path
 from .opened import Opened, OpenPicture
 from .overrides import PageOverrides
-from .posted import Posted, read_posted
-from .recategorise import changed
+from .posted import Posted, read_posted, read_state
+from .recategorise import changed, uses
 from .settings import NAME, AnnotateSettings
 from .store import Saved, Store, next_state
+from .usable import check_folders
 
 
 class Session:
@@ -57,31 +57,47 @@ class Session:
         self.settings.check()
         self.out = Path(self.settings.out)
         self.start = None if self.settings.points is None else Path(self.settings.points)
-        self.pictures = list_pictures(photos, self.out)
+        check_folders([self.out])
+        self.store = Store(self.out)
+        self.pictures = list_pictures(photos, self.out, follow_links=self.settings.follow_links)
+        if self.settings.only is not None:
+            self.pictures = self.pictures.only(names_in(NAME, "only", self.settings.only))
         self._known = frozenset(self.pictures.names)
         self.masker = ColorMasker(preset, self.settings, function=NAME, **theirs)
         refuse_idle(NAME, preset, theirs)
         refuse_likelihood(NAME, self.masker.config, argument="preset", instead="a preset that colours suffice for")
         self.opened = Opened(self._open)
-        self.store, self.states = Store(self.out), States(self.pictures, self.out)
+        self.states = States(self.pictures, self.out)
         self._refuse_unusable()
         self.categories = Categories(self.out, self._found(), categories)
+        self.begun_with = ""
+        if self.start is not None:
+            refuse_in_results(self.start, self.out, self.pictures)
+            self.begun_with = begin_with(self._brought(self.start), self.store, self.categories)
 
     def _refuse_unusable(self) -> None:
-        """A picture alone that cannot be shown, or saved; points to begin with that cannot be read."""
+        """A sub folder that takes no results; a picture alone that cannot be shown, or saved."""
+        check_folders(points_path(self.out, name).parent for name in self.pictures.names)
         if self.pictures.alone:
             (name,) = self.pictures.names
             self._shown(name)
             self._check_masks(name)
-        else:
-            _ = self._brought_names
+
+    def _brought(self, start: Path) -> Brought:
+        if not self.pictures.alone:
+            return of_folder(start, self.pictures)
+        (name,) = self.pictures.names
+        if points_path(self.out, name).exists():
+            return Brought(start, (), [name], iter(()))
+        with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
+            return of_picture(start, name, self.opened(name).size)
 
     def _found(self) -> Iterator[Category]:
         """The categories of what is there, for a folder whose list is not written yet: that reads every points file."""
         if self.pictures.alone:
-            yield from self._shown(self.pictures.names[0])[0].categories
+            yield from self._shown(self.pictures.names[0]).categories
         else:
-            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.names)
+            yield from self.store.all_categories(points_path(self.out, name) for name in self.pictures.folder)
 
     def _open(self, name: str) -> OpenPicture:
         reading = self.settings.reading()
@@ -124,7 +140,7 @@ class Session:
             ArgumentError: a picture or point file that is refused; what is saved is of another picture.
         """
         picture = self.opened(name)
-        shown, source = self._shown(name)
+        shown = self._shown(name)
         return {
             "name": name,
             "height": picture.size[0],
@@ -135,35 +151,13 @@ class Session:
             "categories": listed_categories(self.categories.adopt(shown.used)),
             "state": shown.state,
             "version": shown.version,
-            "resumed": source and str(source),
+            "resumed": str(points_path(self.out, name)) if shown.version else None,
         }
 
-    def _shown(self, name: str) -> tuple[Saved, Path | None]:
-        """What the page begins with, and the file that has it.
-
-        Points that the session was begun with are for pictures of which nothing is saved.
-        """
-        size = self.opened(name).size
-        saved = self.store.read(self._files(name), size)
-        if saved.version:
-            return saved, points_path(self.out, name)
-        brought = self._brought(name, size)
-        return (saved, None) if brought is None else (brought, self.start)
-
-    def _brought(self, name: str, size: tuple[int, int]) -> Saved | None:
-        """The picture's points in the file that the session was begun with."""
-        if self.start is None:
-            return None
-        if not self.pictures.alone and name not in self._brought_names:
-            return None
+    def _shown(self, name: str) -> Saved:
+        """What the page begins with."""
         with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
-            read = read_points(self.start, image=name, shape=size)
-        points = point_entries(NAME, "points", read.targets, read.categories)
-        return Saved(categories=read.categories, points=points, paint=read.paint)
-
-    @cached_property
-    def _brought_names(self) -> frozenset[str | None]:
-        return frozenset() if self.start is None else frozenset(picture_names(self.start))
+            return self.store.read(self._files(name), self.opened(name).size)
 
     def warm_up(self) -> None:
         """Have the kernels compiled before the first click."""
@@ -200,25 +194,52 @@ class Session:
             body: its state on the page, with what the page has seen before, see :class:`~.store.Basis`.
 
         Returns:
-            The new ``version``, the ``state`` of the picture and the file that it ``wrote``.
+            The new ``version``, the ``state`` of the picture, the file that it ``wrote``, the ``categories`` as they
+            are now, and which of them these points have brought back (``returned``), that another page took away.
 
         Raises:
             ArgumentError: the points cannot be written.
             Conflict: the points that are saved are of another version.
         """
-        saved = self._save(name, read_posted(body, self.opened(name).size))
-        return {"version": saved.version, "state": saved.state, "wrote": [self._written(points_path(self.out, name))]}
+        return self._save(name, read_posted(body, self.opened(name).size))
 
-    def _save(self, name: str, posted: Posted) -> Saved:
+    def skip(self, name: str, body: bytes) -> dict[str, str]:
+        """Mark a picture as skipped that cannot be opened, or take that back: then there is nothing else to save.
+
+        Args:
+            name: of the picture.
+            body: JSON with the ``state``; whether it is untouched or begun, its points say.
+
+        Returns:
+            The ``state`` that it is in.
+
+        Raises:
+            ArgumentError: another state; a points file that cannot be read either.
+        """
+        state = read_state(body)
+        return {"state": self.store.mark(PictureResults.of(self.out, name, ""), state, self.categories.listed())}
+
+    def uses(self, category: str) -> dict[str, int]:
+        """How many ``points`` a category has, in how many ``pictures``."""
+        return uses(self.store, (points_path(self.out, name) for name in self.pictures.folder), category)
+
+    def _save(self, name: str, posted: Posted) -> dict[str, Any]:
         files = self._files(name)
+        known = None if self.categories.is_default else {category.name for category in self.categories.listed()}
         categories = posted.categories if self.categories.is_default else self.categories.adopt(posted.used)
         targets = posted.targets_of(categories)
         state = next_state(posted.state, len(targets.points_yx))
         saved = self.store.write(files, targets, posted.paint, categories, state, posted.basis)
         with self.store.locked():  # another server may have written meanwhile
             first = self.categories.is_default
-            self.categories.write(categories if first else self.categories.adopt(posted.used))
-        return saved
+            listed = self.categories.write(categories if first else self.categories.adopt(posted.used))
+        return {
+            "version": saved.version,
+            "state": saved.state,
+            "wrote": [self._written(points_path(self.out, name))],
+            "categories": listed_categories(listed),
+            "returned": [] if known is None else [one.name for one in posted.used if one.name not in known],
+        }
 
     def save_masks(self, name: str, body: bytes) -> dict[str, Any]:
         """Write the points as :meth:`save` does, then their masks at the size of the picture, as ``label`` does.
@@ -234,9 +255,7 @@ class Session:
         posted = read_posted(body, self.opened(name).size)
         if not posted.names:
             fail(NAME, "points", "no points", "at least one point")
-        done = self._save(name, posted)
-        told: dict[str, Any] = {"version": done.version, "state": done.state, "out": str(self.out)}
-        told["wrote"] = [self._written(points_path(self.out, name))]
+        told: dict[str, Any] = {**self._save(name, posted), "out": str(self.out)}
         try:
             labels = self._write_masks(name, posted)
         except Exception as error:  # the clicks are the person's work, and safe
@@ -262,7 +281,7 @@ class Session:
         Raises:
             ArgumentError: see :func:`~.recategorise.changed`.
         """
-        paths = [points_path(self.out, name) for name in self.pictures.names]
+        paths = [points_path(self.out, name) for name in self.pictures.folder]
         with self.store.locked():
             listed = self.categories.write(changed(self.store, self.categories.listed(), paths, body))
         return {"categories": listed_categories(listed)}
@@ -272,6 +291,6 @@ class Session:
 
 
 def words(error: BaseException) -> str:
-    """What the page says of an error: without the names of a function and its argument."""
+    """What the page says of an error, ``got ...; expected ...``: without the names of a function and its argument."""
     text = str(error)
     return text.partition("': ")[2] or text if isinstance(error, ArgumentError) else f"{type(error).__name__}: {text}"

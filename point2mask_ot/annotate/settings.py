@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..checks import check_integer
@@ -17,9 +18,16 @@ class AnnotateSettings(PictureSettings, ColorSettings):
     """What the page begins with, and how pictures are labelled."""
 
     points: str | os.PathLike[str] | None = None
-    """JSON or CSV to begin with, on pictures of which nothing was saved in OUT."""
+    """JSON or CSV, saved in OUT at the start as the points of pictures that have none there."""
     out: str | os.PathLike[str] = "annotations"
     """Folder for the results."""
+    only: str | os.PathLike[str] | Sequence[str] | None = None
+    """Show only the pictures in this text file, one name a line, in its order: doubtful.txt of a label-dataset, say.
+
+    The suffix of a name may be left out. From Python also a list of names.
+    """
+    follow_links: bool = False
+    """List pictures that are symbolic links out of the folder, too, as `label-dataset` reads them."""
     pixels: int = 2**19
     """Larger pictures are labelled in blocks; so many take well under a second."""
 

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import FileError
-from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes
-from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest
-from ..panoptic import Category
+from ..files.io import Origin, atomic_write, make_folder, parse_json, read_bytes, write_together
+from ..files.results import BEGUN, DONE, SKIPPED, STATE, UNTOUCHED, PictureResults, digest, state_of
+from ..panoptic import Category, LabelledPoints
 from ..panoptic.clicks import clicked_targets, in_channel_order, point_entries
 from ..panoptic.paint import Paint
 from ..panoptic.points_json import content, json_categories, to_json
 from ..types import PointTargets
 from .categories import joined
-from .listing import state_of
 from .settings import NAME
 from .turns import Superseded
 
@@ -130,6 +129,26 @@ class Store:
                     found = joined(found, listed, "out", path)
         return list(found)
 
+    def begin(self, pictures: Iterable[tuple[PictureResults, LabelledPoints]]) -> int:
+        """Save the points of pictures that have none, all of them quickly; how many.
+
+        Args:
+            pictures: the files and points of each; locked by the caller.
+
+        Raises:
+            FileError: a disk that cannot take them.
+        """
+        return write_together(self._begun(pictures), function=NAME, argument="out")
+
+    def _begun(self, pictures: Iterable[tuple[PictureResults, LabelledPoints]]) -> Iterator[tuple[Path, bytes]]:
+        folders: set[Path] = set()
+        for files, read in pictures:
+            if not files.points.exists():
+                if files.folder not in folders:
+                    folders.add(make_folder(files.folder, function=NAME, argument="out"))
+                points = point_entries(NAME, "points", read.targets, read.categories)
+                yield files.points, to_json(points, read.categories, files.name, {STATE: BEGUN}, read.paint).encode()
+
     def write(
         self,
         files: PictureResults,
@@ -155,6 +174,27 @@ class Store:
             data = to_json(points, categories, files.name, info, paint).encode()
             atomic_write(files.points, data, function=NAME, argument="out")
         return Saved(digest(data), state, tuple(categories), points, paint)
+
+    def mark(self, files: PictureResults, state: str, categories: Sequence[Category]) -> str:
+        """Give a picture a state without looking at it; its points, if it has any, stay. What it is in now.
+
+        Raises:
+            ArgumentError: a damaged file, or one of another picture; a disk that cannot take it.
+        """
+        origin = Origin(NAME, "out", files.points)
+        with self.locked():
+            document: dict[str, Any] = json.loads(to_json((), categories, files.name, {}))
+            if files.points.is_file():
+                document = self.document(files.points)
+                if list(content(origin, document)[1]) not in ([files.name], [None]):
+                    origin.fail("points of another picture", f"those of {files.name}")
+            (clicks,) = content(origin, document)[1].values()
+            made = next_state(state, len(clicks))
+            info = document["info"] if isinstance(document.get("info"), dict) else {}
+            document["info"] = {name: value for name, value in info.items() if name != _WRITER} | {STATE: made}
+            make_folder(files.folder, function=NAME, argument="out")
+            _write_document(files.points, document)
+        return made
 
     def _refuse_conflict(self, path: Path, basis: Basis) -> None:
         if not path.is_file():
@@ -188,8 +228,7 @@ class Store:
             edit(document)
             if isinstance(document.get("info"), dict):
                 document["info"].pop(_WRITER, None)
-            text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-            atomic_write(path, text.encode(), function=NAME, argument="out")
+            _write_document(path, document)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -201,6 +240,11 @@ class Store:
 
                 fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
             yield
+
+
+def _write_document(path: Path, document: Any) -> None:
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    atomic_write(path, text.encode(), function=NAME, argument="out")
 
 
 def next_state(asked: str | None, points: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..annotate.settings import AnnotateSettings
+from ..annotate.typed import typed_category
 from ..checks import fail
 from ..panoptic import Category
 from .masks import MaskOptions
@@ -45,8 +46,10 @@ class Annotate:
 def parse_categories(text: str) -> list[Category]:
     """Categories out of ``name[:thing|:stuff]`` between commas.
 
+    "background" is stuff where nothing else is said.
+
     Raises:
-        ArgumentError: an empty name, a name twice, or another word behind the colon.
+        ArgumentError: an empty name, a name twice, one that is too long, or another word behind the colon.
 
     Example:
         >>> [(c.id, c.name, c.is_thing) for c in parse_categories("cat, grass:stuff")]
@@ -58,5 +61,6 @@ def parse_categories(text: str) -> list[Category]:
         name, _, kind = (word.strip() for word in part.partition(":"))
         if not name or kind not in ("", "thing", "stuff") or name in [c.name for c in categories]:
             fail("annotate", "categories", repr(part), "different names, each alone or with :thing or :stuff")
-        categories.append(Category(len(categories) + 1, name, kind != "stuff"))
+        _, is_thing = typed_category(part)
+        categories.append(Category(len(categories) + 1, name, is_thing is not False))
     return categories

@@ -31,6 +31,9 @@ class Draw:
 class Run(RunSettings):
     """How the job runs: no label depends on it"""
 
+    thumbnails: Annotated[bool, Option(hidden=True)] = True
+    no_thumbnails: bool = False
+    """Do not draw every picture small for the report, which takes some 20 KB each, and 10 more with a truth."""
     progress: Annotated[bool, Option(hidden=True)] = True
     quiet: bool = False
     """No progress on standard error."""
@@ -38,16 +41,17 @@ class Run(RunSettings):
     @property
     def settings(self) -> dict[str, Any]:
         """As :func:`~point2mask_ot.label_dataset` has them."""
-        return {field.name: getattr(self, field.name) for field in fields(RunSettings)} | {"progress": not self.quiet}
+        turned = {"progress": not self.quiet, "thumbnails": not self.no_thumbnails}
+        return {field.name: getattr(self, field.name) for field in fields(RunSettings)} | turned
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelDataset:
     """Label all pictures of a folder; goes on where it stopped
 
-    OUT gets the labels (panoptic.json and panoptic/*.png, or VOC's folders), report.html to look at, summary.json, and
-    set_aside.csv with the pictures that could not be labelled and why. A job that was interrupted, killed or ran out
-    of disk goes on where it stopped when the same command is given again.
+    OUT gets the labels (panoptic.json and panoptic/*.png, or VOC's folders), report.html to look at, summary.json,
+    doubtful.txt for annotate --only, and set_aside.csv with the pictures that could not be labelled and why. A job that
+    was interrupted, killed or ran out of disk goes on where it stopped when the same command is given again.
     """
 
     images: Path | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import __version__
-from ..checks import ArgumentError, BackgroundWarning, ConvergenceWarning
+from ..checks import ArgumentError, BackgroundWarning, ConvergenceWarning, InputWarning
 from ..labelling.stopping import JobInterrupted, JobStopped
 from .annotate import Annotate
 from .dataset import LabelDataset
@@ -66,7 +66,7 @@ def _warnings_in_words(command: Any, prog: str) -> Iterator[None]:
         as_python = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, (BackgroundWarning, ConvergenceWarning)):
+            if issubclass(category, (BackgroundWarning, ConvergenceWarning, InputWarning)):
                 _complain(f"{prog}: warning: {in_words(str(message), command)}")
             else:
                 as_python(message, category, *where)

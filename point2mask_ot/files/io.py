@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,8 +245,7 @@ def atomic_file(
         FileError: the disk is full, the folder is missing or read-only; the old file is then untouched.
     """
     origin = origin_of(function, argument, path)
-    target = origin.path
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
+    target, temporary = origin.path, _temporary(origin.path)
     try:
         try:
             with open(temporary, "xb") as file:
@@ -282,6 +281,49 @@ def atomic_write(
     """
     with atomic_file(path, function=function, argument=argument) as file:
         file.write(data)
+
+
+def write_together(files: Iterable[tuple[Path, bytes]], *, function: str, argument: str) -> int:
+    """Write many small files as :func:`atomic_write` does, with one wait for the disk instead of one for each.
+
+    Args:
+        files: paths, whose folders are there, and contents; of these one is held at a time.
+        function: public function named in the error.
+        argument: its argument.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        FileError: the disk is full or read-only; no file has changed, unless it fails while they take their names.
+    """
+    made: list[tuple[Path, Path]] = []
+    try:
+        try:
+            for path, data in files:
+                made.append((_temporary(path), path))
+                with open(made[-1][0], "xb") as file:
+                    file.write(data)
+                    if not hasattr(os, "sync"):
+                        file.flush()
+                        os.fsync(file.fileno())
+            if made and hasattr(os, "sync"):
+                os.sync()
+            for temporary, path in made:
+                os.replace(temporary, path)
+        except BaseException:
+            for temporary, _ in made:
+                temporary.unlink(missing_ok=True)
+            raise
+        for folder in {path.parent for _, path in made}:
+            _sync_folder(folder)
+    except OSError as error:
+        Origin(function, argument, made[-1][1]).fail(reason_of(error), "files that can be written", error)
+    return len(made)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,6 +21,18 @@ _KEY = "picture_sha256"
 _APART = "a folder for the results of this picture alone, or that file moved away"
 
 
+def state_of(document: Any) -> str:
+    """What a points file says of its picture; one by hand says nothing."""
+    info = document.get("info") if isinstance(document, dict) else None
+    said = info.get(STATE) if isinstance(info, dict) else None
+    return said if said in STATES else BEGUN
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a picture file is :attr:`PictureResults.png` of another: where results lie among pictures, no picture."""
+    return path.parent.name == "panoptic" and (path.parent.parent / f"{path.stem}.json").is_file()
+
+
 def digest(content: bytes) -> str:
     """SHA-256 of a file's content, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

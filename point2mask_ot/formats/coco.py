@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..files.io import Origin, read_json
 from ..panoptic import Category, PanopticImage
 from ..panoptic.coco import category_entry, image_entry
 from . import shapes
-from .fields import flat_pairs, named_numbers, numbers, picture_size, unpacked
+from .fields import flat_ring, lengths, named_numbers, numbers, picture_size, unpacked
 from .marks import Drawn, Mark, Names, Shape, clicks_of
 from .segments import Cut, cuts
 
@@ -58,6 +59,8 @@ def _categories(origin: Origin, document: Any, names: Names) -> dict[int, str]:
         thing = origin.flag(entry, "isthing", where, default=1)
         if number in by_id or number < 0:
             origin.fail(f"{where}: id {number}", "unique, non-negative ids")
+        if name.strip() in by_id.values():
+            origin.fail(f"{where}: {name!r:.80} under a second id, {number}", "a name for each category")
         by_id[number] = names.add(origin, where, name, number, thing)
     return by_id
 
@@ -78,6 +81,7 @@ def _box(origin: Origin, entry: Any, where: str) -> list[float]:
     box = numbers(origin, f"{where}: bbox", entry["bbox"])
     if len(box) != 4:
         origin.fail(f"{where}: bbox of {len(box)} numbers", "x, y, width and height")
+    lengths(origin, f"{where}: bbox", width=box[2], height=box[3])
     return box.tolist()
 
 
@@ -95,6 +99,14 @@ def _segmentation(origin: Origin, entry: Any, where: str, size: shapes.Size) -> 
     """Polygons, or run lengths down the columns, as numbers or packed into a string; None where there is none."""
     found = entry.get("segmentation")
     told = named_numbers(origin, entry, where, "area")[0] if entry.get("area") is not None else None
+    lengths(origin, where, area=told or 0)
+    made = _outlined(origin, found, where, size, told or None)
+    if made is not None and told == 0 and not made.odd:
+        return replace(made, odd="an area of 0; its size is that of its segmentation")
+    return made
+
+
+def _outlined(origin: Origin, found: Any, where: str, size: shapes.Size, told: float | None) -> Shape | None:
     if isinstance(found, dict):
         counts = found.get("counts")
         runs = _counts(origin, where, counts) if isinstance(counts, str) else counts
@@ -104,8 +116,8 @@ def _segmentation(origin: Origin, entry: Any, where: str, size: shapes.Size) -> 
         return None
     if not isinstance(found, list):
         origin.fail(f"{where}: segmentation {found!r:.80}", "polygons or run lengths")
-    rings = [flat_pairs(origin, f"{where}: segmentation[{index}]", ring) for index, ring in enumerate(found)]
-    return shapes.outline(rings, size, told)
+    rings = [flat_ring(origin, f"{where}: segmentation[{index}]", ring) for index, ring in enumerate(found)]
+    return shapes.outline(rings, size, told=told)
 
 
 def _rle_size(origin: Origin, found: Any, where: str, size: shapes.Size) -> tuple[int, int]:

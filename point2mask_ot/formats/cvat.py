@@ -11,7 +11,7 @@ import numpy as np
 from ..checks import FileError
 from ..files.io import Origin, reason_of
 from . import shapes
-from .fields import numbers, pairs, picture_size, unpacked
+from .fields import lengths, numbers, pairs, picture_size, ring, unpacked
 from .marks import Drawn, Mark, Names, Shape, clicks_of
 
 _CHUNK = 2**16
@@ -113,11 +113,14 @@ class _Reader:
         match tag:
             case "box":
                 left, top, right, bottom = self._numbers(where, has, "xtl", "ytl", "xbr", "ybr")
+                lengths(self.origin, where, width=right - left, height=bottom - top)
                 return shapes.box(left, top, right - left, bottom - top, size=size)  # CVAT turns it around its centre
             case "ellipse":
-                return shapes.ellipse(*self._numbers(where, has, "cx", "cy", "rx", "ry"), size=size)
+                x, y, rx, ry = self._numbers(where, has, "cx", "cy", "rx", "ry")
+                lengths(self.origin, where, rx=rx, ry=ry)
+                return shapes.ellipse(x, y, rx, ry, size=size)
             case "polygon":
-                return shapes.polygon(self._pairs(where, has), size)
+                return shapes.polygon(ring(self.origin, where, self._written(where, has)), size)
             case "mask":
                 left, top, width, height = (int(n) for n in self._numbers(where, has, "left", "top", "width", "height"))
                 runs = self._parsed(where, has.get("rle", "").split(","))
@@ -126,9 +129,11 @@ class _Reader:
         return shapes.points(self._pairs(where, has), size)
 
     def _pairs(self, where: str, has: dict[str, str]) -> np.ndarray:
+        return pairs(self.origin, where, self._written(where, has))
+
+    def _written(self, where: str, has: dict[str, str]) -> list[list[float]]:
         """``x,y;x,y``"""
-        written = [self._parsed(where, pair.split(",")) for pair in has.get("points", "").split(";")]
-        return pairs(self.origin, where, written)
+        return [self._parsed(where, pair.split(",")) for pair in has.get("points", "").split(";")]
 
     def _numbers(self, where: str, has: dict[str, str], *keys: str) -> list[float]:
         return numbers(self.origin, where, self._parsed(where, [has.get(key, "") for key in keys])).tolist()

@@ -72,7 +72,7 @@ def export_masks(
             file.writelines(coco.text(_images(dataset), kept, stuff=stuff, polygons=polygons))
         return len(dataset)
     place, suffix, content = _file_a_picture(kept, to, stuff=stuff)
-    paths = _paths(dataset, folder / place, suffix)
+    paths = _paths(dataset, folder / place, suffix, to)
     if to == "yolo":
         _refuse_there(folder / "data.yaml")
         atomic_write(folder / "data.yaml", yolo.about(kept), function=_NAME, argument="out")
@@ -88,13 +88,17 @@ def _refuse_there(path: Path) -> None:
         fail(_NAME, "out", f"{path}, which is there", "a folder for these files alone")
 
 
-def _paths(dataset: PanopticDataset, folder: Path, suffix: str) -> list[Path]:
+def _paths(dataset: PanopticDataset, folder: Path, suffix: str, to: str) -> list[Path]:
     """The file of each picture: all of them are known to be free before the first is written."""
     names = [PurePosixPath(entry.file_name) for entry in dataset.images]
     paths: dict[Path, str] = {}
     for name in names:
         if name.name in ("", ".."):
             fail(_NAME, "dataset", f"a picture named {str(name)!r:.80}", "a file name")
+        if to == "labelme" and "\\" in str(name):
+            fail(
+                _NAME, "dataset", f"a picture named {str(name)!r:.80}", "no backslash, which labelme reads as a folder"
+            )
         path = safe_join(folder, name.with_suffix(suffix).as_posix(), function=_NAME, argument="dataset")
         if path in paths:
             got = f"{paths[path]!r:.80} and {str(name)!r:.80}"

@@ -25,6 +25,31 @@ def pairs(origin: Origin, where: str, values: object) -> np.ndarray:
     return array
 
 
+def ring(origin: Origin, where: str, values: object) -> np.ndarray:
+    """(N, 2) float64 of the x and y of an outline, N >= 3."""
+    return _closed(origin, where, pairs(origin, where, values))
+
+
+def flat_ring(origin: Origin, where: str, values: object) -> np.ndarray:
+    """(N, 2) float64 of a list x, y, x, y, ... around an object; N >= 3."""
+    return _closed(origin, where, flat_pairs(origin, where, values))
+
+
+def _closed(origin: Origin, where: str, vertices: np.ndarray) -> np.ndarray:
+    closed = len(vertices) > 1 and bool((vertices[0] == vertices[-1]).all())  # GeoJSON says the first one twice
+    if len(vertices) - closed < 3:
+        got = f"{where}: an outline of {len(vertices) - closed} vertices"
+        origin.fail(got, "three at least (a line is another shape)")
+    return vertices
+
+
+def lengths(origin: Origin, where: str, **values: float) -> None:
+    """Refuse what is below 0."""
+    for name, value in values.items():
+        if value < 0:
+            origin.fail(f"{where}: {name} {value:g}", "0 or more")
+
+
 def flat_pairs(origin: Origin, where: str, values: object) -> np.ndarray:
     """(N, 2) float64 of a list x, y, x, y, ...; N >= 1."""
     array = numbers(origin, where, values)

@@ -18,15 +18,24 @@ def format_of(origin: Origin) -> str | None:
     Whoever reads it then says what is wrong with it.
     """
     try:
-        match head(origin)[:1]:
-            case "<":
-                return "cvat"
-            case "[":
-                return _of_list(next(stream_list(origin), None))
-            case "{":
-                return _of_object(stream_json(origin))
+        return told_format(origin)
     except FileError:
         return None
+
+
+def told_format(origin: Origin) -> str | None:
+    """As :func:`format_of`.
+
+    Raises:
+        FileError: JSON that is damaged before it tells what it is.
+    """
+    match head(origin)[:1]:
+        case "<":
+            return "cvat"
+        case "[":
+            return _of_list(next(stream_list(origin), None))
+        case "{":
+            return _of_object(stream_json(origin))
     return "napari" if {"axis-0", "axis-1"} <= set(header(origin)) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath, PureWindowsPath
@@ -11,14 +12,14 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..checks import check_choice, fail, fail_type, suggestion
+from ..checks import FileError, InputWarning, check_choice, fail, fail_type, suggestion
 from ..files.io import Origin, origin_of
 from ..panoptic import Category, PicturePoints, PointSet
 from ..panoptic.clicks import clicked_targets, in_channel_order
 from ..panoptic.points_csv import CSV_COLUMNS
 from ..types import PointTargets
 from . import coco, cvat, label_studio, labelme, qupath, tables
-from .guess import format_of
+from .guess import head, told_format
 from .marks import Drawn, Names
 from .photos import Photos
 
@@ -34,6 +35,8 @@ _READERS: dict[str, Callable[[Origin, Names], Iterator[Drawn]]] = {
 _TABLES = {"napari": tables.read_napari, "csv": tables.read}
 _SUFFIXES = {"qupath": (".geojson", ".json"), "cvat": (".xml",), "napari": (".csv",), "csv": (".csv",)}
 _JSON = (".json",)
+_MOST = 2.0**62
+_TELLING = ('"shapes"', '"imagePath"', '"FeatureCollection"', '"annotations"', '"completions"')
 _ANY = (".json", ".geojson", ".xml", ".csv")
 _UNTOLD = "content that is of no known format", "file"
 _NAME = "import_points"
@@ -89,7 +92,8 @@ def import_points(
     """Read what someone drew in another tool: points, and boxes, circles and outlines as rough sizes.
 
     What is a point, what is a size, and what is lost is listed for each format in ``docs/formats.md``.
-    :func:`~point2mask_ot.panoptic.write_point_set` writes what this gives. Pictures without a point are left out.
+    Pictures without a point are left out. To write them as a points file, with ``found`` for the result:
+    ``point2mask_ot.panoptic.write_point_set(path, found.pictures, found.categories, found.info)``.
 
     Args:
         path: a file, or a folder that has such files in it or in its folders; what is of no known format is passed by.
@@ -105,6 +109,10 @@ def import_points(
     Returns:
         Categories, pictures in the order of the files, and points in pixels with the centre of the top left one at
         0, 0. What lies in several files is numbered anew.
+
+    Warns:
+        InputWarning: an outline that crosses itself, whose size is then that of what it goes around; an area of 0; a
+            class of QuPath that is to be ignored, whose objects are left out.
 
     Raises:
         FileError: naming the entry: a file that is missing, damaged or of another format; a shape of an unknown kind;
@@ -164,18 +172,24 @@ def read_marks(
     photos: Photos | None = None,
 ) -> Imported:
     """Read a file or a folder, see :func:`import_points`; categories join ``names``."""
-    files = files_of(origin, format)
     if not origin.path.exists():
         origin.fail("no such file", "a file or a folder")
+    files = files_of(origin, format)
     if not files:
         got, kind = ("no file of a known format", "folder with files") if origin.path.is_dir() else _UNTOLD
         origin.fail(got, f"a {kind} of {', '.join(IMPORTS[:-1])}, or format='csv' with its columns")
     pictures: list[Picture] = []
+    odd: list[str] = []
     for file, of in files:
         # What labelme says is relative to its own file.
         folder = file.path.parent.relative_to(origin.path).as_posix() if of == "labelme" and file != origin else ""
         drawn = _TABLES[of](file, names, called or {}) if of in _TABLES else _READERS[of](file, names)
         pictures += _pictures(file, folder, drawn, names, photos)
+        odd += [f"{file.path}: {each}" for each in names.odd]
+        names.odd.clear()
+    if odd:
+        more = f" (and {len(odd) - 1} like it)" if len(odd) > 1 else ""
+        warnings.warn(f"{odd[0]}{more}", InputWarning, stacklevel=3)
     if not pictures:
         origin.fail("no points", "at least one point")
     seen: set[str] = set()
@@ -197,10 +211,20 @@ def files_of(origin: Origin, format: str | None = None) -> list[tuple[Origin, st
         suffixes = _ANY if format is None else _SUFFIXES.get(format, _JSON)
         paths = sorted(path for path in origin.path.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
         files = [Origin(origin.function, origin.argument, path) for path in paths]
+        told = [(file, format or _told_among_others(file)) for file in files]
     else:
-        files = [origin]
-    told = ((file, format or format_of(file)) for file in files)
+        told = [(origin, format or told_format(origin))]
     return [(file, of) for file, of in told if of is not None]
+
+
+def _told_among_others(file: Origin) -> str | None:
+    """A folder may have files of anything, but one that is of a tool and damaged is not passed by."""
+    try:
+        return told_format(file)
+    except FileError:
+        if any(word in head(file) for word in _TELLING):
+            raise
+        return None
 
 
 def _pictures(
@@ -218,6 +242,10 @@ def _pictures(
                 file.fail(f"points on {name!r:.80} of HxW {shape}", f"those of the picture, {size}")
             shape = size
         targets = clicked_targets(file, each.clicks, list(names.found.values()), shape)
+        if (targets.size > _MOST).any():
+            file.fail(
+                f"a size of {np.nanmax(targets.size):.6g} pixels", f"at most {_MOST:.3g}, as there are coordinates"
+            )
         yield Picture(file, name, each.image_id, shape, targets)
 
 

@@ -13,7 +13,7 @@ from ..files.io import Origin
 from ..files.json_stream import stream_list
 from ..files.pictures import PICTURE_SUFFIXES
 from . import shapes
-from .fields import named_numbers, pairs, picture_size
+from .fields import lengths, named_numbers, picture_size, ring
 from .marks import Drawn, Mark, Names, Shape, clicks_of
 
 _SHAPES = ("keypoint", "polygon", "rectangle", "ellipse")
@@ -109,12 +109,14 @@ def _label(origin: Origin, where: str, result: Any, apart: dict[object, Any]) ->
 def _shape(origin: Origin, value: dict[str, Any], where: str, kind: str, size: tuple[int, int]) -> Shape:
     scale = np.array([size[1], size[0]]) / 100
     if kind == "polygon":
-        return shapes.polygon(pairs(origin, f"{where}: points", value.get("points")) * scale, size)
+        return shapes.polygon(ring(origin, f"{where}: points", value.get("points")) * scale, size)
     at = np.array(named_numbers(origin, value, where, "x", "y")) * scale
     if kind == "keypoint":
         return shapes.points(at[None], size)
     sides = ("radiusX", "radiusY") if kind == "ellipse" else ("width", "height")
-    extent = np.array(named_numbers(origin, value, where, *sides)) * scale
+    told = named_numbers(origin, value, where, *sides)
+    lengths(origin, where, **dict(zip(sides, told, strict=True)))
+    extent = np.array(told) * scale
     if kind == "ellipse":
         return shapes.ellipse(*at, *extent, size=size)
     angle = named_numbers(origin, {"rotation": 0, **value}, where, "rotation")[0]

@@ -16,7 +16,7 @@ from ..files.io import Origin, read_json
 from ..files.pictures import MAX_PIXELS
 from ..panoptic import PanopticImage
 from . import shapes
-from .fields import pairs, picture_size
+from .fields import pairs, picture_size, ring
 from .marks import Drawn, Mark, Names, Shape, clicks_of
 from .segments import cuts
 
@@ -28,12 +28,21 @@ def read(origin: Origin, names: Names) -> Iterator[Drawn]:
     """The picture of a file."""
     document = read_json(origin.path, function=origin.function, argument=origin.argument)
     listed = origin.field(document, "shapes", list, "the file")
-    name = origin.field(document, "imagePath", str, "the file").replace("\\", "/")
+    name = _name(origin, origin.field(document, "imagePath", str, "the file"))
     told = {key: value for key, value in document.items() if value is not None} if isinstance(document, dict) else {}
     known = "imageHeight" in told or "imageWidth" in told
     size = picture_size(origin, told, "the file", "imageHeight", "imageWidth") if known else None
     marks = [_mark(origin, entry, f"shapes[{index}]", size, names) for index, entry in enumerate(listed)]
     yield Drawn(name, clicks_of(marks, names), size)
+
+
+def _name(origin: Origin, written: str) -> str:
+    """Windows writes folders with a backslash; elsewhere that is a letter of a file's name."""
+    try:
+        beside = (origin.path.parent / written).is_file()
+    except (OSError, ValueError):  # a NUL byte
+        beside = False
+    return written if beside else written.replace("\\", "/")
 
 
 def _mark(origin: Origin, entry: Any, where: str, size: shapes.Size, names: Names) -> Mark:
@@ -46,7 +55,7 @@ def _mark(origin: Origin, entry: Any, where: str, size: shapes.Size, names: Name
 
 def _shape(origin: Origin, entry: Any, where: str, size: shapes.Size) -> Shape:
     kind = entry.get("shape_type") or "polygon"  # which is what files of old versions hold
-    xy = pairs(origin, f"{where}: points", entry.get("points"))
+    xy = (ring if kind == "polygon" else pairs)(origin, f"{where}: points", entry.get("points"))
     match kind, [*xy]:
         case (("point" | "points" | "line" | "linestrip"), _):
             return shapes.points(xy, size)
@@ -89,14 +98,14 @@ def text(image: PanopticImage, names: Mapping[int, str], *, stuff: bool) -> byte
     drawn = [
         {
             "label": names[cut.segment.category_id],
-            "points": ring.astype(float).tolist(),
+            "points": outline.astype(float).tolist(),
             "group_id": cut.segment.id,
             "description": "",
             "shape_type": "polygon",
             "flags": {},
         }
         for cut in cuts(image, stuff=stuff)
-        for ring in cut.polygons()
+        for outline in cut.polygons()
     ]
     document: dict[str, Any] = {
         "version": _VERSION,

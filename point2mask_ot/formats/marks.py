@@ -20,11 +20,13 @@ class Shape:
 
     Attributes:
         points: pixels of the target, at least one.
-        size: its rough size in pixels; None where the shape does not tell, 0 or less for a shape without extent.
+        size: its rough size in pixels; None where the shape does not tell, 0 for a shape without extent.
+        odd: what a person should know of how it was taken; empty for nothing.
     """
 
     points: Sequence[Point]
     size: float | None = None
+    odd: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,13 @@ class Names:
         stuff: names of those that are stuff; "background" and ``NAME:stuff`` are, too.
         missing: the category of what has none.
         found: what turned up, by name.
+        odd: what a person should know of how a file was taken, since it was last told.
     """
 
     stuff: Collection[str] = ()
     missing: str = "object"
     found: dict[str, Category] = field(default_factory=dict)
+    odd: list[str] = field(default_factory=list)
 
     def add(self, origin: Origin, where: str, text: object, number: int | None = None, thing: bool = True) -> str:
         """The name of a category as someone wrote it; one that is new is found.
@@ -108,6 +112,8 @@ def clicks_of(marks: Iterable[Mark], names: Names) -> list[Click]:
         thing, size = names.found[mark.category].is_thing, mark.shape.size
         own = mark.where if mark.target is None else f"{mark.target}"
         target = f"{mark.category} {own}" if thing or mark.target is not None else None
+        if thing and mark.shape.odd:
+            names.odd.append(f"{mark.where}: {mark.shape.odd}")
         keyed.append((target, mark))
         if thing and size is not None and size > 0:
             sizes[target] = sizes.get(target, 0) + size

@@ -10,10 +10,12 @@ import numpy as np
 from ..files.io import Origin
 from ..files.json_stream import stream_json, stream_list
 from . import shapes
-from .fields import pairs
+from .fields import pairs, ring
 from .guess import head
 from .marks import Drawn, Mark, Names, Shape, clicks_of
 
+_IGNORED = "*"
+"""Behind the name of a class whose objects QuPath does not count, such as ``Ignore*``."""
 _GEOMETRIES = ("Point", "MultiPoint", "LineString", "Polygon", "MultiPolygon")
 
 
@@ -24,7 +26,11 @@ def read(origin: Origin, names: Names) -> Iterator[Drawn]:
     for index, entry in enumerate(_features(origin)):
         where = f"features[{index}]"
         geometry = origin.field(entry, "geometry", dict, where)
-        label = names.add(origin, where, _classification(origin, entry, where))
+        written = _classification(origin, entry, where)
+        if written is not None and written.endswith(_IGNORED):
+            names.odd.append(f"{where}: of the class {written!r:.80}, which is to be ignored; left out")
+            continue
+        label = names.add(origin, where, written)
         plane = geometry.get("plane")
         planes.add(tuple(plane.get(axis, 0) for axis in "zt") if isinstance(plane, dict) else (0, 0))
         if len(planes) > 1:
@@ -78,11 +84,11 @@ def _shapes(origin: Origin, geometry: dict[str, Any], where: str) -> list[Shape]
 def _outlined(origin: Origin, polygons: object, where: str) -> Shape:
     """Each polygon an outline, and holes in it."""
     rings: list[np.ndarray] = []
-    size = 0.0
+    holes = 0.0
     for polygon in polygons if isinstance(polygons, list) and polygons else [None]:
         if not isinstance(polygon, list) or not polygon:
             origin.fail(f"{where}: coordinates {polygon!r:.80}", "a list of rings of [x, y]")
-        own = [pairs(origin, where, ring) for ring in polygon]
-        size += shapes.area(own[0]) - sum(shapes.area(hole) for hole in own[1:])
+        own = [ring(origin, where, each) for each in polygon]
+        holes += 2 * sum(shapes.area(hole) for hole in own[1:])
         rings += own
-    return shapes.outline(rings, told=size)
+    return shapes.outline(rings, holes=holes)

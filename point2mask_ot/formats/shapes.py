@@ -19,6 +19,8 @@ BOX_FILL = 0.8
 _CELLS, _PIXELS = 2**10, 2**13
 """To a side of the grid on which the inside of an outline is looked for, and that of vertices."""
 
+_FEW = 8
+"""Pixels in an outline, whose number says little of its area."""
 Size = tuple[int, int] | None
 """(H, W) of the picture; None where nobody says."""
 
@@ -47,14 +49,31 @@ def polygon(ring: np.ndarray, size: Size = None) -> Shape:
     """
     grid = Grid([ring], _PIXELS)
     pixels = grid.beside(ring) + 0.5 if grid.step == 1 else ring
-    return Shape(_centred(pixels if len(pixels) else ring, size), area(ring))
+    return Shape(_centred(pixels if len(pixels) else ring, size), *_extent(area(ring), grid))
 
 
-def outline(rings: Sequence[np.ndarray], size: Size = None, told: float | None = None) -> Shape:
-    """Outlines of an object's parts and of holes in them: the pixel deepest inside, and the area, if it is not told."""
-    deepest = Grid(rings, _CELLS).deepest()
+def outline(rings: Sequence[np.ndarray], size: Size = None, *, told: float | None = None, holes: float = 0.0) -> Shape:
+    """Outlines of an object's parts and of holes in them: the pixel deepest inside, and the area, if it is not told.
+
+    Args:
+        rings: (N, 2) x and y of each.
+        size: of the picture.
+        told: the area, as the file has it.
+        holes: of the area of all rings, what is to be taken off.
+    """
+    grid = Grid(rings, _CELLS)
+    deepest = grid.deepest()
     at = rings[0][0] if deepest is None else deepest
-    return Shape(_centred(at[None], size), sum(area(ring) for ring in rings) if told is None else told)
+    extent = _extent(sum(area(ring) for ring in rings) - holes, grid) if told is None else (told, "")
+    return Shape(_centred(at[None], size), *extent)
+
+
+def _extent(size: float, grid: Grid) -> tuple[float, str]:
+    """What outlines go around, whose parts cancel where they cross themselves; and what is odd about it."""
+    inside = float(np.count_nonzero(grid.inside)) * grid.step**2
+    if size < inside / 2 and inside > _FEW:
+        return inside, f"an outline that crosses itself; its size is that of the {inside:.6g} pixels in it"
+    return size, ""
 
 
 def region(mask: np.ndarray, left: int = 0, top: int = 0) -> Shape | None:

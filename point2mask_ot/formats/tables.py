@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from ..files.io import Origin, reason_of
 from ..panoptic.clicks import Click
 from ..panoptic.points_csv import csv_click, csv_rows
+from . import napari_shapes
 from .guess import header
 from .marks import Drawn, Names
 
@@ -38,6 +39,9 @@ def read(origin: Origin, names: Names, called: Mapping[str, str]) -> Iterator[Dr
 
 def read_napari(origin: Origin, names: Names, called: Mapping[str, str]) -> Iterator[Drawn]:
     """The one picture of a layer that was saved, which does not name it."""
-    if "axis-2" in header(origin):
+    columns = header(origin)
+    if "axis-2" in columns:
         origin.fail("points of more than two axes", "axis-0 and axis-1, of one picture (not of a stack)")
+    if "shape-type" in columns:
+        return napari_shapes.read(origin, names, called)
     return read(origin, names, {**NAPARI, **called})

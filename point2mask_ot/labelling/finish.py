@@ -8,14 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
+from ..files.results import SKIPPED, PictureResults, is_mask, state_of
 from .folder import JobFolder
 from .job_settings import JobSettings
-from .reader import Reader
+from .report.doubtful import MOST, annotate_command, write_doubtful
+from .report.pictures import pictures_page
 from .report.report import write_report
 from .report.summary import peak_memory, summarize, timing, write_json
 from .results import write_records
-from .table import Table
+from .table import Row, Table
 
 _LISTED = 100
 
@@ -26,55 +29,79 @@ def write_results(
     table: Table,
     fingerprint: Mapping[str, Any],
     run: Mapping[str, Any],
+    points: Any,
     asked: frozenset[int] | None = None,
 ) -> dict[str, Any]:
     """The annotations, the summary and the report. Gives the summary.
 
-    Where only some pictures are ``asked`` for, what earlier calls labelled stays, and what they set aside is left out.
+    ``points`` are where they come from, as ``label_dataset`` takes them. Where only some pictures are ``asked`` for,
+    what earlier calls labelled stays, and what they set aside is left out.
 
     Raises:
         FileError: a disk that cannot take them.
     """
-    root, record_of = folder.root, folder.read_record
+    root = folder.root
 
-    def counted(position: int) -> dict[str, Any] | None:
-        record = record_of(position)
+    def counted(row: Row) -> dict[str, Any] | None:
+        record = folder.read_record(row.name)
         aside = record is not None and "error" in record
-        return None if aside and asked is not None and position not in asked else record
+        return None if aside and asked is not None and row.position not in asked else record
 
-    statistics = write_records(root, settings.output, table, counted, settings.categories, settings.truth_digest)
+    command, points_move = annotate_command(settings, points, root)
+    with pictures_page(root, settings, command) as show:
+        statistics = write_records(
+            root, settings.output, table, counted, settings.categories, settings.truth_digest, show
+        )
     pictures = table.size if asked is None else statistics.labelled + statistics.set_aside
-    unnamed = _unnamed(settings, root, table)
+    unnamed, skipped = _unnamed(settings, root, table, points)
     summary = summarize(settings, fingerprint, pictures, statistics, unnamed)
+    summary["pictures_skipped"] = skipped
     summary["pictures_not_asked_for"] = table.size - pictures
-    summary["label_next"] = [table.at(int(position)).name for position in statistics.most_doubtful()[:_LISTED]]
+    next_names = [table.at(int(position)).name for position in statistics.label_next()[:MOST]]
+    summary["label_next"] = next_names[:_LISTED]
+    doubtful = {"command": command, "points_move": points_move, "listed": write_doubtful(root, next_names)}
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
-    write_report(root / "report.html", summary, times, statistics, table, record_of, Reader(settings, root))
+    write_report(root, settings, summary, times, statistics, table, counted, **doubtful)
     write_json(root / "summary.json", summary)  # the last: where it is, all is there
     return summary
 
 
-def _unnamed(settings: JobSettings, root: Path, table: Table) -> tuple[int, list[str]]:
-    """How many pictures the folder has that the points do not name, and the first of them."""
+def _unnamed(settings: JobSettings, root: Path, table: Table, points: Any) -> tuple[tuple[int, list[str]], int]:
+    """How many pictures the folder has that the points do not name, and the first; and how many were skipped."""
     if settings.sampling is not None:
-        return 0, []
-    count = 0
+        return (0, []), 0
+    count = skipped = 0
 
     def counted(names: Iterable[str]) -> Iterator[str]:
-        nonlocal count
-        for count, name in enumerate(names, start=1):  # noqa: B007
-            yield name
+        nonlocal count, skipped
+        for name in names:
+            if _is_skipped(points, name):
+                skipped += 1
+            else:
+                count += 1
+                yield name
 
     first = heapq.nsmallest(_LISTED, counted(table.missing(_pictures(Path(settings.images), root))))
-    return count, first
+    return (count, first), skipped
+
+
+def _is_skipped(points: Any, name: str) -> bool:
+    """Whether a person has said so on the page of ``annotate``, in the file of the picture's points."""
+    if not isinstance(points, (str, os.PathLike)):
+        return False
+    path = PictureResults.of(Path(points), name, "").points
+    try:
+        return path.is_file() and state_of(read_json(path)) == SKIPPED
+    except (OSError, ValueError):  # a file of something else
+        return False
 
 
 def _pictures(images: Path, out: Path) -> Iterator[str]:
-    """The pictures in a folder by their relative names, without the job's own."""
+    """The pictures in a folder by their relative names, without the job's own and masks that the page saved."""
     mine = out.resolve()
     for place, folders, files in os.walk(images):
         folders[:] = [name for name in folders if Path(place, name).resolve() != mine]
         for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES):
+            if name.lower().endswith(PICTURE_SUFFIXES) and not is_mask(Path(place, name)):
                 yield Path(place, name).relative_to(images).as_posix()

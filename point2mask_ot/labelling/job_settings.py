@@ -38,6 +38,7 @@ class JobSettings(LabelSettings):
         out: folder of results.
         config: switches of Algorithm 1.
         follow_links: out of the folders of pictures and of maps; of no weight to what a picture's labels are.
+        thumbnails: draw them for the report; of no weight, either.
         categories: all things, then all stuff: channel c is categories[c].
         typical: size and spread by category c, of the things whose own size is not told.
         sampling: where points are drawn from, if not from a file.
@@ -51,6 +52,7 @@ class JobSettings(LabelSettings):
     out: str
     config: PseudoMaskConfig
     follow_links: bool = False
+    thumbnails: bool = True
     categories: tuple[Category, ...] = ()
     typical: Mapping[int, Typical] = dataclasses.field(default_factory=dict)
     sampling: Sampling | None = None
@@ -63,6 +65,12 @@ class JobSettings(LabelSettings):
         """Where points are drawn from."""
         drawn = self.sampling
         return None if drawn is None else Truth(Path(drawn.truth), drawn.split, "points", self.follow_links)
+
+    @property
+    def shown_categories(self) -> list[Category]:
+        """Those of the labels, then what else the truth has."""
+        known = {category.id for category in self.categories}
+        return [*self.categories, *(category for category in self.truth_categories if category.id not in known)]
 
     def check(self, *, travels: bool) -> None:
         """Refuse what no picture could be labelled with, before any is.

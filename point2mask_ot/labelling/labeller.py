@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import errno
-import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checks import ArgumentError, FileError, fail
-from ..files.io import make_folder
-from ..files.pictures import encode_png, explaining_turns, read_orientation
+from ..checks import ArgumentError, fail
+from ..files.pictures import encode_png, explaining_turns
 from ..masks.clock import Clock
 from ..masks.paint import mend
-from ..panoptic import LabelledPoints, PanopticImage, atomic_write, safe_join, voc_palette
+from ..panoptic import LabelledPoints, PanopticImage, voc_palette
 from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
 from ..types import PointTargets
 from ..typical import fill_sizes
+from .changed_points import told_of
+from .drawing import Drawer
 from .folder import JobFolder, label_names
 from .job_settings import JobSettings
 from .maps import Masker, as_map_tensors, map_file, read_maps
 from .plug_ins import call_plug_in, check_channels, is_plug_in, load_plug_in
 from .reader import Reader
+from .report.thumbnails import thumbnail_names
+from .scoring import Scorer
 from .sizes import size_notes
 from .stamps import stamps_of, unchanged
-from .stopping import JobStopped
+from .stopping import JobStopped, stopping_on_full_disk, write_file
 from .table import Row, stem_of
-from .truth import as_shown, score
 
 _NAME = "label_dataset"
-_OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 DIGITS = 6
 
 
@@ -86,10 +84,11 @@ class Labeller:
         if isinstance(self.maps, str) and is_plug_in(self.maps):
             self.maps = load_plug_in(self.maps)
         check_channels(self.maps, settings.categories)
-        self.truth_categories = {category.id: category for category in settings.truth_categories}
+        self.scorer = Scorer(settings, self.reader)
+        self.drawer = Drawer(settings, self.reader, self.scorer)
 
     def __call__(self, task: Task) -> Outcome:
-        """Label a picture unless that is done, score it unless that is done, and write its record.
+        """Label a picture, score it and draw it small, each unless that is done, and write its record.
 
         Whatever is wrong with the picture sets it aside.
 
@@ -98,23 +97,24 @@ class Labeller:
             MemoryError: too little memory for this picture.
         """
         row = task.row
-        record = self.folder.read_record(row.position)
+        record = self.folder.read_record(row.name)
         try:
             paths = self._inputs(row)
             kept = record is not None and "error" not in record and unchanged(record["inputs"], paths)
             if not kept:
                 stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
-                record = {**self._label(row), "inputs": stamps}
+                record = {**self._label(row), "told": told_of(row, self.settings), "inputs": stamps}
             assert record is not None
-            scored = self._scored(record, task)
+            scored = self.scorer(record, row, task.truth)
+            drawn = self.drawer(record, row, task.truth, kept=kept, scored=scored)
         except (JobStopped, MemoryError):
             raise
         except Exception as error:  # plug-ins raise anything
             if is_memory_error(error):
                 raise MemoryError(f"{error}") from error
             return set_aside(self.settings, row, describe(error))
-        if not kept or scored:
-            write_record(self.folder, row, record)
+        if not kept or scored or drawn:
+            write_record(self.folder, record)
         return Outcome(row.position, "kept" if kept else "labelled")
 
     def _label(self, row: Row) -> dict[str, Any]:
@@ -139,7 +139,6 @@ class Labeller:
         solid = ~np.asarray(masks.void)
         return {
             "name": row.name,
-            "image_id": row.image_id,
             "size": list(image.size),
             "targets": targets.num_targets,
             "segments": segments_info(image),
@@ -180,54 +179,28 @@ class Labeller:
 
     def _write_labels(self, image: PanopticImage) -> dict[str, int]:
         """The PNGs of a picture; their names and sizes."""
-        files = {}
-        for name, data in label_files(image, self.settings.output).items():
-            path = safe_join(self.folder.root, name, function=_NAME, argument="out")
-            with stopping_on_full_disk():
-                make_folder(path.parent, function=_NAME, argument="out")
-                atomic_write(path, data, function=_NAME, argument="out")
-            files[name] = len(data)
-        return files
-
-    def _scored(self, record: dict[str, Any], task: Task) -> bool:
-        """Add the score where it is wanted, can be told and is not there."""
-        truth, digest = self.settings.truth, self.settings.truth_digest
-        if truth is None or task.truth is None:
-            return False
-        masks, known = truth.mask_paths(task.truth.body), record.get("score", {})
-        if known.get("truth") == digest and unchanged(known.get("inputs", ()), masks):
-            return False
-        start = time.perf_counter()
-        stamps = stamps_of(masks)
-        prediction = self.reader.labels(record, task.row)
-        true_image = truth.read(task.truth.body, self.settings.truth_categories)
-        if self.settings.exif is None:
-            shown = as_shown(true_image, read_orientation(self.reader.path(task.row)), prediction.size)
-            if shown is None:
-                return False
-            true_image = shown
-        counts = score(prediction, true_image, self.truth_categories)
-        record["score"] = {"truth": digest, "inputs": stamps, "counts": counts.tolist()}
-        record["seconds"]["score"] = round(time.perf_counter() - start, DIGITS)
-        return True
+        files = label_files(image, self.settings.output)
+        for name, data in files.items():
+            write_file(self.folder.root, name, data)
+        return {name: len(data) for name, data in files.items()}
 
 
 def set_aside(settings: JobSettings, row: Row, reason: str) -> Outcome:
     """Record why a picture has no labels, and delete those that it had before, or that a kill left without a record."""
     folder = JobFolder(settings.out)
-    folder.delete(label_names(row.name, settings.output))
-    write_record(folder, row, {"name": row.name, "image_id": row.image_id, "error": reason})
+    folder.delete([*label_names(row.name, settings.output), *thumbnail_names(row.name)])
+    write_record(folder, {"name": row.name, "error": reason})
     return Outcome(row.position, "set aside", reason)
 
 
-def write_record(folder: JobFolder, row: Row, record: Mapping[str, Any]) -> None:
-    """From now on the picture is done.
+def write_record(folder: JobFolder, record: Mapping[str, Any]) -> None:
+    """From now on the picture that it names is done.
 
     Raises:
         JobStopped: the record cannot be written.
     """
     with stopping_on_full_disk():
-        folder.write_record(row.position, record)
+        folder.write_record(record)
 
 
 def confidence_of_segments(image: PanopticImage, confidence: np.ndarray) -> list[float]:
@@ -247,22 +220,6 @@ def label_files(image: PanopticImage, output: str) -> dict[str, bytes]:
             fail(_NAME, "output", f"'voc' with the picture {image.file_name!r}", "names without folder and white space")
         contents = [encode_png(labels, voc_palette()) for labels in to_voc(image)]
     return dict(zip(label_names(image.file_name, output), contents, strict=True))
-
-
-@contextmanager
-def stopping_on_full_disk() -> Iterator[None]:
-    """A file of the results that cannot be written stops the job, unless its very name is the trouble.
-
-    Raises:
-        JobStopped: in place of the error.
-    """
-    try:
-        yield
-    except FileError as error:
-        cause = error.__cause__
-        if error.argument == "out" and isinstance(cause, OSError) and cause.errno not in _OF_THE_NAME:
-            raise JobStopped(f"{error}") from error
-        raise
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -36,4 +36,5 @@ class DatasetOverrides(ColorOverrides, total=False):
     max_errors: int | None
     follow_links: bool
     fresh: bool
+    thumbnails: bool
     progress: bool

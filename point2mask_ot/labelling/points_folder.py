@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..files.io import Origin, reason_of
+from ..checks import ArgumentError
+from ..files.io import Origin, read_json, reason_of
 from ..files.json_stream import stream_json
-from ..files.results import LEFT_ALONE, STATE
+from ..files.results import LEFT_ALONE, SKIPPED, STATE, STATES, UNTOUCHED, state_of
 from ..formats.guess import format_of
 from ..formats.imports import files_of, read_marks
 from ..formats.marks import Names
@@ -23,6 +24,13 @@ from .table import Table, build_table, stem_of
 from .truth import file_digest
 
 _SUFFIXES = (".json", ".csv")
+
+
+class _Head(NamedTuple):
+    """What holds for all points of a file: their categories, and what a person has said of the picture, or ""."""
+
+    categories: list[Category]
+    state: str = ""
 
 
 def points_digest(origin: Origin) -> str:
@@ -55,8 +63,8 @@ def index_points(origin: Origin, path: Path, source: str) -> Table:
     return build_table(origin, path, source, {"categories": category_list(merged)}, _rows(files, merged, origin.path))
 
 
-def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
-    """The files in a folder with points in our own formats, by name, with the categories of each.
+def _points_files(origin: Origin) -> dict[Origin, _Head]:
+    """The files in a folder with points in our own formats, by name.
 
     Of sub folders, too: the page keeps those of the pictures apart. What is hidden is not looked at.
     """
@@ -66,9 +74,9 @@ def _points_files(origin: Origin) -> dict[Origin, list[Category]]:
         file = Origin(origin.function, origin.argument, path)
         if format_of(file) is not None:
             continue
-        categories = _json_categories(file) if is_json(file) else _read_csv(file)[0]
-        if categories is not None:
-            files[file] = categories
+        head = _json_head(file) if is_json(file) else _Head(_read_csv(file)[0])
+        if head is not None:
+            files[file] = head
     return files
 
 
@@ -88,8 +96,18 @@ def _other_files(origin: Origin) -> list[Origin]:
     """The files in a folder, and in its folders, that other tools made."""
     files = [file for file, _ in files_of(origin)]
     if not files:
-        origin.fail("no points file", f"a folder with files of points ({', '.join(_SUFFIXES)}), or of another tool")
+        states = [state for path in _walk(origin, origin.path) if (state := _state(path)) in LEFT_ALONE]
+        got = f"no picture to label: {states.count(SKIPPED)} skipped, {states.count(UNTOUCHED)} without a point"
+        kinds = f"files of points ({', '.join(_SUFFIXES)}), or of another tool"
+        origin.fail(got if states else "no points file", f"a folder with {kinds}")
     return files
+
+
+def _state(path: Path) -> str:
+    try:
+        return state_of(read_json(path))
+    except ArgumentError:
+        return ""
 
 
 def _index_others(origin: Origin, path: Path, source: str) -> Table:
@@ -103,21 +121,24 @@ def _index_others(origin: Origin, path: Path, source: str) -> Table:
     return build_table(origin, path, source, {"categories": category_list(found.categories)}, rows)
 
 
-def _json_categories(origin: Origin) -> list[Category] | None:
-    """The categories of a points file; None for another JSON, such as the masks that the page saves beside it.
+def _json_head(origin: Origin) -> _Head | None:
+    """That of a points file; None for another JSON, such as the masks that the page saves beside it.
 
     None, too, where a person has said on the page that the picture is to be skipped, or has taken all points back.
     """
-    keys, entries = set(), []
+    keys, entries, state = set(), [], ""
     for key, value in stream_json(origin):
         if key == "annotations":
             return None
-        if key == "info" and isinstance(value, dict) and value.get(STATE) in LEFT_ALONE:
-            return None
+        if key == "info" and isinstance(value, dict) and value.get(STATE) in STATES:
+            state = value[STATE]
+            if state in LEFT_ALONE:
+                return None
         keys.add(key)
         if key == "categories":
             entries.append(value)
-    return json_categories(origin, entries) if "categories" in keys and keys & {"images", "points"} else None
+    named = "categories" in keys and keys & {"images", "points"}
+    return _Head(json_categories(origin, entries), state) if named else None
 
 
 def _read_csv(origin: Origin) -> tuple[list[Category], dict[str, list[Click]]]:
@@ -136,12 +157,12 @@ def _pictures(origin: Origin) -> Iterator[tuple[str, int | str | None, list[Clic
     return ((name, None, clicks) for name, clicks in _read_csv(origin)[1].items())
 
 
-def _merged(files: Mapping[Origin, Sequence[Category]]) -> list[Category]:
+def _merged(files: Mapping[Origin, _Head]) -> list[Category]:
     """The categories of all files by name, with their ids, or numbered as they appear where ids clash."""
     first: dict[str, tuple[Category, Origin]] = {}
     clash = False
-    for file, categories in files.items():
-        for category in categories:
+    for file, head in files.items():
+        for category in head.categories:
             known, where = first.setdefault(category.name, (category, file))
             clash |= known.id != category.id
             if known.is_thing != category.is_thing:
@@ -154,12 +175,13 @@ def _merged(files: Mapping[Origin, Sequence[Category]]) -> list[Category]:
 
 
 def _rows(
-    files: Mapping[Origin, Sequence[Category]], merged: Sequence[Category], folder: Path
+    files: Mapping[Origin, _Head], merged: Sequence[Category], folder: Path
 ) -> Iterator[tuple[int | str | None, str, Any]]:
     index = {category.name: channel for channel, category in enumerate(merged)}
     place: dict[str, str] = {}
-    for file, listed in files.items():
-        own = in_channel_order(listed)
+    for file, head in files.items():
+        own = in_channel_order(head.categories)
+        said = {STATE: head.state} if head.state else {}
         for name, image_id, clicks in _pictures(file):
             here = file.path.relative_to(folder).as_posix()
             first = place.setdefault(stem_of(name), here)
@@ -170,4 +192,4 @@ def _rows(
             body = body_of(clicked_targets(file, clicks, own), paint=paint_of(clicks))
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]
-            yield image_id, name, {**body, "targets": moved}
+            yield image_id, name, {**body, "targets": moved, **said}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import fail
 from ..files.io import Origin
 from ..files.pictures import read_label_png
 from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
@@ -39,6 +40,10 @@ class Reader:
         size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
         if told not in (None, size):
             Origin(_NAME, "images", path).fail(f"HxW {size}", f"{told}, as the points file says")
+        sizes = row.body.get("sizes", {}).get("size", ()) if isinstance(row.body, dict) else ()
+        most, pixels = max((each for each in sizes if each > 0), default=0), size[0] * size[1]  # NaN where nobody says
+        if most > pixels:
+            fail(_NAME, "points", f"{row.name}: a size of {most:.6g} pixels", f"at most the {pixels} of the picture")
         return picture
 
     @property

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..files.io import atomic_file, make_folder
+from ..files.results import DONE, STATE
 from ..panoptic import Category
 from ..panoptic.coco import category_entry, image_entry
 from ..panoptic.evaluator import mean_iou
@@ -27,8 +28,8 @@ BINS = 100
 MAX_LISTED = 1000
 _NAME = "label_dataset"
 
-RecordOf = Callable[[int], "dict[str, Any] | None"]
-"""The record of the picture at a position, or None where it has none."""
+RecordOf = Callable[[Row], "dict[str, Any] | None"]
+"""The record of a picture, or None where it has none."""
 Add = Callable[[Row, Mapping[str, Any]], object]
 """Takes the record of one picture into a file."""
 
@@ -52,6 +53,7 @@ class Statistics:
         sizes: of targets with a size, see ``sizes.size_notes``; empty where there is none.
         reasons: (name, reason) of the first pictures that were set aside.
         positions, confidences: of the labelled pictures; how sure a picture is, is the mean over its targets.
+        finished: of each of them, whether a person has marked its points as done.
         picture_bins, segment_bins, void_bins: counts over [0, 1] of the confidence of pictures and of segments, and
             of the share of a picture that is void.
         categories: by id.
@@ -71,6 +73,7 @@ class Statistics:
     reasons: list[tuple[str, str]] = field(default_factory=list)
     positions: array[int] = field(default_factory=lambda: array("q"))
     confidences: array[float] = field(default_factory=lambda: array("d"))
+    finished: array[int] = field(default_factory=lambda: array("b"))
     picture_bins: list[int] = field(default_factory=lambda: [0] * BINS)
     segment_bins: list[int] = field(default_factory=lambda: [0] * BINS)
     void_bins: list[int] = field(default_factory=lambda: [0] * BINS)
@@ -83,6 +86,11 @@ class Statistics:
     def most_doubtful(self) -> np.ndarray:
         """Positions of the labelled pictures, the least sure first."""
         return np.array(self.positions, np.int64)[np.argsort(np.array(self.confidences), kind="stable")]
+
+    def label_next(self) -> np.ndarray:
+        """The same, but those that a person is done with come last."""
+        order = np.lexsort((np.array(self.confidences), np.array(self.finished)))
+        return np.array(self.positions, np.int64)[order]
 
     def add(self, row: Row, record: dict[str, Any], truth_digest: str) -> None:
         """Count one picture."""
@@ -98,6 +106,7 @@ class Statistics:
         self.sizes.update(record.get("sizes", {}))
         self.positions.append(row.position)
         self.confidences.append(record["confidence"])
+        self.finished.append(state_of(row) == DONE)
         self.picture_bins[_bin(record["confidence"])] += 1
         self.void_bins[_bin(record["void"])] += 1
         self.segments += len(record["segments"])
@@ -117,16 +126,27 @@ class Statistics:
             self.scored_ious.append(mean_iou(counts))
 
 
+def state_of(row: Row) -> str:
+    """What a person has said of the picture on the page of ``annotate``; empty where nothing is known."""
+    return str(row.body.get(STATE, "")) if isinstance(row.body, dict) else ""
+
+
 def _bin(share: float) -> int:
     return min(int(share * BINS), BINS - 1)
 
 
 def write_records(
-    root: Path, output: str, table: Table, record_of: RecordOf, categories: Sequence[Category], truth_digest: str = ""
+    root: Path,
+    output: str,
+    table: Table,
+    record_of: RecordOf,
+    categories: Sequence[Category],
+    truth_digest: str = "",
+    show: Add = lambda row, record: None,
 ) -> Statistics:
     """The annotations of the pictures that were labelled, ``set_aside.csv`` of those that were not, and their sums.
 
-    Every record is read once, in the order of the table.
+    ``show`` is given all of them. Every record is read once, in the order of the table.
 
     Raises:
         FileError: a disk that cannot take the files.
@@ -134,10 +154,11 @@ def write_records(
     statistics = Statistics()
     with _panoptic_json(root, categories) if output == "coco" else _voc_list(root) as label, _set_aside(root) as aside:
         for row in table:
-            record = record_of(row.position)
+            record = record_of(row)
             if record is not None:
                 statistics.add(row, record, truth_digest)
                 (aside if "error" in record else label)(row, record)
+                show(row, record)
     return statistics
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..points import pixel_indices
 from ..types import PointTargets, PseudoMasks
 
 
@@ -38,6 +39,14 @@ def _nearest(length: int, grid: int) -> np.ndarray:
     return np.minimum(((np.arange(length) + 0.5) * grid / length).astype(np.int64), grid - 1)
 
 
+def _is_erased(
+    marks: np.ndarray, shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    """Whether a pixel was taken from a target by hand."""
+    down, across = (_nearest(*sides) for sides in zip(shape, marks.shape, strict=True))
+    return np.asarray(marks[down[rows], across[columns]] == -(target + 1))
+
+
 def _nearest_pixels(of: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
     from scipy.ndimage import distance_transform_edt
 
@@ -46,12 +55,20 @@ def _nearest_pixels(of: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def mend(masks: PseudoMasks, targets: PointTargets, marks: np.ndarray) -> PseudoMasks:
-    """Pseudo-masks as NumPy arrays, with what was painted; how sure they are is as it was."""
+    """Pseudo-masks as NumPy arrays, with what was painted; how sure they are is as it was.
+
+    The brush takes no pixel that a point of another target names: who clicked there has said whose it is.
+    """
     import torch
 
     from .boxes import region_boxes
 
-    owner = painted_owner(np.where(masks.void, -1, np.asarray(masks.instance)), marks)
+    before = np.where(masks.void, -1, np.asarray(masks.instance))
+    owner = painted_owner(before, marks)
+    rows, columns = pixel_indices("mend", targets.points_yx, *before.shape).T
+    buried = (owner[rows, columns] != targets.target) & (before[rows, columns] == targets.target)
+    buried &= ~_is_erased(marks, before.shape, rows, columns, targets.target)
+    owner[rows[buried], columns[buried]] = targets.target[buried]
     boxes = region_boxes(torch.from_numpy(owner), targets.num_targets).numpy()
     category = np.append(targets.category, -1)
     semantic = np.where(owner >= 0, category[owner], np.asarray(masks.semantic))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from ..checks import suggestion
 from ..files.io import Origin
 
+ONE_LINE = "a name on one line, of Unicode characters"
+_NOT_OF_A_NAME = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BACKGROUND = "background"
 _KINDS = ("thing", "stuff")
 
@@ -18,12 +22,19 @@ def kind_of(origin: Origin, where: str, category: str, isthing: str | None) -> t
         isthing: 0, 1, false or true; empty or None where nobody says.
 
     Raises:
-        FileError: ``NAME:stuf``, another word for isthing, or the two at odds.
+        FileError: a name with a line break or NUL; ``NAME:stuf``, another word for isthing, or the two at odds.
     """
+    if has_odd_letters(category):
+        origin.fail(f"{where}: category {category!r:.80}", ONE_LINE)
     name, said = named_kind(category)
     if said is None and not isthing:
         _refuse_near_kind(origin, where, name)
     return name, _flag(origin, where, name, isthing, said)
+
+
+def has_odd_letters(name: str) -> bool:
+    """Line breaks, NUL and the like, or half a character: no list of names shows them."""
+    return _NOT_OF_A_NAME.search(name) is not None
 
 
 def _refuse_near_kind(origin: Origin, where: str, name: str) -> None:

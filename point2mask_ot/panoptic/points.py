@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from ..files.io import Origin, atomic_write, origin_of
 from ..types import PointTargets
 from .clicks import Click, clicked_targets, in_channel_order, paint_of, point_entries
 from .images import Category, category_channels, check_categories
+from .kinds import ONE_LINE, has_odd_letters
 from .paint import Paint
 from .points_csv import from_csv, to_csv
 from .points_json import from_json, to_json
@@ -110,9 +111,19 @@ def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
     return [clicked_targets(origin, clicks, ordered) for clicks in pictures.values()]
 
 
-def picture_names(path: str | os.PathLike[str]) -> list[str | None]:
-    """The pictures that a point file names; None is one without a name."""
-    return list(_content(origin_of(_READ, "path", path))[1])
+def read_each(
+    path: str | os.PathLike[str],
+) -> tuple[tuple[Category, ...], list[str | None], Iterator[tuple[str | None, LabelledPoints]]]:
+    """The categories of a point file, and names and points of its pictures with a point; None is one without a name."""
+    origin = origin_of(_READ, "path", path)
+    categories, pictures = _content(origin)
+    ordered = in_channel_order(categories) if categories else ()
+    pictures = {name: clicks for name, clicks in pictures.items() if clicks}
+    each = (
+        (name, LabelledPoints(clicked_targets(origin, clicks, ordered), ordered, paint_of(clicks)))
+        for name, clicks in pictures.items()
+    )
+    return ordered, list(pictures), each
 
 
 def _content(origin: Origin) -> tuple[list[Category], Mapping[str | None, list[Click]]]:
@@ -193,6 +204,8 @@ def writable_categories(function: str, categories: Iterable[Category]) -> list[C
     names = [category.name for category in listed]
     if len(set(names)) < len(names) or any(name != name.strip() or not name for name in names):
         fail(function, "categories", f"names {names}", "unique names without white space around them")
+    if any(has_odd_letters(name) for name in names):
+        fail(function, "categories", f"names {names}", ONE_LINE)
     if list(category_channels(listed)) != [category.id for category in listed]:
         fail(function, "categories", "stuff before things", "all things, then all stuff")
     return listed

@@ -10,6 +10,7 @@ from ..checks import suggestion
 from ..files.io import Origin, read_json
 from .clicks import Click, Clicks
 from .images import Category
+from .kinds import ONE_LINE, has_odd_letters
 from .paint import Paint, json_paint
 from .point_sizes import ELSEWHERE, SIZE_FIELDS, size_fields
 
@@ -71,6 +72,8 @@ def json_categories(origin: Origin, entries: Iterable[Any]) -> list[Category]:
         _only(origin, entry, ("id", "name", "isthing", "color", "supercategory"), where)
         name = origin.field(entry, "name", str, where)
         number = origin.field({"id": index + 1, **entry}, "id", int, where)
+        if has_odd_letters(name):
+            origin.fail(f"{where}: name {name!r:.80}", ONE_LINE)
         if number < 0 or any(number == other.id or name == other.name for other in categories):
             origin.fail(f"{where}: id {number}, name {name!r:.80}", "unique names and unique, non-negative ids")
         categories.append(Category(number, name, origin.flag(entry, "isthing", where), origin.color(entry, where)))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import colorsys
+from collections.abc import Sequence
+
 import numpy as np
 
+from ..panoptic import Category
 from ..types import PointTargets
 
 # Okabe and Ito's colours, told apart by all common kinds of colour vision; ordered so that neighbours differ in
@@ -59,6 +63,53 @@ def target_colors(targets: PointTargets | int) -> np.ndarray:
     for rank, index in enumerate(np.flatnonzero(~is_thing)):
         colors[index] = _STUFF_COLORS[rank % len(_STUFF_COLORS)]
     return colors
+
+
+def category_colors(categories: Sequence[Category]) -> np.ndarray:
+    """(C, 3) uint8: the colour of each category that has one; else bright for things, dark and muted for stuff.
+
+    Beyond the palette hues go on round the circle, so that all differ, though not for every eye.
+
+    Example:
+        >>> category_colors([Category(1, "cat", True), Category(2, "dog", True, (1, 2, 3))]).tolist()
+        [[230, 159, 0], [1, 2, 3]]
+    """
+    colors, ranks = [], {True: 0, False: 0}
+    for category in categories:
+        rank, listed = ranks[category.is_thing], _THING_COLORS if category.is_thing else _STUFF_COLORS
+        ranks[category.is_thing] += category.color is None
+        if category.color is not None:
+            colors.append(category.color)
+        else:
+            colors.append(listed[rank] if rank < len(listed) else _further_color(rank, category.is_thing))
+    return np.array(colors, np.uint8).reshape(-1, 3)
+
+
+def _further_color(rank: int, is_thing: bool) -> tuple[int, int, int]:
+    """Hues a golden angle apart never come close to those just before."""
+    saturation, value = (0.7, 0.9) if is_thing else (0.4, 0.38)
+    red, green, blue = colorsys.hsv_to_rgb(rank * 0.618034 % 1, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def segment_colors(category: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """(K, 3) uint8: the colour of each segment's category, by turns plain, lighter and darker within one.
+
+    Args:
+        category: (K,) index into ``colors``.
+        colors: (C, 3) uint8, see :func:`category_colors`.
+
+    Example:
+        >>> segment_colors(np.array([0, 1, 0]), np.array([[200, 0, 0], [0, 0, 90]], np.uint8)).tolist()
+        [[200, 0, 0], [0, 0, 90], [230, 140, 140]]
+    """
+    seen, turn = [0] * len(colors), np.zeros(len(category), int)
+    for k, c in enumerate(category):
+        turn[k] = seen[c] % len(_TINTS)
+        seen[c] += 1
+    base, tint = colors[category].astype(float), np.array([tint for tint, _ in _TINTS])[turn]
+    share = np.array([share for _, share in _TINTS])[turn, None]
+    return np.rint(base + share * (tint - base)).astype(np.uint8)
 
 
 def heat_colors(level: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ def draw_points(
     *,
     grid: tuple[int, ...] | None = None,
     radius: float | None = None,
+    colors: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw each annotated point as a disc in its target's colour, with a white ring and a dark rim.
 
@@ -35,12 +36,13 @@ def draw_points(
         targets: the points.
         grid: (height, width) of the picture that the points refer to, where ``image`` is a resized one.
         radius: of the coloured disc in pixels of ``image``; default: 1/75 of the longer side, at least 3.
+        colors: (K, 3) uint8, one for each target; default :func:`target_colors`.
 
     Returns:
         A new (H, W, 3) uint8 picture.
 
     Raises:
-        ArgumentTypeError, ArgumentError: not such a picture; radius <= 0.
+        ArgumentTypeError, ArgumentError: not such a picture; radius <= 0; colors of another shape.
 
     Example:
         >>> marked = draw_points(np.zeros((20, 20, 3), np.uint8), PointTargets([(10, 10)]))
@@ -51,11 +53,13 @@ def draw_points(
     size = max(3.0, max(canvas.shape[:2]) / 75) if radius is None else radius
     size = check_number("draw_points", "radius", size, above=0)
     ring = max(1.5, size * 0.4)
-    colors = target_colors(targets)
+    palette = target_colors(targets) if colors is None else np.asarray(colors)
+    if palette.shape != (targets.num_targets, 3):
+        fail("draw_points", "colors", f"shape {palette.shape}", f"({targets.num_targets}, 3): one for each target")
     for point, target in zip(onto(canvas.shape[:2], targets.points_yx, grid), targets.target, strict=True):
         fill_disc(canvas, point, size + ring + 1, INK)
         fill_disc(canvas, point, size + ring, WHITE)
-        fill_disc(canvas, point, size, colors[target])
+        fill_disc(canvas, point, size, palette[target])
     return to_bytes(canvas)
 
 

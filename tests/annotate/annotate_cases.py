@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from point2mask_ot.annotate.server import AnnotationServer
 
-OF_A_PICTURE = ("view", "state", "label", "save", "masks")
+OF_A_PICTURE = ("view", "state", "label", "save", "skip", "masks")
 
 
 @contextmanager

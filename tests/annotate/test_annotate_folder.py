@@ -14,10 +14,10 @@ import skimage.data
 from annotate_cases import ask, opening, save, serving
 from PIL import Image
 
-from point2mask_ot import label_dataset, read_coco_panoptic, read_points
+from point2mask_ot import Category, label_dataset, read_coco_panoptic, read_points
 from point2mask_ot.annotate.opened import ROOM, Opened
 from point2mask_ot.annotate.session import Session
-from point2mask_ot.checks import ArgumentError, FileError
+from point2mask_ot.checks import ArgumentError, FileError, InputWarning
 from point2mask_ot.cli import main
 
 COFFEE = skimage.data.coffee()[::8, ::8]  # 50 x 75
@@ -39,6 +39,7 @@ def state(*clicks, **more):
     return {"categories": CATEGORIES, "points": points, "version": "", **more}
 
 
+TABLE = [Category(1, "table", False)]
 TWO = [(37, 15, "cup"), (5, 4, "table")]
 
 
@@ -78,6 +79,8 @@ def test_what_shares_a_name_is_kept_apart_and_the_job_reads_it(photos, tmp_path)
     ]  # fmt: skip
     made = label_dataset(photos, out, tmp_path / "labels", workers=0, progress=False)
     assert (made.pictures, made.labelled, made.set_aside) == (3, 3, 0)
+    summary = json.loads((tmp_path / "labels/summary.json").read_text())
+    assert (summary["pictures_skipped"], summary["pictures_without_points"]) == (1, 0)
     labels = read_coco_panoptic(tmp_path / "labels/panoptic.json", tmp_path / "labels/panoptic")
     by_name = {image.file_name: image for image in labels}
     assert set(by_name) == {"a/x.png", "b/x.png", "shot_10.jpg"}, "what was skipped is left alone"
@@ -91,8 +94,24 @@ def test_points_that_are_taken_back_leave_a_picture_untouched(photos, tmp_path):
         first = ask(server, "save", state(*TWO))[1]
         assert ask(server, "save", state(version=first["version"]))[1]["state"] == "untouched"
         assert ask(server, "folder")[1]["states"][0] == "untouched"
-    with pytest.raises(FileError, match="no points file"):
+    with pytest.raises(FileError, match=r"no picture to label: 0 skipped, 1 without a point"):
         label_dataset(photos, tmp_path / "out", tmp_path / "labels", workers=0, progress=False)
+
+
+def test_only_some_pictures_in_an_order_of_ones_own(photos, tmp_path):
+    asked = tmp_path / "doubtful.txt"
+    asked.write_text("shot_10\n\n./b/x.jpg\nshot_10.jpg\nshot_2.jpg\n")
+    out = tmp_path / "out"
+    save(Session(photos, out=out), state(*TWO), "a/x.png")
+    session = Session(photos, out=out, only=asked)
+    assert list(session.pictures.names) == ["shot_10.jpg", "b/x.png", "shot_2.jpg"]
+    assert session.folder()["states"] == ["untouched"] * 3
+    with pytest.raises(ArgumentError, match=r"no picture 'a/x\.png'"):
+        session.check_name("a/x.png")
+    session.change_categories(json.dumps({"do": "rename", "name": "cup", "to": "mug"}).encode())
+    assert {point["category"] for point in opening(Session(photos, out=out), "a/x.png")["points"]} == {"mug", "table"}
+    with pytest.raises(ArgumentError, match=r"'only': got 'shot_3.jpg', which .* \(did you mean 'shot_2.jpg'\?\)"):
+        Session(photos, out=out, only=["shot_3.jpg"])
 
 
 def test_ten_thousand_pictures_are_listed_without_opening_one(tmp_path):
@@ -161,8 +180,11 @@ def test_two_servers_of_one_folder_share_its_categories(photos, tmp_path):
         assert ask(one, "folder")[1]["categories"] == answer["categories"]
         for taken in ("cup", " ", ""):
             assert ask(two, "category", {"do": "add", "name": taken, "isthing": 1})[0] == 400
-        # One that a page still has, though nobody else does any more, comes back with its points.
-        assert ask(one, "save", state(*TWO))[0] == 200
+        # One that a page still has, though nobody else does any more, comes back with its points: the page is told.
+        status, answer = ask(one, "save", state(*TWO))
+        assert (status, answer["returned"]) == (200, ["table"])
+        assert [c["name"] for c in answer["categories"]] == ["object", "cup", "background", "wall", "table"]
+        assert ask(one, "save", state(*TWO, version=answer["version"]))[1]["returned"] == []
         assert [c["name"] for c in ask(two, "folder")[1]["categories"]] == [
             "object", "cup", "background", "wall", "table"
         ]  # fmt: skip
@@ -170,13 +192,64 @@ def test_two_servers_of_one_folder_share_its_categories(photos, tmp_path):
 
 def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
     points = tmp_path / "points.csv"
-    points.write_text("image,x,y,category\nb/x.png,3,4,cup\nshot_2.jpg,5,6,cup\n")
-    session = Session(photos, out=tmp_path / "out", points=points)
+    points.write_text("image,x,y,category\nb/x.png,3,4,mug\nshot_2.jpg,5,6,mug\nx.jpg,1,1,mug\ny.jpg,1,1,sky:stuff\n")
+    with pytest.warns(InputWarning, match=r"photos has no 'x.jpg', 'y.jpg' \(2 pictures\)"):
+        session = Session(photos, out=tmp_path / "out", points=points)
+    assert session.begun_with == f"points of 2 pictures taken from {points}"
+    told = session.folder()
+    assert told["states"] == ["untouched", "begun", "begun", "untouched"], "before anybody opens one"
+    assert [(c["name"], c["isthing"]) for c in told["categories"]] == [("mug", 1), ("sky", 0)]
+    made = label_dataset(photos, tmp_path / "out", tmp_path / "labels", workers=0, progress=False)
+    assert (made.labelled, made.set_aside) == (2, 0)
     assert opening(session, "a/x.png")["points"] == []
-    assert [(p["x"], p["y"]) for p in opening(session, "b/x.png")["points"]] == [(3, 4)]
-    save(session, state(*TWO), "b/x.png")
-    assert len(opening(session, "b/x.png")["points"]) == 2, "they have given way to what is saved"
-    assert len(opening(session, "shot_2.jpg")["points"]) == 1
+    opened = opening(session, "b/x.png")
+    assert [(p["x"], p["y"]) for p in opened["points"]] == [(3, 4)]
+    save(session, state(*TWO, version=opened["version"]), "b/x.png")
+    # With the same command again, what is saved stays, and what was renamed meanwhile does not come back.
+    session.change_categories(json.dumps({"do": "rename", "name": "mug", "to": "bowl"}).encode())
+    points.write_text("image,x,y,category\nb/x.png,3,4,mug\nshot_2.jpg,5,6,mug\n")
+    again = Session(photos, out=tmp_path / "out", points=points)
+    assert "2 pictures had points" in again.begun_with
+    assert len(opening(again, "b/x.png")["points"]) == 2
+    assert [c["name"] for c in again.folder()["categories"]] == ["bowl", "cup", "sky", "table"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("x,y,category\n1,1,cup\n", "points beside which no picture is named"),
+        ("image,x,y,category\nx.png,1,1,cup\n", r"points of 'x.png' \(1 picture\).*has them, such as 'a/x.png'"),
+        ("image,x,y,category\na/x.png,1,1,table\n", "'table' as thing and as stuff"),
+    ],
+)
+def test_points_to_begin_with_that_are_of_no_use_are_refused_before_anything_is_written(
+    content, expected, photos, tmp_path
+):
+    (tmp_path / "points.csv").write_text(content)
+    with pytest.raises(ArgumentError, match=expected):
+        Session(photos, out=tmp_path / "out", points=tmp_path / "points.csv", categories=TABLE)
+    assert not list((tmp_path / "out").rglob("*.json"))
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out/points.csv").write_text("image,x,y,category\na/x.png,1,1,cup\n")
+    with pytest.raises(ArgumentError, match=r"a file in .*out, which takes those of single pictures"):
+        Session(photos, out=tmp_path / "out", points=tmp_path / "out/points.csv")
+
+
+def test_points_of_many_pictures_wait_for_the_disk_together(tmp_path, monkeypatch):
+    """A disk takes milliseconds for each file that is waited for: a minute and more for ten thousand."""
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(300):
+        (root / f"{number}.jpg").touch()  # empty: whoever opens it is refused
+    rows = "".join(f"{number}.jpg,{x},5,cup\n" for number in range(300) for x in (1, 2))
+    (tmp_path / "points.csv").write_text(f"image,x,y,category\n{rows}")
+    waits = []
+    monkeypatch.setattr("os.fsync", lambda _: waits.append("file"))
+    monkeypatch.setattr("os.sync", lambda: waits.append("all"))
+    session = Session(root, out=tmp_path / "out", points=tmp_path / "points.csv")
+    assert waits.count("all") == 1
+    assert len(waits) < 10
+    assert set(session.states()) == {"begun"}
 
 
 def test_a_large_picture_is_sent_reduced_and_saved_whole(photos, tmp_path, monkeypatch):
@@ -244,6 +317,12 @@ def names_of(path):
     return [c["name"] for c in document["categories"]], [p["category"] for p in document["images"][0]["points"]]
 
 
+UNNAMEABLE = {
+    "": "one name", " ": "one name", "a,b": "without a comma",
+    "x" * 81: "1 to 80 letters", "a\0b": "on one line", "a\nb": "on one line", "dish:stuf": "did you mean 'stuff'",
+}  # fmt: skip
+
+
 def test_a_category_changes_in_every_picture(photos, tmp_path):
     out = tmp_path / "out"
     with serving(Session(photos, out=out)) as server:
@@ -268,15 +347,26 @@ def test_a_category_changes_in_every_picture(photos, tmp_path):
         assert {c["name"]: c.get("color") for c in listed} == {"bowl": [1, 2, 3], "table": None, "wall": None}
         assert "color" not in change("recolor", "bowl", color=None)[1]["categories"][0]
         assert change("delete", "wall")[0] == 200
+        assert ask(server, "uses?category=bowl")[1] == {"points": 2, "pictures": 2}
+        # Kinds are understood as on the command line.
+        for name, asked, found in (("sky: stuff", 1, 0), ("kite:thing", 0, 1), ("background", 1, 0)):
+            assert {c["name"]: c["isthing"] for c in change("add", name, isthing=asked)[1]["categories"]}[
+                name.partition(":")[0]
+            ] == found
+            assert change("delete", name.partition(":")[0])[0] == 200
+        assert change("rename", "bowl", to="dish:thing")[0] == 200
+        assert change("rename", "dish", to="bowl")[0] == 200
         for body, expected in (
             ({"do": "delete", "name": "bowl"}, "which has points in x_points.json"),
             ({"do": "merge", "name": "bowl", "to": "table"}, "both things, or both stuff"),
             ({"do": "merge", "name": "bowl", "to": "bowl"}, "two categories"),
             ({"do": "rename", "name": "bowl", "to": "table"}, "a new name"),
-            ({"do": "rename", "name": "bowl", "to": " "}, "a new name"),
             ({"do": "rename", "name": "cup", "to": "x"}, "no category 'cup'"),
             ({"do": "recolor", "name": "bowl", "color": [1, 2, 300]}, "0..255"),
             ({"do": "drop", "name": "bowl"}, "'drop'"),
+            ({"do": "rename", "name": "bowl", "to": "dish:stuff"}, "a name alone"),
+            *(({"do": "rename", "name": "bowl", "to": name}, expected) for name, expected in UNNAMEABLE.items()),
+            *(({"do": "add", "name": name}, expected) for name, expected in UNNAMEABLE.items()),
         ):
             status, answer = ask(server, "category", body)
             assert (status, expected in answer["error"]) == (400, True), answer
@@ -305,3 +395,116 @@ def test_coarse_labels_are_of_larger_blocks_and_wait_for_nobody(photos, tmp_path
         status, answer = ask(server, name, state(*TWO))
         assert (status, answer["factor"], answer["width"]) == (200, 2, 38)
     assert server.session.label("a/x.png", json.dumps(state(*TWO)).encode())["factor"] == 1
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "dangling", "nul\0"])
+def test_a_folder_that_takes_no_results_is_refused_before_anyone_clicks(out, photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere/below")
+    for given in (photos, photos / "shot_2.jpg"):
+        with pytest.raises(ArgumentError, match=r"^annotate: argument 'out': got .*; expected a folder that can be"):
+            Session(given, out=tmp_path / out)
+
+
+def test_a_sub_folder_that_takes_no_results_is_refused_too(photos, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").write_text("")
+    with pytest.raises(ArgumentError, match=r"out/a, which is a file"):
+        Session(photos, out=tmp_path / "out")
+    monkeypatch.setattr("os.access", lambda path, how: False)  # as root, all can be written to
+    with pytest.raises(ArgumentError, match=r"argument 'out': got .*, which cannot be written to"):
+        Session(photos, out=tmp_path / "other")
+
+
+def test_links_out_of_the_folder_are_for_the_page_what_they_are_for_the_job(photos, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (photos / "shot_2.jpg").rename(tmp_path / "elsewhere/x.jpg")
+    (photos / "shot_2.jpg").symlink_to(tmp_path / "elsewhere/x.jpg")
+    (photos / "inner.png").symlink_to(photos / "a/x.png")
+    with pytest.warns(InputWarning, match=r"lead out of the folder: 'shot_2.jpg' \(1 picture\)"):
+        session = Session(photos, out=tmp_path / "out")
+    assert session.pictures.names == ["a/x.png", "b/x.png", "inner.png", "shot_10.jpg"]
+    session = Session(photos, out=tmp_path / "out", follow_links=True)
+    assert "shot_2.jpg" in session.pictures.names
+    for name in ("inner.png", "shot_2.jpg"):
+        save(session, state(*TWO), name)
+    made = [
+        label_dataset(photos, tmp_path / "out", tmp_path / str(links), workers=0, progress=False, follow_links=links)
+        for links in (False, True)
+    ]
+    assert [(one.labelled, one.set_aside) for one in made] == [(1, 1), (2, 0)]
+    for path in [path for path in photos.rglob("*.*") if path.is_file() and not path.is_symlink()]:
+        path.unlink()
+    (photos / "inner.png").unlink()
+    with pytest.raises(ArgumentError, match=r"links out of the folder; expected .*follow_links=True"):
+        Session(photos, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("inside", ["", "annotations"])
+def test_masks_among_the_pictures_are_no_pictures(inside, photos, tmp_path):
+    out = photos / inside
+    save(Session(photos, out=out), state(*TWO), "a/x.png")
+    assert Session(photos, out=out).pictures.names == NAMES
+    label_dataset(photos, out, tmp_path / "labels", workers=0, progress=False)
+    summary = json.loads((tmp_path / "labels/summary.json").read_text())
+    assert summary["pictures_without_points_first"] == sorted(NAMES[1:])
+
+
+def test_a_picture_that_cannot_be_opened_is_skipped_without_looking_at_it(photos, tmp_path):
+    out = tmp_path / "out"
+    with serving(Session(photos, out=out)) as server:
+        ask(server, "save", state(*TWO), picture="a/x.png")
+        for name in ("a/x.png", "b/x.png"):
+            (photos / name).write_bytes(b"no picture")
+            assert ask(server, "skip", {"state": "skipped"}, picture=name) == (200, {"state": "skipped"})
+        assert ask(server, "folder")[1]["states"] == ["skipped", "skipped", "untouched", "untouched"]
+        assert len(json.loads((out / "a/x_points.json").read_text())["images"][0]["points"]) == 2, "they stay"
+        for name, was in (("a/x.png", "begun"), ("b/x.png", "untouched")):
+            assert ask(server, "skip", {"state": "begun"}, picture=name) == (200, {"state": was})
+        assert ask(server, "skip", {"state": "done"}, picture="b/x.png")[0] == 400
+        (out / "b/x_points.json").write_text("{")
+        status, answer = ask(server, "skip", {"state": "skipped"}, picture="b/x.png")
+        assert (status, "JSON" in answer["error"]) == (400, True)
+        assert (out / "b/x_points.json").read_text() == "{"
+
+
+def test_a_folder_of_skipped_pictures_says_so(photos, tmp_path):
+    session = Session(photos, out=tmp_path / "out")
+    for name in NAMES[:2]:
+        session.skip(name, b'{"state": "skipped"}')
+    session.skip(NAMES[2], b'{"state": "begun"}')
+    with pytest.raises(FileError, match=r"no picture to label: 2 skipped, 1 without a point"):
+        label_dataset(photos, tmp_path / "out", tmp_path / "labels", workers=0, progress=False)
+
+
+def test_stuff_is_as_large_as_it_is_said_to_be_and_without_a_size_it_takes_the_rest(photos, tmp_path):
+    """One rule for the page, the job and docs/formats.md: that of `PointTargets`."""
+    session = Session(photos, out=tmp_path / "out")
+    sized = state(*TWO)
+    sized["points"][1]["size"] = 200
+    label = [
+        session.label("a/x.png", json.dumps(each).encode())["targets"][1]["pixels"] for each in (state(*TWO), sized)
+    ]
+    assert label[1] < label[0]
+    save(session, sized, "a/x.png")
+    found = read_points(tmp_path / "out/a/x_points.json").targets
+    assert found.size[~found.is_thing].tolist() == [200]
+    assert not found.takes_rest.any()
+
+
+def test_the_brush_leaves_a_point_of_another_target_to_it(photos, tmp_path):
+    """Whatever was first, the point or the paint."""
+    session = Session(photos, out=tmp_path / "out")
+    row = 15 * 75
+    painted = state(*TWO, paint={"height": 50, "width": 75, "targets": [{"target": 1, "own": [row, 75]}]})
+    answer = session.label("a/x.png", json.dumps(painted).encode())
+    owner = np.repeat(answer["values"], answer["lengths"]).reshape(50, 75)
+    assert owner[15, 37] == 0
+    assert (np.delete(owner[15], 37) == 1).all()
+    save(session, painted, "a/x.png")
+    made = read_coco_panoptic(tmp_path / "out/a/x.json", tmp_path / "out/a/panoptic")[0].id_map
+    np.testing.assert_array_equal(made - 1, owner)
+    # What is erased from a target is taken from it, even at its own point.
+    painted["paint"]["targets"] = [{"target": 0, "not": [row, 75]}]
+    answer = session.label("a/x.png", json.dumps(painted).encode())
+    assert (np.repeat(answer["values"], answer["lengths"]).reshape(50, 75)[15] == 1).all()

@@ -210,7 +210,7 @@ def test_fault_a2_a_reload_and_a_second_tab(window, small, tmp_path):
         window.press("#add button")
         window.wait(CHOSEN + " === 'saucer'")
         window.click(*at(20, 40))
-        window.keys("3")
+        window.keys("2")  # as before there was a saucer
         window.click(*at(5, 5))
         window.click(*at(70, 40))
         window.wait(SAYS, "3 targets labelled")

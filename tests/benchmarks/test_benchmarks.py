@@ -30,6 +30,7 @@ FIELDS = {
         "marginal_error": float,
     },
     "footprint": {"task": str},
+    "report": {"task": str, "pictures": int, "seconds": float},
     "annotate_latency": {"targets": int, "background": bool, "first": dict, "final": dict},
     "losses": {"loss": str, "classes": int, "size": int, "forward_backward_ms": float, "runs": int},
     "tree": {"threads": int, "what": str, "side": int, "ms": dict},
@@ -59,8 +60,8 @@ FIELDS = {
 """The fields that every row of a file has, by type; an int counts as a float."""
 
 QUICK = [
-    "dense_scenes", "footprint", "geodesic", "gradients", "losses", "pipeline", "training_step", "transport", "tree",
-    "walks",
+    "dense_scenes", "footprint", "geodesic", "gradients", "losses", "pipeline", "report", "training_step", "transport",
+    "tree", "walks",
 ]  # fmt: skip
 
 
@@ -136,6 +137,16 @@ def test_published_jobs_survived():
         assert [end["status"] for end in row["ended_by"]] == [137, 143]
     few, many = (row["peak_mib"] for row in rows if row["task"] == "memory")
     assert many == pytest.approx(few, rel=0.05)
+
+
+def test_published_reports_take_no_memory():
+    """Of a hundred thousand pictures, a few bytes each: numbers to sort them by."""
+    rows = json.loads((BENCHMARKS / "results" / "report.json").read_text())["rows"]
+    most = max((row for row in rows if row["task"] == "report"), key=lambda row: row["pictures"])
+    assert most["pictures"] == 100_000
+    assert most["peak_mib"] < 50
+    few, many = (row["resident_mib"] for row in rows if row["task"] == "annotate")
+    assert many < few + 100
 
 
 def test_tables_are_the_results():

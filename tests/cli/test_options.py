@@ -27,8 +27,9 @@ OPTIONS = {
     "demo": f"picture sizes out {MASKS}",
     "label": f"points out maps add-colors size exif levels {MASKS}",
     "label-dataset": "images points sample truth split per-target seed sampler maps add-colors size output engine "
-    f"workers limit only shard merge max-errors max-pixels exif levels follow-links fresh quiet out {MASKS}",
-    "annotate": f"points categories port no-browser pixels exif levels out {MASKS}",
+    "workers limit only shard merge max-errors max-pixels exif levels follow-links fresh no-thumbnails quiet out "
+    f"{MASKS}",
+    "annotate": f"points categories port no-browser only pixels exif levels out follow-links {MASKS}",
     "prepare voc": "voc sbd out follow-links",
     "prepare points": "panoptic png out n seed sampler no-stuff size-error write-png follow-links",
     "prepare import": "out format columns category stuff images",
@@ -116,7 +117,7 @@ def test_choices_are_those_of_the_library():
 
 def test_every_setting_is_an_option():
     shown = {field.name for record in (LabelSettings, Run) for field in fields(record)}
-    assert shown == {field.name for field in fields(DatasetSettings)} | {"quiet"}
+    assert shown == {field.name for field in fields(DatasetSettings)} | {"no_thumbnails", "quiet"}
     assert {field.name for field in fields(MaskOptions)} - {"config"} <= {f.name for f in fields(PseudoMaskConfig)}
 
 
@@ -232,17 +233,19 @@ def test_messages(case):
 
 def test_the_record_of_a_command_line():
     command, prog = command_of(
-        f"{DATASET} --sample s.json --per-target 3 --max-errors -1 --output voc --quiet --fresh --sigma 2 --shard 1/2"
+        f"{DATASET} --sample s.json --per-target 3 --max-errors -1 --output voc --quiet --no-thumbnails --fresh "
+        "--sigma 2 --shard 1/2"
     )
     assert prog == "point2mask label-dataset"
     assert isinstance(command, LabelDataset)
     assert command.draw == Draw(3, 0, "uniform")
     assert command.job.settings == {
-        **{field.name: field.default for field in fields(Run) if field.name != "quiet"},
+        **{field.name: field.default for field in fields(Run) if field.name not in ("no_thumbnails", "quiet")},
         "max_errors": -1,
         "fresh": True,
         "shard": "1/2",
         "progress": False,
+        "thumbnails": False,
     }
     assert command.label == LabelSettings(sigma=2.0, output="voc")
     assert command.mask.changes == {}

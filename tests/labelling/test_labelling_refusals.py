@@ -17,7 +17,7 @@ from point2mask_ot.files.io import Origin
 from point2mask_ot.files.json_stream import stream_json
 from point2mask_ot.labelling import JobStopped, LabelSummary, Sampling
 from point2mask_ot.labelling.progress import Progress
-from point2mask_ot.labelling.report.svg import histogram
+from point2mask_ot.labelling.report.charts import histogram
 
 
 @pytest.fixture
@@ -263,9 +263,9 @@ def test_progress_on_a_terminal_and_in_a_log(monkeypatch):
 def test_histogram_shows_where_something_is():
     counts = [0] * 100
     counts[97], counts[99] = 3, 1200
-    words = {"label": "Confidence", "axis": "confidence", "unit": "pictures"}
+    words = {"title": "Confidence", "axis": "confidence", "unit": "pictures"}
     drawn = histogram(counts, **words)
-    assert drawn.count("<rect") == 2
-    assert ">0.9<" in drawn
-    assert ">1,200 pictures<" in drawn
-    assert histogram([0] * 100, **words).count("<rect") == 0
+    assert [(bar.start, bar.count) for bar in drawn.bars] == [(0.97, 3), (0.99, 1200)]
+    assert [bar.height for bar in drawn.bars] == [3 / 1200, 1]
+    assert (drawn.first, drawn.last, drawn.top) == (0.9, 1, 1200)
+    assert not histogram([0] * 100, **words).bars

@@ -254,6 +254,7 @@ POINT = PointTargets([(1, 1)])
     ("call", "function", "argument"),
     [
         (lambda: viz.draw_points(PICTURE + 1.5, POINT), "draw_points", "image"),
+        (lambda: viz.draw_points(PICTURE, POINT, colors=np.zeros((2, 3), np.uint8)), "draw_points", "colors"),
         (lambda: viz.draw_points(PICTURE * np.nan, POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE.astype(int), POINT), "draw_points", "image"),
         (lambda: viz.draw_points(PICTURE.tolist(), POINT), "draw_points", "image"),

@@ -1,8 +1,20 @@
 /** The categories of the folder: which is the next point's, and changes that hold for all pictures. */
 import { element } from "./elements.js";
 import { read, settle } from "./saving.js";
-import { ask, complain, say } from "./server.js";
-import { $, app, categoryOf, emit, on, pick, replacePoints } from "./state.js";
+import { ask, complain, refused, say } from "./server.js";
+import {
+  $,
+  app,
+  categoryOf,
+  emit,
+  forgetSteps,
+  inKeyOrder,
+  leaveField,
+  on,
+  pick,
+  renameKey,
+  replacePoints,
+} from "./state.js";
 
 /** The key of a category: 1 to 9, then with Shift. */
 const keyOf = (index) => (index < 9 ? `${index + 1}` : index < 18 ? `\u21e7${index - 8}` : null);
@@ -11,13 +23,16 @@ const rgb = (text) => [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 
 
 function render() {
   if (!app.photo) return;
-  const key = JSON.stringify([app.folder.categories, app.category]);
+  const names = inKeyOrder();
+  const key = JSON.stringify([names, app.folder.categories, app.category]);
   if ($("categories").dataset.key === key) return;
   const focused = $("categories").contains(document.activeElement);
-  $("categories").replaceChildren($("categories").firstElementChild, ...app.folder.categories.map(row));
+  $("categories").replaceChildren($("categories").firstElementChild, ...rows(names));
   $("categories").dataset.key = key;
   if (focused) $("categories").querySelector(":checked")?.focus();
 }
+
+const rows = (names) => names.flatMap((name, index) => (name === null ? [] : [row(categoryOf(name), index)]));
 
 function row(category, index) {
   const { name } = category;
@@ -40,18 +55,22 @@ async function change(body) {
   if (!(await settle())) return complain("First this picture has to be saved.");
   try {
     const { categories } = await ask("category", { body: JSON.stringify(body) });
+    const before = app.folder.categories.map((c) => c.name);
     app.folder.categories = categories;
-    if (body.do !== "add" && body.do !== "recolor") {
+    const made = categories.find((c) => !before.includes(c.name))?.name;
+    if (body.do === "rename") renameKey(body.name, made);
+    if (body.do !== "add" && body.do !== "recolor") forgetSteps();
+    if (app.photo && body.do !== "add" && body.do !== "recolor") {
       const state = await ask("state", { name: app.photo.name });
       replacePoints(state, { undoable: false });
       read(state);
       emit("points");
     }
-    pick(body.do === "add" ? body.name : (body.to ?? app.category));
+    pick(made ?? body.to ?? app.category);
     emit("folder");
     return true;
   } catch (error) {
-    complain(`Not changed: got ${error.message}.`.replace("got got", "got"));
+    complain(refused("Not changed", error));
     say("The categories are as they were.");
   }
 }
@@ -62,7 +81,10 @@ $("add").onsubmit = async (event) => {
   if (!name || categoryOf(name)) {
     return complain(name ? `There is a category ${name} already.` : "A category needs a name.");
   }
-  if (await change({ do: "add", name, isthing: $("new-kind").value === "thing" ? 1 : 0 })) $("new-name").value = "";
+  if (await change({ do: "add", name, isthing: $("new-kind").value === "thing" ? 1 : 0 })) {
+    $("new-name").value = "";
+    leaveField();
+  }
 };
 
 // ---- One category, in a dialog -----------------------------------------------------------------------------------------
@@ -76,6 +98,7 @@ export function edit() {
   const option = (c) => element("option", { value: c.name, textContent: c.name });
   $("category-into").replaceChildren(...alike.map(option));
   $("category-merge").disabled = !alike.length;
+  $("merge-sure").hidden = true;
   $("category").showModal();
 }
 
@@ -91,7 +114,24 @@ $("category-form").onsubmit = (event) => {
   if (to === app.category) $("category").close();
   else closing({ do: "rename", to });
 };
-$("category-merge").onclick = () => closing({ do: "merge", to: $("category-into").value });
+const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+$("category-merge").onclick = async () => {
+  try {
+    const { points, pictures } = await ask(`uses?category=${encodeURIComponent(app.category)}`);
+    const its = points ? `${counted(points, "saved point")} in ${counted(pictures, "picture")}` : "no saved point";
+    $("merge-words").textContent =
+      `Merge ${app.category} (${its}) into ${$("category-into").value}? It cannot be undone, nor what was done here before.`;
+    $("merge-sure").hidden = false;
+    $("merge-now").focus();
+  } catch (error) {
+    $("category").close();
+    complain(refused("Not merged", error));
+  }
+};
+$("category-into").onchange = () => {
+  $("merge-sure").hidden = true;
+};
+$("merge-now").onclick = () => closing({ do: "merge", to: $("category-into").value });
 $("category-delete").onclick = () => closing({ do: "delete" });
 $("category-color").onchange = (event) => closing({ do: "recolor", color: rgb(event.target.value) });
 $("no-color").onclick = () => closing({ do: "recolor", color: null });

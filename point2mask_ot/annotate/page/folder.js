@@ -1,12 +1,13 @@
 /** The pictures of the folder: the list, which one is open, and what has become of each. */
 import { element } from "./elements.js";
 import { relabel } from "./labels.js";
-import { autosave, finished, read, settle } from "./saving.js";
-import { ask, complain, say, viewOf } from "./server.js";
-import { $, app, emit, on, pick, replacePoints } from "./state.js";
+import { autosave, finished, read, savedVersion, settle } from "./saving.js";
+import { ask, complain, hint, notify, refused, say, viewOf } from "./server.js";
+import { $, app, emit, keepSteps, on, pick, recallSteps, replacePoints, stepsOf } from "./state.js";
 import { cross, fit } from "./view.js";
 
 const ROW = 30; // pixels of a row, as page.css has it
+const TAIL = 10; // letters of a name that are never left out
 const REFRESH = 15000; // ms, after which one sees what others have done
 const AHEAD = 10; // rows drawn beyond what is seen
 const MARKS = { untouched: "\u00a0", begun: "\u25d0", done: "\u2713", skipped: "\u2013" };
@@ -15,7 +16,7 @@ let queue = Promise.resolve(); // of what goes through the folder
 const damaged = new Set(); // names of pictures that could not be opened: keys pass them over, a click tries again
 let ahead = null; // {name, image}: the picture that comes next, on its way before it is asked for
 
-const here = () => app.folder.pictures.indexOf(app.photo?.name);
+const here = () => app.folder.pictures.indexOf(app.photo?.name ?? app.broken);
 
 // ---- Opening -------------------------------------------------------------------------------------------------------------
 /** One thing after the other: a key that is pressed while a picture is on its way is for that picture. */
@@ -37,7 +38,7 @@ async function go(name) {
     show(state, image);
   } catch (error) {
     complain(`${name}: ${error.message}`);
-    say(app.photo ? "It could not be opened." : "The page could not start.");
+    say("It could not be opened.");
     if (!error.status) return; // the server is gone
     damaged.add(name);
     emit("folder");
@@ -53,10 +54,14 @@ async function loaded(name) {
   return image;
 }
 
-function show(state, image) {
+function show(found, image) {
+  if (app.photo) keepSteps(app.photo.name, savedVersion());
+  const kept = stepsOf(found.name, found.version);
+  const state = kept ? { ...found, points: kept.points, paint: kept.paint } : found;
   replacePoints(state, { undoable: false });
+  if (kept) recallSteps(kept);
   read(state);
-  app.labels = null;
+  [app.labels, app.broken, $("world").hidden] = [null, null, false];
   image.id = "photo";
   image.alt = state.name;
   image.draggable = false;
@@ -72,11 +77,31 @@ function show(state, image) {
   pick(category || (history.state?.category ?? ""));
   fit();
   complain("");
+  notify("");
   say(state.resumed ? `Goes on from ${state.resumed}.` : "Click on the picture to set a point.");
   emit("picture");
   autosave();
   if (app.points.length) relabel().then(prefetch);
   else prefetch();
+}
+
+/** In the place of a picture that was asked for by name and cannot be opened: what follows is about it, and no other. */
+function showBroken(name) {
+  if (app.photo) keepSteps(app.photo.name, savedVersion());
+  [app.photo, app.broken, app.labels, app.state] = [
+    null,
+    name,
+    null,
+    app.folder.states[app.folder.pictures.indexOf(name)],
+  ];
+  replacePoints({ points: [], paint: null }, { undoable: false });
+  $("world").hidden = true;
+  $("name").textContent = name;
+  $("size").textContent = "cannot be opened";
+  history.replaceState({ category: app.category }, "", `#${encodeURIComponent(name)}`);
+  say("S skips this picture, N goes on to the next.");
+  emit("picture");
+  autosave();
 }
 
 /** Have the server open the picture that comes next, and the browser load it. */
@@ -87,7 +112,9 @@ function prefetch() {
 }
 
 // ---- Going through the folder ----------------------------------------------------------------------------------------
-export const open = queued(go);
+export const open = queued(async (name) => {
+  if (await go(name)) showBroken(name);
+});
 
 /** Go to what is found, past pictures that cannot be opened. */
 async function goOn(find, none) {
@@ -135,12 +162,34 @@ export const nextUntouched = queued(() => nextWhere((state) => state === "untouc
 
 /** Mark the picture and go on; a second time takes the mark away. */
 export const mark = queued(async (state) => {
-  if (app.folder.alone) return;
+  if (app.folder.alone || here() < 0) return;
+  if (!app.photo) return markBroken(state);
   const again = app.state === state;
   app.state = again ? "begun" : state;
   app.folder.states[here()] = app.state;
   emit("folder");
   if ((await settle()) && !again) await nextWhere((s) => !finished(s), "All pictures are done or skipped.");
+});
+
+async function markBroken(state) {
+  if (state !== "skipped") return complain(`${app.broken} cannot be opened: S skips it.`);
+  const again = app.state === "skipped";
+  try {
+    const body = JSON.stringify({ state: again ? "begun" : "skipped" });
+    app.state = (await ask("skip", { name: app.broken, body })).state;
+  } catch (error) {
+    return complain(refused("Not skipped", error));
+  }
+  emit("folder");
+  if (!again) await nextWhere((s) => !finished(s), "All pictures are done or skipped.");
+}
+
+/** What is worked on is not skipped any more. */
+on("edit", () => {
+  if (app.state !== "skipped") return;
+  app.state = "begun";
+  hint("This picture was skipped, and is no longer.");
+  emit("folder");
 });
 
 /** What others have done meanwhile. */
@@ -187,7 +236,9 @@ function renderRows() {
 
 function row(k, at) {
   const name = app.folder.pictures[k];
-  const made = element("div", { className: "picture", textContent: name, title: name });
+  // A name that is too long loses its middle: numbers stand at the end.
+  const parts = [name.slice(0, -TAIL), name.slice(-TAIL)].map((textContent) => element("span", { textContent }));
+  const made = element("div", { className: "picture", title: name }, ...parts);
   const state = app.folder.states[k];
   made.style.top = `${at * ROW}px`;
   made.dataset.state = state;

@@ -7,7 +7,7 @@ import { asItIs, develop, setOpacity, toggleBorders } from "./look.js";
 import { brush, painting, resizeBrush } from "./paint.js";
 import { held, setTool } from "./pointer.js";
 import { saveMasks } from "./saving.js";
-import { $, app, choose, pick, redo, toggle, undo } from "./state.js";
+import { $, app, choose, inKeyOrder, leaveField, pick, redo, toggle, undo } from "./state.js";
 import { cross, fit, moveCross, zoom } from "./view.js";
 
 const stage = $("stage");
@@ -24,14 +24,13 @@ function arrow(event) {
 }
 
 function pickNumber(index) {
-  const category = app.folder.categories[index];
-  if (category) pick(category.name);
+  const name = inKeyOrder()[index];
+  if (name) pick(name);
 }
 
 function pickBeside(by) {
-  const all = app.folder.categories;
-  const at = all.findIndex((c) => c.name === app.category);
-  pickNumber((at + by + all.length) % all.length);
+  const all = inKeyOrder().filter(Boolean);
+  pick(all[(all.indexOf(app.category) + by + all.length) % all.length]);
 }
 
 function resize(times) {
@@ -75,10 +74,28 @@ const keys = {
   "?": () => $("help").showModal(),
 };
 keys.backspace = keys.delete;
+const WITHOUT_PICTURE = ["n", "p", "u", "d", "s", "?"];
 const commands = { s: saveMasks, y: redo, z: undo };
 
 /** Of a key that a field of the page takes itself. */
 const typing = (event) => event.target.matches("input:is([type=text], [type=search], [type=number]), select");
+
+/** Enter and Escape leave a field, a slider and a list of choices, or all other keys would be dead; Enter adds, too. */
+function leaving(event) {
+  const ends = event.key === "Escape" || (event.key === "Enter" && !event.target.form);
+  if (!ends || !(typing(event) || event.target.matches("input[type=range]"))) return false;
+  leaveField(); // a number that was typed counts then
+  return true;
+}
+
+let byPointer = false; // a field was taken by the pointer, and is left as soon as it has its value
+document.addEventListener("pointerdown", (event) => {
+  byPointer = event.target.matches?.("select, option, input[type=range]");
+});
+document.addEventListener("change", (event) => {
+  if (byPointer && !document.querySelector("dialog[open]") && event.target.matches("select, input[type=range]"))
+    leaveField();
+});
 
 function command(event, key) {
   const work = key === "z" && event.shiftKey ? redo : commands[key];
@@ -106,9 +123,12 @@ function press(event, key) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (!app.photo || event.altKey || document.querySelector("dialog[open]")) return;
+  if (!app.folder || event.altKey || document.querySelector("dialog[open]")) return;
+  byPointer = false;
   if (event.key === "Tab" || event.key in arrows) stage.classList.add("keyed");
+  if (leaving(event)) return;
   const key = event.key.toLowerCase();
+  if (!app.photo && !WITHOUT_PICTURE.includes(key)) return;
   if (event.ctrlKey || event.metaKey) command(event, key);
   else if (!typing(event)) press(event, key);
 });

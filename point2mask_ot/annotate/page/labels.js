@@ -1,5 +1,5 @@
 /** The masks of the latest points. */
-import { ask, complain, described, refused, say } from "./server.js";
+import { ask, complain, described, refused, say, takeHint } from "./server.js";
 import { $, app, emit } from "./state.js";
 
 const SLOW = 200; // ms that masks may take before coarse ones go ahead of them
@@ -76,7 +76,7 @@ const full = loop(async () => {
     show(found.answer);
     shown = { change: found.change, coarse: false };
     if (found.change === changes) mark("fine");
-    if (before === spoken) say(summary(found.answer));
+    if (before === spoken) say(summary(found.answer) + takeHint());
   } catch (error) {
     if (error.status === 409) {
       await pause();

@@ -2,7 +2,7 @@
 import "./keys.js";
 import "./look.js";
 import "./panel.js";
-import { begin } from "./folder.js";
+import { begin, open } from "./folder.js";
 import { relabel } from "./labels.js";
 import { autosave } from "./saving.js";
 import { ask, complain, say } from "./server.js";
@@ -18,6 +18,9 @@ async function start() {
   app.category = history.state?.category ?? "";
   await begin(decodeURIComponent(location.hash.slice(1)));
 }
+// The report of a job opens its pictures in a window that is there.
+addEventListener("hashchange", () => app.folder && open(decodeURIComponent(location.hash.slice(1))));
+
 start().catch((error) => {
   complain(error.message);
   say("The page could not start.");

@@ -1,6 +1,6 @@
 /** Brush and eraser: pixels that are a target's, or are not, whatever the masks would say. */
-import { complain } from "./server.js";
-import { $, app, change, clamp, color, firstOf, on } from "./state.js";
+import { complain, hint } from "./server.js";
+import { $, app, change, clamp, color, firstOf, on, title } from "./state.js";
 import { view } from "./view.js";
 
 const canvas = $("paint");
@@ -66,15 +66,18 @@ export function stroking(from) {
     return { move() {}, end() {} };
   }
   const value = app.tool === "brush" ? target + 1 : -(target + 1);
+  const met = { points: pointsOfOthers(target), spared: new Set(), owners: new Set() };
   let last = onGrid(from);
-  dab(last, last, value);
+  dab(last, last, value, met);
   return {
     move(now) {
       const to = onGrid(now);
-      dab(last, to, value);
+      dab(last, to, value, met);
       last = to;
     },
     end() {
+      const words = remark(target, value > 0, met);
+      if (words) hint(words);
       change(() => {
         app.paint = encode();
         decoded = app.paint;
@@ -88,8 +91,33 @@ const onGrid = ({ x, y }) => {
   return { x: (x - view.x) / view.scale / factor - 0.5, y: (y - view.y) / view.scale / factor - 0.5 };
 };
 
-/** Mark every cell that is near a line. */
-function dab(from, to, value) {
+/** The cells that points of other targets lie in, and whose they are: no brush takes them. */
+function pointsOfOthers(target) {
+  const { view_factor: factor } = app.photo;
+  const cell = (value) => Math.floor(Math.floor(value + 0.5) / factor);
+  const others = app.points.filter((point) => point.target !== target);
+  return new Map(others.map((point) => [cell(point.y) * canvas.width + cell(point.x), point.target]));
+}
+
+/** Whose the masks say that a cell is; undefined for nobody's. */
+function ownerOf(x, y) {
+  if (!app.labels) return undefined;
+  const { view_factor: factor } = app.photo;
+  const at = (value, length) => Math.min(Math.floor(((value + 0.5) * factor) / app.labels.factor), length - 1);
+  const index = at(y, app.labels.height) * app.labels.width + at(x, app.labels.width);
+  return app.labels.targets[app.labels.owner[index]]?.target;
+}
+
+/** What a stroke did not do, though it may look as if. */
+function remark(target, brushed, { spared, owners }) {
+  const names = (set) => [...set].filter(firstOf).map(title).join(", ");
+  if (brushed) return spared.size ? `The brush leaves the points of ${names(spared)} to them.` : "";
+  if (!owners.size || owners.has(target)) return "";
+  return `Nothing is erased: the eraser takes from ${title(target)} alone, and this is ${names(owners)}.`;
+}
+
+/** Mark every cell that is near a line, and note whom that meets. */
+function dab(from, to, value, met) {
   const radius = Math.max(0.5, brush.radius / view.scale / app.photo.view_factor);
   const [across, down] = ["x", "y"].map((axis) => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis])]);
   const [left, right] = [
@@ -106,7 +134,10 @@ function dab(from, to, value) {
     for (let x = left; x <= right; x++) {
       const along = clamp(((x - from.x) * dx + (y - from.y) * dy) / square, 0, 1);
       if ((x - from.x - along * dx) ** 2 + (y - from.y - along * dy) ** 2 <= radius * radius) {
-        marks[y * canvas.width + x] = value;
+        const at = y * canvas.width + x;
+        if (value > 0 && met.points.has(at)) met.spared.add(met.points.get(at));
+        else marks[at] = value;
+        if (value < 0 && ownerOf(x, y) !== undefined) met.owners.add(ownerOf(x, y));
       }
     }
   }

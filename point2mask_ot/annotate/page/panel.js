@@ -21,7 +21,7 @@ import {
 } from "./state.js";
 
 function render() {
-  if (!app.photo) return;
+  if (!app.folder) return;
   checkChosen();
   $("undo").disabled = !canUndo();
   $("redo").disabled = !canRedo();
@@ -79,7 +79,10 @@ function dressRow(row, target) {
   choice.id = `pick-${target}`;
   choice.setAttribute("aria-pressed", app.chosen?.target === target);
   choice.querySelector(".swatch").style.background = `rgb(${color(target)})`;
-  choice.querySelector(".name").textContent = choice.title = title(target);
+  choice.title = title(target);
+  choice
+    .querySelector(".name")
+    .replaceChildren(element("span", { textContent: firstOf(target).category }), ` ${target + 1}`);
   choice.querySelector(".pixels").textContent = measured ? `${counted(measured.pixels)} px` : "";
   choice.querySelector(".sure").textContent = measured ? `${Math.round(100 * measured.confidence)} %` : "";
   dressFlag(hide, "Hide", app.hidden.has(target), target, "\u25cc", "\u25cf");

@@ -1,7 +1,8 @@
 /** Every change saved within a second, and nobody else's overwritten unseen. */
+import { element } from "./elements.js";
 import { background, show, speak } from "./labels.js";
-import { address, ask, complain, described, page, refused, say } from "./server.js";
-import { $, app, emit, replacePoints } from "./state.js";
+import { address, ask, complain, described, notify, page, refused, say } from "./server.js";
+import { $, app, emit, pick, replacePoints } from "./state.js";
 
 const SAVE_AFTER = 300; // ms without a change
 const AGAIN_AFTER = 2000; // ms after a save that failed
@@ -14,7 +15,10 @@ let edits = 0;
 let timer = 0;
 let saving = null; // a promise, while one is on its way
 let failed = false;
+let masksOf = null; // points and paint whose masks were saved last of this picture
 
+export const savedVersion = () => version;
+const drawn = () => JSON.stringify([app.points, app.paint]);
 const content = () => JSON.stringify([app.points, app.paint, app.state]);
 const posted = () => described({ state: app.state, version, page, edit: ++edits });
 export const dirty = () => app.photo !== null && content() !== savedText;
@@ -27,9 +31,30 @@ export function autosave() {
 }
 
 function showSaved() {
-  $("saved").textContent = disputed() ? "Not saved" : dirty() ? (failed ? "Not saved yet" : "Saving") : "Saved";
-  document.title = `${dirty() ? "* " : ""}${app.photo?.name ?? ""} - annotate`;
+  const words = disputed() ? "Not saved" : dirty() ? (failed ? "Not saved yet" : "Saving") : "Saved";
+  $("saved").textContent = app.photo ? words : "";
+  $("older").hidden = masksOf === null || masksOf === drawn();
+  $("rescue").hidden = !(failed && dirty() && app.points.length);
+  $("save").disabled = !app.photo;
+  document.title = `${dirty() ? "* " : ""}${app.photo?.name ?? app.broken ?? ""} - annotate`;
 }
+
+/** A points file of this picture, which the commands read, for whoever cannot save it otherwise. */
+function copyOfPoints() {
+  const { name } = app.photo;
+  const picture = { file_name: name, points: app.points, ...(app.paint && { paint: app.paint }) };
+  const info = { state: finished(app.state) ? app.state : "begun" };
+  const text = JSON.stringify({ info, categories: app.folder.categories, images: [picture] }, null, 1);
+  const stem = name.replace(/^.*\//, "").replace(/\.[^.]*$/, "");
+  return { text, file: `${stem}_points.json` };
+}
+
+$("save-copy").onclick = () => {
+  const { text, file } = copyOfPoints();
+  const href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  element("a", { href, download: file }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60000);
+};
 
 /** Save what has changed. */
 export async function save() {
@@ -50,6 +75,7 @@ async function send(path) {
     const answer = await ask(path, { name, body: posted() });
     [version, savedText] = [answer.version, sent];
     adopt(answer.state);
+    takeCategories(answer);
     if (failed) complain("");
     failed = false;
     emit("saved");
@@ -75,6 +101,19 @@ function adopt(state) {
   savedText = JSON.stringify([...JSON.parse(savedText).slice(0, 2), state]);
 }
 
+/** The categories as the folder has them now; what these points have brought back is said. */
+function takeCategories({ categories, returned }) {
+  const known = (name) => categories.some((c) => c.name === name);
+  if (!app.points.every((p) => known(p.category))) return; // clicked meanwhile: the next save will tell
+  const changed = JSON.stringify(categories) !== JSON.stringify(app.folder.categories);
+  app.folder.categories = categories;
+  if (changed) pick(app.category);
+  if (returned.length) {
+    const names = returned.join(", ");
+    notify(`${names}: renamed, merged or deleted elsewhere, and back with the points of this picture. F2 changes it.`);
+  }
+}
+
 /** Nothing is left to save; false where a person has to see to it first. */
 export async function settle() {
   await save();
@@ -84,6 +123,7 @@ export async function settle() {
 
 /** The points and the masks of the picture, at its full size. */
 export async function saveMasks() {
+  if (!app.photo) return;
   clearTimeout(timer);
   while (saving) await saving;
   speak();
@@ -92,19 +132,21 @@ export async function saveMasks() {
   say("Saving the masks.");
   $("save").disabled = true;
   const slow = setTimeout(() => say("Saving. The masks of a large picture take a while at full size."), 3000);
-  const text = content();
+  const [text, points] = [content(), drawn()];
   saving = send("masks");
   const answer = await saving;
   saving = null;
   clearTimeout(slow);
   $("save").disabled = false;
   if (answer?.masks_error) {
-    complain(`The points are saved in ${answer.out}, but not the masks: got ${answer.masks_error}.`);
+    complain(`The points are saved in ${answer.out}, but not the masks: ${answer.masks_error}.`);
     say("Not all is saved.");
   } else if (answer) {
+    masksOf = points;
     if (text === content()) show(answer);
     const time = answer.seconds.toFixed(2);
-    say(`Saved ${answer.wrote.join(", ")} in ${answer.out} (labelled in ${time} s).${background(answer)}`);
+    const since = points === drawn() ? "" : " The points have changed meanwhile: save the masks once more.";
+    say(`Saved ${answer.wrote.join(", ")} in ${answer.out} (labelled in ${time} s).${since}${background(answer)}`);
   } else {
     say("Not saved.");
   }
@@ -116,9 +158,9 @@ export function read(state) {
   app.photo = state;
   app.folder.categories = state.categories;
   app.state = state.state;
-  [version, newer, failed] = [state.version, "", false];
+  [version, newer, failed, masksOf] = [state.version, "", false, null];
   $("conflict").hidden = true;
-  savedText = state.resumed && !state.version ? "" : JSON.stringify([state.points, state.paint, state.state]);
+  savedText = JSON.stringify([state.points, state.paint, state.state]);
 }
 
 $("take-theirs").onclick = async () => {
@@ -133,10 +175,12 @@ $("take-theirs").onclick = async () => {
     complain(error.message);
   }
 };
-$("keep-mine").onclick = () => {
+$("keep-mine").onclick = async () => {
   [version, newer] = [newer, ""];
   $("conflict").hidden = true;
-  save();
+  say("Saving the points of this page.");
+  await save();
+  if (!disputed() && !failed) say("Saved: the points of this page are in the place of the others.");
 };
 
 window.addEventListener("pagehide", () => {

@@ -11,6 +11,25 @@ export function complain(words) {
   $("alert").hidden = !words;
 }
 
+/** What stays until a person has read it; nothing takes it away. */
+export function notify(words) {
+  $("notice-words").textContent = words;
+  $("notice").hidden = !words;
+}
+$("notice-read").onclick = () => notify("");
+
+let aside = "";
+/** What the next words on the masks are to end with. */
+export const hint = (words) => {
+  aside = words;
+  say(words);
+};
+export const takeHint = () => {
+  const words = aside ? ` ${aside}` : "";
+  aside = "";
+  return words;
+};
+
 export const address = (path, name) =>
   `${path}${path.includes("?") ? "&" : "?"}page=${page}${name === undefined ? "" : `&picture=${encodeURIComponent(name)}`}`;
 export const viewOf = (name) => address("view", name);
@@ -28,9 +47,8 @@ export async function ask(path, { name, body } = {}) {
   return value;
 }
 
-/** `got 7; expected ...` of a refusal, behind words that end in a colon. */
-export const refused = (words, error) =>
-  error.status ? `${words}: got ${error.message}.`.replace("got got", "got") : error.message;
+/** `got 7; expected ...` of a refusal, behind what did not come to pass. */
+export const refused = (words, error) => (error.status ? `${words}: ${error.message}.` : error.message);
 
 /** The picture as the server reads it. */
 export const described = (more = {}) =>

@@ -1,11 +1,14 @@
 /** What is on the page: the picture, its points, and what has been done to them. Who shows it listens to it. */
 
 export const $ = (id) => document.getElementById(id);
+/** Back to the picture, where keys are heard. */
+export const leaveField = () => $("stage").focus({ preventScroll: true });
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 export const app = {
   folder: null, // what the server said of the folder
   photo: null, // and of the picture
+  broken: null, // name of the picture in its place that cannot be opened
   points: [], // as a points file has them
   paint: null, // and what is painted
   state: "untouched",
@@ -59,6 +62,7 @@ export function change(edit, tag = null) {
   if (snapshot() === before) return;
   if (tag === null || tag !== lastTag || now - lastTime > 1000) past.push(before);
   [lastTag, lastTime, future] = [tag, now, []];
+  emit("edit");
   emit("points");
 }
 
@@ -73,6 +77,7 @@ function travel(from, to) {
   [app.points, app.paint] = JSON.parse(from.pop());
   lastTag = null;
   choose(null);
+  emit("edit");
   emit("points");
 }
 export const undo = () => travel(past, future);
@@ -83,6 +88,41 @@ export function replacePoints({ points, paint }, { undoable }) {
   past = undoable ? [...past, snapshot()] : [];
   [app.points, app.paint, future, lastTag, app.chosen] = [points, paint, [], null, null];
   if (!undoable) for (const set of [app.hidden, app.locked]) set.clear();
+}
+
+const ROOM = 20; // pictures whose steps are kept
+const left = new Map();
+/** Keep the steps of a picture that is left, with the points as they stand here. */
+export function keepSteps(name, version) {
+  left.delete(name);
+  left.set(name, { version, points: app.points, paint: app.paint, past, future });
+  if (left.size > ROOM) left.delete(left.keys().next().value);
+}
+/** What was kept of a picture, if its file has not changed since. */
+export const stepsOf = (name, version) => (left.get(name)?.version === version ? left.get(name) : null);
+export function recallSteps(kept) {
+  [past, future] = [kept.past, kept.future];
+}
+/** Of all pictures, whose categories may be called otherwise now. */
+export const forgetSteps = () => left.clear();
+
+// ---- Keys of categories ------------------------------------------------------------------------------------------------
+let keyed = []; // names by their key, null where one has gone
+
+/** Names of the categories in the order of their keys: first that of their ids, and while the page is open as they were. */
+export function inKeyOrder() {
+  keyed = keyed.map((name) => (categoryOf(name) ? name : null));
+  for (const { name } of [...app.folder.categories].sort((a, b) => a.id - b.id)) {
+    if (keyed.includes(name)) continue;
+    const free = keyed.indexOf(null);
+    keyed[free < 0 ? keyed.length : free] = name;
+  }
+  return keyed;
+}
+
+/** A category keeps its key under another name. */
+export function renameKey(name, to) {
+  keyed = keyed.map((one) => (one === name ? to : one));
 }
 
 // ---- What is chosen ----------------------------------------------------------------------------------------------------

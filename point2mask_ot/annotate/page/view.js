@@ -13,6 +13,7 @@ export const cross = { x: 0, y: 0 };
 const fitScale = () => Math.min(stage.clientWidth / app.photo.width, stage.clientHeight / app.photo.height) * 0.96;
 
 export function fit() {
+  if (!app.photo) return;
   const { width, height } = app.photo;
   const scale = fitScale();
   const [x, y] = [(stage.clientWidth - width * scale) / 2, (stage.clientHeight - height * scale) / 2];
@@ -31,6 +32,7 @@ export function pan(dx, dy) {
 }
 
 export function zoom(times, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
+  if (!app.photo) return;
   const scale = clamp(view.scale * times, Math.min(fitScale(), 1) / 2, 40);
   const ratio = scale / view.scale;
   Object.assign(view, { scale, x: x - (x - view.x) * ratio, y: y - (y - view.y) * ratio });
@@ -121,7 +123,6 @@ export const makeWith = (made) => {
 };
 
 export function drawPoints() {
-  if (!app.photo) return;
   fill($("points"), app.points, makers.marker, dressPoint);
   fill($("rings"), targets().filter(radiusOf), makers.ring, dressRing);
 }

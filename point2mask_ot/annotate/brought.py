@@ -1,0 +1,96 @@
+"""Points that a folder is begun with, which become the saved points of its pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checks import InputWarning, fail, suggestion
+from ..files.io import Origin
+from ..files.results import PictureResults
+from ..panoptic import Category, LabelledPoints, read_points
+from ..panoptic.points import read_each
+from .categories import Categories
+from .listing import Listing, points_path, some
+from .settings import NAME
+from .store import Store
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a points file has of the pictures at hand.
+
+    Attributes:
+        path: the file.
+        categories: all that it lists.
+        names: of the pictures.
+        pictures: name and points of each, made when it is asked for.
+    """
+
+    path: Path
+    categories: tuple[Category, ...]
+    names: Sequence[str]
+    pictures: Iterator[tuple[str, LabelledPoints]]
+
+
+def of_folder(path: Path, listing: Listing) -> Brought:
+    """Points of the pictures of a folder; a warning tells of pictures that it does not have.
+
+    Raises:
+        FileError: a file that cannot be read; points beside which no picture is named; none of a picture that is there.
+    """
+    origin, here = Origin(NAME, "points", path), frozenset(listing.folder)
+    categories, found, pictures = read_each(path)
+    names = [name for name in found if name in here]
+    unknown = [name for name in found if name is not None and name not in here]
+    hint = suggestion(unknown[0], listing.folder) if unknown else ""
+    if not names:
+        got = f"points of {some(unknown)}" if unknown else "points beside which no picture is named"
+        origin.fail(got, f"pictures as {listing.root} has them, such as {listing.folder[0]!r:.80}{hint}")
+    if unknown:
+        warnings.warn(
+            f"{path}: left out, since {listing.root} has no {some(unknown)}{hint}", InputWarning, stacklevel=5
+        )
+    return Brought(path, categories, names, ((name, points) for name, points in pictures if name in here))
+
+
+def of_picture(path: Path, name: str, shape: tuple[int, int]) -> Brought:
+    """Those of one picture, of (H, W) pixels."""
+    read = read_points(path, image=name, shape=shape)
+    return Brought(path, read.categories, [name], iter([(name, read)]))
+
+
+def refuse_in_results(path: Path, out: Path, listing: Listing) -> None:
+    """A job reads all points files in the folder of results, and would find a picture's points in two.
+
+    Raises:
+        ArgumentError: such a file, unless it is that of a picture.
+    """
+    file, own = path.resolve(), (points_path(out, name).resolve() for name in listing.folder)
+    if file.is_relative_to(out.resolve()) and file not in own:
+        got = f"{path}, a file in {out}, which takes those of single pictures"
+        fail(NAME, "points", got, "a file elsewhere")
+
+
+def begin_with(brought: Brought, store: Store, categories: Categories) -> str:
+    """Save the points of pictures of which nothing is saved, so that all see them; what to say of it.
+
+    Raises:
+        ArgumentError: a category as thing and as stuff.
+        FileError: a disk that cannot take them.
+    """
+    with store.locked():
+        fresh = [name for name in brought.names if not points_path(store.out, name).exists()]
+        if fresh:
+            categories.bring(brought.categories, brought.path)
+            store.begin((PictureResults.of(store.out, name, ""), points) for name, points in brought.pictures)
+            categories.write(categories.listed())
+    kept = len(brought.names) - len(fresh)
+    said = f"points of {_pictures(len(fresh))} taken from {brought.path}"
+    return said + (f"; {_pictures(kept)} had points in {store.out} already, which stay" if kept else "")
+
+
+def _pictures(count: int) -> str:
+    return f"{count} {'picture' if count == 1 else 'pictures'}"

@@ -1,0 +1,44 @@
+"""Names of pictures in a text file, one a line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from ..checks import fail, fail_type
+from .io import origin_of, read_bytes
+
+_MAX_BYTES = 2**28
+
+
+def names_in(function: str, argument: str, only: str | os.PathLike[str] | Sequence[str]) -> list[str]:
+    """The names in a text file, one a line, or in a list.
+
+    Args:
+        function: public function named in errors.
+        argument: its argument.
+        only: the file, or the names.
+
+    Raises:
+        FileError: a file that cannot be read or is not UTF-8.
+        ArgumentError: no name.
+
+    Example:
+        >>> names_in("label_dataset", "only", ["b.jpg", "a.jpg"])
+        ['b.jpg', 'a.jpg']
+    """
+    if isinstance(only, (str, os.PathLike)):
+        origin = origin_of(function, argument, only)
+        try:
+            lines = read_bytes(origin, _MAX_BYTES).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            origin.fail(error, "names of pictures in UTF-8, one a line", error)
+        names = [line.strip() for line in lines if line.strip()]
+    else:
+        names = list(only) if isinstance(only, Iterable) else fail_type(function, argument, only, "a file, or names")
+        for name in names:
+            if not isinstance(name, str):
+                fail_type(function, argument, name, "names of pictures")
+    if not names:
+        fail(function, argument, "no name", "at least one picture's")
+    return names

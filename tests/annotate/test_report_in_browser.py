@@ -1,0 +1,112 @@
+"""The report in a headless Chromium: pictures in any order, page by page, without a server; and back to `annotate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from annotate_cases import serving
+from PIL import Image
+
+from point2mask_ot import Category, PseudoMaskConfig, label_dataset
+from point2mask_ot.annotate.session import Session
+from point2mask_ot.labelling.job_settings import JobSettings
+from point2mask_ot.labelling.report.pictures import pictures_page
+from point2mask_ot.labelling.table import Row
+
+NAMES = "return [...document.querySelectorAll('figure b')].map(name => name.textContent);"
+COUNT = "return document.getElementById('count').textContent;"
+CHOOSE = """const select = document.getElementById(arguments[0]); select.value = arguments[1];
+select.dispatchEvent(new Event('change'));"""
+BROKEN = "return [...document.images].filter(image => image.complete && !image.naturalWidth).length;"
+SHOWS = "return document.getElementById('name').textContent === arguments[0];"
+STATES = "return [...document.querySelectorAll('.picture')].map(row => row.textContent);"
+BACKSPACE = "\ue003"
+COFFEE = skimage.data.coffee()[::8, ::8]  # 50 x 75
+CATEGORIES = [{"id": 1, "name": "cup", "isthing": 1}, {"id": 2, "name": "table", "isthing": 0}]
+
+
+@pytest.fixture
+def page(tmp_path) -> str:
+    """250 pictures whose confidence falls with their number, the first of them done, and three that were set aside."""
+    settings = JobSettings(
+        images="photos", out=str(tmp_path), config=PseudoMaskConfig(), categories=(Category(1, "cup", True),)
+    )
+    (tmp_path / ".job").mkdir()
+    with pictures_page(tmp_path, settings, "point2mask annotate photos") as show:
+        for number in range(250):
+            body = {"state": "done"} if number == 0 else {}
+            told = {"confidence": 1 - number / 250, "targets": number % 7, "segments": [], "void": 0.5}
+            show(Row(number, number, f"p{number}.png", body), {**told, "seconds": {"all": (number * 7) % 250}})
+        for name in ("<b>x</b>.png", "y.png", "z.png"):
+            show(Row(250, 250, name, {}), {"error": f"{name}: damaged"})
+    return (tmp_path / "report/pictures.html").as_uri()
+
+
+def test_pictures_in_any_order_page_by_page(window, page):
+    window.open(page)
+    shown = window.run(NAMES)
+    assert (len(shown), shown[:2], window.run(COUNT)) == (100, ["p249.png", "p248.png"], "1 to 100 of 250")
+    assert window.run("return document.getElementById('previous').disabled;")
+    window.press("#next")
+    window.press("#next")
+    assert (len(window.run(NAMES)), window.run(COUNT)) == (50, "201 to 250 of 250")
+    window.reload()
+    assert window.run(COUNT) == "201 to 250 of 250", "the address keeps what was asked for"
+    window.run(CHOOSE, "order", "name")
+    assert window.run(NAMES)[:3] == ["p0.png", "p1.png", "p2.png"]
+    window.run(CHOOSE, "order", "time")
+    assert window.run(NAMES)[0] == next(f"p{n}.png" for n in range(250) if n * 7 % 250 == 249)
+    window.run(CHOOSE, "order", "targets")
+    assert window.run(NAMES)[:2] == ["p6.png", "p13.png"]
+    window.type("#find", "P24 png")
+    assert set(window.run(NAMES)) == {"p24.png", *(f"p{number}.png" for number in range(240, 250))}
+    window.type("#find", BACKSPACE * 7)
+    window.run(CHOOSE, "show", "open")
+    assert window.run(COUNT) == "1 to 100 of 249"
+    window.run(CHOOSE, "show", "aside")
+    assert window.run(NAMES) == ["<b>x</b>.png", "y.png", "z.png"]
+    window.open(f"{page}#show=aside")
+    assert window.run(COUNT) == "1 to 3 of 3"
+    window.resize(390, 800)
+    assert window.run("return document.documentElement.scrollWidth <= innerWidth;")
+
+
+def test_from_clicks_to_labels_to_the_report_and_back(window, tmp_path):
+    photos, clicks = tmp_path / "photos", tmp_path / "clicks"
+    (photos / "more").mkdir(parents=True)
+    names = ["more/c d.png", "shot_1.png", "shot_2.png"]
+    for number, name in enumerate(names):
+        Image.fromarray(np.roll(COFFEE, 3 * number, 1)).save(photos / name)
+    points = [{"x": 37, "y": 15, "category": "cup", "target": 0}, {"x": 5, "y": 4, "category": "table", "target": 1}]
+    session = Session(photos, out=clicks)
+    for name in names:
+        mark = {"state": "done"} if name == "shot_1.png" else {}
+        session.save(name, json.dumps({"categories": CATEGORIES, "points": points, "version": "", **mark}).encode())
+    out = label_dataset(photos, clicks, tmp_path / "labels", workers=0, progress=False).out
+    order = (out / "doubtful.txt").read_text().splitlines()
+    assert order[-1] == "shot_1.png"
+    with serving(Session(photos, out=clicks, only=out / "doubtful.txt")) as server:
+        window.open(Path(out, "report.html").as_uri())
+        assert window.run(BROKEN) == 0
+        window.press("nav a")
+        window.wait("return document.querySelectorAll('figure').length === 3;")
+        assert window.run(BROKEN) == 0
+        report, before = window.driver.current_window_handle, set(window.driver.window_handles)
+        window.run("document.querySelector('details').open = true;")
+        window.type("#address", server.url)
+        window.run("document.querySelector('figure a[href$=\"#more%2Fc%20d.png\"]').scrollIntoView({block: 'center'});")
+        window.press('figure a[href$="#more%2Fc%20d.png"]')
+        (opened,) = set(window.driver.window_handles) - before
+        window.driver.switch_to.window(opened)
+        window.wait(SHOWS, "more/c d.png")
+        assert window.run(STATES) == order
+        window.driver.switch_to.window(report)
+        window.press('figure a[href$="#shot_2.png"]')
+        window.driver.switch_to.window(opened)
+        window.wait(SHOWS, "shot_2.png")
+        assert len(window.driver.window_handles) == len(before) + 1, "the same tab"
+        window.close_tab(report)
