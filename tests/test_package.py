@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -156,6 +157,13 @@ def test_the_recipe_asks_for_what_the_package_asks_for():
     run = RECIPE.read_text().partition("  run:\n")[2].partition("\ntests:")[0]
     wanted = {f"{names.get(name, name)} {bound}" for name, bound in asked} | {"python >=${{ python_min }}"}
     assert set(re.findall(r"    - (.*)", run)) == wanted
+
+
+def test_the_lowest_versions_are_those_that_were_run(capsys):
+    """Who changes a bound runs it, and says so in the table."""
+    runpy.run_path(str(ROOT / ".ci" / "oldest.py"))
+    rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|", (ROOT / "docs" / "versions.md").read_text(), re.MULTILINE)
+    assert {f"{name}=={lowest}" for name, lowest in rows} == set(capsys.readouterr().out.split())
 
 
 def test_the_hosted_workflow_runs_every_python_that_is_named():
