@@ -15,7 +15,7 @@ backends = pytest.mark.parametrize("backend", ["numba", "torch"])
 def picture_graph(image: np.ndarray) -> coo_array:
     """All 4-connected pairs with one more than the squared colour distance: scipy takes a zero for no edge."""
     _, height, width = image.shape
-    pixel = np.arange(height * width).reshape(height, width)
+    pixel = np.arange(height * width, dtype=np.int32).reshape(height, width)  # as SciPy's older routines ask
     colours = image.reshape(len(image), -1).T.astype(float)
     a = np.concatenate([pixel[:, :-1].ravel(), pixel[:-1].ravel()])
     b = np.concatenate([pixel[:, 1:].ravel(), pixel[1:].ravel()])

@@ -95,7 +95,7 @@ class Algorithm:
 
     def geodesic(self, points):
         """Step 5: the least cost from any cell of each supplier's points."""
-        number = np.arange(np.prod(self.grid)).reshape(self.grid)
+        number = np.arange(np.prod(self.grid), dtype=np.int32).reshape(self.grid)  # as SciPy below 1.15 asks
         d, y, x = np.nonzero(~np.isnan(self.edges))
         neighbour = number[y + np.array(FORWARD)[d, 0], x + np.array(FORWARD)[d, 1]]
         graph = sparse.csr_array((self.edges[d, y, x], (number[y, x], neighbour)), (number.size,) * 2)
