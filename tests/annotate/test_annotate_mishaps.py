@@ -51,9 +51,17 @@ def test_what_is_damaged_is_skipped_and_what_is_worked_on_is_not(window, photos,
         window.wait(SHOWS, "shot_1.png")
         window.click(*at(0.5, 0.5))
         window.wait(SAVED)
-        # A damaged picture that is asked for is the one that keys are about.
-        window.run(OPEN, "bad.png")
-        window.wait(SHOWS, "bad.png")
+        # Asked for by its address, a picture that is not there is no other; a damaged one is the one that keys are about.
+        for name, words in (("gone.png", "no picture 'gone.png'"), ("bad.png", "no readable picture")):
+            window.open("about:blank")
+            window.open(f"{server.url}#{name}")
+            window.wait(SHOWS, name)
+            assert words in window.wait(ALERT)
+            if name == "gone.png":
+                window.keys("s")
+                window.keys("d")
+                window.wait(SAYS, "Choose a picture of the list.")
+                assert ask(server, "folder")[1]["states"] == ["untouched", "begun", "untouched", "untouched"]
         window.keys("d")
         assert "S skips it" in window.wait(ALERT)
         window.keys("s")

@@ -44,7 +44,7 @@ async function labelled(query) {
   const { name } = app.photo;
   const change = changes;
   const answer = await ask(`label${query}`, { name, body: described() });
-  return name === app.photo.name ? { answer, change } : null;
+  return name === app.photo?.name ? { answer, change } : null;
 }
 
 const pause = () => new Promise((done) => setTimeout(done, 200));
@@ -82,7 +82,7 @@ const full = loop(async () => {
       await pause();
       return true;
     }
-    if (name === app.photo.name) {
+    if (name === app.photo?.name) {
       $("overlay").classList.add("stale");
       complain(refused("Not labelled", error));
       say(app.labels ? "The masks shown are older than the points." : "No masks.");
