@@ -240,6 +240,16 @@ def test_nothing_is_shown_to_strangers(name, refusing):
     assert refusing.server_address[0] == "127.0.0.1"
 
 
+def test_a_person_who_mistypes_the_address_reads_what_to_do(refusing):
+    told = ask(refusing, "", token="guess", headers={"Accept": "text/html,*/*"})
+    assert told == (404, b"No such address; use the one that point2mask annotate has printed last.")
+    connection = http.client.HTTPConnection("127.0.0.1", refusing.server_port, timeout=60)
+    connection.request("GET", f"/{refusing.token}")
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Location")) == (307, f"/{refusing.token}/")
+    connection.close()
+
+
 def test_an_error_nobody_foresaw_is_said_in_words(server, monkeypatch, capsys):
     monkeypatch.setattr(server.session, "label", lambda *_, **__: 1 / 0)
     assert ask(server, "label", STATE) == (500, {"error": "ZeroDivisionError: division by zero"})
