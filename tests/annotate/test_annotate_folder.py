@@ -320,6 +320,7 @@ def names_of(path):
 UNNAMEABLE = {
     "": "one name", " ": "one name", "a,b": "without a comma",
     "x" * 81: "1 to 80 letters", "a\0b": "on one line", "a\nb": "on one line", "dish:stuf": "did you mean 'stuff'",
+    "a:b": "alone or with :thing or :stuff", "a:b:stuff": "alone or",
 }  # fmt: skip
 
 

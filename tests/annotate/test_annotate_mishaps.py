@@ -103,8 +103,14 @@ def test_what_is_damaged_is_skipped_and_what_is_worked_on_is_not(window, photos,
         assert window.run(FOCUS) == "stage"
 
         # A thing that is added takes no key from stuff.
+        window.type("#new-name", "a:b" + ENTER)
+        window.wait(SAYS, "The categories are as they were.")
+        assert "alone or with :thing or :stuff" in window.run(ALERT)
+        window.run("document.getElementById('new-name').value = '';")
         window.type("#new-name", "saucer" + ENTER)
         window.wait(CHOSEN + " === 'saucer'")
+        window.wait(SAYS, "saucer is the category of the next point.")
+        assert window.run(ALERT) == ""
         window.keys("2")
         assert window.run(CHOSEN) == "table"
         window.keys("3")

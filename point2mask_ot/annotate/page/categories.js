@@ -68,6 +68,7 @@ async function change(body) {
     }
     pick(made ?? body.to ?? app.category);
     emit("folder");
+    say(made ? `${made} is the category of the next point.` : "The categories are changed.");
     return true;
   } catch (error) {
     complain(refused("Not changed", error));
