@@ -118,7 +118,8 @@ class Session:
             ArgumentError: there is none of that name.
         """
         if name is None or name not in self._known:
-            fail(NAME, "photos", f"no picture {name!r:.80}", "one of the folder's")
+            listed = "" if self.settings.only is None else " that are in the list of only"
+            fail(NAME, "photos", f"no picture {name!r:.80}", f"one of the folder's{listed}")
         return name
 
     def folder(self) -> dict[str, Any]:

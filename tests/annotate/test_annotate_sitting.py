@@ -65,6 +65,19 @@ def test_pictures_that_cannot_be_opened_are_passed_over(window, photos, tmp_path
         Image.fromarray(COFFEE).save(photos / "shot_2.png")
         window.click(*window.run(MIDDLE, "shot_2.png"))
         window.wait(SHOWS, "shot_2.png")
+        # Where no picture waits, one that was done and is mended leads to the next of the list.
+        window.run("document.getElementById('stage').focus();")
+        window.keys(ENTER)
+        window.wait(FINE)
+        window.keys("d")
+        assert window.wait(SAYS, "but 2 that cannot be opened")
+        window.keys(SHIFT, UP)
+        window.keys(ENTER)
+        window.keys("d")
+        window.wait(SHOWS, "shot_4.png")
+        assert "shot_2.png, done" in window.run(ROWS)
+        window.type("#search", "nothing of that name")
+        assert window.run("return document.getElementById('rows').textContent;") == "No picture"
 
 
 def test_a_folder_by_keys_alone(window, photos, tmp_path):
