@@ -85,6 +85,9 @@ def read_picture(
         function: public function named in the error.
         argument: its argument.
 
+    Returns:
+        (H, W, 3) uint8, a new array, upright unless ``exif="ignore"``.
+
     Raises:
         FileError: the file is missing, empty, truncated, damaged, too large, animated, of several pages, of another
             format, CMYK, transparent, or turned where that is refused.
@@ -92,6 +95,7 @@ def read_picture(
 
     Example:
         >>> import tempfile, pathlib
+        >>> from PIL import Image
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "grey.png"
         >>> Image.new("L", (4, 3), 7).save(path)
         >>> picture = read_picture(path)
