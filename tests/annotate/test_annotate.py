@@ -357,7 +357,7 @@ def test_refuses_what_is_at_odds(photo, tmp_path):
     for text in ("cat,cat", ":stuff", "cat:animal"):
         with pytest.raises(ArgumentError, match="different names"):
             parse_categories(text)
-    session = Session(photo)
+    session = Session(photo, out=tmp_path / "out")
     with serving(session) as first, pytest.raises(ArgumentError, match="a free port"):
         AnnotationServer(session, first.server_port)
     with pytest.raises(ArgumentError, match="65536"):
