@@ -103,7 +103,7 @@ def documented() -> list[tuple[str, str]]:
 
 
 def test_each_example_imports_what_it_uses():
-    """Typed after the import of nothing but the name that it documents; the doctests themselves see the whole module."""
+    """Typed after the import of nothing but the name that it documents; doctests themselves see the whole module."""
     for place, code in documented():
         tree, known = ast.parse(code), {place.split(".")[0], *dir(builtins)}
         for node in ast.walk(tree):

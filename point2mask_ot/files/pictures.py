@@ -72,8 +72,9 @@ def read_picture(
     """Read a photograph or a micrograph as (H, W, 3) uint8 sRGB.
 
     PNG, JPEG, WebP, BMP and TIFF are read. Greyscale and palette pictures become RGB. What is deeper than 8 bits (grey
-    of 16 or 32 bits or floats, colours of 16 bits) is scaled between two levels of its own; colours as floats are refused. An alpha channel that is opaque everywhere is dropped; a
-    transparent pixel is refused, since no colour is right for it. Colour profiles are ignored.
+    of 16 or 32 bits or floats, colours of 16 bits) is scaled between two levels of its own; colours as floats are
+    refused. An alpha channel that is opaque everywhere is dropped; a transparent pixel is refused, since no colour is
+    right for it. Colour profiles are ignored.
 
     Args:
         path: the file.
