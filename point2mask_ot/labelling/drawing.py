@@ -47,7 +47,7 @@ class Drawer:
         if not self.settings.thumbnails:
             return False
         known = record.get("thumbnails", ())
-        labels_name, truth_name = thumbnail_names(row.position)
+        labels_name, truth_name = thumbnail_names(row.name)
         has_truth = true_row is not None and record.get("score", {}).get("truth") == self.settings.truth_digest != ""
         draws_labels = not kept or not self._has(labels_name, known)
         draws_truth = has_truth and (scored or not kept or not self._has(truth_name, known))

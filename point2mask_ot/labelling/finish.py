@@ -18,7 +18,7 @@ from .report.pictures import pictures_page
 from .report.report import write_report
 from .report.summary import peak_memory, summarize, timing, write_json
 from .results import write_records
-from .table import Table
+from .table import Row, Table
 
 _LISTED = 100
 
@@ -40,12 +40,12 @@ def write_results(
     Raises:
         FileError: a disk that cannot take them.
     """
-    root, record_of = folder.root, folder.read_record
+    root = folder.root
 
-    def counted(position: int) -> dict[str, Any] | None:
-        record = record_of(position)
+    def counted(row: Row) -> dict[str, Any] | None:
+        record = folder.read_record(row.name)
         aside = record is not None and "error" in record
-        return None if aside and asked is not None and position not in asked else record
+        return None if aside and asked is not None and row.position not in asked else record
 
     command, points_move = annotate_command(settings, points, root)
     with pictures_page(root, settings, command) as show:
@@ -62,7 +62,7 @@ def write_results(
     doubtful = {"command": command, "points_move": points_move, "listed": write_doubtful(root, next_names)}
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
-    write_report(root, settings, summary, times, statistics, table, record_of, **doubtful)
+    write_report(root, settings, summary, times, statistics, table, counted, **doubtful)
     write_json(root / "summary.json", summary)  # the last: where it is, all is there
     return summary
 

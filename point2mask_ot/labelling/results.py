@@ -28,8 +28,8 @@ BINS = 100
 MAX_LISTED = 1000
 _NAME = "label_dataset"
 
-RecordOf = Callable[[int], "dict[str, Any] | None"]
-"""The record of the picture at a position, or None where it has none."""
+RecordOf = Callable[[Row], "dict[str, Any] | None"]
+"""The record of a picture, or None where it has none."""
 Add = Callable[[Row, Mapping[str, Any]], object]
 """Takes the record of one picture into a file."""
 
@@ -154,7 +154,7 @@ def write_records(
     statistics = Statistics()
     with _panoptic_json(root, categories) if output == "coco" else _voc_list(root) as label, _set_aside(root) as aside:
         for row in table:
-            record = record_of(row.position)
+            record = record_of(row)
             if record is not None:
                 statistics.add(row, record, truth_digest)
                 (aside if "error" in record else label)(row, record)

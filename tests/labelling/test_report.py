@@ -23,6 +23,7 @@ from point2mask_ot import Category, PanopticImage, PointTargets, Segment, label_
 from point2mask_ot.annotate.session import Session
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.labelling import Sampling
+from point2mask_ot.labelling.folder import JobFolder
 from point2mask_ot.labelling.report.doubtful import write_doubtful
 from point2mask_ot.labelling.report.thumbnails import Painter
 from point2mask_ot.panoptic import read_coco_panoptic
@@ -320,7 +321,7 @@ def test_the_report_says_whether_doubtful_pictures_are_the_bad_ones(tmp_path):
     out = tmp_path / "out"
     label_dataset(images, points, out, workers=0, progress=False)
     truths = labels_of(out)
-    confidence = [json.loads((out / f".job/records/0000/{i:08d}.json").read_text())["confidence"] for i in range(7)]
+    confidence = [JobFolder(out).read_record(f"p00{i}.png")["confidence"] for i in range(7)]
     for index in np.argsort(confidence, kind="stable")[:2]:  # the first fifth of seven
         true = truths[index]
         truths[index] = PanopticImage(3 - true.id_map, true.segments[::-1], true.image_id, true.file_name)

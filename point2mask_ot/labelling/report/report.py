@@ -49,7 +49,7 @@ def write_report(
         times: see ``summary.timing``.
         statistics: of the job.
         table: the pictures.
-        record_of: record of the picture at a position.
+        record_of: record of a picture.
         doubtful: the ``command`` that opens the pictures of ``doubtful.txt``, how many are ``listed`` there, and
             whether ``points_move`` with it, see :mod:`.doubtful`.
 
@@ -139,7 +139,8 @@ class _Shown:
         self.painter = Painter(settings.shown_categories)
 
     def __call__(self, position: int) -> Card:
-        row, record = self.table.at(position), self.record_of(position)
+        row = self.table.at(position)
+        record = self.record_of(row)
         assert record is not None
         card = self.cards(row, record)
         if card.labels:
