@@ -37,7 +37,8 @@ STATE = {"categories": CATEGORIES, "points": POINTS}
 
 
 @pytest.fixture
-def photo(tmp_path) -> Path:
+def photo(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # where a session without `out` makes its folder
     path = tmp_path / "coffee.png"
     Image.fromarray(skimage.data.coffee()[::4, ::4]).save(path)
     return path
@@ -357,7 +358,7 @@ def test_refuses_what_is_at_odds(photo, tmp_path):
     for text in ("cat,cat", ":stuff", "cat:animal"):
         with pytest.raises(ArgumentError, match="different names"):
             parse_categories(text)
-    session = Session(photo, out=tmp_path / "out")
+    session = Session(photo)
     with serving(session) as first, pytest.raises(ArgumentError, match="a free port"):
         AnnotationServer(session, first.server_port)
     with pytest.raises(ArgumentError, match="65536"):
