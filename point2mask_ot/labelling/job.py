@@ -131,7 +131,7 @@ def label_dataset(
         if settings.truth is None
         else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
-    _refuse_inputs(Path(job.out), {"images": job.images, **({} if sampling else {"points": points})})
+    _refuse_inputs(Path(job.out), {"images": job.images, "points": points})
     if settings.maps is None:
         refuse_idle(_NAME, config, theirs)
     if settings.engine == "local":
@@ -157,10 +157,10 @@ def label_dataset(
     return made
 
 
-def _refuse_inputs(out: Path, folders: Mapping[str, str | os.PathLike[str]]) -> None:
+def _refuse_inputs(out: Path, folders: Mapping[str, Any]) -> None:
     """Labels among pictures would be taken for pictures, and tables of results for points."""
     for argument, folder in folders.items():
-        if out.is_dir() and os.path.isdir(folder) and out.samefile(folder):
+        if not isinstance(folder, Sampling) and out.is_dir() and os.path.isdir(folder) and out.samefile(folder):
             fail(_NAME, "out", f"{out}, which is the folder of `{argument}`", "a folder of its own")
 
 

@@ -122,7 +122,8 @@ class Labeller:
         clock = Clock()
         with clock("read"):
             picture = self.reader.picture(row)
-            told = self.reader.targets(row, picture.shape[:2])
+            with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
+                told = self.reader.targets(row, picture.shape[:2])
             targets = fill_sizes(told, self.settings.typical)
         with clock("maps"):
             maps = self._read_maps(row, picture, targets)

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..checks import ArgumentError
 from ..files.io import Origin, read_json, reason_of
 from ..files.json_stream import stream_json
-from ..files.results import LEFT_ALONE, PICTURE, SKIPPED, STATE, UNTOUCHED, state_of
+from ..files.results import LEFT_ALONE, PICTURE, SKIPPED, STATE, UNTOUCHED, is_job, state_of
 from ..formats.guess import format_of
 from ..formats.imports import files_of, read_marks
 from ..formats.marks import Names
@@ -30,7 +31,7 @@ class _Head(NamedTuple):
     """What holds for all points of a file: their categories, and what the page has noted of the picture."""
 
     categories: list[Category]
-    noted: dict[str, str] = {}
+    noted: Mapping[str, str] = MappingProxyType({})
 
 
 def points_digest(origin: Origin) -> str:

@@ -104,8 +104,10 @@ def _refuse_outside(row: Row, targets: PointTargets, size: tuple[int, ...]) -> N
     outside = ((pixels < 0) | (pixels >= size)).any(1)
     if outside.any():
         y, x = targets.points_yx[outside][0].tolist()
-        got = f"{row.name}: x={x:g}, y={y:g}"
-        fail(_NAME, "points", got, f"points inside the picture, which is {size[1]} wide and {size[0]} high")
+        swapped = ((pixels >= 0) & (pixels < size[::-1])).all()
+        hint = " (x and y swapped would fit)" if swapped else ""  # by which `explaining_turns` knows it
+        expected = f"points inside the picture, which is {size[1]} wide and {size[0]} high{hint}"
+        fail(_NAME, "points", f"{row.name}: x={x:g}, y={y:g}", expected)
 
 
 def _ids_of_voc(
