@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..checks import BackgroundWarning, fail_type
+from ..checks import BackgroundWarning, fail, fail_type
 from ..files.io import origin_of
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import NO_BACKGROUND, PseudoMasker
@@ -130,6 +131,7 @@ def label_dataset(
         if settings.truth is None
         else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
+    _refuse_inputs(Path(job.out), {"images": job.images, "points": points})
     if settings.maps is None:
         refuse_idle(_NAME, config, theirs)
     if settings.engine == "local":
@@ -153,6 +155,13 @@ def label_dataset(
         where = f"in {made.no_background} of the {made.labelled} labelled pictures"
         warnings.warn(f"{where} {NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
     return made
+
+
+def _refuse_inputs(out: Path, folders: Mapping[str, Any]) -> None:
+    """Labels among pictures would be taken for pictures, and tables of results for points."""
+    for argument, folder in folders.items():
+        if not isinstance(folder, Sampling) and out.is_dir() and os.path.isdir(folder) and out.samefile(folder):
+            fail(_NAME, "out", f"{out}, which is the folder of `{argument}`", "a folder of its own")
 
 
 def _label_settings(settings: DatasetSettings) -> dict[str, Any]:
