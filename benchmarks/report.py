@@ -48,11 +48,11 @@ def name_of(position: int) -> str:
     return f"folder {position // 1000}/picture {position}.jpg"
 
 
-def made_up(position: int) -> dict[str, Any]:
+def made_up(name: str) -> dict[str, Any]:
     """The record of a picture."""
-    name = name_of(position)
+    position = int(Path(name).stem.split()[-1])
     if position % ASIDE == ASIDE - 1:
-        return {"name": name, "image_id": position, "error": f"label_dataset: argument 'images': got {name}: damaged"}
+        return {"name": name, "error": f"label_dataset: argument 'images': got {name}: damaged"}
     rng = np.random.default_rng(position)
     sure = rng.random(SEGMENTS).round(6).tolist()
     segments = [
@@ -63,7 +63,6 @@ def made_up(position: int) -> dict[str, Any]:
     counts[:, [segment["category_id"] - 1 for segment in segments]] = 1
     return {
         "name": name,
-        "image_id": position,
         "size": [480, 640],
         "targets": SEGMENTS,
         "segments": segments,
@@ -74,7 +73,7 @@ def made_up(position: int) -> dict[str, Any]:
         "converged": True,
         "no_background": False,
         "files": {},
-        "thumbnails": list(thumbnail_names(position)),
+        "thumbnails": list(thumbnail_names(name)),
         "score": {"truth": "made up", "counts": counts.tolist()},
         "seconds": {"transport": round(float(rng.random()), 6), "write": 0.01},
     }

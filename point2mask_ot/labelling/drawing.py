@@ -47,7 +47,7 @@ class Drawer:
         if not self.settings.thumbnails:
             return False
         known = record.get("thumbnails", ())
-        labels_name, truth_name = thumbnail_names(row.position)
+        labels_name, truth_name = thumbnail_names(row.name)
         has_truth = true_row is not None and record.get("score", {}).get("truth") == self.settings.truth_digest != ""
         draws_labels = not kept or not self._has(labels_name, known)
         draws_truth = has_truth and (scored or not kept or not self._has(truth_name, known))
@@ -56,7 +56,8 @@ class Drawer:
         start = time.perf_counter()
         picture, labels = self.reader.picture(row), self.reader.labels(record, row)
         if draws_labels:
-            write_file(self.reader.root, labels_name, self.painter.labels(picture, self.reader.targets(row), labels))
+            targets = self.reader.targets(row, picture.shape[:2])
+            write_file(self.reader.root, labels_name, self.painter.labels(picture, targets, labels))
         if draws_truth:
             assert true_row is not None
             truth = self.scorer.truth_of(row, true_row, labels.size)

@@ -16,21 +16,23 @@ from typing import Any
 
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
+from ..files.results import JOB
 from ..panoptic import atomic_write, read_json, safe_join
 from .job_settings import differences
+from .report.doubtful import DOUBTFUL
 from .report.thumbnails import FOLDER, thumbnail_names
 from .stopping import JobStopped
-from .table import open_table, stem_of
+from .table import Table, key_of, open_table, stem_of
 
 _NAME = "label_dataset"
-_FORMAT = 1
+_FORMAT = 2
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _PATIENCE = 60.0
 RESULTS = {
     "coco": ("panoptic", "panoptic.json"),
     "voc": ("SegmentationClass", "SegmentationObject", "ImageSets"),
 }
-REPORTS = ("summary.json", "timing.json", "report.html", "report/pictures.html", "doubtful.txt", "set_aside.csv")
+REPORTS = ("summary.json", "timing.json", "report.html", "report/pictures.html", DOUBTFUL, "set_aside.csv")
 
 
 def label_names(name: str, output: str) -> list[str]:
@@ -49,7 +51,7 @@ class JobFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self.job = self.root / ".job"
+        self.job = self.root / JOB
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -117,12 +119,13 @@ class JobFolder:
         if there:
             fail(_NAME, "out", f"{self.root} with {there[0]} that no job here made", "a new folder, or that of a job")
 
-    def claim(self, fingerprint: Mapping[str, Any], *, fresh: bool) -> None:
+    def claim(self, fingerprint: Mapping[str, Any], *, fresh: bool, other_points: bool = False) -> None:
         """Clean up after a run that was killed, and refuse to go on with another job.
 
         Args:
             fingerprint: what this job is asked to do.
             fresh: delete the results of the job that was here.
+            other_points: go on where the points alone differ; then ``drop_changed`` comes before :meth:`begin`.
 
         Raises:
             ArgumentError: a job with other settings was started here, naming what differs.
@@ -136,27 +139,29 @@ class JobFolder:
             if before.get("format") != _FORMAT:
                 fail(_NAME, "out", f"{self.root}, a job of another version", "fresh=True to start over")
             changed = differences(before["fingerprint"], fingerprint)
+            mended = other_points and {**before["fingerprint"], "points": fingerprint["points"]} == fingerprint
             if changed and not self._has_labels():  # its plug-in failed, say: there is nothing to protect
                 self._start_over()
-            elif changed:
-                expected = "the settings that the job began with, or fresh=True to start over"
+            elif changed and not mended:
+                may = " (the points alone may change)" if other_points else ""
+                expected = f"the settings that the job began with{may}, or fresh=True to start over"
                 fail(_NAME, "out", f"{self.root}, a job with other settings: {'; '.join(changed)}", expected)
 
     def _has_labels(self) -> bool:
-        records = (self._load(self.record_path(position)) for position in self.positions())
-        return any(record is not None and "error" not in record for record in records)
+        return any("files" in record for _, record in self.records())
 
     def tells_case(self) -> bool:
         """Whether a.png and A.png are two files on this disk; asked of the lock, which is there."""
         return not (self.job / "LOCK").exists()
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """From now on the folder belongs to a job with these settings."""
-        path = self.job / "manifest.json"
-        if path.exists():
-            return
-        text = json.dumps({"format": _FORMAT, "fingerprint": dict(fingerprint)}, indent=1, allow_nan=False)
-        atomic_write(path, text.encode(), function=_NAME, argument="out")
+        """From now on the folder belongs to a job with these settings, and needs no other points."""
+        if self.fingerprint() != fingerprint:
+            text = json.dumps({"format": _FORMAT, "fingerprint": dict(fingerprint)}, indent=1, allow_nan=False)
+            atomic_write(self.job / "manifest.json", text.encode(), function=_NAME, argument="out")
+        for path in self.job.glob("points*.sqlite"):
+            if path != self.table_path(fingerprint["points"]):
+                path.unlink()
 
     def fingerprint(self) -> dict[str, Any] | None:
         """What the job here was asked to do, if there is one."""
@@ -177,33 +182,46 @@ class JobFolder:
 
     def _start_over(self) -> None:
         """Delete what the last job made and nothing else: what records list, and what a kill left without a record."""
-        for position in self.positions():
-            self.delete((self._load(self.record_path(position)) or {}).get("files", {}))
-            self.delete(thumbnail_names(position))
-            self.record_path(position).unlink()
+        for path, record in self.records():
+            self.forget(path, record)
         before = (self._load(self.job / "manifest.json") or {}).get("fingerprint", {})
-        for row in open_table(self.job / "points.sqlite", before.get("points", "")) or ():
-            self.delete(label_names(row.name, before.get("output", "coco")))
-            self.delete(thumbnail_names(row.position))
-        for name in ("panoptic.json", "ImageSets/Segmentation/train.txt", *REPORTS):
-            (self.root / name).unlink(missing_ok=True)
+        for row in self.table(before) or ():
+            self.delete([*label_names(row.name, before.get("output", "coco")), *thumbnail_names(row.name)])
+        self.delete_summaries()
         (self.job / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(self.job / "records", ignore_errors=True)
 
-    def positions(self) -> list[int]:
-        """Of the pictures that have a record."""
-        return sorted(int(path.stem) for path in (self.job / "records").glob("*/*.json"))
+    def delete_summaries(self, but: str = "") -> None:
+        """What holds for all pictures, and is written once they are done."""
+        for name in ("panoptic.json", "ImageSets/Segmentation/train.txt", *REPORTS):
+            if name != but:
+                (self.root / name).unlink(missing_ok=True)
+
+    def table_path(self, points: str) -> Path:
+        """Where the points with a digest are kept: those of the job stay until it has gone on to others."""
+        return self.job / f"points-{points[:16]}.sqlite"
+
+    def table(self, fingerprint: Mapping[str, Any]) -> Table | None:
+        """The pictures of a job, if they are still there."""
+        points = fingerprint.get("points", "")
+        return open_table(self.table_path(points), points)
+
+    def records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The files of all records and what they hold; nothing where they are damaged."""
+        for folder in sorted((self.job / "records").glob("*")):
+            for path in sorted(folder.glob("*.json")):
+                yield path, self._load(path) or {}
 
     def _inside(self, name: str) -> Path:
         return safe_join(self.root, name, function=_NAME, argument="out")
 
-    def record_path(self, position: int) -> Path:
-        """A thousand records to a folder, for file systems that dislike large ones."""
-        return self.job / "records" / f"{position // 1000:04d}" / f"{position:08d}.json"
+    def record_path(self, name: str) -> Path:
+        """Of the picture's name alone: its record stays where others come or go."""
+        return self.job / "records" / f"{key_of(name)}.json"
 
-    def read_record(self, position: int) -> dict[str, Any] | None:
+    def read_record(self, name: str) -> dict[str, Any] | None:
         """The record of a picture whose files are all there, whole."""
-        record = self._load(self.record_path(position))
+        record = self._load(self.record_path(name))
         if record is None:
             return None
         for name, size in record.get("files", {}).items():
@@ -222,6 +240,11 @@ class JobFolder:
             with suppress(FileError, NotADirectoryError):  # nor had one whose label file cannot be
                 self._inside(name).unlink(missing_ok=True)
 
+    def forget(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Delete a record, but first the files that it lists: a kill in between leaves none that nobody knows of."""
+        self.delete([*record.get("files", {}), *record.get("thumbnails", ())])
+        path.unlink()
+
     def _load(self, path: Path) -> dict[str, Any] | None:
         if not path.exists():
             return None
@@ -231,9 +254,9 @@ class JobFolder:
             return None  # a disk that lost what it promised: the picture is labelled again
         return record if isinstance(record, dict) else None
 
-    def write_record(self, position: int, record: Mapping[str, Any]) -> None:
-        """The last step of a picture: from now on it is done."""
-        path = self.record_path(position)
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """The last step of the picture that it names: from now on it is done."""
+        path = self.record_path(record["name"])
         make_folder(path.parent, function=_NAME, argument="out")
         text = json.dumps(record, separators=(",", ":"), allow_nan=False)
         atomic_write(path, text.encode(), function=_NAME, argument="out")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..checks import BackgroundWarning, fail_type
+from ..checks import BackgroundWarning, fail, fail_type
 from ..files.io import origin_of
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import NO_BACKGROUND, PseudoMasker
@@ -58,8 +59,12 @@ def label_dataset(
     Every file appears whole or not at all, and the same call goes on where a job was interrupted, killed or ran
     out of disk; the results are the same bytes however often that happened, and whatever the number of workers or
     shards (``timing.json`` and the report's pages, which tell the time, excepted). A picture that cannot be labelled is
-    set aside with its reason, and tried again by the next call, as is one whose file has changed since. Memory
-    does not grow with the number of pictures, except that a COCO truth is read whole when a job begins.
+    set aside with its reason, and tried again by the next call, as is one whose file has changed since. Where the
+    points have changed and nothing else, pictures of which they say what they said keep their labels, the others are
+    labelled again, and those that they name no more lose theirs: the results are those of a new job, sooner. (Not so
+    with a change of the categories or of learned sizes, which all labels depend on; with points that are drawn, in a
+    part of a job, or with ``merge``, changed points are other settings.) Memory does not grow with the number of
+    pictures, except that a COCO truth is read whole when a job begins.
 
     Needs POSIX file locks. Processes are spawned: a script must call it below ``if __name__ == "__main__":``.
 
@@ -70,7 +75,7 @@ def label_dataset(
             hidden ones and pictures that were skipped on the page of ``annotate`` are left alone); files of another
             tool that name their pictures, see :func:`~point2mask_ot.import_points`, which are held in memory while they
             are read; or a :class:`.Sampling`.
-        out: folder for the results, new or of the same job.
+        out: folder for the results, new or of the same job, whose points may have changed.
         config: settings or the name of a preset.
         settings: what else there is to say of the data set and of how the job runs, see
             :class:`~point2mask_ot.labelling.DatasetSettings`.
@@ -82,7 +87,8 @@ def label_dataset(
 
     Raises:
         ArgumentError: a bad argument, or an unknown one (the message suggests the nearest); a job with other settings
-            in ``out`` that has labelled something (naming what changed), or one at work there; a folder with none of
+            in ``out`` that has labelled something (naming what changed), with points of none of these pictures, or at
+            work there; a folder with none of
             the pictures; names that its disk does not tell apart; categories that the truth does not have.
         FileError: points or truth that are damaged, naming the entry.
         JobStopped: a full disk, a folder that cannot be written to or locked, more than ``max_errors`` pictures set
@@ -125,6 +131,7 @@ def label_dataset(
         if settings.truth is None
         else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
+    _refuse_inputs(Path(job.out), {"images": job.images, "points": points})
     if settings.maps is None:
         refuse_idle(_NAME, config, theirs)
     if settings.engine == "local":
@@ -135,11 +142,12 @@ def label_dataset(
     source = place.digest() if place else points_digest(origin_of(_NAME, "points", points))
     run = Run(job, settings, source)
     fingerprint = job.fingerprint(source, settings.part)
+    other_points = sampling is None and settings.part == (1, 1) and not settings.merge
     with stopping_on_full_disk(), run.folder.locked():
-        run.folder.claim(fingerprint, fresh=settings.fresh)
+        run.folder.claim(fingerprint, fresh=settings.fresh, other_points=other_points)
         run.index(place, points)
         refuse_idle_sizes(_NAME, config, theirs, settings.sizes, run.settings.typical, run.pictures)
-        run.folder.begin(fingerprint)
+        run.begin(fingerprint)
         if settings.merge:
             adopt_shards(run.folder, fingerprint)
         made = run.finish(fingerprint)
@@ -147,6 +155,13 @@ def label_dataset(
         where = f"in {made.no_background} of the {made.labelled} labelled pictures"
         warnings.warn(f"{where} {NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
     return made
+
+
+def _refuse_inputs(out: Path, folders: Mapping[str, Any]) -> None:
+    """Labels among pictures would be taken for pictures, and tables of results for points."""
+    for argument, folder in folders.items():
+        if not isinstance(folder, Sampling) and out.is_dir() and os.path.isdir(folder) and out.samefile(folder):
+            fail(_NAME, "out", f"{out}, which is the folder of `{argument}`", "a folder of its own")
 
 
 def _label_settings(settings: DatasetSettings) -> dict[str, Any]:

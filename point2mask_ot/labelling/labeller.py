@@ -19,6 +19,7 @@ from ..panoptic.coco import encode_ids, segments_info
 from ..panoptic.voc import to_voc
 from ..types import PointTargets
 from ..typical import fill_sizes
+from .changed_points import told_of
 from .drawing import Drawer
 from .folder import JobFolder, label_names
 from .job_settings import JobSettings
@@ -96,13 +97,14 @@ class Labeller:
             MemoryError: too little memory for this picture.
         """
         row = task.row
-        record = self.folder.read_record(row.position)
+        record = self.folder.read_record(row.name)
         try:
             paths = self._inputs(row)
             kept = record is not None and "error" not in record and unchanged(record["inputs"], paths)
             if not kept:
                 stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
-                record = {**self._label(row), "inputs": stamps}
+                self.reader.refuse_other(row, stamps[0][-1])
+                record = {**self._label(row), "told": told_of(row, self.settings), "inputs": stamps}
             assert record is not None
             scored = self.scorer(record, row, task.truth)
             drawn = self.drawer(record, row, task.truth, kept=kept, scored=scored)
@@ -113,14 +115,15 @@ class Labeller:
                 raise MemoryError(f"{error}") from error
             return set_aside(self.settings, row, describe(error))
         if not kept or scored or drawn:
-            write_record(self.folder, row, record)
+            write_record(self.folder, record)
         return Outcome(row.position, "kept" if kept else "labelled")
 
     def _label(self, row: Row) -> dict[str, Any]:
         clock = Clock()
         with clock("read"):
             picture = self.reader.picture(row)
-            told = self.reader.targets(row)
+            with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
+                told = self.reader.targets(row, picture.shape[:2])
             targets = fill_sizes(told, self.settings.typical)
         with clock("maps"):
             maps = self._read_maps(row, picture, targets)
@@ -138,7 +141,6 @@ class Labeller:
         solid = ~np.asarray(masks.void)
         return {
             "name": row.name,
-            "image_id": row.image_id,
             "size": list(image.size),
             "targets": targets.num_targets,
             "segments": segments_info(image),
@@ -188,19 +190,19 @@ class Labeller:
 def set_aside(settings: JobSettings, row: Row, reason: str) -> Outcome:
     """Record why a picture has no labels, and delete those that it had before, or that a kill left without a record."""
     folder = JobFolder(settings.out)
-    folder.delete([*label_names(row.name, settings.output), *thumbnail_names(row.position)])
-    write_record(folder, row, {"name": row.name, "image_id": row.image_id, "error": reason})
+    folder.delete([*label_names(row.name, settings.output), *thumbnail_names(row.name)])
+    write_record(folder, {"name": row.name, "error": reason})
     return Outcome(row.position, "set aside", reason)
 
 
-def write_record(folder: JobFolder, row: Row, record: Mapping[str, Any]) -> None:
-    """From now on the picture is done.
+def write_record(folder: JobFolder, record: Mapping[str, Any]) -> None:
+    """From now on the picture that it names is done.
 
     Raises:
         JobStopped: the record cannot be written.
     """
     with stopping_on_full_disk():
-        folder.write_record(row.position, record)
+        folder.write_record(record)
 
 
 def confidence_of_segments(image: PanopticImage, confidence: np.ndarray) -> list[float]:

@@ -57,8 +57,17 @@ class Progress:
             line = f"\r[{'#' * int(_BAR * share):<{_BAR}}] {line}\x1b[K" + ("\n" if final else "")
         else:
             line += "\n"
+        self._write(line)
+
+    def say(self, text: str) -> None:
+        """A line of its own, before the numbers."""
+        self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        if self.stream is None:
+            return
         try:
-            self.stream.write(line)
+            self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError):  # nobody reads it any more, which is no reason to stop
             self.stream = None

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..files.io import atomic_file, make_folder
-from ..files.results import DONE, STATE
+from ..files.results import DONE, JOB, STATE
 from ..panoptic import Category
 from ..panoptic.coco import category_entry, image_entry
 from ..panoptic.evaluator import mean_iou
@@ -28,8 +28,8 @@ BINS = 100
 MAX_LISTED = 1000
 _NAME = "label_dataset"
 
-RecordOf = Callable[[int], "dict[str, Any] | None"]
-"""The record of the picture at a position, or None where it has none."""
+RecordOf = Callable[[Row], "dict[str, Any] | None"]
+"""The record of a picture, or None where it has none."""
 Add = Callable[[Row, Mapping[str, Any]], object]
 """Takes the record of one picture into a file."""
 
@@ -154,7 +154,7 @@ def write_records(
     statistics = Statistics()
     with _panoptic_json(root, categories) if output == "coco" else _voc_list(root) as label, _set_aside(root) as aside:
         for row in table:
-            record = record_of(row.position)
+            record = record_of(row)
             if record is not None:
                 statistics.add(row, record, truth_digest)
                 (aside if "error" in record else label)(row, record)
@@ -165,7 +165,7 @@ def write_records(
 @contextmanager
 def _panoptic_json(root: Path, categories: Sequence[Category]) -> Iterator[Add]:
     """The text that :func:`~point2mask_ot.write_coco_panoptic` writes; annotations wait until all images are there."""
-    waiting = root / ".job" / "annotations.part"
+    waiting = root / JOB / "annotations.part"
     with atomic_file(root / "panoptic.json", function=_NAME, argument="out") as file:
         try:
             with open(waiting, "w+b") as later:

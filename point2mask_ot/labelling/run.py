@@ -17,6 +17,7 @@ from ..files.io import origin_of
 from ..files.names import names_in
 from ..types import PointTargets
 from .asked import first_positions, positions_named
+from .changed_points import Change, drop_changed
 from .finish import write_results
 from .folder import JobFolder
 from .job_settings import JobSettings
@@ -53,6 +54,7 @@ class Run:
         table: the pictures and their points.
         points: where they come from.
         asked: the positions of the pictures to label; None for all.
+        change: what became of labels of other points, which the job went on from.
         truth: what is known of their true masks, if anything.
     """
 
@@ -64,6 +66,7 @@ class Run:
     table: Table = field(init=False)
     points: Any = field(init=False)
     asked: frozenset[int] | None = field(init=False, default=None)
+    change: Change = field(init=False, default=Change())
     truth: Table | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -75,7 +78,7 @@ class Run:
 
     def index(self, place: Truth | None, points: Any) -> None:
         """Check the points and the truth and keep them in tables, unless that was done before."""
-        path = self.folder.job / "points.sqlite"
+        path = self.folder.table_path(self.source)
         table = open_table(path, self.source)
         if table is None and place is not None:
             table = place.index(path, self.source)
@@ -131,11 +134,20 @@ class Run:
             got = f"the pictures {twins[0]!r} and {twins[1]!r}"
             fail(_NAME, "points", got, "names that differ in more than case, which the disk of `out` does not tell")
 
+    def begin(self, fingerprint: dict[str, Any]) -> None:
+        """From now on the folder is this job's: without labels of other points, if it was the job's before."""
+        before = self.folder.fingerprint()
+        if before is not None and before["points"] != self.source:
+            self.change = drop_changed(self.folder, before, self.table, self.settings)
+        self.folder.begin(fingerprint)
+
     def finish(self, fingerprint: dict[str, Any]) -> LabelSummary:
         """Label what is not labelled, then write what holds for all pictures."""
         begun = time.monotonic()
         _, n = self.how.part
         shown = Progress(self._count(), sys.stderr if self.how.progress else None)
+        if any(self.change):
+            shown.say(str(self.change))
         with listening() as heard:
             for outcome in self._outcomes(heard):
                 if outcome is not None:
@@ -150,6 +162,7 @@ class Run:
                 "engine": self.how.engine,
                 "workers": self.workers,
                 **shown.counts,
+                **({"dropped": self.change.dropped} if self.change.dropped else {}),
             }
             found: dict[str, Any] = {}
             if n == 1:
@@ -160,6 +173,8 @@ class Run:
             pictures=shown.total,
             labelled=counts["labelled"] + counts["kept"],
             set_aside=counts["set aside"],
+            kept=counts["kept"],
+            dropped=self.change.dropped,
             scores=scores and {name: value for name, value in scores.items() if not isinstance(value, list)},
             seconds=time.monotonic() - begun,
             no_background=found.get("pictures_without_background", 0),

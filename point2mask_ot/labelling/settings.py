@@ -113,7 +113,7 @@ class RunSettings:
     follow_links: bool = False
     """Read pictures, maps and masks that are links out of their folders, as caches of hubs and DVC keep them."""
     fresh: bool = False
-    """Forget the job in OUT and its results."""
+    """Forget the job in OUT and its results. Where the points alone have changed, the job goes on without."""
     thumbnails: bool = True
     """Draw every picture small, for the pages of the report: a file of some 20 KB each, and one more of its truth."""
     progress: bool = True

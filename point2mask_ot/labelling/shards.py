@@ -43,23 +43,24 @@ def adopt_shards(folder: JobFolder, fingerprint: Mapping[str, Any]) -> None:
             changed = differences(theirs, fingerprint)
             if changed:
                 fail(_NAME, "merge", f"{path}, a job with other settings: {'; '.join(changed)}", "parts of one job")
-            for position in part.positions():
-                _adopt(folder, part, position)
+            for _, record in part.records():
+                if "name" in record:
+                    _adopt(folder, part, record["name"])
 
 
-def _adopt(folder: JobFolder, part: JobFolder, position: int) -> None:
-    record = part.read_record(position)
-    if record is None or folder.read_record(position) is not None:
+def _adopt(folder: JobFolder, part: JobFolder, name: str) -> None:
+    record = part.read_record(name)
+    if record is None or folder.read_record(name) is not None:
         return
-    for name in [*record.get("files", {}), *record.get("thumbnails", ())]:
-        source = safe_join(part.root, name, function=_NAME, argument="merge")
-        target = safe_join(folder.root, name, function=_NAME, argument="out")
+    for file in [*record.get("files", {}), *record.get("thumbnails", ())]:
+        source = safe_join(part.root, file, function=_NAME, argument="merge")
+        target = safe_join(folder.root, file, function=_NAME, argument="out")
         make_folder(target.parent, function=_NAME, argument="out")
-        if name in record.get("thumbnails", ()) and not source.is_file():
+        if file in record.get("thumbnails", ()) and not source.is_file():
             continue  # drawn again
         target.unlink(missing_ok=True)
         try:
             os.link(source, target)
         except OSError:  # another disk, or a file system without links
             atomic_write(target, source.read_bytes(), function=_NAME, argument="out")
-    folder.write_record(position, record)
+    folder.write_record(record)

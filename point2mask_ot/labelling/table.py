@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import posixpath
 import sqlite3
@@ -45,6 +46,15 @@ def stem_of(name: str) -> str:
     """The name without its suffix and detours (``a/../b.png``), which the label map shares with the picture."""
     path = PurePosixPath(posixpath.normpath(name))
     return path.with_suffix("").as_posix() if path.name not in ("", "..") else name
+
+
+def key_of(name: str) -> str:
+    """What files of a job's own are called after a picture, whatever its place in the points: folder and file.
+
+    256 folders, for file systems that dislike large ones.
+    """
+    digest = hashlib.sha256(stem_of(name).encode()).hexdigest()
+    return f"{digest[:2]}/{digest[2:24]}"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ STATE = {"categories": CATEGORIES, "points": POINTS}
 
 
 @pytest.fixture
-def photo(tmp_path) -> Path:
+def photo(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # where a session without `out` makes its folder
     path = tmp_path / "coffee.png"
     Image.fromarray(skimage.data.coffee()[::4, ::4]).save(path)
     return path

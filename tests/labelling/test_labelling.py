@@ -26,6 +26,7 @@ from point2mask_ot import (
     write_voc,
 )
 from point2mask_ot.labelling import Sampling
+from point2mask_ot.labelling.folder import JobFolder
 from point2mask_ot.panoptic import PicturePoints, write_point_set
 
 LISTED = [Category(4, "left", True), Category(9, "right", False)]
@@ -268,7 +269,7 @@ def test_summary(job, tmp_path):
     assert (summary["pictures"], summary["labelled"], summary["set_aside"], summary["segments"]) == (11, 10, 1, 20)
     assert summary["pictures_without_points_first"] == ["extra.jpg"]
     assert sum(summary["confidence"]["pictures"]) == 10
-    records = [json.loads(path.read_text()) for path in sorted((made.out / ".job/records/0000").glob("*.json"))]
+    records = [record for _, record in JobFolder(made.out).records()]
     sure = {record["name"]: record["confidence"] for record in records if "error" not in record}
     assert summary["label_next"] == sorted(sure, key=sure.get)
     for record in records:

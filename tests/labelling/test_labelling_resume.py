@@ -181,12 +181,12 @@ def test_label_files_without_a_record_do_not_stay(job, tmp_path):
     """A kill between the two leaves one; then the picture may be no good any more, or the job another one."""
     job()
     for index in (1, 2):
-        (job.out / f".job/records/0000/0000000{index}.json").unlink()
+        JobFolder(job.out).record_path(f"p00{index}.png").unlink()
     (job.out / "panoptic" / "mine.png").write_bytes(b"a user's own")
     (job.images / "p001.png").write_bytes(b"")
     assert job().set_aside == 1
     assert sorted(path.name for path in (job.out / "panoptic").iterdir()) == ["mine.png", "p000.png", "p002.png"]
-    (job.out / ".job/records/0000/00000002.json").unlink()
+    JobFolder(job.out).record_path("p002.png").unlink()
     points = write_document(tmp_path / "one.json", [entry("p000.png")])
     job(points=points, fresh=True)
     assert sorted(path.name for path in (job.out / "panoptic").iterdir()) == ["mine.png", "p000.png"]
@@ -224,7 +224,7 @@ def test_final_files_read_each_record_once(job, monkeypatch):
     job()
     calm, read = results(job.out), Counter()
     real = JobFolder.read_record
-    monkeypatch.setattr(JobFolder, "read_record", lambda folder, at: read.update([at]) or real(folder, at))
+    monkeypatch.setattr(JobFolder, "read_record", lambda folder, name: read.update([name]) or real(folder, name))
     job()
     assert set(read.values()) == {3}
     assert results(job.out) == calm

@@ -23,6 +23,7 @@ from point2mask_ot import Category, PanopticImage, PointTargets, Segment, label_
 from point2mask_ot.annotate.session import Session
 from point2mask_ot.checks import ArgumentError
 from point2mask_ot.labelling import Sampling
+from point2mask_ot.labelling.folder import JobFolder
 from point2mask_ot.labelling.report.doubtful import write_doubtful
 from point2mask_ot.labelling.report.thumbnails import Painter
 from point2mask_ot.panoptic import read_coco_panoptic
@@ -215,9 +216,10 @@ def test_points_of_another_kind_are_led_back_to_a_new_folder(kind, tmp_path):
     page = Page(out / "report.html")
     command = next(line for line in page.lines if line.startswith("point2mask"))
     brought = [] if kind == "drawn" else ["--points", str(points)]
-    options = [*brought, "--out", "clicks", "--exif", "ignore", "--only", str(out / "doubtful.txt")]
+    options = [*brought, "--out", str(tmp_path / "out_clicks"), "--exif", "ignore", "--only", str(out / "doubtful.txt")]
     assert shlex.split(command)[2:] == [str(images), *options]
-    assert "label-dataset --points clicks and another --out" in page.words
+    assert ("begins without the points" in page.words) == (kind == "drawn")
+    assert f"in {tmp_path / 'out_clicks'} then" in page.words
 
 
 def test_a_thumbnail_shows_points_labels_and_truth_in_their_colours():
@@ -320,7 +322,7 @@ def test_the_report_says_whether_doubtful_pictures_are_the_bad_ones(tmp_path):
     out = tmp_path / "out"
     label_dataset(images, points, out, workers=0, progress=False)
     truths = labels_of(out)
-    confidence = [json.loads((out / f".job/records/0000/{i:08d}.json").read_text())["confidence"] for i in range(7)]
+    confidence = [JobFolder(out).read_record(f"p00{i}.png")["confidence"] for i in range(7)]
     for index in np.argsort(confidence, kind="stable")[:2]:  # the first fifth of seven
         true = truths[index]
         truths[index] = PanopticImage(3 - true.id_map, true.segments[::-1], true.image_id, true.file_name)

@@ -62,7 +62,7 @@ class Cards:
         scored = score.get("truth", "") == self._digest != ""
         pq, miou = self._quality(np.array(score["counts"])) if scored else (None, None)
         drawn = record.get("thumbnails", ())
-        labels, truth = (name if name in drawn else "" for name in thumbnail_names(row.position))
+        labels, truth = (name if name in drawn else "" for name in thumbnail_names(row.name))
         return Card(
             name=row.name,
             confidence=record["confidence"],

@@ -49,9 +49,8 @@ def write_report(
         times: see ``summary.timing``.
         statistics: of the job.
         table: the pictures.
-        record_of: record of the picture at a position.
-        doubtful: the ``command`` that opens the pictures of ``doubtful.txt``, how many are ``listed`` there, and
-            whether ``points_move`` with it, see :mod:`.doubtful`.
+        record_of: record of a picture.
+        doubtful: see :class:`.doubtful.WayBack`, and how many pictures are ``listed`` in ``doubtful.txt``.
 
     Raises:
         FileError: a disk that cannot take the file.
@@ -139,14 +138,15 @@ class _Shown:
         self.painter = Painter(settings.shown_categories)
 
     def __call__(self, position: int) -> Card:
-        row, record = self.table.at(position), self.record_of(position)
+        row = self.table.at(position)
+        record = self.record_of(row)
         assert record is not None
         card = self.cards(row, record)
         if card.labels:
             return card
         try:
             picture, labels = self.reader.picture(row), self.reader.labels(record, row)
-            drawn = self.painter.labels(picture, self.reader.targets(row), labels)
+            drawn = self.painter.labels(picture, self.reader.targets(row, picture.shape[:2]), labels)
         except ArgumentError as error:  # a picture that was there a moment ago
             return replace(card, trouble=str(error))
         return replace(card, labels=f"data:image/jpeg;base64,{base64.b64encode(drawn).decode()}")

@@ -31,6 +31,8 @@ class LabelSummary:
         pictures: number in the points file, or in this part of it.
         labelled: with labels, from this run or an earlier one.
         set_aside: without labels, for reasons that ``set_aside.csv`` lists.
+        kept: those of the labelled whose labels an earlier run made.
+        dropped: whose labels were deleted, since points that have changed do not name them any more.
         scores: ``pq``, ``pq_things``, ``pq_stuff``, ``sq``, ``rq``, ``miou`` of the labels against the truth, and the
             number ``scored`` of pictures; None where no truth was given.
         seconds: wall time of this run.
@@ -45,6 +47,8 @@ class LabelSummary:
     scores: Mapping[str, float] | None
     seconds: float
     no_background: int = 0
+    kept: int = 0
+    dropped: int = 0
 
 
 def scores_of(settings: JobSettings, statistics: Statistics) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from ...types import PointTargets
 from ...viz import draw_points, fit, partition_map
 from ...viz.canvas import enlarge
 from ...viz.colors import category_colors, segment_colors
+from ..table import key_of
 
 FOLDER = "report"
 """In the folder of the results: all that the report needs beside itself."""
@@ -25,10 +26,10 @@ _MANY = 40
 _QUALITY = 80
 
 
-def thumbnail_names(position: int) -> tuple[str, str]:
+def thumbnail_names(name: str) -> tuple[str, str]:
     """The files of a picture, relative to the folder of the results: points and pseudo-masks; the truth."""
-    name = f"{FOLDER}/thumbnails/{position // 1000:04d}/{position:08d}"  # a thousand pictures to a folder
-    return f"{name}.jpg", f"{name}_truth.jpg"
+    stem = f"{FOLDER}/thumbnails/{key_of(name)}"
+    return f"{stem}.jpg", f"{stem}_truth.jpg"
 
 
 class Painter:
