@@ -79,6 +79,15 @@ def test_a_point_outside_is_told_as_people_see_it(job, tmp_path):
     assert "p000.png: x=40, y=5; expected points inside the picture, which is 32 wide" in reasons(made)["p000.png"]
 
 
+def test_to_start_over_with_a_few_pictures_deletes_no_more_labels_than_it_makes(job):
+    job()
+    for few in ({"only": ["p001.png"]}, {"limit": 2}):
+        with pytest.raises(ArgumentError, match=r"'fresh': got True for [12] pictures, which deletes the labels of 3"):
+            job(fresh=True, **few)
+    assert job(fresh=True).labelled == 3
+    assert job("few", limit=1).labelled == job("few", limit=1, fresh=True, beta=0.3).labelled == 1
+
+
 @pytest.mark.parametrize("argument", ["images", "points"])
 def test_results_do_not_lie_among_what_is_read(argument, job, tmp_path):
     clicked(tmp_path / "clicks", "p000.png")
