@@ -5,6 +5,7 @@ from .checks import ArgumentTypeError as ArgumentTypeError
 from .checks import BackgroundWarning as BackgroundWarning
 from .checks import ConvergenceWarning as ConvergenceWarning
 from .checks import FileError as FileError
+from .checks import InputWarning as InputWarning
 from .formats import export_masks as export_masks
 from .formats import import_points as import_points
 from .geodesic import geodesic_distances as geodesic_distances

@@ -31,6 +31,7 @@ class CapacityRule(Protocol):
     image, and ``demand`` is set on their pixels.
 
     Example:
+        >>> import numpy as np
         >>> def by_area(partition, targets, demand):
         ...     labels = partition(targets.points_yx, targets.target)
         ...     return np.array([int((demand & (labels == k)).sum()) for k in range(targets.num_targets)])

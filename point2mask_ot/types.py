@@ -300,6 +300,13 @@ class TransportResult:
         bound: of a problem whose costs were :class:`~point2mask_ot.NearestCosts`: the mass, over all of it, that pairs
             left out of them have at most in the plan over all pairs; else 0.
         costs: those costs, with the entries that were chosen last; else None.
+
+    Example:
+        >>> import numpy as np
+        >>> from point2mask_ot import solve
+        >>> result = solve(np.array([2, 1]), np.ones(3), np.array([[0.0, 1, 4], [4, 1, 0]]), reg=0.1)
+        >>> result.labels.tolist(), result.plan.sum(1).round(6).tolist(), result.converged
+        ([0, 0, 1], [2.0, 1.0], True)
     """
 
     f: Array
@@ -349,6 +356,7 @@ class TransportResult:
             ArgumentTypeError: indices that are not integers.
 
         Example:
+            >>> import numpy as np
             >>> from point2mask_ot import solve
             >>> M = np.array([[0.0, 1.0, 4.0], [4.0, 1.0, 0.0]])
             >>> result = solve(np.array([2, 1]), np.ones(3), M, reg=0.5)
@@ -457,6 +465,14 @@ class PseudoMasks:
         confidence: (H, W) float32 in [0, 1], the share of the pixel that the plan gives to its label; 0 in void.
         target_confidence: (K,) float32 in [0, 1], how sure each mask is, see above; 0 for an empty one.
         diagnostics: the maps in between.
+
+    Example:
+        >>> import numpy as np
+        >>> from point2mask_ot import PointTargets, PseudoMasker
+        >>> targets = PointTargets([(2, 1), (2, 4)], category=[0, 0])
+        >>> found = PseudoMasker("best")(np.ones((1, 5, 6), np.float32), None, targets)
+        >>> found.instance[2].tolist(), found.masks.shape, found.boxes[0].tolist()
+        ([0, 0, 0, 1, 1, 1], (2, 5, 6), [0.0, 0.0, 3.0, 5.0])
     """
 
     instance: Array

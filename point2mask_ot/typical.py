@@ -41,6 +41,7 @@ def typical_sizes(pictures: PointTargets | Iterable[PointTargets], *, least: int
         ArgumentTypeError: what is no :class:`PointTargets`, nor many of them.
 
     Example:
+        >>> from point2mask_ot import PointTargets
         >>> targets = PointTargets([(1, 1), (9, 9), (5, 5), (5, 8)], size=[100, 400, 200, float("nan")])
         >>> [(round(size), round(spread, 2)) for size, spread in typical_sizes(targets).values()]
         [(200, 2.13)]
@@ -78,11 +79,15 @@ def fill_sizes(targets: PointTargets, typical: Mapping[int, float | Typical]) ->
             differ from it (default 2), as :func:`typical_sizes` gives them. Their ``size_error`` is its square, since
             things of one picture tend to be all larger, or all smaller, than those of others.
 
+    Returns:
+        New targets; those given stay as they are.
+
     Raises:
         ArgumentError: a size that is not positive, a factor below 1.
         ArgumentTypeError: what is no such mapping.
 
     Example:
+        >>> from point2mask_ot import PointTargets
         >>> targets = PointTargets([(1, 1), (9, 9), (5, 5)], category=[0, 0, 1], size=[100, float("nan"), float("nan")])
         >>> filled = fill_sizes(targets, {0: (300, 1.5)})
         >>> filled.size.tolist(), filled.size_error.tolist()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -30,6 +33,7 @@ PUBLIC = {
     "ConvergenceWarning",
     "Diagnostics",
     "FileError",
+    "InputWarning",
     "MapTerm",
     "NearestCosts",
     "PanopticImage",
@@ -84,6 +88,37 @@ def test_public_names():
         value = getattr(point2mask_ot, name)
         assert name in ("__version__", "CapacityRule", "VOC_CATEGORIES") or value.__doc__
         assert name in dir(point2mask_ot) or name == "__version__"
+
+
+def documented() -> list[tuple[str, str]]:
+    """Each public name and method that has examples, and their code."""
+    found = []
+    for name in sorted(PUBLIC):
+        value = getattr(point2mask_ot, name)
+        members = {f"{name}.{key}": member for key, member in vars(value).items()} if inspect.isclass(value) else {}
+        for place, each in {name: value, **members}.items():
+            text = inspect.getdoc(getattr(each, "__func__", each)) if callable(each) or members else ""
+            if examples := doctest.DocTestParser().get_examples(text or ""):
+                found.append((place, "".join(example.source for example in examples)))
+    return found
+
+
+def test_each_example_imports_what_it_uses():
+    """Typed after the import of nothing but the name that it documents; doctests themselves see the whole module."""
+    for place, code in documented():
+        tree, known = ast.parse(code), {place.split(".")[0], *dir(builtins)}
+        for node in ast.walk(tree):
+            match node:
+                case ast.alias():
+                    known.add(node.asname or node.name.split(".")[0])
+                case ast.Name(ctx=ast.Store()):
+                    known.add(node.id)
+                case ast.arg():
+                    known.add(node.arg)
+                case ast.FunctionDef():
+                    known.add(node.name)
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert not used - known, f"{place}: {used - known}"
 
 
 def test_no_module_hides_a_function():

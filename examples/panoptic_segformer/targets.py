@@ -15,7 +15,6 @@ from transformers.image_transforms import corners_to_center_format
 
 from point2mask_ot import MapTerm, PointTargets, PseudoMaskConfig, PseudoMasker, PseudoMasks, smooth_lab
 from point2mask_ot.losses import dilate_labels
-from point2mask_ot.masks.boxes import region_boxes
 
 from .config import PseudoLabels
 from .mask_decoder import nearest
@@ -118,8 +117,17 @@ class Labeller:
 
 def _true_masks(instance: Tensor, points: PointTargets) -> PseudoMasks:
     category = torch.tensor([*points.category, UNKNOWN], device=instance.device)
-    boxes = region_boxes(instance, points.num_targets)
+    boxes = _boxes(instance, points.num_targets)
     return PseudoMasks(instance, boxes, category[instance], instance < 0, None, None, None)
+
+
+def _boxes(instance: Tensor, count: int) -> Tensor:
+    """(count, 4) xyxy around each target's pixels, right and bottom exclusive; NaN where it has none."""
+    boxes = instance.new_full((count, 4), torch.nan, dtype=torch.float32)
+    for target in range(count):
+        if len(pixels := (instance == target).nonzero()):
+            boxes[target] = torch.cat([pixels.amin(0).flip(0), pixels.amax(0).flip(0) + 1])
+    return boxes
 
 
 def point_labels(batch: Batch, window: int, size: tuple[int, int]) -> Tensor:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,6 +36,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The page's own files and pictures, and nothing else."""
+_UNKNOWN = "no such address; use the one that point2mask annotate has printed last"
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -171,7 +172,7 @@ def _refusal(status: int, text: str, **more: Any) -> Response:
 
 async def _unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _refusal(error.status_code, "no such address; use the one that point2mask annotate has printed last")
+    return _refusal(error.status_code, _UNKNOWN)
 
 
 async def _body(request: Request) -> bytes:
@@ -219,14 +220,18 @@ class _Guard:
             await send(message)
 
         request = Request(scope, receive)
-        token, _, rest = scope["path"][1:].partition("/")
+        token, slash, rest = scope["path"][1:].partition("/")
         # A foreign page can have its own name resolved to this address, but then it is that name in Host.
         if request.headers.get("Host") not in self.hosts:
-            refusal = _refusal(403, "this page answers to its own address only")
+            refusal: Response = _refusal(403, "this page answers to its own address only")
         elif request.headers.get("Origin") not in {None, *self.origins}:
             refusal = _refusal(403, "another page may not ask")
         elif not hmac.compare_digest(token.encode("utf-8", "replace"), self.token):
-            refusal = _refusal(404, "no such address; use the one that point2mask annotate has printed last")
+            refusal = _refusal(404, _UNKNOWN)
+            if "text/html" in request.headers.get("Accept", ""):  # a person, not the page
+                refusal = PlainTextResponse(_UNKNOWN.capitalize() + ".", 404)
+        elif not slash:
+            refusal = RedirectResponse(f"/{token}/")  # what the page asks for is beside it
         else:
             own = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "root_path": ""}
             return await self.app(own, receive, send_guarded)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checks import InputWarning, fail, suggestion
+from ..checks import FileError, InputWarning, fail, suggestion
 from ..files.io import Origin
 from ..files.results import PictureResults
+from ..formats.guess import format_of
 from ..panoptic import Category, LabelledPoints, read_points
 from ..panoptic.points import read_each
 from .categories import Categories
 from .listing import Listing, points_path, some
 from .settings import NAME
 from .store import Store
+
+_IMPORT = "`point2mask prepare import`"
+_LONGEST = 80
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,34 @@ def refuse_in_results(path: Path, out: Path, listing: Listing) -> None:
     if file.is_relative_to(out.resolve()) and file not in own:
         got = f"{path}, a file in {out}, which takes those of single pictures"
         fail(NAME, "points", got, "a file elsewhere")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What is refused of a points file within is said in the words of the command, and briefly.
+
+    Raises:
+        FileError: a folder, another tool's file, or what the reader refuses.
+    """
+    origin = Origin(NAME, "points", path)
+    if path.is_dir():
+        expected = f"one JSON or CSV file, which {_IMPORT} makes of another tool's folder"
+        origin.fail("a folder", f"{expected} (one that annotate has written goes on as out)")
+    tool = format_of(origin)
+    if tool is not None:
+        origin.fail(f"a file that looks like one of {tool}", f"our own JSON or CSV, which {_IMPORT} makes of it")
+    try:
+        yield
+    except FileError as error:
+        if error.function == NAME:
+            raise
+        got, _, expected = str(error).partition("': got ")[2].rpartition("; expected ")
+        origin.fail(_short(got.removeprefix(f"{path}: ")), expected, error)
+
+
+def _short(got: str) -> str:
+    """A file that is no points file may have all that it holds on its first line."""
+    return got if len(got) <= _LONGEST else f"{got[: _LONGEST - 3]}..."
 
 
 def begin_with(brought: Brought, store: Store, categories: Categories) -> str:

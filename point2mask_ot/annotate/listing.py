@@ -14,7 +14,7 @@ from typing import Any
 from ..checks import ArgumentError, InputWarning, fail, suggestion
 from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
-from ..files.results import BEGUN, UNTOUCHED, PictureResults, is_mask, state_of
+from ..files.results import BEGUN, UNTOUCHED, PictureResults, is_job, is_mask, state_of
 from .settings import NAME
 
 _SOME = 5
@@ -95,7 +95,9 @@ def _walk(root: Path, out: Path, links: list[str] | None) -> Iterator[str]:
     base, results = root.resolve(), out.resolve()
     for folder, folders, files in os.walk(root):
         place = Path(folder)
-        folders[:] = [name for name in folders if not name.startswith(".") and (place / name).resolve() != results]
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and not _holds_results(place / name, results)
+        ]
         for name in files:
             path = place / name
             if not name.lower().endswith(PICTURE_SUFFIXES) or name.startswith(".") or not _is_unicode(name):
@@ -104,6 +106,11 @@ def _walk(root: Path, out: Path, links: list[str] | None) -> Iterator[str]:
                 links.append(path.relative_to(root).as_posix())
             elif not is_mask(path):
                 yield path.relative_to(root).as_posix()
+
+
+def _holds_results(folder: Path, results: Path) -> bool:
+    """Of the page, or of a job."""
+    return folder.resolve() == results or is_job(folder)
 
 
 def _is_unicode(name: str) -> bool:

@@ -22,7 +22,7 @@ from ..panoptic import Category, PanopticImage, write_coco_panoptic
 from ..panoptic.points_json import listed_categories
 from ..types import PointTargets
 from ..viz.colors import target_colors
-from .brought import Brought, begin_with, of_folder, of_picture, refuse_in_results
+from .brought import Brought, begin_with, of_folder, of_picture, reading, refuse_in_results
 from .categories import Categories
 from .listing import States, list_pictures, points_path
 from .opened import Opened, OpenPicture
@@ -73,7 +73,8 @@ class Session:
         self.begun_with = ""
         if self.start is not None:
             refuse_in_results(self.start, self.out, self.pictures)
-            self.begun_with = begin_with(self._brought(self.start), self.store, self.categories)
+            with reading(self.start):
+                self.begun_with = begin_with(self._brought(self.start), self.store, self.categories)
 
     def _refuse_unusable(self) -> None:
         """A sub folder that takes no results; a picture alone that cannot be shown, or saved."""
@@ -117,7 +118,8 @@ class Session:
             ArgumentError: there is none of that name.
         """
         if name is None or name not in self._known:
-            fail(NAME, "photos", f"no picture {name!r:.80}", "one of the folder's")
+            listed = "" if self.settings.only is None else " that are in the list of only"
+            fail(NAME, "photos", f"no picture {name!r:.80}", f"one of the folder's{listed}")
         return name
 
     def folder(self) -> dict[str, Any]:

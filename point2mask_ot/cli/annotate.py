@@ -55,12 +55,10 @@ def parse_categories(text: str) -> list[Category]:
         >>> [(c.id, c.name, c.is_thing) for c in parse_categories("cat, grass:stuff")]
         [(1, 'cat', True), (2, 'grass', False)]
     """
-
     categories: list[Category] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, kind = (word.strip() for word in part.partition(":"))
-        if not name or kind not in ("", "thing", "stuff") or name in [c.name for c in categories]:
-            fail("annotate", "categories", repr(part), "different names, each alone or with :thing or :stuff")
-        _, is_thing = typed_category(part)
+        name, is_thing = typed_category(part)
+        if name in [category.name for category in categories]:
+            fail("annotate", "categories", f"{name!r} twice", "different names")
         categories.append(Category(len(categories) + 1, name, is_thing is not False))
     return categories

@@ -197,6 +197,6 @@ def _renamed(prog: str, text: str) -> dict[str, str]:
 
 
 PREPARE = Commands(
-    "Make the files that training from points reads",
+    "Make, import, export and check files of points and masks",
     {"voc": Voc, "points": Points, "import": Import, "export": Export, "import-psps": ImportPsps, "check": Check},
 )

@@ -71,9 +71,10 @@ def read_picture(
 ) -> np.ndarray:
     """Read a photograph or a micrograph as (H, W, 3) uint8 sRGB.
 
-    PNG, JPEG, WebP, BMP and TIFF are read. Greyscale and palette pictures become RGB. What is deeper than 8 bits (16 or
-    32 bits, floats) is scaled between two levels of its own. An alpha channel that is opaque everywhere is dropped; a
-    transparent pixel is refused, since no colour is right for it. Colour profiles are ignored.
+    PNG, JPEG, WebP, BMP and TIFF are read. Greyscale and palette pictures become RGB. What is deeper than 8 bits (grey
+    of 16 or 32 bits or floats, colours of 16 bits) is scaled between two levels of its own; colours as floats are
+    refused. An alpha channel that is opaque everywhere is dropped; a transparent pixel is refused, since no colour is
+    right for it. Colour profiles are ignored.
 
     Args:
         path: the file.
@@ -85,6 +86,9 @@ def read_picture(
         function: public function named in the error.
         argument: its argument.
 
+    Returns:
+        (H, W, 3) uint8, a new array, upright unless ``exif="ignore"``.
+
     Raises:
         FileError: the file is missing, empty, truncated, damaged, too large, animated, of several pages, of another
             format, CMYK, transparent, or turned where that is refused.
@@ -92,6 +96,7 @@ def read_picture(
 
     Example:
         >>> import tempfile, pathlib
+        >>> from PIL import Image
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "grey.png"
         >>> Image.new("L", (4, 3), 7).save(path)
         >>> picture = read_picture(path)

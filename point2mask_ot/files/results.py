@@ -17,7 +17,10 @@ UNTOUCHED, BEGUN, DONE, SKIPPED = STATES = ("untouched", "begun", "done", "skipp
 STATE = "state"
 LEFT_ALONE = (UNTOUCHED, SKIPPED)
 """Pictures that a job does not label, though they have a points file."""
-_KEY = "picture_sha256"
+JOB = ".job"
+"""In the folder of its results, what a job knows of them."""
+PICTURE = "picture_sha256"
+"""What the same ``info`` says of the picture's file, under this name: its digest."""
 _APART = "a folder for the results of this picture alone, or that file moved away"
 
 
@@ -31,6 +34,11 @@ def state_of(document: Any) -> str:
 def is_mask(path: Path) -> bool:
     """Whether a picture file is :attr:`PictureResults.png` of another: where results lie among pictures, no picture."""
     return path.parent.name == "panoptic" and (path.parent.parent / f"{path.stem}.json").is_file()
+
+
+def is_job(folder: Path) -> bool:
+    """Whether the results of ``label_dataset`` lie in a folder, which holds neither pictures to label nor points."""
+    return (folder / JOB).is_dir()
 
 
 def digest(content: bytes) -> str:
@@ -78,7 +86,7 @@ class PictureResults:
     @property
     def info(self) -> dict[str, str]:
         """Goes into a JSON, from which another run knows whose it is."""
-        return {_KEY: self.sha256}
+        return {PICTURE: self.sha256}
 
     def check_points(self, function: str) -> None:
         """Refuse to open or to replace the points of another picture.
@@ -114,7 +122,7 @@ class PictureResults:
         self._check_json(function, self.json, masks=True)
         if self.json not in there:
             foreign = [self.folder / "panoptic.json", *([self.strip] if strip else [])]  # the strip is written last
-            for path in (self.folder / ".job", *foreign):
+            for path in (self.folder / JOB, *foreign):
                 if path.exists():
                     fail(function, "out", f"{path}, which is not of this command", "another folder")
 
@@ -131,8 +139,8 @@ class PictureResults:
         if not isinstance(document, dict) or masks != ("annotations" in document):
             return False
         info, images = document.get("info"), document.get("images")
-        if isinstance(info, dict) and _KEY in info:
-            return bool(info[_KEY] == self.sha256)
+        if isinstance(info, dict) and PICTURE in info:
+            return bool(info[PICTURE] == self.sha256)
         if images is None:
             return "points" in document  # by hand, of a picture that is not named
         return isinstance(images, list) and [e.get("file_name") for e in images if isinstance(e, dict)] == [self.name]

@@ -26,7 +26,7 @@ def export_masks(
     stuff: bool = False,
     polygons: bool = False,
 ) -> int:
-    """Write masks for another tool; what each format holds, and what it loses, is in ``docs/formats.md``.
+    """Write masks for another tool; what each format holds and loses: :doc:`the page of formats </formats>`.
 
     Polygons run along the edges of pixels, so that their area is that of the mask. What has holes is one polygon that
     goes into them and back on the same way. Files appear whole or not at all, and pictures are taken one at a time.

@@ -91,7 +91,7 @@ def import_points(
 ) -> PointSet:
     """Read what someone drew in another tool: points, and boxes, circles and outlines as rough sizes.
 
-    What is a point, what is a size, and what is lost is listed for each format in ``docs/formats.md``.
+    What is a point, what is a size, and what is lost, for each format: :doc:`the page of formats </formats>`.
     Pictures without a point are left out. To write them as a points file, with ``found`` for the result:
     ``point2mask_ot.panoptic.write_point_set(path, found.pictures, found.categories, found.info)``.
 

@@ -39,6 +39,7 @@ class MapTerm:
 
     Example:
         >>> import numpy as np
+        >>> from point2mask_ot import edge_costs
         >>> lab = np.zeros((3, 4, 5), np.float32)
         >>> edge_costs(terms=[MapTerm(lab, weight=0.5)]).shape
         (4, 4, 5)

@@ -56,7 +56,8 @@ class Drawer:
         start = time.perf_counter()
         picture, labels = self.reader.picture(row), self.reader.labels(record, row)
         if draws_labels:
-            write_file(self.reader.root, labels_name, self.painter.labels(picture, self.reader.targets(row), labels))
+            targets = self.reader.targets(row, picture.shape[:2])
+            write_file(self.reader.root, labels_name, self.painter.labels(picture, targets, labels))
         if draws_truth:
             assert true_row is not None
             truth = self.scorer.truth_of(row, true_row, labels.size)

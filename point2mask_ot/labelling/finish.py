@@ -10,10 +10,10 @@ from typing import Any
 
 from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
-from ..files.results import SKIPPED, PictureResults, is_mask, state_of
+from ..files.results import SKIPPED, PictureResults, is_job, is_mask, state_of
 from .folder import JobFolder
 from .job_settings import JobSettings
-from .report.doubtful import MOST, annotate_command, write_doubtful
+from .report.doubtful import MOST, way_back, write_doubtful
 from .report.pictures import pictures_page
 from .report.report import write_report
 from .report.summary import peak_memory, summarize, timing, write_json
@@ -47,8 +47,8 @@ def write_results(
         aside = record is not None and "error" in record
         return None if aside and asked is not None and row.position not in asked else record
 
-    command, points_move = annotate_command(settings, points, root)
-    with pictures_page(root, settings, command) as show:
+    way = way_back(settings, points, root)
+    with pictures_page(root, settings, way.command) as show:
         statistics = write_records(
             root, settings.output, table, counted, settings.categories, settings.truth_digest, show
         )
@@ -59,7 +59,7 @@ def write_results(
     summary["pictures_not_asked_for"] = table.size - pictures
     next_names = [table.at(int(position)).name for position in statistics.label_next()[:MOST]]
     summary["label_next"] = next_names[:_LISTED]
-    doubtful = {"command": command, "points_move": points_move, "listed": write_doubtful(root, next_names)}
+    doubtful = {**way._asdict(), "listed": write_doubtful(root, next_names)}
     times = timing(statistics, {**run, "peak_mib": peak_memory(workers=run["engine"] == "local")})
     write_json(root / "timing.json", times)
     write_report(root, settings, summary, times, statistics, table, counted, **doubtful)
@@ -101,7 +101,7 @@ def _pictures(images: Path, out: Path) -> Iterator[str]:
     """The pictures in a folder by their relative names, without the job's own and masks that the page saved."""
     mine = out.resolve()
     for place, folders, files in os.walk(images):
-        folders[:] = [name for name in folders if Path(place, name).resolve() != mine]
+        folders[:] = [name for name in folders if Path(place, name).resolve() != mine and not is_job(Path(place, name))]
         for name in files:
             if name.lower().endswith(PICTURE_SUFFIXES) and not is_mask(Path(place, name)):
                 yield Path(place, name).relative_to(images).as_posix()

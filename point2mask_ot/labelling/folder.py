@@ -16,6 +16,7 @@ from typing import Any
 
 from ..checks import ArgumentError, FileError, fail
 from ..files.io import Origin, make_folder, reason_of
+from ..files.results import JOB
 from ..panoptic import atomic_write, read_json, safe_join
 from .job_settings import differences
 from .report.doubtful import DOUBTFUL
@@ -50,7 +51,7 @@ class JobFolder:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
-        self.job = self.root / ".job"
+        self.job = self.root / JOB
 
     @contextmanager
     def locked(self) -> Iterator[None]:

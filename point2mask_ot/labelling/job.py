@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..checks import BackgroundWarning, fail_type
+from ..checks import BackgroundWarning, fail, fail_type
 from ..files.io import origin_of
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import NO_BACKGROUND, PseudoMasker
@@ -130,6 +131,7 @@ def label_dataset(
         if settings.truth is None
         else Truth(_absolute("truth", settings.truth), settings.split, "truth", links),
     )
+    _refuse_inputs(Path(job.out), {"images": job.images, "points": points})
     if settings.maps is None:
         refuse_idle(_NAME, config, theirs)
     if settings.engine == "local":
@@ -142,6 +144,7 @@ def label_dataset(
     fingerprint = job.fingerprint(source, settings.part)
     other_points = sampling is None and settings.part == (1, 1) and not settings.merge
     with stopping_on_full_disk(), run.folder.locked():
+        _refuse_loss(run)
         run.folder.claim(fingerprint, fresh=settings.fresh, other_points=other_points)
         run.index(place, points)
         refuse_idle_sizes(_NAME, config, theirs, settings.sizes, run.settings.typical, run.pictures)
@@ -153,6 +156,24 @@ def label_dataset(
         where = f"in {made.no_background} of the {made.labelled} labelled pictures"
         warnings.warn(f"{where} {NO_BACKGROUND}. {BACKGROUND_HINT}", BackgroundWarning, stacklevel=2)
     return made
+
+
+def _refuse_inputs(out: Path, folders: Mapping[str, Any]) -> None:
+    """Labels among pictures would be taken for pictures, and tables of results for points."""
+    for argument, folder in folders.items():
+        if not isinstance(folder, Sampling) and out.is_dir() and os.path.isdir(folder) and out.samefile(folder):
+            fail(_NAME, "out", f"{out}, which is the folder of `{argument}`", "a folder of its own")
+
+
+def _refuse_loss(run: Run) -> None:
+    """To start over with a few pictures of a job would delete the labels of all others."""
+    few = [len(run.names)] if run.names is not None else []
+    few += [run.how.limit] if run.how.limit is not None else []
+    if run.how.fresh and few:
+        labelled = sum("files" in record for _, record in run.folder.records())
+        if labelled > min(few):
+            got = f"True for {min(few)} pictures, which deletes the labels of {labelled}"
+            fail(_NAME, "fresh", got, "fresh without `only` and `limit`, or another `out`")
 
 
 def _label_settings(settings: DatasetSettings) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class Labeller:
             kept = record is not None and "error" not in record and unchanged(record["inputs"], paths)
             if not kept:
                 stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
+                self.reader.refuse_other(row, stamps[0][-1])
                 record = {**self._label(row), "told": told_of(row, self.settings), "inputs": stamps}
             assert record is not None
             scored = self.scorer(record, row, task.truth)
@@ -121,7 +122,8 @@ class Labeller:
         clock = Clock()
         with clock("read"):
             picture = self.reader.picture(row)
-            told = self.reader.targets(row)
+            with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
+                told = self.reader.targets(row, picture.shape[:2])
             targets = fill_sizes(told, self.settings.typical)
         with clock("maps"):
             maps = self._read_maps(row, picture, targets)

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..checks import ArgumentError
 from ..files.io import Origin, read_json, reason_of
 from ..files.json_stream import stream_json
-from ..files.results import LEFT_ALONE, SKIPPED, STATE, STATES, UNTOUCHED, state_of
+from ..files.results import LEFT_ALONE, PICTURE, SKIPPED, STATE, UNTOUCHED, is_job, state_of
 from ..formats.guess import format_of
 from ..formats.imports import files_of, read_marks
 from ..formats.marks import Names
@@ -27,10 +28,10 @@ _SUFFIXES = (".json", ".csv")
 
 
 class _Head(NamedTuple):
-    """What holds for all points of a file: their categories, and what a person has said of the picture, or ""."""
+    """What holds for all points of a file: their categories, and what the page has noted of the picture."""
 
     categories: list[Category]
-    state: str = ""
+    noted: Mapping[str, str] = MappingProxyType({})
 
 
 def points_digest(origin: Origin) -> str:
@@ -87,7 +88,7 @@ def _walk(origin: Origin, folder: Path) -> Iterator[Path]:
         origin.fail(reason_of(error), "a folder that can be read", error)
     for path in found:
         if path.is_dir():
-            yield from () if path.is_symlink() else _walk(origin, path)
+            yield from () if path.is_symlink() or is_job(path) else _walk(origin, path)
         elif path.suffix.lower() in _SUFFIXES and path.is_file():
             yield path
 
@@ -126,19 +127,19 @@ def _json_head(origin: Origin) -> _Head | None:
 
     None, too, where a person has said on the page that the picture is to be skipped, or has taken all points back.
     """
-    keys, entries, state = set(), [], ""
+    keys, entries, noted = set(), [], {}
     for key, value in stream_json(origin):
         if key == "annotations":
             return None
-        if key == "info" and isinstance(value, dict) and value.get(STATE) in STATES:
-            state = value[STATE]
-            if state in LEFT_ALONE:
+        if key == "info" and isinstance(value, dict):
+            if value.get(STATE) in LEFT_ALONE:
                 return None
+            noted = {name: value[name] for name in (STATE, PICTURE) if isinstance(value.get(name), str)}
         keys.add(key)
         if key == "categories":
             entries.append(value)
     named = "categories" in keys and keys & {"images", "points"}
-    return _Head(json_categories(origin, entries), state) if named else None
+    return _Head(json_categories(origin, entries), noted) if named else None
 
 
 def _read_csv(origin: Origin) -> tuple[list[Category], dict[str, list[Click]]]:
@@ -181,7 +182,6 @@ def _rows(
     place: dict[str, str] = {}
     for file, head in files.items():
         own = in_channel_order(head.categories)
-        said = {STATE: head.state} if head.state else {}
         for name, image_id, clicks in _pictures(file):
             here = file.path.relative_to(folder).as_posix()
             first = place.setdefault(stem_of(name), here)
@@ -192,4 +192,4 @@ def _rows(
             body = body_of(clicked_targets(file, clicks, own), paint=paint_of(clicks))
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]
-            yield image_id, name, {**body, "targets": moved, **said}
+            yield image_id, name, {**body, "targets": moved, **head.noted}

@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import fail
 from ..files.io import Origin
 from ..files.pictures import read_label_png
+from ..files.results import PICTURE
 from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
 from ..panoptic.coco import decode_ids
 from ..panoptic.paint import Paint
@@ -46,6 +47,17 @@ class Reader:
             fail(_NAME, "points", f"{row.name}: a size of {most:.6g} pixels", f"at most the {pixels} of the picture")
         return picture
 
+    def refuse_other(self, row: Row, digest: str) -> None:
+        """Refuse a picture whose file is not the one that a person has clicked on, where the page has noted which.
+
+        Args:
+            row: what the source of the points says of it.
+            digest: SHA-256 of its file.
+        """
+        if isinstance(row.body, dict) and row.body.get(PICTURE, digest) != digest:
+            got = f"{row.name}: another file than the one that its points were made on"
+            fail(_NAME, "images", got, "the pictures that were clicked on, or points without `picture_sha256`")
+
     @property
     def reading(self) -> dict[str, Any]:
         """How pictures are read."""
@@ -56,11 +68,13 @@ class Reader:
         images, follow = self.settings.images, self.settings.follow_links
         return safe_join(images, row.name, follow_links=follow, function=_NAME, argument="images")
 
-    def targets(self, row: Row) -> PointTargets:
-        """The points of the file, or drawn from the true masks."""
+    def targets(self, row: Row, size: tuple[int, ...]) -> PointTargets:
+        """The points of the file, which lie in a picture of (H, W), or drawn from the true masks."""
         sampling, source, categories = self.settings.sampling, self.settings.sampled_from, self.settings.categories
         if sampling is None or source is None:
-            return targets_of(row.body, categories)
+            targets = targets_of(row.body, categories)
+            _refuse_outside(row, targets, size)
+            return targets
         truth = source.read(row.body, categories)
         how = {"n": sampling.n, "seed": sampling.seed, "sampler": sampling.sampler}
         return sample_points(truth, categories, stuff=True, **how).targets  # type: ignore[arg-type]
@@ -83,6 +97,17 @@ class Reader:
             id_map = _ids_of_voc(classes, objects, infos, things)
         segments = tuple(Segment(number, category, things[category]) for number, category in infos)
         return PanopticImage(id_map, segments, row.image_id, row.name)
+
+
+def _refuse_outside(row: Row, targets: PointTargets, size: tuple[int, ...]) -> None:
+    pixels = np.floor(targets.points_yx + 0.5)  # as `pixel_indices` rounds, whose words are those of arrays
+    outside = ((pixels < 0) | (pixels >= size)).any(1)
+    if outside.any():
+        y, x = targets.points_yx[outside][0].tolist()
+        swapped = ((pixels >= 0) & (pixels < size[::-1])).all()
+        hint = " (x and y swapped would fit)" if swapped else ""  # by which `explaining_turns` knows it
+        expected = f"points inside the picture, which is {size[1]} wide and {size[0]} high{hint}"
+        fail(_NAME, "points", f"{row.name}: x={x:g}, y={y:g}", expected)
 
 
 def _ids_of_voc(

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..files.io import atomic_file, make_folder
-from ..files.results import DONE, STATE
+from ..files.results import DONE, JOB, STATE
 from ..panoptic import Category
 from ..panoptic.coco import category_entry, image_entry
 from ..panoptic.evaluator import mean_iou
@@ -165,7 +165,7 @@ def write_records(
 @contextmanager
 def _panoptic_json(root: Path, categories: Sequence[Category]) -> Iterator[Add]:
     """The text that :func:`~point2mask_ot.write_coco_panoptic` writes; annotations wait until all images are there."""
-    waiting = root / ".job" / "annotations.part"
+    waiting = root / JOB / "annotations.part"
     with atomic_file(root / "panoptic.json", function=_NAME, argument="out") as file:
         try:
             with open(waiting, "w+b") as later:

@@ -61,6 +61,7 @@ def boundary_affinity_loss(
             waits for the device).
 
     Example:
+        >>> import torch
         >>> instance = torch.tensor([[0, 0, 1, 1]])
         >>> semantic = torch.zeros(1, 4, dtype=torch.long)
         >>> no_idea = torch.zeros(1, 1, 4)

@@ -62,6 +62,7 @@ def lab_affinity_loss(
             graph: nothing waits for the device), kernels, threshold or theta out of range.
 
     Example:
+        >>> import torch
         >>> image = torch.rand(3, 8, 8)
         >>> undecided = torch.zeros(2, 8, 8)
         >>> f"{lab_affinity_loss(undecided, image, threshold=0).item():.4f}"  # -log(1/2)

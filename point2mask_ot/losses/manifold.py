@@ -60,6 +60,7 @@ def manifold_contrastive_loss(
             or in the padding (NaN instead of an error on a GPU or in a compiled graph: nothing waits for the device).
 
     Example:
+        >>> import torch
         >>> f = torch.eye(2)[:, None]  # two pixels with orthogonal embeddings, each a mask of its own
         >>> ids, points = torch.tensor([[0, 1]]), torch.tensor([[0, 0], [0, 1]])
         >>> loss = manifold_contrastive_loss(f, ids, points, ids[0], num_targets=2, temperature=1)

@@ -52,6 +52,7 @@ def partial_cross_entropy(
             for the device).
 
     Example:
+        >>> import torch
         >>> logits = torch.zeros(4, 6, 6)
         >>> labels = torch.full((6, 6), 255)
         >>> labels[2, 3] = 1
@@ -114,6 +115,7 @@ def dilate_labels(labels: Array, window: int, *, ignore_index: int = 255) -> Any
         ArgumentError: another shape, an even or non-positive window.
 
     Example:
+        >>> import torch
         >>> dilate_labels(torch.tensor([[9, 9, 2, 9, 1, 9, 9]]), 3, ignore_index=9).tolist()
         [[9, 2, 2, 1, 1, 1, 9]]
     """

@@ -52,6 +52,7 @@ def semantic_loss(
         ArgumentTypeError, ArgumentError: as the three losses do; options that are not a mapping; negative weights.
 
     Example:
+        >>> import torch
         >>> logits = torch.zeros(2, 8, 8, requires_grad=True)
         >>> labels = torch.full((8, 8), 255)
         >>> labels[0, 0] = 1

@@ -148,6 +148,7 @@ def tree_filter(
 
     Example:
         >>> import numpy as np
+        >>> from point2mask_ot import minimum_spanning_tree
         >>> picture = np.array([[[0.0, 0.0, 1.0, 1.0]]])
         >>> scores = np.array([[[1.0, 0.0, 0.0, 0.0]]])
         >>> tree_filter(scores, minimum_spanning_tree(picture), theta=0.1).round(3).tolist()
@@ -236,6 +237,7 @@ def tree_affinity_loss(
             or in a compiled graph: nothing waits for the device), missing labels, unknown options.
 
     Example:
+        >>> import torch
         >>> image = torch.zeros(3, 1, 2)
         >>> certain = torch.tensor([[[9.0, -9.0]], [[-9.0, 9.0]]])
         >>> f"{tree_affinity_loss(certain, image).item():.4f}"  # one colour, two classes

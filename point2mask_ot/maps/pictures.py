@@ -137,6 +137,12 @@ def structured_edges(image: Array, model_path: str | os.PathLike[str], *, suppre
     Raises:
         FileError: the model is missing, unreadable, or not a structured forest.
         ArgumentError: as in :func:`smooth_lab`, or a tensor on an accelerator.
+
+    Example:
+        >>> from point2mask_ot import read_picture
+        >>> boundary = structured_edges(read_picture("a.jpg"), "model.yml.gz")  # doctest: +SKIP
+        >>> boundary.shape  # doctest: +SKIP
+        (1, 333, 500)
     """
     from . import structured_forest
 

@@ -44,6 +44,7 @@ class PseudoMasker:
 
     Example:
         >>> import numpy as np
+        >>> from point2mask_ot import PointTargets
         >>> boundary = np.zeros((1, 20, 40), np.float32); boundary[0, :, 25] = 1
         >>> targets = PointTargets([(10, 10), (10, 35)], is_thing=[True, False])
         >>> result = PseudoMasker("best", stuff="supply", capacity="nearest")(None, boundary, targets)

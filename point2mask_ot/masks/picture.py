@@ -219,6 +219,7 @@ def label_picture(
 
     Example:
         >>> import numpy as np
+        >>> from point2mask_ot import PointTargets
         >>> picture = np.zeros((10, 20, 3), np.uint8); picture[:, 12:] = 200
         >>> targets = PointTargets([(5, 2), (5, 18)], is_thing=[True, False])
         >>> masks = label_picture(picture, targets, capacity="nearest").masks

@@ -41,6 +41,7 @@ class NearestCosts:
         origin: what they were made from where that was a tensor, to which a gradient may go; else None.
 
     Example:
+        >>> import numpy as np
         >>> costs = NearestCosts.from_nearest(np.array([[0, 0, 1], [1, 1, 2]]), np.array([[0, 1, 0], [4, 1, 2]]), 3)
         >>> costs.label_and_cost(np.array([0.0, 0.5, 0.0]))[0].tolist()
         [0, 1, 1]

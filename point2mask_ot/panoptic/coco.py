@@ -98,6 +98,7 @@ def read_coco_panoptic(
 
     Example:
         >>> import tempfile
+        >>> from point2mask_ot import Category, PanopticImage, Segment, write_coco_panoptic
         >>> folder = tempfile.mkdtemp()
         >>> cats = [Category(1, "coin", True), Category(2, "table", False)]
         >>> truth = PanopticImage([[1, 300]], (Segment(1, 1, True), Segment(300, 2, False)), 42, "coins.jpg")
@@ -207,6 +208,15 @@ def write_coco_panoptic(
     Raises:
         ArgumentError: an id or name twice, an image without file name, or a segment of no category listed.
         FileError: a name that leads out of ``png_dir``, or a disk that cannot take the file.
+
+    Example:
+        >>> import json, pathlib, tempfile
+        >>> from point2mask_ot import Category, PanopticImage, Segment
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "masks.json"
+        >>> image = PanopticImage([[3, 3, 0]], (Segment(3, 1, True),), image_id=1, file_name="a.jpg")
+        >>> write_coco_panoptic([image], path, path.with_suffix(""), [Category(1, "coin", True)])
+        >>> json.loads(path.read_text())["annotations"][0]["segments_info"][0]["bbox"]
+        [0, 0, 2, 1]
     """
     by_id = check_categories(_WRITE, categories)
     origin_of(_WRITE, "json_path", json_path)

@@ -69,6 +69,7 @@ class PanopticImage:
             other way round, or two segments with one id.
 
     Example:
+        >>> from point2mask_ot import Segment
         >>> image = PanopticImage([[1, 1, 0], [2, 2, 2]], (Segment(1, 7, True), Segment(2, 9, False)))
         >>> image.size, image.id_map.dtype.name
         ((2, 3), 'int64')
@@ -169,6 +170,8 @@ class PanopticImage:
             ArgumentError: no (H, W) integers, an index of no target, or too few categories.
 
         Example:
+            >>> import numpy as np
+            >>> from point2mask_ot import Category, PointTargets
             >>> targets = PointTargets([(0, 0), (0, 1), (0, 2)], category=[0, 1, 1], is_thing=[True, False, False])
             >>> kinds = [Category(7, "cat", True), Category(9, "sky", False)]
             >>> PanopticImage.from_targets(np.array([[0, 1, 2, -1]]), targets, kinds).id_map.tolist()

@@ -80,6 +80,10 @@ def read_points(
         image: the picture's file name, where the file has several; its folders may be left out if that is clear.
         shape: (H, W) of the picture; where given, points outside are refused.
 
+    Returns:
+        :class:`~point2mask_ot.panoptic.LabelledPoints`: the targets, their categories, things first, and what was
+        painted.
+
     Raises:
         FileError: naming the line or the entry: the file is missing, damaged or has unknown fields; a coordinate is
             no finite number or lies outside the picture; a category is unknown, named twice, or both thing and
@@ -185,6 +189,14 @@ def write_points(
         ArgumentError: no point, a category that is not listed, a thing where its category is stuff or the other
             way round, stuff listed before things, or a name twice or empty.
         FileError: a disk that cannot take the file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from point2mask_ot import Category, PointTargets
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "points.csv"
+        >>> write_points(path, PointTargets([(12, 31)], category=[0]), [Category(1, "coin", True)])
+        >>> path.read_text().splitlines()
+        ['x,y,category,target,isthing', '31,12,coin,0,1']
     """
     origin = origin_of(_WRITE, "path", path)
     listed = writable_categories(_WRITE, categories)

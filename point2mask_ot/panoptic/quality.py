@@ -106,6 +106,10 @@ def panoptic_quality(
         truths: true images, in the same order; the two are taken pair by pair, so data sets of any size fit.
         categories: the categories to score.
 
+    Returns:
+        :class:`~point2mask_ot.panoptic.PanopticQuality`: means over all categories, things and stuff, and the counts
+        of each category.
+
     Raises:
         ArgumentError: a pair with different image ids or sizes, more of the one than of the other, or a segment of
             no category listed.

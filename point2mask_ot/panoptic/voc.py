@@ -100,6 +100,15 @@ def read_voc(
             is missing, damaged, no palette PNG, of another size than its fellow, leaves ``root``, or has a class
             that is unknown or, under an object, no thing.
         ArgumentError: a category id above 254.
+
+    Example:
+        >>> import tempfile
+        >>> from point2mask_ot import PanopticImage, Segment, write_voc
+        >>> folder = tempfile.mkdtemp()
+        >>> write_voc([PanopticImage([[1, 1, 2]], (Segment(1, 15, True), Segment(2, 0, False)), "me")], folder)
+        >>> found = read_voc(folder)
+        >>> len(found), [(segment.category_id, segment.is_thing) for segment in found[0].segments]
+        (1, [(15, True), (0, False)])
     """
     by_id = _palette_categories(_READ, categories)
     origin_of(_READ, "root", root)
@@ -179,6 +188,7 @@ def write_voc(
 
     Example:
         >>> import tempfile
+        >>> from point2mask_ot import PanopticImage, Segment, read_voc
         >>> folder = tempfile.mkdtemp()
         >>> write_voc([PanopticImage([[1, 0, 2]], (Segment(1, 15, True), Segment(2, 0, False)), "me")], folder)
         >>> read_voc(folder)[0].id_map.tolist()

@@ -37,7 +37,8 @@ STATE = {"categories": CATEGORIES, "points": POINTS}
 
 
 @pytest.fixture
-def photo(tmp_path) -> Path:
+def photo(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # where a session without `out` makes its folder
     path = tmp_path / "coffee.png"
     Image.fromarray(skimage.data.coffee()[::4, ::4]).save(path)
     return path
@@ -240,6 +241,16 @@ def test_nothing_is_shown_to_strangers(name, refusing):
     assert refusing.server_address[0] == "127.0.0.1"
 
 
+def test_a_person_who_mistypes_the_address_reads_what_to_do(refusing):
+    told = ask(refusing, "", token="guess", headers={"Accept": "text/html,*/*"})
+    assert told == (404, b"No such address; use the one that point2mask annotate has printed last.")
+    connection = http.client.HTTPConnection("127.0.0.1", refusing.server_port, timeout=60)
+    connection.request("GET", f"/{refusing.token}")
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Location")) == (307, f"/{refusing.token}/")
+    connection.close()
+
+
 def test_an_error_nobody_foresaw_is_said_in_words(server, monkeypatch, capsys):
     monkeypatch.setattr(server.session, "label", lambda *_, **__: 1 / 0)
     assert ask(server, "label", STATE) == (500, {"error": "ZeroDivisionError: division by zero"})
@@ -354,8 +365,12 @@ def test_refuses_what_is_at_odds(photo, tmp_path):
     (tmp_path / "points.csv").write_text("x,y,category\n9,4,leaf\n")
     with pytest.raises(ArgumentError, match="as thing and as stuff"):
         Session(photo, points=tmp_path / "points.csv", categories=[Category(1, "leaf", False)])
-    for text in ("cat,cat", ":stuff", "cat:animal"):
-        with pytest.raises(ArgumentError, match="different names"):
+    for text, expected in {
+        "cat,cat": "different names",
+        ":stuff": "one name",
+        "cat:animal": ":thing or :stuff",
+    }.items():
+        with pytest.raises(ArgumentError, match=expected):
             parse_categories(text)
     session = Session(photo)
     with serving(session) as first, pytest.raises(ArgumentError, match="a free port"):

@@ -106,7 +106,7 @@ def test_only_some_pictures_in_an_order_of_ones_own(photos, tmp_path):
     session = Session(photos, out=out, only=asked)
     assert list(session.pictures.names) == ["shot_10.jpg", "b/x.png", "shot_2.jpg"]
     assert session.folder()["states"] == ["untouched"] * 3
-    with pytest.raises(ArgumentError, match=r"no picture 'a/x\.png'"):
+    with pytest.raises(ArgumentError, match=r"no picture 'a/x\.png'.* in the list of only"):
         session.check_name("a/x.png")
     session.change_categories(json.dumps({"do": "rename", "name": "cup", "to": "mug"}).encode())
     assert {point["category"] for point in opening(Session(photos, out=out), "a/x.png")["points"]} == {"mug", "table"}
@@ -217,6 +217,10 @@ def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        ("<annotations/>", "a file that looks like one of cvat; expected .*`point2mask prepare import` makes of it"),
+        ('{"shapes": [], "imagePath": "a.png"}', "looks like one of labelme"),
+        ("so much text" * 99, r"'points': got .*points.csv: .{77}\.\.\.; expected"),
+        (None, "points.csv: a folder; expected one JSON or CSV file, which `point2mask prepare import` makes"),
         ("x,y,category\n1,1,cup\n", "points beside which no picture is named"),
         ("image,x,y,category\nx.png,1,1,cup\n", r"points of 'x.png' \(1 picture\).*has them, such as 'a/x.png'"),
         ("image,x,y,category\na/x.png,1,1,table\n", "'table' as thing and as stuff"),
@@ -225,7 +229,7 @@ def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
 def test_points_to_begin_with_that_are_of_no_use_are_refused_before_anything_is_written(
     content, expected, photos, tmp_path
 ):
-    (tmp_path / "points.csv").write_text(content)
+    (tmp_path / "points.csv").mkdir() if content is None else (tmp_path / "points.csv").write_text(content)
     with pytest.raises(ArgumentError, match=expected):
         Session(photos, out=tmp_path / "out", points=tmp_path / "points.csv", categories=TABLE)
     assert not list((tmp_path / "out").rglob("*.json"))
@@ -320,6 +324,7 @@ def names_of(path):
 UNNAMEABLE = {
     "": "one name", " ": "one name", "a,b": "without a comma",
     "x" * 81: "1 to 80 letters", "a\0b": "on one line", "a\nb": "on one line", "dish:stuf": "did you mean 'stuff'",
+    "a:b": "alone or with :thing or :stuff", "a:b:stuff": "alone or",
 }  # fmt: skip
 
 

@@ -47,6 +47,16 @@ def test_what_is_damaged_is_skipped_and_what_is_worked_on_is_not(window, photos,
 
     with serving(Session(photos, out=tmp_path / "out", categories=parse_categories("cup,table:stuff"))) as server:
         window.resize(1280, 800)
+        # Asked for by its address, a picture that is not there or damaged is no other, whose state a key would change.
+        for name, words in (("bad.png", "no readable picture"), ("gone.png", "no picture 'gone.png'")):
+            window.open("about:blank")
+            window.open(f"{server.url}#{name}")
+            window.wait(SHOWS, name)
+            assert words in window.wait(ALERT)
+        window.keys("s")
+        window.keys("d")
+        window.wait(SAYS, "Choose a picture of the list.")
+        assert ask(server, "folder")[1]["states"] == ["untouched"] * 4
         window.open(f"{server.url}#shot_1.png")
         window.wait(SHOWS, "shot_1.png")
         window.click(*at(0.5, 0.5))
@@ -93,8 +103,14 @@ def test_what_is_damaged_is_skipped_and_what_is_worked_on_is_not(window, photos,
         assert window.run(FOCUS) == "stage"
 
         # A thing that is added takes no key from stuff.
+        window.type("#new-name", "a:b" + ENTER)
+        window.wait(SAYS, "The categories are as they were.")
+        assert "alone or with :thing or :stuff" in window.run(ALERT)
+        window.run("document.getElementById('new-name').value = '';")
         window.type("#new-name", "saucer" + ENTER)
         window.wait(CHOSEN + " === 'saucer'")
+        window.wait(SAYS, "saucer is the category of the next point.")
+        assert window.run(ALERT) == ""
         window.keys("2")
         assert window.run(CHOSEN) == "table"
         window.keys("3")

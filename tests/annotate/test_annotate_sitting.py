@@ -23,6 +23,8 @@ SAYS = "return document.getElementById('status').textContent.includes(arguments[
 SHOWS = "return document.getElementById('name').textContent === arguments[0];"
 FINE = "return document.getElementById('overlay').dataset.masks === 'fine';"
 SAVED = "return document.getElementById('saved').textContent === 'Saved';"
+ALERT = "return document.getElementById('alert').textContent;"
+NOTICE = "return document.getElementById('notice-words').textContent;"
 PROGRESS = "return document.getElementById('count').textContent;"
 ROWS = "return [...document.querySelectorAll('.picture')].map(row => row.getAttribute('aria-label'));"
 UNNAMED = """return [...document.querySelectorAll('button, input, select, main, aside, nav, progress, dialog')].filter(
@@ -32,7 +34,7 @@ MIDDLE = """const row = [...document.querySelectorAll('.picture')].find(row => r
 const box = row.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2];"""
 RING = "return [...document.querySelectorAll('.ring')].map(ring => ring.getBoundingClientRect().width / 2);"
 SCALE = "return document.getElementById('photo').getBoundingClientRect().width / 75;"
-SHIFT, ALT, ENTER, DOWN, ESCAPE = "\ue008", "\ue00a", "\ue007", "\ue015", "\ue00c"
+SHIFT, ALT, ENTER, UP, DOWN, ESCAPE = "\ue008", "\ue00a", "\ue007", "\ue013", "\ue015", "\ue00c"
 COFFEE = skimage.data.coffee()[::8, ::8]  # 50 x 75
 
 
@@ -54,13 +56,28 @@ def test_pictures_that_cannot_be_opened_are_passed_over(window, photos, tmp_path
         window.open(server.url)
         window.wait(SHOWS, "shot_1.png")
         assert window.wait(SAYS, "Passed over more/last.png, which could not be opened.")
-        for key, name in (("n", "shot_4.png"), ("p", "shot_1.png"), ("d", "shot_4.png")):
+        for key, name in (("n", "shot_4.png"), ("p", "shot_1.png"), ("s", "shot_4.png"), ("s", "shot_5.png")):
             window.keys(key)
             window.wait(SHOWS, name)
+        window.keys("s")
+        assert window.wait(SAYS, "but 3 that cannot be opened: more/last.png, shot_2.png, shot_3.png.")
         assert "shot_2.png, could not be opened" in window.run(ROWS)
         Image.fromarray(COFFEE).save(photos / "shot_2.png")
         window.click(*window.run(MIDDLE, "shot_2.png"))
         window.wait(SHOWS, "shot_2.png")
+        # Where no picture waits, one that was done and is mended leads to the next of the list.
+        window.run("document.getElementById('stage').focus();")
+        window.keys(ENTER)
+        window.wait(FINE)
+        window.keys("d")
+        assert window.wait(SAYS, "but 2 that cannot be opened")
+        window.keys(SHIFT, UP)
+        window.keys(ENTER)
+        window.keys("d")
+        window.wait(SHOWS, "shot_4.png")
+        assert "shot_2.png, done" in window.run(ROWS)
+        window.type("#search", "nothing of that name")
+        assert window.run("return document.getElementById('rows').textContent;") == "No picture"
 
 
 def test_a_folder_by_keys_alone(window, photos, tmp_path):
@@ -94,7 +111,9 @@ def test_a_folder_by_keys_alone(window, photos, tmp_path):
         window.wait(SHOWS, "shot_1.png")
         window.keys("d")
         window.wait(SHOWS, "shot_4.png")
-        window.keys("d")  # nothing is on it
+        window.keys("d")  # nothing is on it: a second one means it
+        assert "would be void" in window.wait(ALERT)
+        window.keys("d")
         window.wait(SHOWS, "shot_5.png")
         assert window.run(PROGRESS) == "3 of 6 done, 1 skipped"
         assert window.run(ROWS) == [
@@ -114,11 +133,21 @@ def test_a_folder_by_keys_alone(window, photos, tmp_path):
         window.reload()
         window.wait(SHOWS, "shot_3.png")
         assert window.run("return document.querySelectorAll('.point').length;") == 2
-        window.press("#done")  # once more takes it back
-        window.wait(SAVED)
+        # Mended, it is done as before, and one goes on; as it was, the mark is taken away, and that is said.
+        window.run("document.getElementById('stage').focus();")
+        window.keys("2")
+        window.keys(SHIFT, UP)
+        window.keys(ENTER)
+        window.press("#done")
+        window.wait(SHOWS, "shot_5.png")
+        assert window.run(PROGRESS) == "3 of 6 done, 1 skipped"
+        window.keys("p")
+        window.wait(SHOWS, "shot_4.png")
+        window.keys("d")
+        assert "No longer done, but untouched." in window.wait(NOTICE)
         assert window.wait(PROGRESS) == "2 of 6 done, 1 skipped"
     made = label_dataset(photos, out, tmp_path / "labels", workers=0, progress=False)
-    assert (made.labelled, made.set_aside) == (3, 0), "done and begun, and not what was skipped"
+    assert (made.labelled, made.set_aside) == (2, 0), "done, and not what was skipped or is untouched"
     found = read_points(out / "shot_1_points.json").targets
     assert found.points_yx.tolist() == [[25, 37], [35, 37]]
     assert found.is_thing.tolist() == [True, False]
@@ -184,8 +213,7 @@ def test_a_killed_server_loses_nothing(window, photos, tmp_path):
         assert "does not answer" in window.run("return document.getElementById('alert').textContent;")
     with serving(Session(photos, out=tmp_path / "out"), int(re.search(r":(\d+)/", url)[1])) as server:
         window.open(f"{server.url}#shot_2.png")
-        window.wait(SAYS, "Goes on from")
-        assert len(window.run("return [...document.querySelectorAll('.point')];")) == 1
+        window.wait("return document.querySelectorAll('.point').length === 1;")
         window.click(*at(0.2, 0.2))
         window.wait(SAVED)
     assert len(read_points(tmp_path / "out/shot_2_points.json").targets.points_yx) == 2

@@ -22,6 +22,8 @@ COUNT = "return document.getElementById('count').textContent;"
 CHOOSE = """const select = document.getElementById(arguments[0]); select.value = arguments[1];
 select.dispatchEvent(new Event('change'));"""
 BROKEN = "return [...document.images].filter(image => image.complete && !image.naturalWidth).length;"
+NO_ADDRESS = "return document.getElementById('no-address').offsetHeight > 0;"
+OFFERED = "return document.getElementById('open').offsetHeight > 0;"
 SHOWS = "return document.getElementById('name').textContent === arguments[0];"
 STATES = "return [...document.querySelectorAll('.picture')].map(row => row.textContent);"
 BACKSPACE = "\ue003"
@@ -29,21 +31,27 @@ COFFEE = skimage.data.coffee()[::8, ::8]  # 50 x 75
 CATEGORIES = [{"id": 1, "name": "cup", "isthing": 1}, {"id": 2, "name": "table", "isthing": 0}]
 
 
+def written(root, *records) -> str:
+    settings = JobSettings(
+        images="photos", out=str(root), config=PseudoMaskConfig(), categories=(Category(1, "cup", True),)
+    )
+    (root / ".job").mkdir(parents=True)
+    with pictures_page(root, settings, "point2mask annotate photos") as show:
+        for number, (name, body, record) in enumerate(records):
+            show(Row(number, number, name, body), record)
+    return (root / "report/pictures.html").as_uri()
+
+
 @pytest.fixture
 def page(tmp_path) -> str:
-    """250 pictures whose confidence falls with their number, the first of them done, and three that were set aside."""
-    settings = JobSettings(
-        images="photos", out=str(tmp_path), config=PseudoMaskConfig(), categories=(Category(1, "cup", True),)
-    )
-    (tmp_path / ".job").mkdir()
-    with pictures_page(tmp_path, settings, "point2mask annotate photos") as show:
-        for number in range(250):
-            body = {"state": "done"} if number == 0 else {}
-            told = {"confidence": 1 - number / 250, "targets": number % 7, "segments": [], "void": 0.5}
-            show(Row(number, number, f"p{number}.png", body), {**told, "seconds": {"all": (number * 7) % 250}})
-        for name in ("<b>x</b>.png", "y.png", "z.png"):
-            show(Row(250, 250, name, {}), {"error": f"{name}: damaged"})
-    return (tmp_path / "report/pictures.html").as_uri()
+    """250 pictures whose confidence falls with their number, the first of them done, and four that were set aside."""
+    records = []
+    for number in range(250):
+        told = {"confidence": 1 - number / 250, "targets": number % 7, "segments": [], "void": 0.5}
+        body = {"state": "done"} if number == 0 else {}
+        records.append((f"p{number}.png", body, {**told, "seconds": {"all": (number * 7) % 250}}))
+    aside = ("<b>x</b>.png", "a r\u00e9p.png", "r\u00e9p.png", "y.png")
+    return written(tmp_path, *records, *((name, {}, {"error": f"{name}: damaged"}) for name in aside))
 
 
 def test_pictures_in_any_order_page_by_page(window, page):
@@ -65,14 +73,31 @@ def test_pictures_in_any_order_page_by_page(window, page):
     window.type("#find", "P24 png")
     assert set(window.run(NAMES)) == {"p24.png", *(f"p{number}.png" for number in range(240, 250))}
     window.type("#find", BACKSPACE * 7)
+    # A name that the report links to comes before those that only have it in theirs; accents in either spelling.
+    window.open(f"{page}#order=name&find=p4.PNG")
+    assert window.run(NAMES) == ["p4.png"]
+    window.open(f"{page}#find=4.png")
+    assert len(window.run(NAMES)) == 25
+    window.open(f"{page}#show=aside&find=re%CC%81p.png")
+    assert window.run(NAMES) == ["r\u00e9p.png", "a r\u00e9p.png"]
+    window.open(f"{page}#show=aside&find=DAMAGED%20y")
+    assert window.run(NAMES) == ["y.png"], "reasons are searched, too"
+    window.open(page)
     window.run(CHOOSE, "show", "open")
     assert window.run(COUNT) == "1 to 100 of 249"
     window.run(CHOOSE, "show", "aside")
-    assert window.run(NAMES) == ["<b>x</b>.png", "y.png", "z.png"]
+    assert window.run(NAMES) == ["<b>x</b>.png", "a r\u00e9p.png", "r\u00e9p.png", "y.png"]
     window.open(f"{page}#show=aside")
-    assert window.run(COUNT) == "1 to 3 of 3"
+    assert window.run(COUNT) == "1 to 4 of 4"
     window.resize(390, 800)
     assert window.run("return document.documentElement.scrollWidth <= innerWidth;")
+
+
+def test_a_job_without_labels_has_no_doubtful_pictures_to_open(window, page, tmp_path):
+    window.open(page)
+    assert window.run(OFFERED)
+    window.open(written(tmp_path / "empty", ("y.png", {}, {"error": "damaged"})))
+    assert not window.run(OFFERED)
 
 
 def test_from_clicks_to_labels_to_the_report_and_back(window, tmp_path):
@@ -97,7 +122,12 @@ def test_from_clicks_to_labels_to_the_report_and_back(window, tmp_path):
         assert window.run(BROKEN) == 0
         report, before = window.driver.current_window_handle, set(window.driver.window_handles)
         window.run("document.querySelector('details').open = true;")
-        window.type("#address", server.url)
+        window.type("#address", "the one it prints")
+        assert window.run(NO_ADDRESS)
+        window.run("document.getElementById('address').value = '';")
+        line = f"annotate {photos} at <{server.url.removeprefix('http://').rstrip('/')}>"  # what people paste
+        window.type("#address", line)
+        assert not window.run(NO_ADDRESS)
         window.run("document.querySelector('figure a[href$=\"#more%2Fc%20d.png\"]').scrollIntoView({block: 'center'});")
         window.press('figure a[href$="#more%2Fc%20d.png"]')
         (opened,) = set(window.driver.window_handles) - before

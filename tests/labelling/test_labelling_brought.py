@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +26,7 @@ from point2mask_ot import (
     write_coco_panoptic,
     write_voc,
 )
+from point2mask_ot.annotate.listing import list_pictures
 from point2mask_ot.cli import main
 from point2mask_ot.files.pictures import upright
 from point2mask_ot.labelling import JobStopped, Sampling
@@ -49,6 +52,53 @@ def job(tmp_path, monkeypatch):
 def reasons(made) -> dict[str, str]:
     listed = json.loads((made.out / "summary.json").read_text())["set_aside_first"]
     return {one["picture"]: one["reason"] for one in listed}
+
+
+# ---------------------------------------------------------------------------------------------- folders and pictures
+
+
+def clicked(folder: Path, name: str, **info: str) -> None:
+    """The file of a picture that the page writes."""
+    folder.mkdir(exist_ok=True)
+    document = json.loads(write_document(folder / "written.json", [entry(name)]).read_text()) | {"info": info}
+    (folder / "written.json").unlink()
+    (folder / f"{name.removesuffix('.png')}_points.json").write_text(json.dumps(document))
+
+
+def test_another_picture_of_that_name_is_not_labelled_with_its_points(job, tmp_path):
+    for name in ("p000.png", "p001.png"):
+        clicked(tmp_path / "clicks", name, picture_sha256=sha256((job.images / "p000.png").read_bytes()).hexdigest())
+    made = job(points=tmp_path / "clicks")
+    assert (made.labelled, made.set_aside) == (1, 1)
+    assert "another file than the one that its points were made on" in reasons(made)["p001.png"]
+
+
+def test_a_point_outside_is_told_as_people_see_it(job, tmp_path):
+    outside = {"file_name": "p000.png", "points": [{"x": 40, "y": 5, "category": "left"}]}
+    made = job(points=write_document(tmp_path / "far.json", [outside, entry("p001.png")]))
+    assert "p000.png: x=40, y=5; expected points inside the picture, which is 32 wide" in reasons(made)["p000.png"]
+
+
+def test_to_start_over_with_a_few_pictures_deletes_no_more_labels_than_it_makes(job):
+    job()
+    for few in ({"only": ["p001.png"]}, {"limit": 2}):
+        with pytest.raises(ArgumentError, match=r"'fresh': got True for [12] pictures, which deletes the labels of 3"):
+            job(fresh=True, **few)
+    assert job(fresh=True).labelled == 3
+    assert job("few", limit=1).labelled == job("few", limit=1, fresh=True, beta=0.3).labelled == 1
+
+
+@pytest.mark.parametrize("argument", ["images", "points"])
+def test_results_do_not_lie_among_what_is_read(argument, job, tmp_path):
+    clicked(tmp_path / "clicks", "p000.png")
+    folder = {"images": job.images, "points": tmp_path / "clicks"}[argument]
+    with pytest.raises(ArgumentError, match=f"'out'.*which is the folder of `{argument}`"):
+        job(points=tmp_path / "clicks", out=folder)
+    inside = job(points=tmp_path / "clicks", out=folder / "labels")  # is passed over where it is read again
+    assert inside.labelled == job("else", points=tmp_path / "clicks").labelled == 1
+    assert job(points=tmp_path / "clicks", out=folder / "labels").labelled == 1
+    assert "p000.png" in list_pictures(job.images, tmp_path / "a").names
+    assert len(list_pictures(job.images, tmp_path / "a").names) == 3
 
 
 # ------------------------------------------------------------------------------------------------------- maps (A4)
@@ -335,8 +385,8 @@ def test_fault_c7_a_folder_of_points(job, tmp_path):
     (folder / "p000.json").unlink()
     assert job(points=folder).labelled == 3, "masks are none of its business"
     save_points(folder / "p000_points.json", "p000.png", [("left", 1), ("right", 0)], [left, {**right, "x": 30}])
-    with pytest.raises(ArgumentError, match="points: "):
-        job(points=folder)
+    again = job(points=folder)
+    assert (again.labelled, again.kept) == (3, 2)
 
 
 def test_fault_c7_folders_that_mean_nothing(job, tmp_path):

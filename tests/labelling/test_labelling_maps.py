@@ -167,12 +167,12 @@ def test_a_plug_in_that_asks_for_the_points(job, tmp_path, monkeypatch):
             assert (image.id_map == np.where(np.arange(32) < 20, 1, 2)).all()
 
 
-def test_a_job_does_not_go_on_with_other_points_for_its_plug_in(job, tmp_path):
+def test_a_plug_in_that_is_given_points_is_asked_again_where_they_have_changed(job, tmp_path):
     (tmp_path / "pointed_plug.py").write_text("def maps(picture, points):\n    return {}\n")
     job(maps="pointed_plug:maps")
     write_document(tmp_path / "points.json", [entry("p000.png"), entry("p001.png", height=20)])
-    with pytest.raises(ArgumentError, match=r"settings: points: \w+ -> \w+"):
-        job(maps="pointed_plug:maps")
+    made = job(maps="pointed_plug:maps")
+    assert (made.labelled, made.kept) == (2, 1)
 
 
 def test_a_folder_of_checkpoints_is_all_their_weights_and_configurations(job, tmp_path):

@@ -216,9 +216,10 @@ def test_points_of_another_kind_are_led_back_to_a_new_folder(kind, tmp_path):
     page = Page(out / "report.html")
     command = next(line for line in page.lines if line.startswith("point2mask"))
     brought = [] if kind == "drawn" else ["--points", str(points)]
-    options = [*brought, "--out", "clicks", "--exif", "ignore", "--only", str(out / "doubtful.txt")]
+    options = [*brought, "--out", str(tmp_path / "out_clicks"), "--exif", "ignore", "--only", str(out / "doubtful.txt")]
     assert shlex.split(command)[2:] == [str(images), *options]
-    assert "label-dataset --points clicks and another --out" in page.words
+    assert ("begins without the points" in page.words) == (kind == "drawn")
+    assert f"in {tmp_path / 'out_clicks'} then" in page.words
 
 
 def test_a_thumbnail_shows_points_labels_and_truth_in_their_colours():

@@ -22,7 +22,7 @@ const hex = (rgb) => `#${rgb.map((value) => value.toString(16).padStart(2, "0"))
 const rgb = (text) => [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
 
 function render() {
-  if (!app.photo) return;
+  if (!app.folder) return;
   const names = inKeyOrder();
   const key = JSON.stringify([names, app.folder.categories, app.category]);
   if ($("categories").dataset.key === key) return;
@@ -68,6 +68,7 @@ async function change(body) {
     }
     pick(made ?? body.to ?? app.category);
     emit("folder");
+    say(made ? `${made} is the category of the next point.` : "The categories are changed.");
     return true;
   } catch (error) {
     complain(refused("Not changed", error));

@@ -2,7 +2,7 @@
 import { element } from "./elements.js";
 import { relabel } from "./labels.js";
 import { autosave, finished, read, savedVersion, settle } from "./saving.js";
-import { ask, complain, hint, notify, refused, say, viewOf } from "./server.js";
+import { ask, complain, notify, say, viewOf } from "./server.js";
 import { $, app, emit, keepSteps, on, pick, recallSteps, replacePoints, stepsOf } from "./state.js";
 import { cross, fit } from "./view.js";
 
@@ -11,16 +11,17 @@ const TAIL = 10; // letters of a name that are never left out
 const REFRESH = 15000; // ms, after which one sees what others have done
 const AHEAD = 10; // rows drawn beyond what is seen
 const MARKS = { untouched: "\u00a0", begun: "\u25d0", done: "\u2713", skipped: "\u2013" };
+export const CHOOSE = "Choose a picture of the list.";
 let listed = []; // indices of the pictures that the search leaves
 let queue = Promise.resolve(); // of what goes through the folder
 const damaged = new Set(); // names of pictures that could not be opened: keys pass them over, a click tries again
 let ahead = null; // {name, image}: the picture that comes next, on its way before it is asked for
 
-const here = () => app.folder.pictures.indexOf(app.photo?.name ?? app.broken);
+export const here = () => app.folder.pictures.indexOf(app.photo?.name ?? app.broken);
 
 // ---- Opening -------------------------------------------------------------------------------------------------------------
 /** One thing after the other: a key that is pressed while a picture is on its way is for that picture. */
-const queued =
+export const queued =
   (work) =>
   (...given) => {
     queue = queue.then(() => work(...given)).catch((error) => complain(error.message));
@@ -88,18 +89,17 @@ function show(found, image) {
 /** In the place of a picture that was asked for by name and cannot be opened: what follows is about it, and no other. */
 function showBroken(name) {
   if (app.photo) keepSteps(app.photo.name, savedVersion());
-  [app.photo, app.broken, app.labels, app.state] = [
-    null,
-    name,
-    null,
-    app.folder.states[app.folder.pictures.indexOf(name)],
-  ];
+  const { pictures, states } = app.folder;
+  const inside = pictures.includes(name);
+  const state = inside ? states[pictures.indexOf(name)] : "untouched";
+  [app.photo, app.broken, app.labels, app.state] = [null, name, null, state];
   replacePoints({ points: [], paint: null }, { undoable: false });
   $("world").hidden = true;
   $("name").textContent = name;
-  $("size").textContent = "cannot be opened";
+  $("size").textContent = inside ? "cannot be opened" : "not in the list";
   history.replaceState({ category: app.category }, "", `#${encodeURIComponent(name)}`);
-  say("S skips this picture, N goes on to the next.");
+  pick(app.category);
+  say(inside ? "S skips this picture, N goes on to the next." : CHOOSE);
   emit("picture");
   autosave();
 }
@@ -116,8 +116,8 @@ export const open = queued(async (name) => {
   if (await go(name)) showBroken(name);
 });
 
-/** Go to what is found, past pictures that cannot be opened. */
-async function goOn(find, none) {
+/** Go to what is found, past pictures that cannot be opened; where there is none, `none` says so. */
+export async function goOn(find, none) {
   const passed = [];
   let name = find();
   while (name !== undefined && (await go(name))) {
@@ -125,72 +125,49 @@ async function goOn(find, none) {
     name = find();
   }
   const words = passed.length ? [`Passed over ${passed.join(", ")}, which could not be opened.`] : [];
-  if (name === undefined) words.push(none);
+  if (name === undefined) words.push(none());
   if (words.length) say(words.join(" "));
 }
 
-/** The picture that was open, or the first that is not finished, or any. */
-export const begin = queued((asked) => {
+/** The first picture that is not finished, or any. */
+export const begin = queued(() => {
   const { pictures, states } = app.folder;
   const names = [...pictures.filter((_, k) => !finished(states[k])), ...pictures];
-  if (pictures.includes(asked)) names.unshift(asked);
-  return goOn(() => names.find((name) => !damaged.has(name)), "No picture could be opened.");
+  return goOn(
+    () => names.find((name) => !damaged.has(name)),
+    () => "No picture could be opened.",
+  );
 });
 
-export const step = queued((by) => {
-  const next = () => {
-    const { pictures } = app.folder;
-    const whole = listed.filter((k) => k === here() || !damaged.has(pictures[k]));
-    const at = whole.indexOf(here());
-    return pictures[at < 0 ? whole[0] : whole[at + by]];
-  };
-  return goOn(next, by > 0 ? "This is the last picture." : "This is the first picture.");
-});
+/** The picture so many rows on. */
+export function beside(by) {
+  const { pictures } = app.folder;
+  const whole = listed.filter((k) => k === here() || !damaged.has(pictures[k]));
+  const at = whole.indexOf(here());
+  return pictures[at < 0 ? whole[0] : whole[at + by]];
+}
+
+export const step = queued((by) =>
+  goOn(
+    () => beside(by),
+    () => (by > 0 ? "This is the last picture." : "This is the first picture."),
+  ),
+);
 
 /** The next picture, round the end of the folder, whose state passes. */
-function nextWhere(passes, none) {
-  const next = () => {
-    const { pictures, states } = app.folder;
-    const from = here();
-    const fits = (k) => k !== from && passes(states[k]) && !damaged.has(pictures[k]);
-    return pictures[pictures.map((_, k) => (from + 1 + k) % pictures.length).find(fits)];
-  };
-  return goOn(next, none);
+export function nextWhere(passes) {
+  const { pictures, states } = app.folder;
+  const from = here();
+  const fits = (k) => k !== from && passes(states[k]) && !damaged.has(pictures[k]);
+  return pictures[pictures.map((_, k) => (from + 1 + k) % pictures.length).find(fits)];
 }
 
-export const nextUntouched = queued(() => nextWhere((state) => state === "untouched", "No picture is untouched."));
-
-/** Mark the picture and go on; a second time takes the mark away. */
-export const mark = queued(async (state) => {
-  if (app.folder.alone || here() < 0) return;
-  if (!app.photo) return markBroken(state);
-  const again = app.state === state;
-  app.state = again ? "begun" : state;
-  app.folder.states[here()] = app.state;
-  emit("folder");
-  if ((await settle()) && !again) await nextWhere((s) => !finished(s), "All pictures are done or skipped.");
-});
-
-async function markBroken(state) {
-  if (state !== "skipped") return complain(`${app.broken} cannot be opened: S skips it.`);
-  const again = app.state === "skipped";
-  try {
-    const body = JSON.stringify({ state: again ? "begun" : "skipped" });
-    app.state = (await ask("skip", { name: app.broken, body })).state;
-  } catch (error) {
-    return complain(refused("Not skipped", error));
-  }
-  emit("folder");
-  if (!again) await nextWhere((s) => !finished(s), "All pictures are done or skipped.");
-}
-
-/** What is worked on is not skipped any more. */
-on("edit", () => {
-  if (app.state !== "skipped") return;
-  app.state = "begun";
-  hint("This picture was skipped, and is no longer.");
-  emit("folder");
-});
+export const nextUntouched = queued(() =>
+  goOn(
+    () => nextWhere((state) => state === "untouched"),
+    () => "No picture is untouched.",
+  ),
+);
 
 /** What others have done meanwhile. */
 export async function refresh() {
@@ -202,11 +179,14 @@ export async function refresh() {
 }
 
 // ---- The list ------------------------------------------------------------------------------------------------------------
+/** Without case, and an accent is the same letter in both its spellings. */
+const folded = (text) => text.normalize("NFC").toLowerCase();
+
 function search() {
-  const words = $("search").value.trim().toLowerCase().split(/\s+/);
+  const words = folded($("search").value.trim()).split(/\s+/);
   const state = $("filter").value;
   const { pictures, states } = app.folder;
-  const fits = (k) => (!state || states[k] === state) && words.every((w) => pictures[k].toLowerCase().includes(w));
+  const fits = (k) => (!state || states[k] === state) && words.every((w) => folded(pictures[k]).includes(w));
   listed = [...pictures.keys()].filter(fits);
 }
 
@@ -231,7 +211,8 @@ function renderRows() {
   const first = Math.max(0, Math.floor(list.scrollTop / ROW) - AHEAD);
   const shown = listed.slice(first, first + Math.ceil(list.clientHeight / ROW) + 2 * AHEAD);
   $("rows").style.height = `${listed.length * ROW}px`;
-  $("rows").replaceChildren(...shown.map((k, at) => row(k, first + at)));
+  const none = element("p", { className: "soft", textContent: "No picture" });
+  $("rows").replaceChildren(...(listed.length ? shown.map((k, at) => row(k, first + at)) : [none]));
 }
 
 function row(k, at) {
@@ -259,7 +240,7 @@ function scrollToHere() {
 }
 
 function saved() {
-  app.folder.states[here()] = app.state;
+  if (here() >= 0) app.folder.states[here()] = app.state;
   render();
 }
 
@@ -275,8 +256,6 @@ $("filter").onchange = render;
 $("previous").onclick = () => step(-1);
 $("next").onclick = () => step(1);
 $("next-untouched").onclick = nextUntouched;
-$("done").onclick = () => mark("done");
-$("skip").onclick = () => mark("skipped");
 const look = () => document.visibilityState === "visible" && refresh();
 document.addEventListener("visibilitychange", look);
 setInterval(look, REFRESH);

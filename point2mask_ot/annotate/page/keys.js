@@ -2,8 +2,9 @@
 
 import { edit } from "./categories.js";
 import { addPoint, deletePoint, movePoint, radiusOf, setRadius } from "./edits.js";
-import { mark, nextUntouched, step } from "./folder.js";
+import { nextUntouched, step } from "./folder.js";
 import { asItIs, develop, setOpacity, toggleBorders } from "./look.js";
+import { mark } from "./marks.js";
 import { brush, painting, resizeBrush } from "./paint.js";
 import { held, setTool } from "./pointer.js";
 import { saveMasks } from "./saving.js";

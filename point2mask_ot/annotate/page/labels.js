@@ -11,10 +11,13 @@ const mark = (what) => {
 };
 let took = 0; // ms, the last time
 let spoken = 0; // of saved masks, which labels do not talk over
+let heard = 0; // that, when the labels were asked for last
 
 export const speak = () => {
   spoken += 1;
 };
+
+const tell = (words) => heard === spoken && say(words);
 
 /** A loop with one request on its way at a time; what changes meanwhile goes next. */
 function loop(work) {
@@ -34,6 +37,7 @@ function loop(work) {
 /** Label the latest state; where that takes long, coarsely at once. */
 export async function relabel() {
   changes += 1;
+  heard = spoken;
   mark("older");
   if (took > SLOW) await coarse(); // alone, or the two would share the processor
   await full();
@@ -44,7 +48,7 @@ async function labelled(query) {
   const { name } = app.photo;
   const change = changes;
   const answer = await ask(`label${query}`, { name, body: described() });
-  return name === app.photo.name ? { answer, change } : null;
+  return name === app.photo?.name ? { answer, change } : null;
 }
 
 const pause = () => new Promise((done) => setTimeout(done, 200));
@@ -55,15 +59,14 @@ const coarse = loop(async () => {
   show(found.answer);
   shown = { change: found.change, coarse: true };
   if (found.change === changes) mark("coarse");
-  say(`${count(found.answer)} in ${found.answer.seconds.toFixed(2)} s, coarsely; finer masks follow.`);
+  tell(`${count(found.answer)} in ${found.answer.seconds.toFixed(2)} s, coarsely; finer masks follow.`);
 });
 
 const full = loop(async () => {
   const { name } = app.photo;
-  const before = spoken;
-  const slow = setTimeout(() => shown.coarse || say("Labelling."), 300);
+  const slow = setTimeout(() => shown.coarse || tell("Labelling."), 300);
   const first = setTimeout(
-    () => shown.coarse || say("Still labelling. The first time on a machine takes up to a minute."),
+    () => shown.coarse || tell("Still labelling. The first time on a machine takes up to a minute."),
     3000,
   );
   const start = performance.now();
@@ -76,13 +79,13 @@ const full = loop(async () => {
     show(found.answer);
     shown = { change: found.change, coarse: false };
     if (found.change === changes) mark("fine");
-    if (before === spoken) say(summary(found.answer) + takeHint());
+    if (heard === spoken) say(summary(found.answer) + takeHint()); // or the hint waits
   } catch (error) {
     if (error.status === 409) {
       await pause();
       return true;
     }
-    if (name === app.photo.name) {
+    if (name === app.photo?.name) {
       $("overlay").classList.add("stale");
       complain(refused("Not labelled", error));
       say(app.labels ? "The masks shown are older than the points." : "No masks.");

@@ -16,10 +16,20 @@ on("points", () => {
 async function start() {
   app.folder = await ask("folder");
   app.category = history.state?.category ?? "";
-  await begin(decodeURIComponent(location.hash.slice(1)));
+  await (asked() && !app.folder.alone ? open(asked()) : begin());
+}
+
+/** The name of the picture that the address asks for. */
+function asked() {
+  const text = location.hash.slice(1);
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 // The report of a job opens its pictures in a window that is there.
-addEventListener("hashchange", () => app.folder && open(decodeURIComponent(location.hash.slice(1))));
+addEventListener("hashchange", () => app.folder && asked() && open(asked()));
 
 start().catch((error) => {
   complain(error.message);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...files.io import atomic_write
 from ..job_settings import JobSettings
@@ -15,7 +15,6 @@ _NAME = "label_dataset"
 DOUBTFUL = "doubtful.txt"
 MOST = 1000
 """A person looks at hundreds in a sitting, and then labels again."""
-NEW_POINTS = "clicks"
 
 
 def write_doubtful(root: Path, names: Iterable[str]) -> int:
@@ -29,22 +28,35 @@ def write_doubtful(root: Path, names: Iterable[str]) -> int:
     return len(listed)
 
 
-def annotate_command(settings: JobSettings, points: Any, root: Path) -> tuple[str, bool]:
-    """The command that opens the doubtful pictures with their points, and whether these move to another place then.
+class WayBack(NamedTuple):
+    """From a report to the page.
+
+    Attributes:
+        command: opens the doubtful pictures.
+        clicks: where their points are then; "" where they stay in the folder that the job took them from.
+        bare: the page begins without the points, which the command cannot give it.
+    """
+
+    command: str
+    clicks: str
+    bare: bool
+
+
+def way_back(settings: JobSettings, points: Any, root: Path) -> WayBack:
+    """How to look at the doubtful pictures again.
 
     Args:
         settings: of the job.
         points: where its points come from, as ``label_dataset`` takes them.
         root: folder of the results.
     """
+    drawn = isinstance(points, Sampling)
+    stays = not drawn and (Path(points) / "categories.json").is_file()
+    bare = drawn or (not stays and Path(points).is_dir())
+    clicks = str(Path(points).absolute() if stays else root.with_name(f"{root.name}_clicks"))
     words = ["point2mask", "annotate", settings.images]
-    moves = isinstance(points, Sampling) or not (Path(points) / "categories.json").is_file()
-    if not moves:
-        words += ["--out", str(Path(points).absolute())]
-    elif isinstance(points, Sampling) or Path(points).is_dir():
-        words += ["--out", NEW_POINTS]
-    else:
-        words += ["--points", str(Path(points).absolute()), "--out", NEW_POINTS]
+    words += [] if stays or bare else ["--points", str(Path(points).absolute())]
+    words += ["--out", clicks]
     words += [] if settings.exif is None else ["--exif", settings.exif]
     words += [] if settings.levels is None else ["--levels", *map(str, settings.levels)]
-    return shlex.join([*words, "--only", str(root / DOUBTFUL)]), moves
+    return WayBack(shlex.join([*words, "--only", str(root / DOUBTFUL)]), "" if stays else clicks, bare)

@@ -12,6 +12,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from ...files.io import atomic_file, make_folder
+from ...files.results import JOB
 from ..job_settings import JobSettings
 from ..results import Add
 from ..table import Row
@@ -35,7 +36,7 @@ def pictures_page(root: Path, settings: JobSettings, command: str) -> Iterator[A
     Raises:
         FileError: a disk that cannot take the page.
     """
-    cards, waiting = Cards(settings), root / ".job" / "pictures.part"
+    cards, waiting = Cards(settings), root / JOB / "pictures.part"
     make_folder(root / FOLDER, function=_NAME, argument="out")
     with atomic_file(root / PICTURES, function=_NAME, argument="out") as file:
         try:

@@ -50,8 +50,7 @@ def write_report(
         statistics: of the job.
         table: the pictures.
         record_of: record of a picture.
-        doubtful: the ``command`` that opens the pictures of ``doubtful.txt``, how many are ``listed`` there, and
-            whether ``points_move`` with it, see :mod:`.doubtful`.
+        doubtful: see :class:`.doubtful.WayBack`, and how many pictures are ``listed`` in ``doubtful.txt``.
 
     Raises:
         FileError: a disk that cannot take the file.
@@ -147,7 +146,7 @@ class _Shown:
             return card
         try:
             picture, labels = self.reader.picture(row), self.reader.labels(record, row)
-            drawn = self.painter.labels(picture, self.reader.targets(row), labels)
+            drawn = self.painter.labels(picture, self.reader.targets(row, picture.shape[:2]), labels)
         except ArgumentError as error:  # a picture that was there a moment ago
             return replace(card, trouble=str(error))
         return replace(card, labels=f"data:image/jpeg;base64,{base64.b64encode(drawn).decode()}")

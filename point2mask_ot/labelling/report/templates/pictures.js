@@ -49,15 +49,21 @@
     if ("page" in changes) $("figures").scrollIntoView();
   }
 
+  /** Without case, and an accent is the same letter in both its spellings. */
+  const folded = (text) => text.normalize("NFC").toLowerCase();
   let found = { key: null, rows: [] };
   /** The rows that are asked for, in their order; kept while one leafs through them. */
   function listed({ order, show, find }) {
     const key = JSON.stringify([order, show, find]);
     if (found.key === key) return found.rows;
-    const words = find.toLowerCase().split(/\s+/);
-    const fits = (row) => kinds[show][1](row) && words.every((word) => row.name.toLowerCase().includes(word));
+    const whole = folded(find);
+    const words = whole.split(/\s+/);
+    const fits = (row) => words.every((word) => folded(`${row.name} ${row.reason ?? ""}`).includes(word));
+    const exact = (row) => folded(row.name) === whole;
     const compare = orders[order][1];
-    found = { key, rows: rows.filter(fits).sort((a, b) => compare(a, b) || names.compare(a.name, b.name)) };
+    const fitting = rows.filter((row) => kinds[show][1](row) && fits(row));
+    fitting.sort((a, b) => compare(a, b) || names.compare(a.name, b.name));
+    found = { key, rows: [...fitting.filter(exact), ...fitting.filter((row) => !exact(row))] };
     return found.rows;
   }
 
@@ -121,22 +127,23 @@
     return page ? element("a", { href: `${page}#${encodeURIComponent(name)}`, target: "annotate" }, name) : name;
   }
 
+  /** Where `annotate` is, out of what was pasted: an address, or the line that it prints. */
   function annotate() {
-    try {
-      const { protocol, origin, pathname } = new URL($("address").value.trim());
-      return /^https?:$/.test(protocol) ? origin + pathname : "";
-    } catch {
-      return "";
-    }
+    const [, host, secret] = /(127\.0\.0\.1:\d+|localhost:\d+)\/([\w-]+)/.exec($("address").value) ?? [];
+    return host ? `http://${host}/${secret}/` : "";
   }
 
+  $("address").oninput = () => {
+    $("no-address").hidden = !$("address").value.trim() || annotate() !== "";
+    render();
+  };
+  $("open").hidden = !rows.some((row) => row.reason === undefined); // doubtful.txt is empty then
   fill($("order"), orders);
   fill($("show"), kinds);
   $("order").onchange = (event) => ask({ order: event.target.value });
   $("show").onchange = (event) => ask({ show: event.target.value });
   $("find").oninput = (event) => ask({ find: event.target.value.trim() });
   for (const id of ["previous", "next"]) $(id).onclick = () => ask({ page: Number($(id).value) });
-  $("address").oninput = render;
   addEventListener("hashchange", render);
   render();
 })();
