@@ -23,6 +23,9 @@ PLACES = [
     "triton on cpu",
     *(pytest.param(f"{b} on cuda", marks=pytest.mark.gpu) for b in ("torch", "triton")),
 ]
+BY_ROUNDS = ["triton on cpu by rounds", pytest.param("triton on cuda by rounds", marks=pytest.mark.gpu)]
+each_way = pytest.mark.parametrize("place", PLACES + BY_ROUNDS, indirect=True)
+"""Triton works off small problems in one launch and others round by round."""
 
 # The interpreter is NumPy, which warns where infinities meet; GPUs do not.
 pytestmark = [
@@ -32,9 +35,9 @@ pytestmark = [
 
 
 @pytest.fixture(params=PLACES)
-def place(request):
+def place(request, monkeypatch):
     """A backend, and a function that sends arrays to where it works."""
-    backend, device = request.param.split(" on ")
+    backend, device = request.param.removesuffix(" by rounds").split(" on ")
     if backend == "triton":
         pytest.importorskip("triton")
         from interpreted import remember_builtins
@@ -42,20 +45,13 @@ def place(request):
         remember_builtins()
     if device == "cuda" and not GPU:
         pytest.skip("no CUDA device on this machine")
-    if request.param == "triton on cpu" and GPU:
+    if (backend, device) == ("triton", "cpu") and GPU:
         pytest.skip("kernels are compiled for the GPU, not interpreted")
+    if request.param.endswith(" by rounds"):
+        monkeypatch.setattr("point2mask_ot.transport.gpu.launch.SMALL_ENTRIES", 0)
     return SimpleNamespace(
         backend=backend, device=device, send=lambda *arrays: [torch.tensor(x, device=device) for x in arrays]
     )
-
-
-@pytest.fixture(params=["one launch", "launches each round"])
-def launches(request, place, monkeypatch):
-    """Triton works off small problems in one launch and others round by round."""
-    if place.backend == "torch" and request.param != "one launch":
-        pytest.skip("a matter of Triton only")
-    if place.backend == "triton" and request.param != "one launch":
-        monkeypatch.setattr("point2mask_ot.transport.gpu.launch.SMALL_ENTRIES", 0)
 
 
 def equal(result, expected, *, M, rtol=1e-5, atol=1e-6):
@@ -81,9 +77,10 @@ OPTIONS = {
 }
 
 
+@each_way
 @pytest.mark.parametrize("case", OPTIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_options(rng, place, launches, dtype, case):
+def test_options(rng, place, dtype, case):
     a, b, M = problem(rng, pixels=70, dtype=dtype)
     options = {"reg": 0.2, "max_iter": 5, **OPTIONS[case]}
     expected = sinkhorn(a, b, M, backend="numba", **options)
@@ -99,7 +96,8 @@ def test_options(rng, place, launches, dtype, case):
         np.testing.assert_allclose(result.f.cpu(), f, rtol=1e-5, atol=1e-6)
 
 
-def test_problems_of_different_shapes_are_the_loop(rng, place, launches):
+@each_way
+def test_problems_of_different_shapes_are_the_loop(rng, place):
     shapes = [(1, 1), (6, 300), (9, 17), (1, 40), (17, 30)]
     each = [problem(rng, K, N, degenerate=K > 5 and N > 20) for K, N in shapes]
     each[1] = tuple(np.stack([x, y]) for x, y in zip(problem(rng, 6, 300), problem(rng, 6, 300), strict=True))
@@ -115,8 +113,9 @@ def test_problems_of_different_shapes_are_the_loop(rng, place, launches):
         assert not result.converged
 
 
+@each_way
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_far_suppliers_and_a_region_out_of_reach(rng, place, launches, dtype):
+def test_far_suppliers_and_a_region_out_of_reach(rng, place, dtype):
     """Exponents of thousands of bits: the masses of the far suppliers underflow, and are found as logarithms."""
     a, b, M = problem(rng, 5, 60, degenerate=False, dtype=dtype)
     M[3] += 40.0
@@ -126,7 +125,8 @@ def test_far_suppliers_and_a_region_out_of_reach(rng, place, launches, dtype):
     np.testing.assert_allclose(result.f.cpu(), f, rtol=1e-5, atol=1e-5 if dtype == np.float32 else 1e-9)
 
 
-def test_float32_exponents_are_accurate_at_any_scale(rng, place, launches):
+@each_way
+def test_float32_exponents_are_accurate_at_any_scale(rng, place):
     a, b, M = problem(rng, 5, 60, degenerate=False)
     high = (M + 4096).astype(np.float32)
     f, g = rounds(a, b, high, 0.01, 4)
@@ -151,10 +151,11 @@ def cheapest(scale):
     return np.bincount(M.argmin(0), b, 4), b, M
 
 
+@each_way
 @pytest.mark.filterwarnings("ignore::point2mask_ot.ConvergenceWarning")
 @pytest.mark.parametrize("tau", [None, 1.0])
 @pytest.mark.parametrize("scale", [1e8, 1e12])
-def test_fault_a7_the_error_is_that_of_the_plan_as_it_is_given(place, launches, scale, tau):
+def test_fault_a7_the_error_is_that_of_the_plan_as_it_is_given(place, scale, tau):
     a, b, M = cheapest(scale)
     rounds, to_a_tolerance = (
         sinkhorn(*place.send(a, b, M), 0.1, max_iter=5, tol=tol, tau=tau, backend=place.backend) for tol in (None, 1e-7)
