@@ -41,7 +41,7 @@ def photograph(side: int) -> np.ndarray:
 
 def picture_graph(image: np.ndarray) -> sparse.csr_array:
     """What scipy's spanning tree reads; it takes a weight of zero for no edge, so every weight is one more."""
-    pixel = np.arange(image[0].size).reshape(image.shape[1:])
+    pixel = np.arange(image[0].size, dtype=np.int32).reshape(image.shape[1:])
     a = np.concatenate([pixel[:, :-1].ravel(), pixel[:-1].ravel()])
     b = np.concatenate([pixel[:, 1:].ravel(), pixel[1:].ravel()])
     colours = image.reshape(3, -1).astype(float)
