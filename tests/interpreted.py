@@ -19,10 +19,10 @@ def _builtins(module: Any) -> list[str]:
     return [name for name, member in inspect.getmembers(module) if core.is_builtin(member)]
 
 
-def _patch_builtins(module: Any, builder: Any, scope: Any) -> None:
+def _patch_builtins(module: Any, *how: Any) -> None:
     for name in _builtins(module):
         if core.is_builtin(member := getattr(module, name)):
-            interpreter._patch_attr(module, name, member, builder, scope)
+            interpreter._patch_attr(module, name, member, *how)
 
 
 def remember_builtins() -> None:

@@ -6,6 +6,7 @@ First their form, as soon as they enter, then their values, inside an operator t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ from ..points import check_on_host, check_targets, host_array, integers, pixel_i
 from ..types import PointTargets
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)
+class Call:
     """The arguments of a public function, ready for an operator but with their values unchecked."""
 
     images: list[torch.Tensor]
@@ -32,7 +34,7 @@ class Call(NamedTuple):
 
     @property
     def operands(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor], list[int]]:
-        return self[:4]
+        return self.images, self.points, self.target, self.num_targets
 
 
 def as_call(function: str, edges: Any, points_yx: Any, target: Any) -> Call:
