@@ -28,8 +28,12 @@ from .sinkhorn import iterate
 
 Search = Callable[[np.ndarray, float], NearestCosts]
 
-_SEARCHES = 6
-_STEPS = 20
+_SEARCHES = 12
+"""Choices of entries near the top."""
+_STEPS = 40
+"""The same on the way there."""
+_TRIES = 12
+"""Of those, after which the way is too long for steps of this reg."""
 _PATIENCE = 40
 """Passes over samples, or while prices are rough."""
 _NEAR = 3e-4
@@ -40,6 +44,9 @@ _MARGIN = 0.5
 """Times reg: by how much prices are expected to move yet from near the top."""
 _STRIDE = 8.0
 """The same from afar."""
+_REACH = 16.0
+"""Times reg: how far from the prices at which entries were chosen these are trusted. Beyond, what was left out would
+have its say: a supplier that must give up all it holds finds no rival among the entries, and its price runs away."""
 _FEW_PAIRS = 1 << 26
 """So many of supplier and pixel are no trouble, if they must be."""
 _NEIGHBOURS = 64
@@ -85,8 +92,7 @@ class Choice:
     @cached_property
     def dual(self) -> Semidual:
         """What Newton climbs."""
-        dual = Semidual(self.passes, self.supply, self.options.reg, self.options.tau, self.span, self.magnitude)
-        return dual if self.costs.search is None else replace(dual, covers=_covers_most)
+        return Semidual(self.passes, self.supply, self.options.reg, self.options.tau, self.span, self.magnitude)
 
     def rounds(self, f: np.ndarray, reg: float, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Sinkhorn's rounds from potentials f: those before the last update and after it, and the rounds made."""
@@ -116,6 +122,12 @@ class Choice:
         return Choice(found, self.a, self.b, self.options)
 
 
+def _moves(choice: Choice, origin: np.ndarray, f: np.ndarray) -> np.ndarray:
+    """Of each price against most of the others: all may move alike."""
+    moves = f - origin
+    return moves - np.median(moves[choice.rows])  # type: ignore[no-any-return]
+
+
 def _covers_most(passes: Any, f: np.ndarray, reg: float) -> bool:
     return passes.nearly_left_out(f, reg) <= _FIT * passes.demand.sum()
 
@@ -127,6 +139,8 @@ class _State:
     choice: Choice
     f: np.ndarray
     before: np.ndarray
+    origin: np.ndarray
+    """Potentials at which the entries were chosen."""
     passes: int = 0
     links: Any = None
 
@@ -140,19 +154,33 @@ class _State:
         """Passes after which prices, where entries can be chosen anew, more likely run away than that they arrive."""
         return min(_PATIENCE, self.left)
 
+    @property
+    def dual(self) -> Semidual:
+        """What Newton climbs, as far as the entries tell what it is."""
+        choice = self.choice
+        if choice.costs.search is None:
+            return choice.dual
+
+        def covers(passes: Any, f: np.ndarray, reg: float) -> bool:
+            near = np.abs(_moves(choice, self.origin, f)) <= _REACH * reg
+            return bool(near[choice.rows].all()) or _covers_most(passes, f, reg)
+
+        return replace(choice.dual, covers=covers)
+
     def climb_roughly(self, reg: float) -> bool:
-        """Prices that are good enough to search from, by Newton on a sample; whether all that matters is there."""
+        """Prices that are good enough to search from, by Newton on a sample; whether the entries tell them."""
         choice = self.choice
         if choice.stranded == choice.total:
             return False
-        dual = sample = replace(choice.dual, reg=reg)
+        dual = sample = replace(self.dual, reg=reg)
         if choice.options.method == "sinkhorn":
             _, self.f, made = choice.rounds(self.f, reg, ROUGH, self.patience)
+            sample = replace(dual, covers=_covers_most)
         else:
             sample = rough_sample(dual)
             self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
-        self.passes += made if sample is dual else 0
-        return not choice.absent.size and _covers_most(sample.passes, self.f, reg)
+        self.passes += made if sample.passes is dual.passes else 0
+        return not choice.absent.size and sample.covers(sample.passes, self.f, reg)
 
     def climb(self, tol: float, limit: int) -> bool:
         """Solve to a tolerance with the entries at hand, in ``limit`` passes; whether it got there, or none is left."""
@@ -168,13 +196,13 @@ class _State:
     def _climb(self, choice: Choice, tol: float, limit: int) -> bool:
         done = False
         if self.links is not None:
-            self.f, made, done = polish(choice.dual, self.f, self.links, tol, limit)
+            self.f, made, done = polish(self.dual, self.f, self.links, tol, limit)
             self.passes += made
         if not done and choice.costs.search is None and np.ptp(self.f[choice.rows]) == 0:
             self.f, made = maximise(choice.dual, tol, limit)
             self.passes += made
         elif not done:
-            top, made = ascend_to(choice.dual, self.f, tol, limit)
+            top, made = ascend_to(self.dual, self.f, tol, limit)
             self.f, self.links, done = top.f, top.links, top.error <= tol
             self.passes += made
         self.before = self.f
@@ -190,20 +218,22 @@ class _State:
         plan, left_out = choice.passes.certified(self.before, self.f, choice.options.reg, choice.demand)
         return plan, left_out / choice.total
 
-    def choose(self, reg: float, left_out: float, margin: float) -> None:
+    def choose(self, reg: float, left_out: float, margin: float, held: bool) -> None:
         """Choose entries anew, for the prices at hand and those a little away.
 
         Args:
             reg: entropy weight to solve with.
             left_out: mass that may be left out of them.
             margin: by how much prices may move yet, times reg.
+            held: prices go no farther than the entries that they were found with are trusted.
         """
         choice = self.choice
         rivals = len(choice.rows) if left_out < _FIT else min(len(choice.rows), _NEIGHBOURS)
         window = reg * (math.log(2 * rivals / left_out) + margin)
-        self.f = self.f.copy()
+        moves = _moves(choice, self.origin, self.f)
+        self.f = self.origin + np.clip(moves, -_REACH * reg, _REACH * reg) if held else self.f.copy()
         self.f[choice.absent] += window
-        self.choice = choice.chosen_anew(self.f, window)
+        self.choice, self.origin = choice.chosen_anew(self.f, window), self.f
 
     def take_all(self) -> None:
         """Begin anew with all pairs, where prices did not arrive with some: as a dense problem is solved."""
@@ -299,24 +329,20 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
     """
     options, costs = choice.options, choice.costs
     start = np.where(choice.a > 0, costs.price, 0.0)
-    state, margin = _State(choice, start, start), _MARGIN
+    state, margin = _State(choice, start, start, start), _MARGIN
     searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
         if state.choice.costs.floor.min() < math.inf:
-            state.choose(options.reg, options.bound, margin)
+            state.choose(options.reg, options.bound, margin, held=False)
     while True:
-        from_ = state.f
         reached = state.climb(options.tol, state.patience if searches else state.left)
         plan, bound = state.read_out()
         done = bound <= options.bound and not state.choice.absent.size
         if done or not searches or state.passes >= options.max_iter:
             break
-        if reached:  # by how much prices moved after all
-            margin += float(np.ptp((state.f - from_)[choice.rows])) / options.reg
-        else:  # they ran out of the entries
-            state.f, margin = from_, 2 * margin + 10
-        state.choose(options.reg, options.bound, margin)
+        margin = _STRIDE  # prices moved by more than was expected
+        state.choose(options.reg, options.bound, margin, held=not reached)
         searches -= 1
     if not (done and reached) and costs.search is not None and options.method == "newton" and choice.is_small:
         state.take_all()
@@ -326,25 +352,26 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
 
 
 def _approach(state: _State) -> None:
-    """Prices near the top, from entries that matter at those.
+    """Prices near the top, and entries that matter at those: from one choice to the next, as far as it is trusted.
 
-    Where prices run out of what the entries cover, they have far to go: a larger reg takes them there, with a window
-    to match, and comes down again.
+    Prices that do not arrive have far to go: a larger reg takes them there, with a window to match, and comes down
+    again.
     """
     options = state.choice.options
     own = reg = options.reg
-    failed = 0
+    failed, rough = 0, True
     for _ in range(_STEPS):
-        covered, rough = state.climb_roughly(reg), state.f
-        if covered and reg == own and state.climb(max(_NEAR, options.tol), state.patience):
-            return
-        if covered and reg > own:
+        arrived = not rough or state.climb_roughly(reg)
+        if arrived and reg > own:
             reg, failed = max(reg / 4, own), 0
             continue
-        state.f = rough
+        rough = not arrived  # once is enough: a sample knows small suppliers badly
+        if arrived and state.climb(max(_NEAR, options.tol), state.patience):
+            return
         failed += 1
-        reg = 3 * reg if failed > 2 else reg
-        state.choose(reg, _FIT, _STRIDE)
+        if failed > _TRIES:
+            reg, rough = 3 * reg, True
+        state.choose(reg, _FIT, _STRIDE, held=True)
 
 
 def _result(state: _State, plan: ReadOut, bound: float, unit: float, restore: Restore) -> TransportResult:

@@ -20,6 +20,9 @@ from point2mask_ot import (
     PointTargets,
     PseudoMasker,
     label_picture,
+    read_coco_panoptic,
+    read_picture,
+    sample_points,
 )
 from point2mask_ot.masks import crowd
 from point2mask_ot.masks.assignment import LEFT_OUT
@@ -271,3 +274,16 @@ def test_terms_that_build_walls(monkeypatch, rng):
     masker = PseudoMasker("best", stuff="supply", step_cost=1e-3)
     terms = [MapTerm(fence, 1.0, wall), MapTerm(rng.random((1, *SIZE), np.float32))]
     check_same(*both(monkeypatch, lambda: masker(None, None, left, terms=terms)))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["20b20ab049372d18", "4217e25defac94ff"])
+def test_nuclei_whose_prices_have_far_to_go(shared_data, name):
+    """Small targets of clear outline, and a ground that takes nearly all: 88 s without an end, before prices were held."""
+    folder = shared_data / "coco_panoptic_layout"
+    found = read_coco_panoptic(folder / "annotations" / "panoptic_val.json", folder / "annotations" / "panoptic_val")
+    truth = next(image for image in found if image.file_name.startswith(name))
+    targets = sample_points(truth, found.categories, seed=0, stuff=True).targets
+    masks = label_picture(read_picture(folder / "val" / f"{name}.png"), targets)
+    assert isinstance(masks.diagnostics.costs, NearestCosts)
+    assert masks.diagnostics.transport.converged
