@@ -279,7 +279,7 @@ def test_terms_that_build_walls(monkeypatch, rng):
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["20b20ab049372d18", "4217e25defac94ff"])
 def test_nuclei_whose_prices_have_far_to_go(shared_data, name):
-    """Small targets of clear outline, and a ground that takes nearly all: 88 s without an end, before prices were held."""
+    """Small targets of clear outline, and a ground that takes nearly all: it took 88 s and did not end."""
     folder = shared_data / "coco_panoptic_layout"
     found = read_coco_panoptic(folder / "annotations" / "panoptic_val.json", folder / "annotations" / "panoptic_val")
     truth = next(image for image in found if image.file_name.startswith(name))
