@@ -107,7 +107,7 @@ def edge_costs(
     """
     name = "edge_costs"
     given = {"semantic": semantic, "boundary": boundary, "features": features}
-    given |= {f"terms[{i}]": term.map for i, term in enumerate(check_terms(name, terms))}
+    given.update({f"terms[{i}]": term.map for i, term in enumerate(check_terms(name, terms))})
     tensors, restore = as_optional_tensors(name, **given)
     maps = {key: value for key, value in zip(given, tensors, strict=True) if value is not None}
     single = check_maps(name, maps)

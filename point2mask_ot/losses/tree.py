@@ -182,7 +182,7 @@ def tree_filter(
         x, nodes = x[None], _Nodes(*(field[None] for field in nodes))
         guide = None if guide is None else guide[None]
     if guide is not None:
-        nodes = nodes._replace(distance=_feature_distances(guide.to(compute_dtype(guide)), nodes))
+        nodes = _Nodes(nodes.order, nodes.parent, _feature_distances(guide.to(compute_dtype(guide)), nodes))
     filtered = _filter(x.to(compute_dtype(x)), nodes, theta, normalize, backend)
     return restore(filtered[0] if single else filtered)
 

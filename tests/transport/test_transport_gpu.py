@@ -265,11 +265,8 @@ def test_the_interpreter_is_asked_for():
 
 
 @pytest.mark.parametrize("capability", [80, 90])
-def test_kernels_compile_without_spills(capability):
+def test_kernels_compile_without_spills(triton_that_does_not_spill, capability):
     """Offline, for a card that need not be there, with the blocks that the library chooses."""
-    triton = pytest.importorskip("triton")
-    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 7):
-        pytest.skip("older Triton spills up to 32 bytes in two of the kernels")
     report = outside_the_interpreter(str(Path(__file__).with_name("compile_transport.py")), str(capability))
     kernels = dict(line.rsplit(" ", 1) for line in report.splitlines())
     assert len({name.split()[0] for name in kernels}) == 9
