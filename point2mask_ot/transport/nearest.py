@@ -141,6 +141,10 @@ class _State:
     before: np.ndarray
     origin: np.ndarray
     """Potentials at which the entries were chosen."""
+    way: np.ndarray
+    """Of each price as it was last held: 1 up, -1 down, 0 where it was not."""
+    stride: np.ndarray
+    """How many times as far as the first time each may go."""
     passes: int = 0
     links: Any = None
 
@@ -230,10 +234,24 @@ class _State:
         choice = self.choice
         rivals = len(choice.rows) if left_out < _FIT else min(len(choice.rows), _NEIGHBOURS)
         window = reg * (math.log(2 * rivals / left_out) + margin)
-        moves = _moves(choice, self.origin, self.f)
-        self.f = self.origin + np.clip(moves, -_REACH * reg, _REACH * reg) if held else self.f.copy()
+        self.f = self._held(reg) if held else self.f.copy()
         self.f[choice.absent] += window
         self.choice, self.origin = choice.chosen_anew(self.f, window), self.f
+
+    def _held(self, reg: float) -> np.ndarray:
+        """The prices, none farther from those at which entries were chosen than it may be, unless all that matters is
+        there: who goes on the same way may go twice as far each time.
+        """
+        choice = self.choice
+        if not choice.absent.size and _covers_most(choice.passes, self.f, reg):
+            return self.f.copy()
+        moves = _moves(choice, self.origin, self.f)
+        limit = _REACH * reg * self.stride
+        kept = np.clip(moves, -limit, limit)
+        way = np.where(np.abs(moves) >= 0.9 * _REACH * reg, np.sign(moves), 0.0)
+        self.stride = np.where((way != 0) & (way == self.way), 2.0 * self.stride, 1.0)
+        self.way = way
+        return self.origin + kept  # type: ignore[no-any-return]
 
     def take_all(self) -> None:
         """Begin anew with all pairs, where prices did not arrive with some: as a dense problem is solved."""
@@ -329,7 +347,7 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
     """
     options, costs = choice.options, choice.costs
     start = np.where(choice.a > 0, costs.price, 0.0)
-    state, margin = _State(choice, start, start, start), _MARGIN
+    state, margin = _State(choice, start, start, start, np.zeros(len(start)), np.ones(len(start))), _MARGIN
     searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
