@@ -214,13 +214,14 @@ class PointTargets:
                 picture's border in both. Sizes grow with the picture's area.
 
         Raises:
-            ArgumentError: sizes that are not two positive integers.
+            ArgumentError: sizes that are not two positive integers; a point outside a picture of that size.
 
         Example:
             >>> PointTargets([(10, 2)]).resize((20, 30), (40, 60)).points_yx.tolist()
             [[20.5, 4.5]]
         """
         old, new = (_size("PointTargets.resize", *each) for each in (("size", size), ("new_size", new_size)))
+        pixel_indices("PointTargets.resize", self.points_yx, *old)  # or they would land outside
         if old == new:
             return self
         scale = np.array(new) / old

@@ -184,6 +184,8 @@ class TestFaultC15PointsMoveWithThePicture:
         back = tripled.resize((60, 93), size)
         np.testing.assert_allclose(back.points_yx, targets.points_yx, atol=1e-12)
         assert targets.resize(size, size) is targets
+        with pytest.raises(ArgumentError, match=r"^PointTargets.resize: .*inside the 2x2 image"):
+            targets.resize((2, 2), (4, 4))
 
     def test_sizes_are_those_of_whole_objects_in_pixels_of_the_picture(self):
         size, error = [100.0, np.nan, 30], [1.2, 2, 1.35]

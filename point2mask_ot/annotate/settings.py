@@ -29,7 +29,8 @@ class AnnotateSettings(PictureSettings, ColorSettings):
     follow_links: bool = False
     """List pictures that are symbolic links out of the folder, too, as `label-dataset` reads them."""
     pixels: int = 2**19
-    """Larger pictures are labelled in blocks; so many take well under a second."""
+    """Larger pictures are labelled in blocks; so many take well under a second with tens of targets, and seconds with
+    hundreds."""
 
     def check(self) -> None:
         """Refuse numbers out of range.

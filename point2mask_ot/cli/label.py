@@ -116,11 +116,14 @@ def summary(points: LabelledPoints, result: PseudoMasks) -> str:
     notes, owner = result.diagnostics, np.asarray(result.instance)
     pixels = np.bincount(owner[owner >= 0], minlength=points.targets.num_targets)
     capacity = {int(k): f"{float(own):.0f}" for k, own in zip(notes.suppliers, notes.capacities, strict=True)}
-    lines = [f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"]
+    told = points.targets.size
+    header = f"{'target':>6}  {'category':<14}{'pixels':>9}{'capacity':>10}{'confidence':>12}"
+    lines = [header + f"{'size told':>11}" * bool(np.isfinite(told).any())]
     for k, category in enumerate(points.targets.category):
         confidence = float(result.target_confidence[k])
         name = points.categories[category].name
-        lines.append(f"{k:>6}  {name:<14}{pixels[k]:>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}")
+        line = f"{k:>6}  {name:<14}{pixels[k]:>9}{capacity.get(k, '-'):>10}{confidence:>12.2f}"
+        lines.append(line + f"{told[k]:>11.0f}" * bool(np.isfinite(told[k])))
     if notes.transport is not None:
         plan = notes.transport
         state = "converged" if plan.converged else "stopped"

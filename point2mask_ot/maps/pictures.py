@@ -172,6 +172,8 @@ def _unit_picture(function: str, image: Array) -> tuple[Tensor, Any, bool]:
         got = f"shape {tuple(tensor.shape)}"
         if of_numpy and tensor.ndim == 3 and tensor.shape[0] in (1, 3, 4):
             layout += " (channels first? image.transpose(1, 2, 0) is channels last)"
+        elif tensor.ndim == 3 and tensor.shape[2] in (1, 3, 4):
+            layout += " (channels last? image.permute(2, 0, 1) is channels first)"
         fail(function, "image", got, layout)
     if 0 in tensor.shape:
         fail(function, "image", f"shape {tuple(tensor.shape)}", "at least one pixel")

@@ -21,7 +21,8 @@ class PseudoMaskConfig:
     """Settings of :class:`~point2mask_ot.PseudoMasker`. The defaults are the preset ``"best"``.
 
     Args:
-        stride: pixels per cell of the grid on which costs are found; 1 is full resolution, the paper uses 16.
+        stride: pixels per cell of the grid on which costs are found; 1 is full resolution, the paper uses 16. Above 1
+            each target costs a map, which takes longer where they are many.
         beta, feature_weight, step_cost: weights in Eq. 3, see :func:`~point2mask_ot.edge_costs`.
         edge_power: what the sum of Eq. 3 is raised to, see ``power`` there.
         cost: of a pixel to a target: the cheapest ``"path"`` (Eq. 3, the paper), the random ``"walk"``, see

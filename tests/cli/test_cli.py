@@ -44,6 +44,16 @@ def test_demo(tmp_path, capsys):
     assert areas.max() < 6000
 
 
+def test_sizes_that_were_told_stand_beside_what_was_found(tmp_path, photo, capsys):
+    points = tmp_path / "points.csv"
+    points.write_text("x,y,category,size\n95,60,cup,3000\n20,120,background:stuff,\n180,10,background:stuff,\n")
+    assert main(["label", str(photo), "--points", str(points), "--out", str(tmp_path / "masks")]) == 0
+    header, cup, background = capsys.readouterr().out.splitlines()[:3]
+    assert header.endswith("size told")
+    assert cup.endswith(" 3000")
+    assert len(background) < len(cup)
+
+
 def test_demo_in_colour(tmp_path, capsys):
     assert main(["demo", "--picture", "coffee", "--out", str(tmp_path)]) == 0
     assert "spoon" in capsys.readouterr().out

@@ -192,7 +192,7 @@ GREY = np.full((6, 6, 3), 0.5)
         (np.zeros((3, 6, 6)), ArgumentError, r"\(H, W, 3\)"),
         (np.zeros((2, 6, 6, 3)), ArgumentError, r"\(B, 3, H, W\)"),
         (np.zeros((1, 2, 3, 6, 6)), ArgumentError, "shape"),
-        (torch.zeros(6, 6, 3), ArgumentError, r"\(3, H, W\)"),
+        (torch.zeros(6, 6, 3), ArgumentError, r"image.permute\(2, 0, 1\) is channels first"),
         (np.zeros((0, 6, 3)), ArgumentError, "at least one pixel"),
         (torch.zeros(0, 3, 6, 6), ArgumentError, "at least one pixel"),
         (np.where(np.eye(6)[..., None] > 0, np.nan, GREY), ArgumentError, "NaN"),
