@@ -141,12 +141,12 @@ class _State:
     before: np.ndarray
     origin: np.ndarray
     """Potentials at which the entries were chosen."""
-    way: np.ndarray
-    """Of each price as it was last held: 1 up, -1 down, 0 where it was not."""
-    stride: np.ndarray
-    """How many times as far as the first time each may go."""
     passes: int = 0
     links: Any = None
+    way: Any = 0.0
+    """Of each price, when they were last held: 1 up, -1 down, 0 where it had not come to the limit."""
+    times: Any = 1.0
+    """How many times as far as at first each may go."""
 
     @property
     def left(self) -> int:
@@ -239,19 +239,19 @@ class _State:
         self.choice, self.origin = choice.chosen_anew(self.f, window), self.f
 
     def _held(self, reg: float) -> np.ndarray:
-        """The prices, none farther from those at which entries were chosen than it may be, unless all that matters is
-        there: who goes on the same way may go twice as far each time.
+        """The prices, none farther from where entries were chosen than it may go, unless these cover it all the same.
+
+        Who comes to the limit on the same way again may go twice as far each time.
         """
         choice = self.choice
         if not choice.absent.size and _covers_most(choice.passes, self.f, reg):
             return self.f.copy()
         moves = _moves(choice, self.origin, self.f)
-        limit = _REACH * reg * self.stride
-        kept = np.clip(moves, -limit, limit)
+        limit = _REACH * reg * self.times
         way = np.where(np.abs(moves) >= 0.9 * _REACH * reg, np.sign(moves), 0.0)
-        self.stride = np.where((way != 0) & (way == self.way), 2.0 * self.stride, 1.0)
+        self.times = np.where((way != 0) & (way == self.way), 2.0 * self.times, 1.0)
         self.way = way
-        return self.origin + kept  # type: ignore[no-any-return]
+        return self.origin + np.clip(moves, -limit, limit)  # type: ignore[no-any-return]
 
     def take_all(self) -> None:
         """Begin anew with all pairs, where prices did not arrive with some: as a dense problem is solved."""
@@ -347,7 +347,7 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
     """
     options, costs = choice.options, choice.costs
     start = np.where(choice.a > 0, costs.price, 0.0)
-    state, margin = _State(choice, start, start, start, np.zeros(len(start)), np.ones(len(start))), _MARGIN
+    state, margin = _State(choice, start, start, start), _MARGIN
     searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
