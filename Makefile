@@ -77,7 +77,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/transport.py --json benchmarks/results/transport.json
 	$(BIN)/python benchmarks/walks.py --json benchmarks/results/walks.json
 	$(BIN)/python benchmarks/gradients.py --json benchmarks/results/gradients.json
-	$(BIN)/python benchmarks/dense_scenes.py --json benchmarks/results/dense_scenes.json
+	$(BIN)/python benchmarks/dense_scenes.py --largest 2048 --repeats 2 --json benchmarks/results/dense_scenes.json
 	$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
 	$(BIN)/python benchmarks/report.py --json benchmarks/results/report.json
 	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json

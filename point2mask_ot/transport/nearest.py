@@ -347,20 +347,20 @@ def refine(choice: Choice) -> tuple[_State, ReadOut, float]:
     """
     options, costs = choice.options, choice.costs
     start = np.where(choice.a > 0, costs.price, 0.0)
-    state, margin = _State(choice, start, start, start), _MARGIN
+    state = _State(choice, start, start, start)
     searches = _SEARCHES if costs.search is not None and options.tol > 0 else 0
     if searches:
         _approach(state)
         if state.choice.costs.floor.min() < math.inf:
-            state.choose(options.reg, options.bound, margin, held=False)
+            state.choose(options.reg, options.bound, _MARGIN, held=False)
     while True:
         reached = state.climb(options.tol, state.patience if searches else state.left)
         plan, bound = state.read_out()
         done = bound <= options.bound and not state.choice.absent.size
         if done or not searches or state.passes >= options.max_iter:
             break
-        margin = _STRIDE  # prices moved by more than was expected
-        state.choose(options.reg, options.bound, margin, held=not reached)
+        # Prices that arrived moved by more than was expected, and will stay near; others ran out of the entries.
+        state.choose(options.reg, options.bound, _MARGIN if reached else _STRIDE, held=not reached)
         searches -= 1
     if not (done and reached) and costs.search is not None and options.method == "newton" and choice.is_small:
         state.take_all()
