@@ -14,10 +14,10 @@ from typing import Any
 from PIL import Image
 
 from ..checks import fail
-from ..files.io import origin_of, read_bytes
+from ..files.io import Origin, origin_of, read_bytes
+from ..files.pictures import picture_of
 from ..files.results import digest
 from ..masks.picture import ColorMasker
-from ..panoptic import read_picture
 from .preview import Preview, shrink_factor
 from .settings import NAME
 
@@ -53,7 +53,7 @@ class OpenPicture:
 
     def __init__(self, path: Path, reading: dict[str, Any], masker: ColorMasker, pixels: int) -> None:
         self._path, self._reading, self._masker = path, reading, masker
-        picture = read_picture(path, **reading, function=NAME, argument="photos")
+        picture = picture_of(Origin(NAME, "photos", path), **reading)
         self.sha256 = file_digest(path)
         self.size = (picture.shape[0], picture.shape[1])
         self.preview = Preview(picture, shrink_factor(self.size, pixels), masker)
@@ -76,7 +76,7 @@ class OpenPicture:
             return self.preview
         if file_digest(self._path) != self.sha256:
             fail(NAME, "photos", f"{self._path}, which has changed since it was opened", "the page loaded again")
-        return Preview(read_picture(self._path, **self._reading, function=NAME, argument="photos"), 1, self._masker)
+        return Preview(picture_of(Origin(NAME, "photos", self._path), **self._reading), 1, self._masker)
 
 
 def file_digest(path: Path) -> str:

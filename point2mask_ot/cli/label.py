@@ -48,15 +48,16 @@ class Label:
 
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
+        from ..files.io import origin_of
+        from ..files.pictures import picture_of
         from ..files.results import PictureResults, digest
         from ..formats.direct import points_on
         from ..labelling.plug_ins import is_plug_in
         from ..labelling.settings import BACKGROUND_HINT
         from ..masks.masker import NO_BACKGROUND
         from ..masks.paint import mend
-        from ..panoptic import read_picture
 
-        image = read_picture(self.photo, **self.picture.reading(), function=prog, argument="photo")
+        image = picture_of(origin_of(prog, "photo", self.photo), **self.picture.reading())
         results = PictureResults(self.out, self.photo.name, digest(self.photo.read_bytes()))
         inputs = [self.photo, self.points, *([] if self.maps is None or is_plug_in(self.maps) else [Path(self.maps)])]
         results.check_masks(prog, inputs, strip=True)

@@ -66,8 +66,6 @@ def read_picture(
     max_pixels: int = MAX_PIXELS,
     exif: Exif = "apply",
     levels: tuple[float, float] | None = None,
-    function: str = "read_picture",
-    argument: str = "path",
 ) -> np.ndarray:
     """Read a photograph or a micrograph as (H, W, 3) uint8 sRGB.
 
@@ -83,8 +81,6 @@ def read_picture(
             and annotation tool does; ``"ignore"`` it, and give the pixels as they are stored; or ``"refuse"``.
         levels: of a picture deeper than 8 bits, the values that become black and white; default its percentiles 1 and
             99.8, over all channels.
-        function: public function named in the error.
-        argument: its argument.
 
     Returns:
         (H, W, 3) uint8, a new array, upright unless ``exif="ignore"``.
@@ -103,10 +99,21 @@ def read_picture(
         >>> picture.shape, picture[0, 0].tolist()
         ((3, 4, 3), [7, 7, 7])
     """
+    return picture_of(origin_of("read_picture", "path", path), max_pixels=max_pixels, exif=exif, levels=levels)
+
+
+def picture_of(
+    origin: Origin,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    exif: Exif = "apply",
+    levels: tuple[float, float] | None = None,
+) -> np.ndarray:
+    """The same for another function, which errors name."""
+    function, argument = origin.function, origin.argument
     check_choice(function, "exif", exif, get_args(Exif))
     if levels is not None:
         levels = check_levels(function, levels)
-    origin = origin_of(function, argument, path)
     image, data, orientation = _decode(origin, _PICTURE_FORMATS, _PICTURE_MODES, max_pixels, deep=True)
     if orientation != 1 and exif == "refuse":
         got = f"EXIF orientation {orientation}"

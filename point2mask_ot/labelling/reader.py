@@ -10,9 +10,9 @@ import numpy as np
 
 from ..checks import fail
 from ..files.io import Origin
-from ..files.pictures import read_label_png
+from ..files.pictures import picture_of, read_label_png
 from ..files.results import PICTURE
-from ..panoptic import PanopticImage, Segment, read_picture, safe_join, sample_points
+from ..panoptic import PanopticImage, Segment, safe_join, sample_points
 from ..panoptic.coco import decode_ids
 from ..panoptic.paint import Paint
 from ..types import PointTargets
@@ -37,7 +37,7 @@ class Reader:
     def picture(self, row: Row) -> np.ndarray:
         """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`; of the size that its points were made on."""
         limit, path = self.settings.max_pixels, self.path(row)
-        picture = read_picture(path, max_pixels=limit, **self.reading, function=_NAME, argument="images")
+        picture = picture_of(Origin(_NAME, "images", path), max_pixels=limit, **self.reading)
         size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
         if told not in (None, size):
             Origin(_NAME, "images", path).fail(f"HxW {size}", f"{told}, as the points file says")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..checks import fail, fail_type
 from ..files.io import Origin, safe_join
-from ..files.pictures import MAX_PIXELS, Exif, read_picture
+from ..files.pictures import MAX_PIXELS, Exif, picture_of
 from ..types import PointTargets
 
 MAX_SEGMENT_ID = 2**24 - 1
@@ -363,9 +363,9 @@ class PanopticDataset(ABC):
             fail(function, "images_dir", None, "the folder of the pictures")
         where = {"function": function, "argument": "images_dir"}
         path = safe_join(self.images_dir, entry.file_name, follow_links=self.follow_links, **where)
-        picture = read_picture(path, max_pixels=self.max_pixels, exif=exif, **where)  # type: ignore[arg-type]
+        origin = Origin(function, "images_dir", path)
+        picture = picture_of(origin, max_pixels=self.max_pixels, exif=exif)
         expected = self._size(entry)
         if picture.shape[:2] != expected:
-            origin = Origin(function, "images_dir", path)
             origin.fail(f"{picture.shape[0]}x{picture.shape[1]}", f"HxW = {expected[0]}x{expected[1]}")
         return picture
