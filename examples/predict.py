@@ -25,7 +25,7 @@ from safetensors.torch import load_model
 from samples import FileSamples, SyntheticSamples
 from tqdm import tqdm
 
-from point2mask_ot import Category, PanopticImage, write_coco_panoptic
+from point2mask_ot import ArgumentError, Category, PanopticImage, write_coco_panoptic
 from point2mask_ot.panoptic import PanopticEvaluator
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -89,8 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             Image.fromarray(overlay(sample.picture, found, categories)).save(path)
             yield replace(found, file_name=name)
 
-    # One at a time: data sets of any size fit.
-    write_coco_panoptic(segmented(), options.out / "panoptic.json", options.out / "panoptic", categories)
+    try:  # One at a time: data sets of any size fit.
+        write_coco_panoptic(segmented(), options.out / "panoptic.json", options.out / "panoptic", categories)
+    except ArgumentError as error:
+        raise SystemExit(f"predict: {error}") from error
     print(f"{options.out / 'panoptic.json'}, overlays in {options.out / 'overlays'}")
     if evaluator.counts.any():
         scores = summary(evaluator)

@@ -68,6 +68,8 @@ class FileSamples:
         else:
             names = sorted(path.name for path in pictures.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
             self.entries = [PicturePoints(name, name, NO_POINTS) for name in names]
+        if images and not any(entry.file_name in self._truth_of for entry in self.entries):
+            raise ValueError(f"{truth}: got masks of none of the {len(self.entries)} pictures, expected theirs")
         if not self.entries:
             raise ValueError(f"{points or truth or pictures}: got no pictures, expected at least one")
 

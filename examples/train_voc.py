@@ -22,11 +22,16 @@ from panoptic_segformer.presets import PRESETS
 from panoptic_segformer.training import Trainer
 from samples import FileSamples, SyntheticSamples
 
+from point2mask_ot import ArgumentError
+
 
 def make_samples(config: Config) -> tuple[Samples, Samples]:
     """Pictures to learn from, and pictures to score the predictions on."""
     data = config.data
     if data.pictures is None:
+        idle = [name for name in ("points", "truth", "val_pictures", "val_truth") if getattr(data, name) is not None]
+        if idle:
+            raise ValueError(f"data.{idle[0]}: got a path without data.pictures, expected the folder of its pictures")
         counts = enumerate((data.synthetic_train, data.synthetic_val))
         return tuple(SyntheticSamples(config.seed + n, count, data.min_side[-1]) for n, count in counts)
     if data.points is None:
@@ -47,7 +52,12 @@ def main(arguments: list[str] | None = None) -> None:
         trainer = Trainer(config, *make_samples(config))
     except (ValueError, OSError, ImportError) as error:
         raise SystemExit(f"train_voc: {error}") from error
-    scores = trainer.run()
+    if config.data.pictures is None:
+        trainer.say("data.pictures: none given, so the pictures are drawn")
+    try:
+        scores = trainer.run()
+    except ArgumentError as error:  # of the files: they are read when their turn comes
+        raise SystemExit(f"train_voc: {error}") from error
     for name, values in scores.items():
         trainer.say(f"{name.replace('_', ' ')}: " + ", ".join(f"{key} {100 * v:.1f}" for key, v in values.items()))
     trainer.say(f"pictures in {config.out / 'pictures.png'}, log in {config.out / 'log.jsonl'}")

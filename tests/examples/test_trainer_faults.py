@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from samples import FileSamples, SyntheticSamples
 from torch.nn import functional
 from trainer_cases import STUFF, THINGS, TINY, criterion_for, one_picture
 
-from point2mask_ot import PointTargets, PseudoMasks
+from point2mask_ot import PointTargets, PseudoMasks, write_coco_panoptic
 from point2mask_ot.panoptic import PicturePoints, write_point_set
 
 
@@ -150,6 +151,16 @@ class TestFaultA9:
             with pytest.warns(UserWarning, match=match) if len(kept) == 3 else nullcontext():  # else a warning fails
                 samples = FileSamples(tmp_path, tmp_path / "points.json", None)
             assert [entry.file_name for entry in samples.entries] == ["a.png"]
+
+    def test_masks_of_other_pictures_are_no_truth(self, tmp_path):
+        Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+        entry = PicturePoints("a.png", 1, PointTargets([(3, 3)], category=[0]))
+        write_point_set(tmp_path / "points.json", [entry], SyntheticSamples.categories)
+        truth = SyntheticSamples(0, 1, 32).truth(0)
+        masks = [replace(truth, file_name="b.png")]
+        write_coco_panoptic(masks, tmp_path / "t.json", tmp_path / "t", SyntheticSamples.categories)
+        with pytest.raises(ValueError, match="got masks of none of the 1 pictures"):
+            FileSamples(tmp_path, tmp_path / "points.json", tmp_path / "t.json")
 
     def test_fault_a9_all_kinds_of_pictures_are_predicted_on(self, tmp_path):
         names = [f"a{suffix}" for suffix in (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")]

@@ -280,12 +280,18 @@ def test_prediction_from_a_run_that_learns(tmp_path, capsys, monkeypatch):
         ("tiny --network.backbone vgg", r"network\.backbone: got 'vgg', expected"),
         ("voc_r50 --data.pictures photos", r"data\.points: missing, expected the file"),
         ("tiny --init-from nowhere", "nowhere.*cannot be read"),
+        ("tiny --data.val-truth val.json", r"data\.val_truth: got a path without data\.pictures"),
     ],
 )
 def test_settings_that_cannot_be_are_told_in_a_line(words, match, tmp_path):
     with pytest.raises(SystemExit, match=match):
         train_voc.main([*words.split(), "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_found_on_the_way_is_told_in_a_line(tmp_path):
+    with pytest.raises(SystemExit, match=r"^train_voc: .*stride': got 500 for an image"):
+        train_voc.main(["tiny", "--labels.overrides.stride", "500", "--out", str(tmp_path), "--data.scored", "1"])
 
 
 def test_help_lists_the_presets(capsys):
