@@ -37,10 +37,11 @@ class Reader:
     def picture(self, row: Row) -> np.ndarray:
         """(H, W, 3) uint8, see :func:`~point2mask_ot.read_picture`; of the size that its points were made on."""
         limit, path = self.settings.max_pixels, self.path(row)
-        picture = picture_of(Origin(_NAME, "images", path), max_pixels=limit, **self.reading)
+        origin = Origin(_NAME, "images", path)
+        picture = picture_of(origin, max_pixels=limit, **self.reading)
         size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
         if told not in (None, size):
-            Origin(_NAME, "images", path).fail(f"HxW {size}", f"{told}, as the points file says")
+            origin.fail(f"HxW {size}", f"{told}, as the points file says")
         sizes = row.body.get("sizes", {}).get("size", ()) if isinstance(row.body, dict) else ()
         most, pixels = max((each for each in sizes if each > 0), default=0), size[0] * size[1]  # NaN where nobody says
         if most > pixels:

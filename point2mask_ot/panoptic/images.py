@@ -361,8 +361,8 @@ class PanopticDataset(ABC):
         function, entry = self.origin.function, self.images[index]
         if self.images_dir is None:
             fail(function, "images_dir", None, "the folder of the pictures")
-        where = {"function": function, "argument": "images_dir"}
-        path = safe_join(self.images_dir, entry.file_name, follow_links=self.follow_links, **where)
+        links = self.follow_links
+        path = safe_join(self.images_dir, entry.file_name, follow_links=links, function=function, argument="images_dir")
         origin = Origin(function, "images_dir", path)
         picture = picture_of(origin, max_pixels=self.max_pixels, exif=exif)
         expected = self._size(entry)

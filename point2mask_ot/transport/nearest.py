@@ -176,14 +176,14 @@ class _State:
         choice = self.choice
         if choice.stranded == choice.total:
             return False
-        dual = sample = replace(self.dual, reg=reg)
         if choice.options.method == "sinkhorn":
             _, self.f, made = choice.rounds(self.f, reg, ROUGH, self.patience)
-            sample = replace(dual, covers=_covers_most)
-        else:
-            sample = rough_sample(dual)
-            self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
-        self.passes += made if sample.passes is dual.passes else 0
+            self.passes += made
+            return not choice.absent.size and _covers_most(choice.passes, self.f, reg)
+        dual = replace(self.dual, reg=reg)
+        sample = rough_sample(dual)
+        self.f, made = ascend(sample, self.f, ROUGH, _PATIENCE)
+        self.passes += made if sample is dual else 0
         return not choice.absent.size and sample.covers(sample.passes, self.f, reg)
 
     def climb(self, tol: float, limit: int) -> bool:
