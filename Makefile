@@ -26,8 +26,8 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-# That many processes share the tests.
-PROCESSES ?= 2
+# That many processes share the tests: one more than the cores they are meant for, since some wait for others.
+PROCESSES ?= 3
 unit: .venv/installed
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
@@ -70,8 +70,9 @@ docs: .venv/installed
 sitting: .venv/installed
 	$(BIN)/python .ci/two_hundred.py
 
-# Figures for the README and the site, on an otherwise idle machine: about half an hour. The last needs real pictures.
+# Figures for the README and the site, on an otherwise idle machine: about an hour. The last needs real pictures.
 bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint requirements-dev.txt ott-jax pyamg  # peers
 	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
 	$(BIN)/python benchmarks/geodesic.py --json benchmarks/results/geodesic.json
 	$(BIN)/python benchmarks/transport.py --json benchmarks/results/transport.json
