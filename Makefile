@@ -26,8 +26,8 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-# That many processes share the tests: one more than the cores they are meant for, since some wait for others.
-PROCESSES ?= 3
+# That many processes share the tests.
+PROCESSES ?= 2
 unit: .venv/installed
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 

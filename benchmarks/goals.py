@@ -202,6 +202,8 @@ NO_LEAVING_OUT = "at so large a reg every supplier counts in every pixel: one ex
 PYTHON = "at this size about half of the time is spent between the kernels, in Python and torch's dispatcher"
 PEERS = "in part: the peers are quicker on this machine than where the goal was set"
 REASONS = {
+    "memory per pixel at 2,048": "the more targets, the more of them lie within the window of the last search",
+    "spanning tree, 256 x 256": "an earlier run met it; what differs has not been found",
     "distances, 38": f"{PYTHON}; and SciPy is quicker here than the authors' code was where the goal was set",
     "distances, 512 x 512, K=20, 2": f"{YARDSTICK}; ten targets a thread fill the four searches in step three times "
     "where twenty fill them five times, so a second thread gives 1.67x at most; and both read costs and states, 10 MB "

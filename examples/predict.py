@@ -21,6 +21,7 @@ from panoptic_segformer.evaluation import predict, summary
 from panoptic_segformer.network import PanopticSegformer
 from pictures import overlay
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from samples import FileSamples, SyntheticSamples
 from tqdm import tqdm
@@ -48,11 +49,18 @@ class Options:
 
 
 def load_network(run: Path, device: str = DEVICE) -> tuple[PanopticSegformer, Config, tuple[Category, ...]]:
-    """The network of a run, in evaluation mode."""
-    config, categories = read_config(run)
-    things = sum(category.is_thing for category in categories)
-    network = PanopticSegformer(config.network, things, len(categories) - things)
-    load_model(network, str(run / "network.safetensors"))
+    """The network of a run, in evaluation mode.
+
+    Raises:
+        ValueError: there is none in that folder, or it is damaged.
+    """
+    try:
+        config, categories = read_config(run)
+        things = sum(category.is_thing for category in categories)
+        network = PanopticSegformer(config.network, things, len(categories) - things)
+        load_model(network, str(run / "network.safetensors"))
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{run}: no trained network to be read ({error}), expected the folder of a run") from error
     return network.to(device).eval(), config, categories
 
 
@@ -70,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, description=__doc__)
     try:
         network, config, categories = load_network(options.run, options.device)
+    except ValueError as error:
+        raise SystemExit(f"predict: --run: {error}") from error
+    try:
         samples = samples_of(options, config)
     except (ValueError, OSError) as error:
         raise SystemExit(f"predict: {error}") from error

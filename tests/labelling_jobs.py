@@ -48,6 +48,16 @@ def make_set(folder: Path, count: int) -> tuple[Path, Path]:
     return images, write_document(folder / "points.json", [entry(f"p{index:03}.png") for index in range(count)])
 
 
+def slow_plug(folder: Path) -> str:
+    """A plug-in that waits at every picture as long as SECONDS_A_PICTURE says, so that a job can be met half done."""
+    text = "time.sleep(float(os.environ.get('SECONDS_A_PICTURE', '0')))"
+    (folder / "slow_plug.py").write_text(f"import os, time\ndef maps(picture):\n    {text}\n    return {{}}\n")
+    return "slow_plug:maps"
+
+
+SLOWLY = {"SECONDS_A_PICTURE": "0.1"}
+
+
 def results(out: Path) -> dict[str, bytes]:
     """Every file of a job's results that must not depend on how it ran."""
     files = (path for path in out.rglob("*") if path.is_file())

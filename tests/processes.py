@@ -92,6 +92,8 @@ def _main(
     for descriptor, pipe in enumerate(pipes, start=1):
         os.dup2(pipe.fileno(), descriptor)
         pipe.close()
+    # The server may have been begun while a job held its signals back.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
     if before:
         before()

@@ -92,6 +92,14 @@ class Trainer:
         self.accelerator.register_for_checkpointing(self.schedule)
         set_seed(config.seed, device_specific=True)  # dropout differs between processes
         self.saved = 0  # at which step
+        if config.resume:
+            found = last_checkpoint(config.out)
+            try:
+                self.accelerator.load_state(str(found))
+            except Exception as error:  # each of its files has its own
+                raise ValueError(
+                    f"resume: {found} is damaged ({error}); expected a whole one, or --overwrite"
+                ) from error
 
     @property
     def steps(self) -> int:
@@ -110,8 +118,6 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Train to the end; the scores of the last epoch."""
         settings = self.config.optimiser
-        if self.config.resume:
-            self.accelerator.load_state(str(last_checkpoint(self.config.out)))
         if self.accelerator.is_main_process:
             begin(self.config, self.categories, self.steps)
         end = min(settings.epochs * self.batches_per_epoch, settings.max_steps or math.inf)

@@ -99,6 +99,14 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     same_run(parts, whole)
     assert len(steps(whole)) == 4
     assert steps(whole)[2][1] == pytest.approx(steps(whole)[1][1] / 10)  # the milestone
+    for path in (tmp_path / "parts").rglob("*"):  # as a full disk leaves them
+        if path.suffix in (".safetensors", ".bin", ".pkl"):
+            path.write_bytes(path.read_bytes()[:99])
+    with pytest.raises(SystemExit, match=r"^train_voc: resume: .*checkpoint-00000004 is damaged \(.*--overwrite$"):
+        train(tmp_path / "parts", f"{words} --resume")
+    for run, word in (("parts", "header"), ("none", "config.json")):
+        with pytest.raises(SystemExit, match=rf"^predict: --run: .*{run}: no trained network to be read \(.*{word}"):
+            predict.main(["--run", str(tmp_path / run), "--out", str(tmp_path / "out")])
 
 
 def same_run(parts: list[dict], whole: list[dict]) -> None:

@@ -22,7 +22,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labelling_jobs import entry, make_set, picture, records, results, run, start, wait_for, write_document
+from labelling_jobs import (
+    SLOWLY,
+    entry,
+    make_set,
+    picture,
+    records,
+    results,
+    run,
+    slow_plug,
+    start,
+    wait_for,
+    write_document,
+)
 from PIL import Image
 
 from point2mask_ot import ArgumentError, label_dataset
@@ -53,6 +65,18 @@ def job(tmp_path):
 
     call.images, call.points, call.out = images, points, tmp_path / "out"
     return call
+
+
+@pytest.fixture
+def slow_job(tmp_path, monkeypatch):
+    """A job that can be met half done: ``start`` it in a process of its own, where it takes its time, or call it."""
+    images, points = make_set(tmp_path, COUNT)
+    monkeypatch.chdir(tmp_path)
+    job = partial(label_dataset, images, points, maps=slow_plug(tmp_path), workers=0, progress=False)
+    words = ["--images", images, "--points", points, "--maps", "slow_plug:maps", "--workers", 1]
+    job.out, job.calm = tmp_path / "out", results(job(tmp_path / "calm").out)
+    job.start = partial(start, *words, "--out", job.out, env={**os.environ, **SLOWLY})
+    return job
 
 
 def arguments(small_set, out: Path, workers: int) -> list:
@@ -91,15 +115,11 @@ def test_kill_minus_nine(workers, rounds, small_set, tmp_path):
 @pytest.mark.parametrize(
     ("number", "status", "to_all"), [(signal.SIGTERM, 143, False), (signal.SIGINT, 130, True)], ids=["term", "int"]
 )
-def test_signals_finish_the_picture_at_hand(number, status, to_all, small_set, tmp_path):
-    for attempt in range(9):
-        out = tmp_path / f"out{attempt}"
-        process = start(*arguments(small_set, out, 1), before=os.setsid)
-        wait_for(lambda out=out: records(out) > 2)
-        (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal and a batch system signal the whole group
-        _, complaints = process.communicate(timeout=300)
-        if process.returncode != 0:  # or else the signal came after the last picture
-            break
+def test_signals_finish_the_picture_at_hand(number, status, to_all, slow_job):
+    process, out = slow_job.start(before=os.setsid), slow_job.out
+    wait_for(lambda: records(out) > 2)
+    (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal and a batch system signal the whole group
+    _, complaints = process.communicate(timeout=300)
     assert process.returncode == status
     assert "goes on" in complaints
     assert "Traceback" not in complaints
@@ -107,9 +127,9 @@ def test_signals_finish_the_picture_at_hand(number, status, to_all, small_set, t
     assert 2 < done < COUNT
     assert not list(out.rglob("*.tmp"))
     assert not (out / "panoptic.json").exists()
-    assert go_on(small_set, out).labelled == COUNT
+    assert slow_job(out).labelled == COUNT
     assert json.loads((out / "timing.json").read_text())["last_run"]["kept"] == done
-    assert results(out) == small_set[2]
+    assert results(out) == slow_job.calm
 
 
 def test_a_signal_in_ones_own_process(job, tmp_path, monkeypatch):
@@ -369,17 +389,16 @@ def test_workers_that_cannot_begin(text, job, tmp_path, monkeypatch, forked_work
 # ---------------------------------------------------------------------------- other jobs, other settings, lost files
 
 
-def test_two_jobs_on_one_folder(small_set, tmp_path):
-    out = tmp_path / "out"
-    first = start(*arguments(small_set, out, 1))
+def test_two_jobs_on_one_folder(slow_job):
+    first, out = slow_job.start(), slow_job.out
     wait_for(lambda: records(out) > 0)
     first.send_signal(signal.SIGSTOP)  # it keeps its lock while it sleeps
     with pytest.raises(ArgumentError, match=f"process {first.pid} on .* works on it"):
-        go_on(small_set, out)
+        slow_job(out)
     first.send_signal(signal.SIGCONT)
     first.communicate(timeout=300)
     assert first.returncode == 0
-    assert results(out) == small_set[2]
+    assert results(out) == slow_job.calm
 
 
 def test_changed_settings_are_refused_and_fresh_starts_over(job):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import sys
+from functools import partial
 
 import pytest
-from labelling_jobs import make_set, picture, records, results, run, start, wait_for
+from labelling_jobs import SLOWLY, make_set, picture, records, results, run, slow_plug, start, wait_for
 from PIL import Image
 
 from point2mask_ot import ArgumentError, label_dataset
@@ -16,23 +18,26 @@ from point2mask_ot.labelling.job_settings import JobSettings
 from point2mask_ot.labelling.workers.ray import RemoteLabeller
 from point2mask_ot.masks.config import PseudoMaskConfig
 
-COUNT = 40
+COUNT = 24
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray, which is not installed")
 
 
 @with_ray
-def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path):
+def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path, monkeypatch):
     images, points = make_set(tmp_path, COUNT)
-    calm = results(label_dataset(images, points, tmp_path / "calm", workers=0, progress=False).out)
+    monkeypatch.chdir(tmp_path)
+    job = partial(label_dataset, images, points, maps=slow_plug(tmp_path), workers=0, progress=False)
+    calm = results(job(tmp_path / "calm").out)
     out = tmp_path / "out"
-    words = ["--images", images, "--points", points, "--out", out, "--engine", "ray", "--workers", 1]
-    process = start(*words)
+    words = ["--images", images, "--points", points, "--maps", "slow_plug:maps", "--out", out]
+    begin = partial(start, *words, "--engine", "ray", "--workers", 1, env={**os.environ, **SLOWLY})
+    process = begin()
     wait_for(lambda: records(out) > 2)
     process.kill()
     process.communicate()
     assert 2 < records(out) < COUNT
     before = records(out)
-    process = start(*words)
+    process = begin()
     wait_for(lambda: records(out) > before + 2)
     process.send_signal(signal.SIGTERM)
     _, complaints = process.communicate(timeout=120)
@@ -41,7 +46,7 @@ def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path):
     assert "Traceback" not in complaints
     done = records(out)
     assert before + 2 < done < COUNT
-    assert label_dataset(images, points, out, workers=0, progress=False).labelled == COUNT
+    assert job(out).labelled == COUNT
     assert json.loads((out / "timing.json").read_text())["last_run"]["kept"] == done
     assert results(out) == calm
 
