@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import processes
 from PIL import Image
+
+from point2mask_ot import label_dataset
 
 CATEGORIES = [{"id": 4, "name": "left", "isthing": 1}, {"id": 9, "name": "right", "isthing": 0}]
 VARYING = ("timing.json", "report.html", "report/pictures.html")
@@ -48,16 +52,6 @@ def make_set(folder: Path, count: int) -> tuple[Path, Path]:
     return images, write_document(folder / "points.json", [entry(f"p{index:03}.png") for index in range(count)])
 
 
-def slow_plug(folder: Path) -> str:
-    """A plug-in that waits at every picture as long as SECONDS_A_PICTURE says, so that a job can be met half done."""
-    text = "time.sleep(float(os.environ.get('SECONDS_A_PICTURE', '0')))"
-    (folder / "slow_plug.py").write_text(f"import os, time\ndef maps(picture):\n    {text}\n    return {{}}\n")
-    return "slow_plug:maps"
-
-
-SLOWLY = {"SECONDS_A_PICTURE": "0.1"}
-
-
 def results(out: Path) -> dict[str, bytes]:
     """Every file of a job's results that must not depend on how it ran."""
     files = (path for path in out.rglob("*") if path.is_file())
@@ -76,6 +70,34 @@ def start(*arguments: object, **options) -> processes.Program:
 
 def run(*arguments: object, **options) -> subprocess.CompletedProcess:
     return processes.run("point2mask", "label-dataset", *arguments, **options)
+
+
+SLOW_PLUG = """
+import os, time
+def maps(picture):
+    time.sleep(float(os.environ.get("SECONDS_A_PICTURE", "0")))
+    return {}
+"""
+
+
+def slow_job(folder: Path, count: int, *words: object) -> partial:
+    """A job that can be met half done: ``start`` it in a process of its own, where it takes its time, or call it.
+
+    Args:
+        folder: of everything; it must be the working folder, for the plug-in that waits.
+        count: of pictures.
+        words: to start it with.
+
+    Returns:
+        What labels into a folder, with ``out`` to start it for, and ``calm``, the results where nothing interrupts.
+    """
+    images, points = make_set(folder, count)
+    (folder / "slow_plug.py").write_text(SLOW_PLUG)
+    job = partial(label_dataset, images, points, maps="slow_plug:maps", workers=0, progress=False)
+    job.out, job.calm = folder / "out", results(job(folder / "calm").out)
+    words = ("--images", images, "--points", points, "--maps", "slow_plug:maps", "--out", job.out, *words)
+    job.start = partial(start, *words, env={**os.environ, "SECONDS_A_PICTURE": "0.1"})
+    return job
 
 
 def records(out: Path) -> int:

@@ -23,14 +23,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labelling_jobs import (
-    SLOWLY,
     entry,
     make_set,
     picture,
     records,
     results,
     run,
-    slow_plug,
+    slow_job,
     start,
     wait_for,
     write_document,
@@ -68,15 +67,9 @@ def job(tmp_path):
 
 
 @pytest.fixture
-def slow_job(tmp_path, monkeypatch):
-    """A job that can be met half done: ``start`` it in a process of its own, where it takes its time, or call it."""
-    images, points = make_set(tmp_path, COUNT)
+def slow(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job = partial(label_dataset, images, points, maps=slow_plug(tmp_path), workers=0, progress=False)
-    words = ["--images", images, "--points", points, "--maps", "slow_plug:maps", "--workers", 1]
-    job.out, job.calm = tmp_path / "out", results(job(tmp_path / "calm").out)
-    job.start = partial(start, *words, "--out", job.out, env={**os.environ, **SLOWLY})
-    return job
+    return slow_job(tmp_path, COUNT, "--workers", 1)
 
 
 def arguments(small_set, out: Path, workers: int) -> list:
@@ -115,8 +108,8 @@ def test_kill_minus_nine(workers, rounds, small_set, tmp_path):
 @pytest.mark.parametrize(
     ("number", "status", "to_all"), [(signal.SIGTERM, 143, False), (signal.SIGINT, 130, True)], ids=["term", "int"]
 )
-def test_signals_finish_the_picture_at_hand(number, status, to_all, slow_job):
-    process, out = slow_job.start(before=os.setsid), slow_job.out
+def test_signals_finish_the_picture_at_hand(number, status, to_all, slow):
+    process, out = slow.start(before=os.setsid), slow.out
     wait_for(lambda: records(out) > 2)
     (os.killpg if to_all else os.kill)(process.pid, number)  # a terminal and a batch system signal the whole group
     _, complaints = process.communicate(timeout=300)
@@ -127,9 +120,9 @@ def test_signals_finish_the_picture_at_hand(number, status, to_all, slow_job):
     assert 2 < done < COUNT
     assert not list(out.rglob("*.tmp"))
     assert not (out / "panoptic.json").exists()
-    assert slow_job(out).labelled == COUNT
+    assert slow(out).labelled == COUNT
     assert json.loads((out / "timing.json").read_text())["last_run"]["kept"] == done
-    assert results(out) == slow_job.calm
+    assert results(out) == slow.calm
 
 
 def test_a_signal_in_ones_own_process(job, tmp_path, monkeypatch):
@@ -389,16 +382,16 @@ def test_workers_that_cannot_begin(text, job, tmp_path, monkeypatch, forked_work
 # ---------------------------------------------------------------------------- other jobs, other settings, lost files
 
 
-def test_two_jobs_on_one_folder(slow_job):
-    first, out = slow_job.start(), slow_job.out
+def test_two_jobs_on_one_folder(slow):
+    first, out = slow.start(), slow.out
     wait_for(lambda: records(out) > 0)
     first.send_signal(signal.SIGSTOP)  # it keeps its lock while it sleeps
     with pytest.raises(ArgumentError, match=f"process {first.pid} on .* works on it"):
-        slow_job(out)
+        slow(out)
     first.send_signal(signal.SIGCONT)
     first.communicate(timeout=300)
     assert first.returncode == 0
-    assert results(out) == slow_job.calm
+    assert results(out) == slow.calm
 
 
 def test_changed_settings_are_refused_and_fresh_starts_over(job):

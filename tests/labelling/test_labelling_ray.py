@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import signal
 import sys
-from functools import partial
 
 import pytest
-from labelling_jobs import SLOWLY, make_set, picture, records, results, run, slow_plug, start, wait_for
+from labelling_jobs import make_set, picture, records, results, run, slow_job, wait_for
 from PIL import Image
 
 from point2mask_ot import ArgumentError, label_dataset
@@ -24,20 +22,15 @@ with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="n
 
 @with_ray
 def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path, monkeypatch):
-    images, points = make_set(tmp_path, COUNT)
     monkeypatch.chdir(tmp_path)
-    job = partial(label_dataset, images, points, maps=slow_plug(tmp_path), workers=0, progress=False)
-    calm = results(job(tmp_path / "calm").out)
-    out = tmp_path / "out"
-    words = ["--images", images, "--points", points, "--maps", "slow_plug:maps", "--out", out]
-    begin = partial(start, *words, "--engine", "ray", "--workers", 1, env={**os.environ, **SLOWLY})
-    process = begin()
+    job = slow_job(tmp_path, COUNT, "--engine", "ray", "--workers", 1)
+    process, out = job.start(), job.out
     wait_for(lambda: records(out) > 2)
     process.kill()
     process.communicate()
     assert 2 < records(out) < COUNT
     before = records(out)
-    process = begin()
+    process = job.start()
     wait_for(lambda: records(out) > before + 2)
     process.send_signal(signal.SIGTERM)
     _, complaints = process.communicate(timeout=120)
@@ -48,7 +41,7 @@ def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path, monkeyp
     assert before + 2 < done < COUNT
     assert job(out).labelled == COUNT
     assert json.loads((out / "timing.json").read_text())["last_run"]["kept"] == done
-    assert results(out) == calm
+    assert results(out) == job.calm
 
 
 DEADLY = """
