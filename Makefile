@@ -70,22 +70,10 @@ docs: .venv/installed
 sitting: .venv/installed
 	$(BIN)/python .ci/two_hundred.py
 
-# Figures for the README and the site, on an otherwise idle machine: about an hour. The last needs real pictures.
+# Every figure of README and site, on an otherwise idle machine: over two hours, the first of them with real pictures.
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint requirements-dev.txt ott-jax pyamg  # peers
-	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
-	$(BIN)/python benchmarks/geodesic.py --json benchmarks/results/geodesic.json
-	$(BIN)/python benchmarks/transport.py --json benchmarks/results/transport.json
-	$(BIN)/python benchmarks/walks.py --json benchmarks/results/walks.json
-	$(BIN)/python benchmarks/gradients.py --json benchmarks/results/gradients.json
-	$(BIN)/python benchmarks/dense_scenes.py --largest 2048 --repeats 2 --json benchmarks/results/dense_scenes.json
-	$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
-	$(BIN)/python benchmarks/report.py --json benchmarks/results/report.json
-	$(BIN)/python benchmarks/losses.py --json benchmarks/results/losses.json
-	$(BIN)/python benchmarks/tree.py --json benchmarks/results/tree.json
-	$(BIN)/python benchmarks/training_step.py --json benchmarks/results/training_step.json
-	$(BIN)/python benchmarks/annotate_latency.py --json benchmarks/results/annotate_latency.json
-	if [ -d $(DATA) ]; then $(BIN)/python benchmarks/quality --data $(DATA) --json benchmarks/results/quality.json; fi
+	$(BIN)/python benchmarks/run_all.py --data $(DATA)
 	$(BIN)/python benchmarks/readme.py
 
 clean:

@@ -1,8 +1,6 @@
 """Labels from one point a target with a distance that was learned from ten, against preset ``best``.
 
-    export OMP_NUM_THREADS=1
-    cd benchmarks/results
-    python ../learned_distances.py --data ../../../shared/data --keep ../../learned --json learned_distances.json
+    OMP_NUM_THREADS=1 python benchmarks/learned_distances.py --data ../shared/data --keep ../learned
 
 Each run of ``examples/learn_distances.py`` whose scores are not in the folder yet is made: half an hour of one core
 for all of them.

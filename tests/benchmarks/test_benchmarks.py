@@ -100,8 +100,17 @@ def check_numbers(value: object, name: str = "") -> None:
         assert value > 0 or "seconds" not in name, name
 
 
-def test_there_are_results():
-    assert {path.stem for path in RESULTS} >= {*QUICK, "quality", "quality_classes", "quality_points"}
+def test_every_result_is_measured_anew_by_one_command():
+    names = "import runpy; found = runpy.run_path('benchmarks/run_all.py'); print(*found['SCORED'], *found['TIMED'])"
+    done = processes.run("-c", names, cwd=ROOT)
+    assert sorted(done.stdout.split()) == [path.stem for path in RESULTS if path.stem != "gpu"]
+
+
+def test_without_pictures_what_needs_them_keeps_its_figures(tmp_path):
+    done = run("run_all", "--data", str(tmp_path / "none"), "--only", "quality", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "no new figures of quality" in done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
