@@ -58,6 +58,12 @@ def forked_workers(monkeypatch):
     monkeypatch.setattr("point2mask_ot.labelling.workers.processes._CONTEXT", FORKS)
 
 
+@pytest.fixture
+def eager_ray(monkeypatch):
+    """Ray's workers would let all others of this machine go first, and so hardly get anywhere beside other tests."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 @pytest.fixture(scope="module")
 def network():
     """The tiny network of the reference trainer; imported here, since most tests need no trainer."""

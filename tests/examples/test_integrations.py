@@ -68,6 +68,7 @@ def test_lightning_module():
     assert re.search(r"step 4: .*lab \d\.\d+, tree \d\.\d+, boundary \d\.\d+", printed)
 
 
+@pytest.mark.usefixtures("eager_ray")
 def test_ray_data(tmp_path):
     run("integrations", "ray_data", "--pictures", "3", "--out", str(tmp_path))
     labels = read_coco_panoptic(tmp_path / "panoptic.json", tmp_path / "panoptic")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import sys
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from point2mask_ot import ArgumentError, label_dataset
 from point2mask_ot.labelling.job_settings import JobSettings
-from point2mask_ot.labelling.workers.ray import RemoteLabeller
+from point2mask_ot.labelling.workers.ray import RemoteLabeller, connected
 from point2mask_ot.masks.config import PseudoMaskConfig
 
 COUNT = 24
@@ -21,6 +22,7 @@ with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="n
 
 
 @with_ray
+@pytest.mark.usefixtures("eager_ray")
 def test_killed_then_terminated_then_ended_by_the_other_engine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = slow_job(tmp_path, COUNT, "--engine", "ray", "--workers", 1)
@@ -58,6 +60,7 @@ def maps(picture):
 
 
 @with_ray
+@pytest.mark.usefixtures("eager_ray")
 def test_workers_that_die(tmp_path):
     """One has no memory for a picture, the next is killed by it; each costs the start of another."""
     images, _ = make_set(tmp_path, 3)
@@ -72,6 +75,52 @@ def test_workers_that_die(tmp_path):
     (listed,) = json.loads((tmp_path / "out/summary.json").read_text())["set_aside_first"]
     assert listed["picture"] == "p002.png"
     assert listed["reason"].startswith("2 workers died of it: The actor died")
+
+
+class StubbedRay:
+    """Answers ``init`` as Ray does, by what runs: nothing, a cluster of ``ray start``, or only its address is left."""
+
+    def __init__(self, runs):
+        self.runs, self.begun = runs, []
+
+    def is_initialized(self):
+        return False
+
+    def init(self, address=None, object_store_memory=None, include_dashboard=None, **quiet):
+        own = address == "local" or (address is None and self.runs == "nothing")
+        if not own and object_store_memory is not None:
+            raise ValueError("When connecting to an existing cluster, object_store_memory must not be provided.")
+        if not own and self.runs != "a cluster":
+            raise ConnectionError("Failed to connect to Ray cluster")
+        assert own == (os.environ.get("RAY_USAGE_STATS_ENABLED") == "0" and include_dashboard is False)
+        self.begun.append("own" if own else address or "found")
+
+    def cluster_resources(self):
+        return {"CPU": 3.0}
+
+    def shutdown(self):
+        self.begun.append("ended")
+
+
+@pytest.mark.parametrize(("runs", "begun"), [("nothing", "own"), ("a cluster", "found"), ("its address", "own")])
+def test_joins_what_ray_start_began_and_else_begins_its_own(monkeypatch, runs, begun):
+    """Never a cluster that another job has begun for itself, as ``address="auto"`` would find it."""
+    for name in ("RAY_ADDRESS", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.delenv(name, raising=False)
+    stub = StubbedRay(runs)
+    with connected(stub) as cores:
+        assert (cores, stub.begun) == (3, [begun])
+    assert stub.begun == [begun, "ended"]
+    assert "RAY_USAGE_STATS_ENABLED" not in os.environ
+
+
+def test_an_address_where_no_cluster_is(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with connected(StubbedRay("a cluster")):
+        pass
+    refusal = pytest.raises(ArgumentError, match=r"'engine': got 'ray', and RAY_ADDRESS=10.0.0.1:6379: Failed")
+    with refusal, connected(StubbedRay("nothing")):
+        pass
 
 
 def test_no_ray(tmp_path, monkeypatch):

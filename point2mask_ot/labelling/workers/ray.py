@@ -111,7 +111,7 @@ def import_ray() -> Any:
 
 @contextmanager
 def connected(ray: Any) -> Iterator[int]:
-    """Be connected to the caller's Ray; else to the cluster of this machine, or to one begun for as long as this lasts.
+    """Be connected to the caller's Ray; else to a cluster that runs, or to one begun for as long as this lasts.
 
     Gives the number of its cores.
     """
@@ -127,14 +127,37 @@ def connected(ray: Any) -> Iterator[int]:
 
 
 def _connect(ray: Any) -> None:
+    """To the cluster at ``RAY_ADDRESS``, or to that of ``ray start`` on this machine; else begin one.
+
+    Never to one that another program has begun for itself, as ``address="auto"`` would: that ends with its program.
+    """
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
+    if address := os.environ.get("RAY_ADDRESS"):
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError) as error:
+            got = f"'ray', and RAY_ADDRESS={address}: {error}"
+            fail("label_dataset", "engine", got, "the address of a cluster that runs, or no RAY_ADDRESS")
+        return
+    # What goes through the store is small: the settings, and a row for each picture.
+    own = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+    with _no_usage_statistics():
+        try:
+            ray.init(**own, **quiet)
+        except ValueError:  # a store cannot be asked for where there is a cluster
+            try:
+                ray.init(**quiet)
+            except ConnectionError:  # it has died, and Ray still has its address
+                ray.init(address="local", **own, **quiet)
+
+
+@contextmanager
+def _no_usage_statistics() -> Iterator[None]:
+    """What this package begins sends nothing anywhere."""
     before = os.environ.get(_USAGE)
+    os.environ.setdefault(_USAGE, "0")
     try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        os.environ.setdefault(_USAGE, "0")  # what this package begins sends nothing anywhere
-        # What goes through the store is small: the settings, and a row for each picture.
-        ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
+        yield
     finally:
         if before is None:
             os.environ.pop(_USAGE, None)
