@@ -133,6 +133,7 @@ def test_the_report_has_every_fact(made):
     expected += [f"{100 * summary['scores'][name]:.1f} {words}" for name, words in (("pq", "PQ"), ("miou", "mIoU"))]
     expected += ["Most doubtful: label these next", "Median", "Most certain", "Histogram", "transport", "thumbnails"]
     expected += ["Confidence of the segments", "config.reg 0.1", "peak_mib job", "broken.png", "../outside.png"]
+    expected += ["PQ, panoptic quality, is RQ times SQ"]
     expected += [entry["reason"].split(";")[0].split(": got ")[0] for entry in summary["set_aside_first"]]
     for word in expected:
         assert word in page.words, word
@@ -303,7 +304,7 @@ def test_nothing_labelled_and_much_set_aside(tmp_path):
     page = refers_to_what_is_there(out, "report.html")
     assert "No picture was labelled." in page.text
     assert "5 more" in page.words
-    assert "report/pictures.html#show=aside" in page.links
+    assert {"report/pictures.html#show=aside", "report/pictures.html#show=aside&find=gone003.png"} <= {*page.links}
     rows = refers_to_what_is_there(out, "report/pictures.html").rows
     assert [row[0] for row in rows] == [one["file_name"] for one in listed]
     assert all(len(row) == 2 for row in rows)
