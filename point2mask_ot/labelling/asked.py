@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from ..checks import fail, suggestion
+from ..files.io import read_json
+from ..files.results import SKIPPED, PictureResults, state_of
 from .table import Row, Table
 
 _NAME = "label_dataset"
 _COMPARED = 1000
 
 
-def positions_named(table: Table, names: Sequence[str]) -> frozenset[int]:
+def positions_named(table: Table, names: Sequence[str], points: Any) -> frozenset[int]:
     """Where these pictures stand in the table; their suffix may be left out.
 
+    Those that were skipped on the page since the list was made are left out. ``points`` is where the table is from.
+
     Raises:
-        ArgumentError: a name that the points lack.
+        ArgumentError: a name that the points lack, or nothing but skipped ones.
     """
     positions = set()
     for name in names:
         row = table.find(name) or table.find(f"{name}.*")
+        if row is None and is_skipped(points, name):
+            continue
         if row is None:
             known = [row.name for row in islice(table, _COMPARED)]
             fail(
@@ -31,7 +39,20 @@ def positions_named(table: Table, names: Sequence[str]) -> frozenset[int]:
                 f"pictures with points{suggestion(name, known)}",
             )
         positions.add(row.position)
+    if not positions:
+        fail(_NAME, "only", f"names ({len(names)}) of pictures that were all skipped on the page", "pictures to label")
     return frozenset(positions)
+
+
+def is_skipped(points: Any, name: str) -> bool:
+    """Whether a person has said so on the page of ``annotate``, in the file of the picture's points."""
+    if not isinstance(points, (str, os.PathLike)):
+        return False
+    path = PictureResults.of(Path(points), name, "").points
+    try:
+        return path.is_file() and state_of(read_json(path)) == SKIPPED
+    except (OSError, ValueError):  # a file of something else
+        return False
 
 
 def first_positions(rows: Iterable[Row], count: int, is_there: Callable[[Row], Any]) -> frozenset[int]:

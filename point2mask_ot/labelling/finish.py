@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files.io import read_json
 from ..files.pictures import PICTURE_SUFFIXES
-from ..files.results import SKIPPED, PictureResults, is_job, is_mask, state_of
+from ..files.results import is_job, is_mask
+from .asked import is_skipped
 from .folder import JobFolder
 from .job_settings import JobSettings
 from .report.doubtful import MOST, way_back, write_doubtful
@@ -76,7 +76,7 @@ def _unnamed(settings: JobSettings, root: Path, table: Table, points: Any) -> tu
     def counted(names: Iterable[str]) -> Iterator[str]:
         nonlocal count, skipped
         for name in names:
-            if _is_skipped(points, name):
+            if is_skipped(points, name):
                 skipped += 1
             else:
                 count += 1
@@ -84,17 +84,6 @@ def _unnamed(settings: JobSettings, root: Path, table: Table, points: Any) -> tu
 
     first = heapq.nsmallest(_LISTED, counted(table.missing(_pictures(Path(settings.images), root))))
     return (count, first), skipped
-
-
-def _is_skipped(points: Any, name: str) -> bool:
-    """Whether a person has said so on the page of ``annotate``, in the file of the picture's points."""
-    if not isinstance(points, (str, os.PathLike)):
-        return False
-    path = PictureResults.of(Path(points), name, "").points
-    try:
-        return path.is_file() and state_of(read_json(path)) == SKIPPED
-    except (OSError, ValueError):  # a file of something else
-        return False
 
 
 def _pictures(images: Path, out: Path) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Run:
             table = index_points(origin_of(_NAME, "points", points), path, self.source)
         self.table, self.points = table, points
         if self.names is not None:
-            self.asked = positions_named(table, self.names)
+            self.asked = positions_named(table, self.names, points)
         self._check_names()
         if self.how.limit is not None:
             self.asked = first_positions(self._rows(), self.how.limit, self._is_there)

@@ -102,7 +102,8 @@ class RunSettings:
     only: str | os.PathLike[str] | Sequence[str] | None = None
     """Label only the pictures in this text file, one name a line, with or without suffix.
 
-    From Python also a list of names. With ``limit``, the first so many of them.
+    Those that were skipped on the page since are left out. From Python also a list of names. With ``limit``, the first
+    so many of them.
     """
     shard: str | tuple[int, int] | None = None
     """i/n: only the i-th of n parts, into OUT/shard-i-of-n, so that n machines share the work."""

@@ -336,6 +336,17 @@ def test_labels_without_a_record_do_not_stay(job, tmp_path):
     assert results(job.out).keys() == results(tmp_path / "new").keys()
 
 
+def test_a_list_of_doubtful_pictures_of_which_one_was_skipped_since(job):
+    asked = job.out / "doubtful.txt"
+    assert "p001.png" in asked.read_text().split()
+    skipped(clicks := clicks_on(NAMES))
+    made = job(clicks, only=asked)
+    assert (made.labelled, made.dropped, made.pictures) == (4, 1, 4)
+    for only in (["p001.png"], ["p001"]):
+        with pytest.raises(ArgumentError, match=r"'only': got names \(1\) of pictures that were all skipped"):
+            job(clicks, only=only)
+
+
 def test_kill_minus_nine(given, job, tmp_path):
     much(clicks := clicks_on(NAMES))
     points = clicks.save(tmp_path / "clicks")
