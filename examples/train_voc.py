@@ -29,8 +29,8 @@ def make_samples(config: Config) -> tuple[Samples, Samples]:
     """Pictures to learn from, and pictures to score the predictions on."""
     data = config.data
     if data.pictures is None:
-        idle = [name for name in ("points", "truth", "val_pictures", "val_truth") if getattr(data, name) is not None]
-        if idle:
+        files = ("points", "truth", "val_pictures", "val_truth", "low_boundary")
+        if idle := [name for name in files if getattr(data, name) is not None]:
             raise ValueError(f"data.{idle[0]}: got a path without data.pictures, expected the folder of its pictures")
         counts = enumerate((data.synthetic_train, data.synthetic_val))
         return tuple(SyntheticSamples(config.seed + n, count, data.min_side[-1]) for n, count in counts)

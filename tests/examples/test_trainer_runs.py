@@ -289,6 +289,7 @@ def test_prediction_from_a_run_that_learns(tmp_path, capsys, monkeypatch):
         ("voc_r50 --data.pictures photos", r"data\.points: missing, expected the file"),
         ("tiny --init-from nowhere", "nowhere.*cannot be read"),
         ("tiny --data.val-truth val.json", r"data\.val_truth: got a path without data\.pictures"),
+        ("tiny --data.low-boundary maps --labels.boundary low", r"data\.low_boundary: got a path without data\.pict"),
     ],
 )
 def test_settings_that_cannot_be_are_told_in_a_line(words, match, tmp_path):
