@@ -190,7 +190,11 @@ GOALS = [
     Goal("`best`, 600 x 800, 21 channels, 10 targets, 1 thread", 260, pipeline("best"), " ms", at_most=True),
     *first_calls(),
     Goal(
-        "a click on the page of `annotate`, 1000 x 1500, up to 50 targets, to masks", 0.3, latency, " s", at_most=True
+        "a click on the page of `annotate`, 1000 x 1500, up to 50 targets, to first masks, coarse where fine ones take long",
+        0.3,
+        latency,
+        " s",
+        at_most=True,
     ),
     Goal("peak memory of `solve(...).labels`, 50 x 262,144, over M", 1.5, peak_memory, at_most=True),
     Goal("spanning tree, 256 x 256, against SciPy", 5.5, tree(256, "ours edges")),

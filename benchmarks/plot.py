@@ -5,7 +5,7 @@ python benchmarks/plot.py docs/benchmarks.svg
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib as mpl
@@ -134,4 +134,6 @@ def draw(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path, help="of the plot, .svg or .png")
+    draw(parser.parse_args().path)
