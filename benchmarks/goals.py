@@ -190,7 +190,7 @@ GOALS = [
     Goal("`best`, 600 x 800, 21 channels, 10 targets, 1 thread", 260, pipeline("best"), " ms", at_most=True),
     *first_calls(),
     Goal(
-        "a click on the page of `annotate`, 1000 x 1500, up to 50 targets, to first masks, coarse where fine ones take long",
+        "from a click in `annotate` to first, coarse masks, 1000 x 1500, up to 50 targets",
         0.3,
         latency,
         " s",
