@@ -62,7 +62,10 @@ class Label:
         inputs = [self.photo, self.points, *([] if self.maps is None or is_plug_in(self.maps) else [Path(self.maps)])]
         results.check_masks(prog, inputs, strip=True)
         with explaining_turns(self.photo, self.picture.reading()["exif"]):
-            points = points_on(self.points, image=self.photo.name, shape=(image.shape[0], image.shape[1]))
+            points = points_on(self.points, image=str(self.photo.absolute()), shape=(image.shape[0], image.shape[1]))
+        if points.picture_sha256 not in (None, results.sha256):
+            got = f"{self.points}: points that were clicked on another file than this {self.photo.name}"
+            fail(prog, "points", got, "points on this picture, or points without `picture_sha256`")
         points = replace(points, targets=self._sized(prog, points))
         masks = self._masks(prog, image, points)
         if points.paint is not None:

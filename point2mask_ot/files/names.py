@@ -1,9 +1,11 @@
-"""Names of pictures in a text file, one a line."""
+"""Names of pictures: in a text file, one a line, and as a disk spells them."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ..checks import fail, fail_type
 from .io import origin_of, read_bytes
@@ -42,3 +44,25 @@ def names_in(function: str, argument: str, only: str | os.PathLike[str] | Sequen
     if not names:
         fail(function, argument, "no name", "at least one picture's")
     return names
+
+
+def spelled_there(folder: str | os.PathLike[str], name: str) -> str:
+    """The name as the disk has it: what Unicode writes in two ways, such as é, disks and tables write differently.
+
+    Example:
+        >>> import tempfile
+        >>> spelled_there(tempfile.mkdtemp(), "nowhere.png")
+        'nowhere.png'
+    """
+    for form in spellings(name):
+        try:
+            if Path(folder, form).exists():
+                return form
+        except (OSError, ValueError):  # too long, or no name at all: whoever opens it says so
+            return name
+    return name
+
+
+def spellings(name: str) -> list[str]:
+    """A name as it is, then in Unicode's forms that differ from it."""
+    return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import numpy as np
 
 from ..files.io import Origin, reason_of
 from ..files.json_stream import stream_json
+from ..files.results import PICTURE
 from ..panoptic import Category
-from ..panoptic.clicks import Click, clicked_targets, in_channel_order, paint_of
+from ..panoptic.clicks import Click, Clicks, clicked_targets, in_channel_order, paint_of
 from ..panoptic.paint import Paint, json_paint
 from ..panoptic.points import is_json
 from ..panoptic.points_csv import csv_click, csv_rows
-from ..panoptic.points_json import json_categories, json_picture, refuse_masks
+from ..panoptic.points_json import clicked_on, json_categories, json_picture, refuse_masks
 from ..types import PointTargets
 from .table import Table, build_table
 
@@ -82,21 +83,37 @@ def paint_in(origin: Origin, body: Any) -> Paint | None:
 
 def _index_json(origin: Origin, path: Path, source: str) -> Table:
     # Categories may follow the pictures, and reading twice is cheaper than keeping all pictures until then.
-    categories = in_channel_order(json_categories(origin, _json_categories(origin)))
-    return build_table(origin, path, source, {"categories": category_list(categories)}, _json_rows(origin, categories))
+    noted: dict[str, str] = {}
+    categories = in_channel_order(json_categories(origin, _json_categories(origin, noted)))
+    rows = _json_rows(origin, categories, noted)
+    return build_table(origin, path, source, {"categories": category_list(categories)}, rows)
 
 
-def _json_categories(origin: Origin) -> Iterator[Any]:
+def _json_categories(origin: Origin, noted: dict[str, str]) -> Iterator[Any]:
     for key, entry in stream_json(origin):
         if key == "annotations":
             refuse_masks(origin, {key: entry})
         if key == "categories":
             yield entry
+        if key == "info" and (digest := clicked_on(entry)):
+            noted[PICTURE] = digest
 
 
-def _json_rows(origin: Origin, categories: Sequence[Category]) -> Iterator[tuple[int | str | None, str, Any]]:
-    for name, image_id, clicks in json_pictures(origin):
-        yield image_id, name, body_of(clicked_targets(origin, clicks, categories), paint=paint_of(clicks))
+def _json_rows(
+    origin: Origin, categories: Sequence[Category], noted: Mapping[str, str]
+) -> Iterator[tuple[int | str | None, str, Any]]:
+    pictures = json_pictures(origin)
+    first = list(islice(pictures, 2))
+    if len(first) > 1:
+        noted = {}  # of one picture, and nobody knows of which
+    for name, image_id, clicks in chain(first, pictures):
+        yield image_id, name, {**clicks_body(origin, clicks, categories), **noted}
+
+
+def clicks_body(origin: Origin, clicks: Sequence[Click], categories: Sequence[Category]) -> dict[str, Any]:
+    """The body of a row with all that a file says of a picture."""
+    size = clicks.size if isinstance(clicks, Clicks) else None
+    return body_of(clicked_targets(origin, clicks, categories), size, paint_of(clicks))
 
 
 def json_pictures(origin: Origin) -> Iterator[tuple[str, int | str | None, list[Click]]]:

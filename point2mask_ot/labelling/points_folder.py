@@ -17,10 +17,10 @@ from ..formats.guess import format_of
 from ..formats.imports import files_of, read_marks
 from ..formats.marks import Names
 from ..panoptic import Category
-from ..panoptic.clicks import Click, clicked_targets, in_channel_order, paint_of
+from ..panoptic.clicks import Click, in_channel_order
 from ..panoptic.points import is_json
 from ..panoptic.points_json import json_categories
-from .points_file import body_of, category_list, csv_clicks, index_file, json_pictures
+from .points_file import body_of, category_list, clicks_body, csv_clicks, index_file, json_pictures
 from .table import Table, build_table, stem_of
 from .truth import file_digest
 
@@ -189,7 +189,7 @@ def _rows(
                 file.fail(
                     f"points of {name!r:.80}, whose points are in {first}, too", "all points of a picture in one file"
                 )
-            body = body_of(clicked_targets(file, clicks, own), paint=paint_of(clicks))
+            body = clicks_body(file, clicks, own)
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]
             yield image_id, name, {**body, "targets": moved, **head.noted}

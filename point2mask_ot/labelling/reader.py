@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checks import fail
 from ..files.io import Origin
+from ..files.names import spelled_there
 from ..files.pictures import picture_of, read_label_png
 from ..files.results import PICTURE
 from ..panoptic import PanopticImage, Segment, safe_join, sample_points
@@ -41,7 +42,10 @@ class Reader:
         picture = picture_of(origin, max_pixels=limit, **self.reading)
         size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
         if told not in (None, size):
-            origin.fail(f"HxW {size}", f"{told}, as the points file says")
+            turned = (
+                " (x and y swapped would fit)" if told == size[::-1] else ""
+            )  # `explaining_turns` knows these words
+            origin.fail(f"HxW {size}", f"{told}, as the points file says{turned}")
         sizes = row.body.get("sizes", {}).get("size", ()) if isinstance(row.body, dict) else ()
         most, pixels = max((each for each in sizes if each > 0), default=0), size[0] * size[1]  # NaN where nobody says
         if most > pixels:
@@ -67,7 +71,8 @@ class Reader:
     def path(self, row: Row) -> Path:
         """Where a picture lies, links followed if they stay in the folder or may leave it."""
         images, follow = self.settings.images, self.settings.follow_links
-        return safe_join(images, row.name, follow_links=follow, function=_NAME, argument="images")
+        name = spelled_there(images, row.name)
+        return safe_join(images, name, follow_links=follow, function=_NAME, argument="images")
 
     def targets(self, row: Row, size: tuple[int, ...]) -> PointTargets:
         """The points of the file, which lie in a picture of (H, W), or drawn from the true masks."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..checks import fail
 from ..files.io import origin_of
-from ..files.names import names_in
+from ..files.names import names_in, spelled_there
 from ..types import PointTargets
 from .asked import first_positions, positions_named
 from .changed_points import Change, drop_changed
@@ -123,7 +123,7 @@ class Run:
         if isinstance(self.settings.maps, str) and not is_plug_in(self.settings.maps):
             folders["maps"] = (self.settings.maps, map_names)
         for argument, (folder, names) in folders.items():
-            if not any(_is_file(Path(folder, name)) for row in self._rows() for name in names(row.name)):
+            if not any(_has(folder, name) for row in self._rows() for name in names(row.name)):
                 count, of = (
                     (self.table.size, "the points name") if self.asked is None else (len(self.asked), "are asked")
                 )
@@ -197,7 +197,7 @@ class Run:
         return sum(position % n == i - 1 for position in positions)
 
     def _is_there(self, row: Row) -> bool:
-        return _is_file(Path(self.settings.images, row.name))
+        return _has(self.settings.images, row.name)
 
     def _tasks(self) -> Iterator[Task]:
         for row in self._rows(*self.how.part):
@@ -227,9 +227,10 @@ class Run:
         return set_aside(self.settings, task.row, reason)
 
 
-def _is_file(path: Path) -> bool:
+def _has(folder: str, name: str) -> bool:
+    """Whether a folder has a file of that name."""
     try:
-        return path.is_file()
+        return Path(folder, spelled_there(folder, name)).is_file()
     except OSError:
         return False
 

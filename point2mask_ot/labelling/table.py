@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..files.io import Origin, atomic_file
+from ..files.names import spellings
 
 _FORMAT = 3
 _SCHEMA = """
@@ -108,7 +109,7 @@ class Table:
             query = "SELECT 1 FROM picture WHERE stem = ?"
             for name in names:
                 stem = stem_of(name).encode("utf-8", "backslashreplace").decode()
-                if connection.execute(query, (stem,)).fetchone() is None:
+                if not any(connection.execute(query, (form,)).fetchone() for form in spellings(stem)):
                     yield name
 
 

@@ -31,9 +31,17 @@ class Click:
 
 
 class Clicks(list[Click]):
-    """The points of one picture, with what is painted on it, if anything; targets are numbered as they appear."""
+    """The points of one picture, with what their file says of it, if anything; targets are numbered as they appear.
+
+    Attributes:
+        paint: what is painted on it.
+        size: (H, W) of it.
+        sha256: of its file.
+    """
 
     paint: Paint | None = None
+    size: tuple[int, int] | None = None
+    sha256: str | None = None
 
 
 def paint_of(clicks: Sequence[Click]) -> Paint | None:

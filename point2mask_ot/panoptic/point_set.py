@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..checks import fail
-from ..files.io import Origin, atomic_file, origin_of, read_json
+from ..files.io import atomic_file, origin_of, read_json
 from ..types import PointTargets
 from .clicks import clicked_targets, in_channel_order, point_entries
 from .images import Category
@@ -78,25 +78,15 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
     for index, entry in enumerate(origin.field(document, "images", list, "the file")):
         where = f"images[{index}]"
         name, given, clicks = json_picture(origin, entry, index)
-        size = _size(origin, entry, where)
         if name in pictures:
             origin.fail(f"{where}: {name!r:.80} again", "each picture once")
         image_id = index + 1 if given is None else given
         if image_id in ids:
             origin.fail(f"{where}: id {image_id!r:.80} again", "unique ids (without one, a picture's position from 1)")
         ids.add(image_id)
-        pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories), size)
+        pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories), clicks.size)
     info = origin.field({"info": {}, **document}, "info", dict, "the file")
     return PointSet(categories, tuple(pictures.values()), info)
-
-
-def _size(origin: Origin, entry: Mapping[str, Any], where: str) -> tuple[int, int] | None:
-    if "height" not in entry and "width" not in entry:
-        return None
-    height, width = (origin.field(entry, side, int, where) for side in ("height", "width"))
-    if min(height, width) < 1:
-        origin.fail(f"{where}: {height}x{width}", "a height and a width of at least 1")
-    return height, width
 
 
 def write_point_set(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from ..checks import fail, suggestion
 from ..files.io import Origin, atomic_write, origin_of
 from ..types import PointTargets
-from .clicks import Click, clicked_targets, in_channel_order, paint_of, point_entries
+from .clicks import Click, Clicks, clicked_targets, in_channel_order, paint_of, point_entries
 from .images import Category, category_channels, check_categories
 from .kinds import ONE_LINE, has_odd_letters
 from .paint import Paint
@@ -32,11 +33,13 @@ class LabelledPoints:
         targets: the points; a target's category is an index into ``categories``.
         categories: all things, then all stuff.
         paint: what a person has painted on the picture, which its masks have to keep.
+        picture_sha256: of the picture's file that they were clicked on, where the page of ``annotate`` noted it.
     """
 
     targets: PointTargets
     categories: tuple[Category, ...]
     paint: Paint | None = None
+    picture_sha256: str | None = None
 
 
 def read_points(
@@ -77,8 +80,9 @@ def read_points(
 
     Args:
         path: the file, UTF-8.
-        image: the picture's file name, where the file has several; its folders may be left out if that is clear.
-        shape: (H, W) of the picture; where given, points outside are refused.
+        image: the picture's file name or path, where the file has several. Folders that one of them does not have may
+            be left out if that is clear: of two names that the path ends in, the longer is meant.
+        shape: (H, W) of the picture; where given, points outside are refused, and another size than the file says.
 
     Returns:
         :class:`~point2mask_ot.panoptic.LabelledPoints`: the targets, their categories, things first, and what was
@@ -103,8 +107,14 @@ def read_points(
     clicks = of_picture(origin, pictures, image)
     if not clicks:
         origin.fail("no points", "at least one point")
+    told = clicks if isinstance(clicks, Clicks) else Clicks()
+    if shape is not None and told.size not in (None, shape):
+        turned = (
+            " (x and y swapped would fit)" if told.size == shape[::-1] else ""
+        )  # `explaining_turns` knows these words
+        origin.fail(f"points on a picture of HxW {told.size}", f"those of the picture, {shape}{turned}")
     ordered = in_channel_order(categories)
-    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered, paint_of(clicks))
+    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered, told.paint, told.sha256)
 
 
 def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
@@ -147,12 +157,21 @@ def of_picture(origin: Origin, pictures: Mapping[str | None, Found], image: str 
     listed = f"one of {names[:5]}{' and others' if len(names) > 5 else ''}"
     if image is None:
         origin.fail(f"points of {len(pictures)} pictures", f"those of one picture, or image=, {listed}")
-    if image in pictures:
-        return pictures[image]
-    found = [name for name in names if PurePosixPath(name).name == PurePosixPath(image).name]
-    if len(found) != 1:
-        origin.fail(f"{'no' if not found else 'several'} pictures {image!r}", listed + suggestion(image, names))
+    asked, parts = _parts(image), {name: _parts(name) for name in names}
+    ends = [name for name in names if asked[-len(parts[name]) :] == parts[name]]
+    longest = max((len(parts[name]) for name in ends), default=0)
+    found = [name for name in ends if len(parts[name]) == longest]
+    found = found or [name for name in names if parts[name][-1:] == asked[-1:]]
+    if len(found) > 1:
+        origin.fail(f"several pictures {asked[-1]!r}", f"one of {found[:5]}, in whose folder the picture would lie")
+    if not found:
+        origin.fail(f"no picture {asked[-1]!r}", listed + suggestion(asked[-1], names))
     return pictures[found[0]]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and file; of the ways that Unicode has for a letter like é, of which disks and tables take any, one."""
+    return PurePosixPath(unicodedata.normalize("NFC", name)).parts
 
 
 def is_json(origin: Origin) -> bool:

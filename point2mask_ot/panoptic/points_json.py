@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checks import suggestion
 from ..files.io import Origin, read_json
+from ..files.results import PICTURE
 from .clicks import Click, Clicks
 from .images import Category
 from .kinds import ONE_LINE, has_odd_letters
@@ -27,7 +28,7 @@ def content(origin: Origin, document: Any) -> tuple[list[Category], dict[str | N
     categories = json_categories(origin, origin.field(document, "categories", list, "the file"))
     if "images" not in document:
         clicks = Clicks(json_clicks(origin, origin.field(document, "points", list, "the file")))
-        clicks.paint = painted(origin, document, clicks)
+        clicks.paint, clicks.sha256 = painted(origin, document, clicks), clicked_on(document.get("info"))
         return categories, {None: clicks}
     pictures: dict[str | None, Clicks] = {}
     for index, entry in enumerate(origin.field(document, "images", list, "the file")):
@@ -35,7 +36,15 @@ def content(origin: Origin, document: Any) -> tuple[list[Category], dict[str | N
         if name in pictures:
             origin.fail(f"images[{index}]: {name!r:.80} again", "each picture once")
         pictures[name] = clicks
+    if len(pictures) == 1:
+        clicks.sha256 = clicked_on(document.get("info"))
     return categories, pictures
+
+
+def clicked_on(info: Any) -> str | None:
+    """SHA-256 of the picture that the points of a file are on, as the page of ``annotate`` notes it."""
+    told = info.get(PICTURE) if isinstance(info, dict) else None
+    return told if isinstance(told, str) else None
 
 
 def refuse_masks(origin: Origin, document: Any) -> None:
@@ -52,8 +61,17 @@ def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str
     name = origin.field(entry, "file_name", str, where)
     image_id = origin.field(entry, "id", (int, str), where) if "id" in entry else None
     clicks = Clicks(json_clicks(origin, origin.field(entry, "points", list, where), f"{name}: "))
-    clicks.paint = painted(origin, entry, clicks, f"{name}: ")
+    clicks.paint, clicks.size = painted(origin, entry, clicks, f"{name}: "), _size(origin, entry, where)
     return name, image_id, clicks
+
+
+def _size(origin: Origin, entry: Mapping[str, Any], where: str) -> tuple[int, int] | None:
+    if "height" not in entry and "width" not in entry:
+        return None
+    height, width = (origin.field(entry, side, int, where) for side in ("height", "width"))
+    if min(height, width) < 1:
+        origin.fail(f"{where}: {height}x{width}", "a height and a width of at least 1")
+    return height, width
 
 
 def painted(origin: Origin, entry: Any, clicks: Sequence[Click], of: str = "") -> Paint | None:

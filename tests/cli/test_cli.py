@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,35 @@ def photo(tmp_path) -> Path:
 
 
 POINTS_CSV = "x,y,category,target\n95,60,cup,a\n60,40,cup,a\n20,120,background,\n180,10,background,\n"
+
+
+def test_label_takes_the_points_of_this_picture_and_no_other(tmp_path, photo, capsys):
+    """Of two of one name that of its folder; and none that were clicked on another file, or another size of it."""
+    folder = tmp_path / "day 2"
+    folder.mkdir()
+    here = photo.rename(folder / photo.name)
+    rows = ["coffee.png,95,60,cup", "coffee.png,20,120,background", "day 2/coffee.png,60,40,mug"]
+    (tmp_path / "points.csv").write_text("\n".join(["image,x,y,category", *rows, "day 2/coffee.png,5,5,background"]))
+    words = ["label", str(here), "--out", str(tmp_path / "out"), "--points"]
+    assert main([*words, str(tmp_path / "points.csv")]) == 0
+    assert "mug" in (printed := capsys.readouterr().out)
+    assert "cup" not in printed
+    points = [{"x": 95, "y": 60, "category": "cup"}, {"x": 5, "y": 5, "category": "table"}]
+    document = {"categories": [{"name": "cup", "isthing": 1}, {"name": "table", "isthing": 0}], "points": points}
+    path, other = tmp_path / "points.json", tmp_path / "other"
+    for digest, status in ((hashlib.sha256(here.read_bytes()).hexdigest(), 0), ("0" * 64, 2)):
+        path.write_text(json.dumps(document | {"info": {"picture_sha256": digest}}))
+        assert main([*words, str(path)]) == status
+    assert "--points: got" in (complaint := capsys.readouterr().err)
+    assert "clicked on another file than this coffee.png" in complaint
+    path.write_text(
+        json.dumps(
+            {**document, "points": [], "images": [{"file_name": here.name, "width": 9, "height": 9, "points": points}]}
+        )
+    )
+    assert main(["label", str(here), "--points", str(path), "--out", str(other)]) == 2
+    assert "points on a picture of HxW (9, 9)" in capsys.readouterr().err
+    assert not other.exists()
 
 
 def test_demo(tmp_path, capsys):

@@ -109,7 +109,7 @@ def test_points_of_one_picture_among_many(tmp_path):
     assert found.targets.points_yx.tolist() == [[12, 2], [12, 29]]
     assert [category.is_thing for category in found.categories] == [True, False]
     assert len(all_targets(path)) == 2
-    with pytest.raises(FileError, match=r"no pictures 'c\.png'"):
+    with pytest.raises(FileError, match=r"no picture 'c\.png'"):
         points_on(path, image="c.png", shape=(24, 32))
     (tmp_path / "layer.csv").write_text("index,axis-0,axis-1\n0,12,2\n")
     assert points_on(tmp_path / "layer.csv", image="any.tif", shape=(24, 32)).targets.points_yx.tolist() == [[12, 2]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import unicodedata
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -71,6 +72,27 @@ def test_another_picture_of_that_name_is_not_labelled_with_its_points(job, tmp_p
     made = job(points=tmp_path / "clicks")
     assert (made.labelled, made.set_aside) == (1, 1)
     assert "another file than the one that its points were made on" in reasons(made)["p001.png"]
+
+
+def test_another_picture_than_a_file_of_points_tells_is_not_labelled(job, tmp_path):
+    """By the page's digest, or by its size."""
+    for name, count in (("p000.png", 1), ("p001.png", 0)):
+        clicked(tmp_path / "clicks", name, picture_sha256=sha256((job.images / "p000.png").read_bytes()).hexdigest())
+        made = job(name, points=tmp_path / f"clicks/{name.removesuffix('.png')}_points.json")
+        assert (made.labelled, made.set_aside) == (count, 1 - count)
+    sized = [entry("p000.png") | {"height": 24, "width": 32}, entry("p001.png") | {"height": 48, "width": 64}]
+    made = job("sized", points=write_document(tmp_path / "sized.json", sized))
+    assert reasons(made).keys() == {"p001.png"}
+    assert "HxW [24, 32]; expected [48, 64], as the points file says" in reasons(made)["p001.png"]
+
+
+def test_an_umlaut_in_either_of_its_spellings(job, tmp_path):
+    """A Mac takes an ö apart, most tables do not."""
+    composed, taken_apart = (unicodedata.normalize(form, "größe.png") for form in ("NFC", "NFD"))
+    (job.images / "p000.png").rename(job.images / taken_apart)
+    made = job(points=write_document(tmp_path / "p.json", [entry(composed), entry("p001.png"), entry("p002.png")]))
+    assert (made.labelled, made.set_aside) == (3, 0)
+    assert json.loads((made.out / "summary.json").read_text())["pictures_without_points"] == 0
 
 
 def test_a_point_outside_is_told_as_people_see_it(job, tmp_path):

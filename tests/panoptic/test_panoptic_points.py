@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -319,6 +320,40 @@ def test_fault_c4_content_says_what_a_file_is(tmp_path):
     assert found.categories == (Category(4, "coin", True, (1, 2, 3)),)
 
 
+def named_points(path, names):
+    """A points file where the picture of each name has its own row."""
+    rows = [f"{name},1,{row},cat" for row, name in enumerate(names)]
+    return write(path, "\n".join(["image,x,y,category", *rows, ""]))
+
+
+def test_a_path_means_the_picture_whose_folders_it_has(tmp_path):
+    path = named_points(tmp_path / "p.csv", ["plain.png", "s1/plain.png", "s2/plain.png", "s2/other.png"])
+    rows = {"plain.png": 0, "photos/plain.png": 0, "s1/plain.png": 1, "/home/me/s2/plain.png": 2, "other.png": 3}
+    for image, row in rows.items():
+        assert read_points(path, image=image).targets.points_yx.tolist() == [[row, 1]], image
+    folders = named_points(tmp_path / "q.csv", ["s1/plain.png", "s2/plain.png"])
+    expected = r"several pictures 'plain.png'; expected one of \['s1/plain.png', 's2/plain.png'\], in whose folder"
+    with pytest.raises(FileError, match=expected):
+        read_points(folders, image="/home/me/plain.png")
+
+
+def test_an_umlaut_in_either_of_its_spellings(tmp_path):
+    composed, taken_apart = (unicodedata.normalize(form, "größe.png") for form in ("NFC", "NFD"))
+    for there, asked in ((composed, taken_apart), (taken_apart, composed)):
+        path = named_points(tmp_path / "p.csv", ["other.png", there])
+        assert read_points(path, image=f"/photos/{asked}").targets.points_yx.tolist() == [[1, 1]]
+
+
+def test_points_on_a_picture_of_another_size(tmp_path):
+    entry = {"file_name": "a.png", "width": 640, "height": 480, "points": [{"x": 3, "y": 4, "category": "cat"}]}
+    path = write(tmp_path / "p.json", json.dumps({"categories": [{"name": "cat", "isthing": 1}], "images": [entry]}))
+    assert read_points(path, image="a.png", shape=(480, 640)).targets.num_targets == 1
+    with pytest.raises(FileError, match=r"picture of HxW \(480, 640\); expected those of the picture, \(96, 64\)$"):
+        read_points(path, image="a.png", shape=(96, 64))
+    with pytest.raises(FileError, match=r"\(640, 480\) \(x and y swapped would fit\)"):
+        read_points(path, image="a.png", shape=(640, 480))
+
+
 def test_fault_c7_one_format_for_one_picture_and_for_many(tmp_path):
     """What is written for one picture, or a set, is read as either; CSV likewise."""
     targets = PointTargets([(4, 3), (6, 5), (9, 9)], [0, 1, 1], [0, 1], [True, False])
@@ -328,7 +363,7 @@ def test_fault_c7_one_format_for_one_picture_and_for_many(tmp_path):
         for image in (None, "day1/a.png", "a.png"):
             found = read_points(tmp_path / name, image=image)
             assert found.targets.points_yx.tolist() == targets.points_yx.tolist()
-        with pytest.raises(FileError, match=r"no pictures 'b\.png'; expected one of \['day1/a.png'\]"):
+        with pytest.raises(FileError, match=r"no picture 'b\.png'; expected one of \['day1/a.png'\]"):
             read_points(tmp_path / name, image="b.png")
     assert read_point_set(tmp_path / "one.json").categories == categories
     assert [p.file_name for p in read_point_set(tmp_path / "one.json").pictures] == ["day1/a.png"]
