@@ -12,7 +12,6 @@ from ..checks import fail
 from ..files.io import origin_of
 from ..formats import export_masks, import_points
 from ..formats.exports import ExportFormat
-from ..formats.guess import format_of
 from ..formats.imports import ImportFormat
 from ..labelling.settings import Sampling
 from ..panoptic import (
@@ -25,6 +24,8 @@ from ..panoptic import (
     read_point_set,
     write_point_set,
 )
+from ..panoptic.point_set import refuse_to_replace
+from ..panoptic.points import is_json
 from ..panoptic.sampling import Sampler
 from .options import Commands, Option
 
@@ -72,7 +73,7 @@ class Masks:
 class Points(Masks):
     """Draw points from masks"""
 
-    out: Annotated[Path, Option(says=("write_point_set", "write_coco_panoptic"))]
+    out: Annotated[Path, Option(says=("write_point_set", "write_coco_panoptic", "prepare_points.path"))]
     """The JSON file to write."""
     n: Annotated[int, Option(of=(Sampling, "n"))]
     seed: Annotated[int, Option(of=(Sampling, "seed"))]
@@ -103,7 +104,7 @@ class ImportPsps(Masks):
         field()
     )  # required: no default is inherited
     """Folder of the PNGs."""
-    out: Annotated[Path, Option(says=("write_point_set",))]
+    out: Annotated[Path, Option(says=("write_point_set", "import_psps.path"))]
     """The JSON file to write."""
 
     def run(self, prog: str) -> None:
@@ -123,6 +124,9 @@ class Check(Masks):
 
     def run(self, prog: str) -> int:
         """Say what is at odds."""
+        origin = origin_of(prog, "points", self.points)
+        if self.points.is_file() and not is_json(origin):
+            origin.fail("no JSON", "JSON, which `point2mask prepare import FILE --format csv --out points.json` makes")
         counts, problems = check_points(read_point_set(self.points), self.read(), self.images)
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
         for problem in problems:
@@ -152,9 +156,7 @@ class Import:
 
     def run(self, prog: str) -> None:
         """Write the points."""
-        of = format_of(origin_of(prog, "out", self.out))
-        if of is not None or (self.out.exists() and self.path.exists() and self.out.samefile(self.path)):
-            fail(prog, "out", f"{self.out}, a file of {of or 'what is read'}", "a file of its own")
+        refuse_to_replace(self.out, function=prog, argument="out")
         columns = None if self.columns is None else _renamed(prog, self.columns)
         how: dict[str, Any] = {"format": self.format, "columns": columns, "category": self.category}
         how |= {"stuff": [name.strip() for name in self.stuff.split(",") if name.strip()], "images": self.images}

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import fail
-from ..files.io import atomic_file, origin_of, read_json
+from ..checks import FileError, fail
+from ..files.io import Origin, atomic_file, origin_of, read_json
+from ..files.json_stream import stream_json
 from ..types import PointTargets
 from .clicks import clicked_targets, in_channel_order, point_entries
 from .images import Category
@@ -87,6 +88,35 @@ def read_point_set(path: str | os.PathLike[str]) -> PointSet:
         pictures[name] = PicturePoints(name, image_id, clicked_targets(origin, clicks, categories), clicks.size)
     info = origin.field({"info": {}, **document}, "info", dict, "the file")
     return PointSet(categories, tuple(pictures.values()), info)
+
+
+def refuse_to_replace(path: str | os.PathLike[str], *, function: str, argument: str, masks: bool = False) -> None:
+    """Refuse a file that is there, unless points that were drawn or imported stand in it: clicks and masks are work.
+
+    Args:
+        path: the JSON file that is to be written.
+        function, argument: for the error.
+        masks: of points as masks, in COCO's format.
+
+    Raises:
+        FileError: another suffix, or what is not to be lost.
+    """
+    origin = origin_of(function, argument, path)
+    if origin.path.suffix.lower() != ".json":
+        origin.fail("not called .json", "a name that ends in .json")
+    if os.path.lexists(origin.path) and not _made_here(origin, masks):
+        origin.fail("a file that is there", "a new one, or one that was made in this way before")
+
+
+def _made_here(origin: Origin, masks: bool) -> bool:
+    keys, made = set(), False
+    try:
+        for key, value in stream_json(origin):
+            keys.add(key)
+            made |= key == "info" and isinstance(value, dict) and ("from" in value or "sampler" in value)
+    except FileError:
+        return False
+    return made and ("annotations" in keys) == masks
 
 
 def write_point_set(

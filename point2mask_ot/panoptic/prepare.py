@@ -12,17 +12,17 @@ import numpy as np
 
 from .. import __version__
 from ..checks import check_number
-from ..files.io import Origin, read_bytes, safe_join
+from ..files.io import Origin, origin_of, read_bytes, safe_join
 from ..files.pictures import read_label_png
 from ..types import PointTargets
 from .clicks import in_channel_order
 from .coco import CocoPanoptic, decode_ids, write_coco_panoptic
 from .images import PanopticDataset, PanopticImage, Segment, category_channels
-from .point_set import PicturePoints, PointSet, write_point_set
+from .point_set import PicturePoints, PointSet, refuse_to_replace, write_point_set
 from .sampling import SampledPoints, sample_points
 from .voc import VOC_CATEGORIES, read_voc
 
-_VOC, _PSPS = "prepare_voc", "import_psps"
+_VOC, _POINTS, _PSPS = "prepare_voc", "prepare_points", "import_psps"
 _BACKGROUND = VOC_CATEGORIES[-1].id
 
 
@@ -139,11 +139,18 @@ def prepare_points(
         Number of pictures.
 
     Raises:
-        ArgumentError, FileError: as :func:`sample_points` and :func:`write_point_set`.
+        ArgumentError, FileError: as :func:`sample_points` and :func:`write_point_set`; a file that is there and holds
+            anything but points that were drawn or imported.
     """
+    refuse_to_replace(path, function=_POINTS, argument="path")
+    png_dir = Path(path).with_name(f"{Path(path).stem}_png")
+    if write_png:
+        refuse_to_replace(f"{png_dir}.json", function=_POINTS, argument="path", masks=True)
+        if png_dir.is_dir() and any(png_dir.iterdir()) and not os.path.lexists(f"{png_dir}.json"):
+            origin_of(_POINTS, "path", png_dir).fail("a folder that is there, without its JSON", "a new one")
     how: dict[str, Any] = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff}
     if size_error is not None:
-        how["size_error"] = check_number("prepare_points", "size_error", size_error, minimum=1)
+        how["size_error"] = check_number(_POINTS, "size_error", size_error, minimum=1)
     categories = in_channel_order(dataset.categories)
     channels = category_channels(categories)
     info = {**how, "version": __version__}
@@ -154,7 +161,6 @@ def prepare_points(
     pictures = (PicturePoints(image.file_name, image.image_id, points.targets, image.size) for image, points in drawn())
     count = write_point_set(path, pictures, [replace(c, color=None) for c in categories], info)
     if write_png:
-        png_dir = Path(path).with_name(f"{Path(path).stem}_png")
         marked = (_marked(image, points) for image, points in drawn())
         write_coco_panoptic(marked, f"{png_dir}.json", png_dir, categories, info=info)
     return count
@@ -184,8 +190,10 @@ def import_psps(
         Number of pictures, and of segments that no pixel marks (they are left out).
 
     Raises:
-        FileError: a PNG that is missing, damaged, or has an id that the JSON does not know.
+        FileError: a PNG that is missing, damaged, or has an id that the JSON does not know; a file that is there and
+            holds anything but points that were drawn or imported.
     """
+    refuse_to_replace(path, function=_PSPS, argument="path")
     categories = in_channel_order(dataset.categories)
     channels = category_channels(categories)
     lost = 0

@@ -388,7 +388,7 @@ def test_the_command(tmp_path, example, capsys):
     before = path.read_bytes()
     again = [*words[:3], "--out", str(path), "--format", "csv", "--columns", columns]
     assert main(again) == 2
-    assert "a file of its own" in capsys.readouterr().err
+    assert "not called .json" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert main([*words, "--format", "csv", "--columns", "x:cx"]) == 2
     assert "as x=cx,y=cy" in capsys.readouterr().err

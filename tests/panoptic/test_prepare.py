@@ -21,6 +21,7 @@ from point2mask_ot import (
     read_coco_panoptic,
     read_voc,
     write_coco_panoptic,
+    write_points,
     write_voc,
 )
 from point2mask_ot.cli import main
@@ -211,6 +212,37 @@ def test_points_as_psps_reads_them(masks, tmp_path, words):
         listed = [sorted(zip(p.targets.target, p.targets.points_yx.tolist(), strict=True)) for p in (ours, theirs)]
         assert listed[0] == listed[1]
         assert ours.targets.category.tolist() == theirs.targets.category.tolist()
+
+
+def test_nothing_but_points_that_were_made_so_is_replaced(masks, tmp_path, capsys):
+    """The masks that are read, clicks, files of other names, and a folder of PNGs stay as they are."""
+    points, png = ["prepare", "points", "--panoptic", str(masks)], tmp_path / "p_png"
+    assert main([*points, "--out", f"{tmp_path}/p.json", "--write-png"]) == 0
+    psps = ["prepare", "import-psps", "--panoptic", f"{png}.json", "--png", str(png)]
+    clicks = tmp_path / "clicks.json"
+    write_points(clicks, PointTargets([(1, 1)], category=[0]), [Category(1, "cat", True)], info={"state": "done"})
+    table = tmp_path / "points.csv"
+    table.write_text("image,x,y,category\na.png,1,1,cat\n")
+    (tmp_path / "mine_png").mkdir()
+    (tmp_path / "mine_png/mask.png").write_bytes(b"work")
+    kept = [masks, clicks, table, png.with_suffix(".json"), *png.iterdir(), tmp_path / "mine_png/mask.png"]
+    before = [path.read_bytes() for path in kept]
+    refused = [[*words, "--out", str(path)] for words in (points, psps) for path in (masks, clicks, table)]
+    refused += [[*psps, "--out", f"{png}.json"], [*points, "--out", f"{tmp_path}/mine.json", "--write-png"]]
+    refused += [
+        ["prepare", "import", str(table), "--format", "csv", "--out", str(path)] for path in (masks, clicks, table)
+    ]
+    for words in refused:
+        assert main(words) == 2, words
+        assert "--out: got" in capsys.readouterr().err
+    assert [path.read_bytes() for path in kept] == before
+    for words in (
+        [*points, "--out", f"{tmp_path}/p.json", "--write-png", "--n", "2"],
+        [*psps, "--out", f"{tmp_path}/q.json"],
+    ):
+        assert main(words) == main(words) == 0, "what was made so before may be made again"
+    assert main(["prepare", "check", str(table), "--panoptic", str(masks)]) == 2
+    assert "--format csv --out points.json` makes" in capsys.readouterr().err
 
 
 def voc_scene(name: str) -> PanopticImage:
