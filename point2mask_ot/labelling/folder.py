@@ -119,7 +119,7 @@ class JobFolder:
         if there:
             fail(_NAME, "out", f"{self.root} with {there[0]} that no job here made", "a new folder, or that of a job")
 
-    def claim(self, fingerprint: Mapping[str, Any], *, fresh: bool, other_points: bool = False) -> None:
+    def claim(self, fingerprint: Mapping[str, Any], *, fresh: bool, other_points: bool = False) -> bool:
         """Clean up after a run that was killed, and refuse to go on with another job.
 
         Args:
@@ -127,25 +127,27 @@ class JobFolder:
             fresh: delete the results of the job that was here.
             other_points: go on where the points alone differ; then ``drop_changed`` comes before :meth:`begin`.
 
+        Returns:
+            Whether to :meth:`start_over`, once nothing else is to be refused.
+
         Raises:
             ArgumentError: a job with other settings was started here, naming what differs.
         """
         path = self.job / "manifest.json"
-        if fresh:
-            self._start_over()
         self.sweep()
-        if path.exists():
+        if path.exists() and not fresh:
             before = read_json(path, function=_NAME, argument="out")
             if before.get("format") != _FORMAT:
                 fail(_NAME, "out", f"{self.root}, a job of another version", "fresh=True to start over")
             changed = differences(before["fingerprint"], fingerprint)
             mended = other_points and {**before["fingerprint"], "points": fingerprint["points"]} == fingerprint
             if changed and not self._has_labels():  # its plug-in failed, say: there is nothing to protect
-                self._start_over()
-            elif changed and not mended:
+                return True
+            if changed and not mended:
                 may = " (the points alone may change)" if other_points else ""
                 expected = f"the settings that the job began with{may}, or fresh=True to start over"
                 fail(_NAME, "out", f"{self.root}, a job with other settings: {'; '.join(changed)}", expected)
+        return fresh
 
     def _has_labels(self) -> bool:
         return any("files" in record for _, record in self.records())
@@ -180,7 +182,7 @@ class JobFolder:
             if _LEFTOVER.fullmatch(path.name):
                 path.unlink()
 
-    def _start_over(self) -> None:
+    def start_over(self) -> None:
         """Delete what the last job made and nothing else: what records list, and what a kill left without a record."""
         for path, record in self.records():
             self.forget(path, record)

@@ -145,9 +145,11 @@ def label_dataset(
     other_points = sampling is None and settings.part == (1, 1) and not settings.merge
     with stopping_on_full_disk(), run.folder.locked():
         _refuse_loss(run)
-        run.folder.claim(fingerprint, fresh=settings.fresh, other_points=other_points)
+        anew = run.folder.claim(fingerprint, fresh=settings.fresh, other_points=other_points)
         run.index(place, points)
         refuse_idle_sizes(_NAME, config, theirs, settings.sizes, run.settings.typical, run.pictures)
+        if anew:  # only now, when nothing more is refused
+            run.folder.start_over()
         run.begin(fingerprint)
         if settings.merge:
             adopt_shards(run.folder, fingerprint)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from labelling_jobs import entry, make_set, write_document
+from labelling_jobs import entry, make_set, results, write_document
 from PIL import Image
 
 from point2mask_ot import (
@@ -99,6 +99,26 @@ def test_a_point_outside_is_told_as_people_see_it(job, tmp_path):
     outside = {"file_name": "p000.png", "points": [{"x": 40, "y": 5, "category": "left"}]}
     made = job(points=write_document(tmp_path / "far.json", [outside, entry("p001.png")]))
     assert "p000.png: x=40, y=5; expected points inside the picture, which is 32 wide" in reasons(made)["p000.png"]
+
+
+@pytest.mark.parametrize("wrong", ["points", "images", "sizes"])
+def test_a_call_that_is_refused_deletes_nothing(job, tmp_path, wrong):
+    """Neither one to start over, nor another job in the folder of one that has labelled nothing."""
+    job()
+    gone = write_document(tmp_path / "gone.json", [entry("gone.png"), entry("p001.png")])
+    (hidden := tmp_path / "p001.png").write_bytes((job.images / "p001.png").read_bytes())
+    (job.images / "p001.png").write_bytes(b"")
+    assert job("nothing", points=gone).labelled == 0
+    (job.images / "p001.png").write_bytes(hidden.read_bytes())
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.json").write_text("{}")
+    changes = {"points": {"points": tmp_path / "bad.json"}, "images": {"images": tmp_path / "empty"}}
+    changes |= {"sizes": {"sizes": {"nobody": 30}}}
+    for out, fresh in (("out", True), ("nothing", False)):
+        before = results(tmp_path / out)
+        with pytest.raises(ArgumentError):
+            job(out, fresh=fresh, **changes[wrong])
+        assert results(tmp_path / out) == before
 
 
 def test_to_start_over_with_a_few_pictures_deletes_no_more_labels_than_it_makes(job):
