@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..checks import FileError, InputWarning, fail, suggestion
 from ..files.io import Origin
+from ..files.pictures import Exif, read_size
 from ..files.results import PictureResults
 from ..formats.guess import format_of
 from ..panoptic import Category, LabelledPoints, read_points
@@ -40,14 +41,24 @@ class Brought:
     pictures: Iterator[tuple[str, LabelledPoints]]
 
 
-def of_folder(path: Path, listing: Listing) -> Brought:
-    """Points of the pictures of a folder; a warning tells of pictures that it does not have.
+def of_folder(path: Path, listing: Listing, exif: Exif) -> Brought:
+    """Points of the pictures of a folder, read as ``exif`` says; a warning tells of pictures that it does not have.
 
     Raises:
-        FileError: a file that cannot be read; points beside which no picture is named; none of a picture that is there.
+        FileError: a file that cannot be read; points beside which no picture is named; none of a picture that is
+            there; and, as they are taken, points outside of their picture.
     """
     origin, here = Origin(NAME, "points", path), frozenset(listing.folder)
-    categories, found, pictures = read_each(path)
+
+    def shape_of(name: str | None) -> tuple[int, int] | None:
+        if name not in here or exif != "apply":
+            return None
+        try:
+            return read_size(listing.path(name))
+        except Exception:  # decoders of hostile bytes raise anything; whoever opens it will hear
+            return None
+
+    categories, found, pictures = read_each(path, shape_of)
     names = [name for name in found if name in here]
     unknown = [name for name in found if name is not None and name not in here]
     hint = suggestion(unknown[0], listing.folder) if unknown else ""

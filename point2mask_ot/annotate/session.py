@@ -86,7 +86,7 @@ class Session:
 
     def _brought(self, start: Path) -> Brought:
         if not self.pictures.alone:
-            return of_folder(start, self.pictures)
+            return of_folder(start, self.pictures, self.settings.reading()["exif"])
         (name,) = self.pictures.names
         if points_path(self.out, name).exists():
             return Brought(start, (), [name], iter(()))

@@ -1,4 +1,4 @@
-"""By what a file is known that has not changed since: its size, and its time or else its content."""
+"""By what a file is known that has not changed since: its size, and its times or else its content."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ _NAME = "label_dataset"
 
 
 def stamps_of(paths: Sequence[Path]) -> list[list[Any]]:
-    """What tells files from changed ones: size, time, content."""
-    return [[*_size_and_time(path), _digest(path)] for path in paths]
+    """What tells files from changed ones: size, times, content."""
+    return [[*_size_and_times(path), _digest(path)] for path in paths]
 
 
 def unchanged(stamps: Sequence[Sequence[Any]], paths: Sequence[Path]) -> bool:
-    """Whether files are what they were: of the same size, and of the same time or else (a copy) content."""
+    """Whether files are what they were: of the same size, and of the same times or else (a copy) content."""
     if len(stamps) != len(paths):
         return False
-    found = [(stamp, path, _size_and_time(path)) for stamp, path in zip(stamps, paths, strict=True)]
+    found = [(stamp, path, _size_and_times(path)) for stamp, path in zip(stamps, paths, strict=True)]
     return all(
-        list(stamp[:2]) == now or (stamp[0] == now[0] and stamp[-1] == _digest(path)) for stamp, path, now in found
+        list(stamp[:-1]) == now or (stamp[0] == now[0] and stamp[-1] == _digest(path)) for stamp, path, now in found
     )
 
 
-def _size_and_time(path: Path) -> list[int]:
+def _size_and_times(path: Path) -> list[int]:
+    """Also that of the last change of the entry: the other can be set, as tools do that unpack or copy."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
         raise FileError(_NAME, "images", f"{path}: {reason_of(error)}", "a file") from error
     if not S_ISREG(status.st_mode):  # opening a pipe would wait for ever
         raise FileError(_NAME, "images", f"{path}: not a regular file", "a file")
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _digest(path: Path) -> str:

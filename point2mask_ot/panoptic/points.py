@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -126,15 +126,18 @@ def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
 
 
 def read_each(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], shape_of: Callable[[str | None], tuple[int, int] | None] = lambda name: None
 ) -> tuple[tuple[Category, ...], list[str | None], Iterator[tuple[str | None, LabelledPoints]]]:
-    """The categories of a point file, and names and points of its pictures with a point; None is one without a name."""
+    """The categories of a point file, and names and points of its pictures with a point; None is one without a name.
+
+    Where ``shape_of`` knows a picture's (H, W), points outside are refused.
+    """
     origin = origin_of(_READ, "path", path)
     categories, pictures = _content(origin)
     ordered = in_channel_order(categories) if categories else ()
     pictures = {name: clicks for name, clicks in pictures.items() if clicks}
     each = (
-        (name, LabelledPoints(clicked_targets(origin, clicks, ordered), ordered, paint_of(clicks)))
+        (name, LabelledPoints(clicked_targets(origin, clicks, ordered, shape_of(name)), ordered, paint_of(clicks)))
         for name, clicks in pictures.items()
     )
     return ordered, list(pictures), each

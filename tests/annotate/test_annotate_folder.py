@@ -224,6 +224,7 @@ def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
         ("x,y,category\n1,1,cup\n", "points beside which no picture is named"),
         ("image,x,y,category\nx.png,1,1,cup\n", r"points of 'x.png' \(1 picture\).*has them, such as 'a/x.png'"),
         ("image,x,y,category\na/x.png,1,1,table\n", "'table' as thing and as stuff"),
+        ("image,x,y,category\na/x.png,1,1,cup\nb/x.png,1,900,cup\n", "line 3: x=1, y=900; expected a point inside"),
     ],
 )
 def test_points_to_begin_with_that_are_of_no_use_are_refused_before_anything_is_written(

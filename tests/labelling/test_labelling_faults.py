@@ -437,6 +437,22 @@ def test_what_was_lost_or_changed_is_labelled_again(job):
     assert results(job.out)["panoptic/p002.png"] != calm["panoptic/p002.png"]
 
 
+def test_another_picture_of_the_same_size_and_time(job, tmp_path):
+    """As tools make it that keep the time of what they turn, in formats of which all files are as large."""
+    images, points = tmp_path / "bitmaps", tmp_path / "bitmaps.json"
+    images.mkdir()
+    path = images / "a.bmp"
+    Image.fromarray(picture(0)).save(path)
+    write_document(points, [entry("a.bmp")])
+    job(images=images, points=points, out=tmp_path / "of")
+    before, status = results(tmp_path / "of"), path.stat()
+    Image.fromarray(picture(0)[:, ::-1]).save(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    job(images=images, points=points, out=tmp_path / "of")
+    assert results(tmp_path / "of")["panoptic/a.png"] != before["panoptic/a.png"]
+
+
 def test_a_copy_of_the_pictures_is_as_good(job, tmp_path):
     """As when they are copied to the disk of the machine at hand: their times differ."""
     job()
