@@ -43,8 +43,10 @@ class Photos:
             if found:
                 break
         if len(found) != 1:
-            some = f"one picture of that name{suggestion(name, self.known)}"
-            self.origin.fail(f"{'several pictures' if found else 'no picture'} {name!r:.80}", some)
+            if found:
+                there = f"the name of one: {', '.join(sorted(found)[:5])}"
+                self.origin.fail(f"several pictures {name!r:.80}", f"{there} (files may name it, or be called so)")
+            self.origin.fail(f"no picture {name!r:.80}", f"one picture of that name{suggestion(name, self.known)}")
         return next(iter(found))
 
     def size(self, name: str) -> tuple[int, int]:

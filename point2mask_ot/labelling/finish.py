@@ -87,10 +87,14 @@ def _unnamed(settings: JobSettings, root: Path, table: Table, points: Any) -> tu
 
 
 def _pictures(images: Path, out: Path) -> Iterator[str]:
-    """The pictures in a folder by their relative names, without the job's own and masks that the page saved."""
+    """The pictures in a folder by their relative names, without hidden ones, the job's own and saved masks."""
     mine = out.resolve()
     for place, folders, files in os.walk(images):
-        folders[:] = [name for name in folders if Path(place, name).resolve() != mine and not is_job(Path(place, name))]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and Path(place, name).resolve() != mine and not is_job(Path(place, name))
+        ]
         for name in files:
-            if name.lower().endswith(PICTURE_SUFFIXES) and not is_mask(Path(place, name)):
+            if not name.startswith(".") and name.lower().endswith(PICTURE_SUFFIXES) and not is_mask(Path(place, name)):
                 yield Path(place, name).relative_to(images).as_posix()

@@ -174,8 +174,8 @@ def _refuse_loss(run: Run) -> None:
     if run.how.fresh and few:
         labelled = sum("files" in record for _, record in run.folder.records())
         if labelled > min(few):
-            got = f"True for {min(few)} pictures, which deletes the labels of {labelled}"
-            fail(_NAME, "fresh", got, "fresh without `only` and `limit`, or another `out`")
+            got = f"a call for {min(few)} pictures, which would delete the labels of {labelled}"
+            fail(_NAME, "fresh", got, "no `only` and no `limit` with it, or another `out`")
 
 
 def _label_settings(settings: DatasetSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..files.io import Origin
 from ..types import PointTargets
 from .images import Category, category_channels
 from .paint import Paint
-from .point_sizes import number_of, size_entries, told_sizes
+from .point_sizes import decimal_hint, number_of, size_entries, told_sizes
 
 _FAR = 2**31
 
@@ -93,7 +93,10 @@ def _coordinates(origin: Origin, click: Click, shape: tuple[int, int] | None) ->
     """(row, column)."""
     x, y = (number_of(value) for value in (click.x, click.y))
     if not (abs(x) < _FAR and abs(y) < _FAR):
-        origin.fail(f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}", f"two numbers below {_FAR} in size")
+        origin.fail(
+            f"{click.where}: x={click.x!r:.40}, y={click.y!r:.40}",
+            f"two numbers below {_FAR} in size{decimal_hint(click.x, click.y)}",
+        )
     if shape is not None and not _inside(y, x, shape):
         hint = " (x and y swapped?)" if _inside(x, y, shape) else ""
         origin.fail(f"{click.where}: x={x:g}, y={y:g}", f"a point inside HxW = {shape[0]}x{shape[1]}{hint}")

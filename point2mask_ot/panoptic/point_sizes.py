@@ -35,6 +35,13 @@ def number_of(value: Any) -> float:
         return math.nan
 
 
+def decimal_hint(*values: Any) -> str:
+    """Of what would be a number with a point in the place of its comma."""
+    texts = [value for value in values if isinstance(value, str) and "," in value]
+    commas = any(not math.isnan(number_of(text.replace(",", "."))) for text in texts)
+    return " (with a decimal point, not a comma)" if commas else ""
+
+
 def size_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry of a file says of a size."""
     return {name: entry[name] for name in SIZE_FIELDS if entry.get(name) is not None}
@@ -77,7 +84,9 @@ def _told(origin: Origin, where: str, name: str, given: Any, known: float) -> fl
     number, least = number_of(given), 1.0 if name == "size_error" else 0.0
     value = _PIXELS.get(name, float)(number)
     if not (number > 0 and number >= least and 0 < value < math.inf):
-        expected = f"a finite number {'>= 1' if least else '> 0'}, or nothing where it is not known"
+        expected = (
+            f"a finite number {'>= 1' if least else '> 0'}, or nothing where it is not known{decimal_hint(given)}"
+        )
         origin.fail(f"{where}: {name} {given!r:.40}", expected)
     if math.isnan(known):
         return value

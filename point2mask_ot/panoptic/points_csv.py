@@ -67,13 +67,14 @@ def csv_rows(
     """
     called = {column: name.strip().lower() for column, name in called.items()}
     header: list[str] | None = None
+    begun = 0  # line on which the last row begins
     try:
         rest = iter(lines)
         first = list(_until_words(rest))
         reader = csv.reader(chain(first, rest), delimiter=_delimiter(first, called), strict=True)
         for cells in reader:
             cells = [cell.strip() for cell in cells]
-            where = f"line {reader.line_num}"
+            where, begun = f"line {reader.line_num}", reader.line_num
             if not any(cells):
                 continue
             if header is None:
@@ -84,8 +85,10 @@ def csv_rows(
             else:
                 row = dict(zip(header, cells, strict=True))
                 yield where, {column: row[column] for column in CSV_COLUMNS if column in row}
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         origin.fail(error, "CSV in UTF-8", error)
+    except csv.Error as error:
+        origin.fail(f"line {begun + 1}: {error}", "CSV, whose every quote is closed", error)
 
 
 def _until_words(lines: Iterator[str]) -> Iterator[str]:

@@ -82,6 +82,10 @@ PICTURES_REFUSED = {
     "palette with a transparent entry": (encoded("P", transparency=bytes(256)), "transparent"),
     "animated PNG": (animation("PNG"), "animation"),
     "animated WebP": (animation("WEBP"), "animation"),
+    "colours as floats": (
+        cv2.imencode(".tiff", np.ones((4, 4, 3), np.float32))[1].tobytes(),
+        "a TIFF that is damaged, or",
+    ),
     "over the pixel limit": (png_of(8193, 8192), "at most 67108864 pixels"),
     "decompression bomb, warned of": (png_of(10_000, 10_000), "at most 67108864 pixels"),
     "decompression bomb, raised": (png_of(50_000, 50_000), "at most 67108864 pixels"),

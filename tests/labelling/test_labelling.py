@@ -263,6 +263,7 @@ def test_merge_does_what_a_lost_part_did_not(job):
 def test_summary(job, tmp_path):
     images, points = make_set(tmp_path / "more", 11)
     (images / "extra.jpg").write_bytes(b"not named in the points")
+    (images / ".hidden.jpg").write_bytes(b"not meant")
     (images / "p003.png").write_bytes(b"broken")
     made = job("eleven", images=images, points=points)
     summary = json.loads((made.out / "summary.json").read_text())

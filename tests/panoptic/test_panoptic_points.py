@@ -277,6 +277,15 @@ CSV_REFUSED = {
     "too many values": (HEADER + "1,2,coin,0,9\n", "line 2: 5 values"),
     "underscores": (HEADER + "2_0,3,coin,\n", "line 2: x='2_0', y='3'"),
     "a category that says otherwise": ("x,y,category,isthing\n1,2,wall:stuff,1\n", "line 2: isthing '1' of a category"),
+    "decimal commas": ("x;y;category\n24,5;2,5;coin\n", "below 2147483648 in size (with a decimal point, not a comma)"),
+    "a decimal comma": (
+        "x;y;category;radius\n24;2;coin;15,5\n",
+        "is not known (with a decimal point, not a comma)",
+    ),
+    "an open quote": (
+        HEADER + '1,2,coin,\n3,4,"coin,\n5,6,coin,\n',
+        "line 3: unexpected end of data; expected CSV, whose every quote is closed",
+    ),
     "no number": (HEADER + "1,a,coin,\n", "line 2: x='1', y='a'"),
     "NaN": (HEADER + "nan,2,coin,\n", "line 2: x='nan'"),
     "infinity": (HEADER + "1,1e999,coin,\n", "line 2: x='1', y='1e999'"),
@@ -288,7 +297,6 @@ CSV_REFUSED = {
     "a kind misspelt": (HEADER + "1,2,wall:stuf,\n", "line 2: category 'wall:stuf'; expected :thing or :stuff"),
     "a kind in capitals": (HEADER + "1,2,wall: Stuff,\n", "did you mean 'stuff'"),
     "kinds": (HEADER + "1,2,coin:things,\n", "did you mean 'thing'?), or coin:things:thing for a thing of that name"),
-    "open quote": (HEADER + '1,2,"coin,0\n', "unexpected end of data"),
     "not UTF-8": (b"x,y,category\n1,2,\xff\n", "utf-8"),
 }
 
