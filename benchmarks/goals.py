@@ -227,7 +227,7 @@ REASONS = {
     "`best`, 1,024 x 1,024, 400 targets, a ground": "most of it is the transport, see above",
     "time per pixel": WITHIN_WINDOW,
     "memory per pixel": WITHIN_WINDOW,
-    "`best`, 600 x 800": "four solves of walks with their grids take half of it, passes of the transport a sixth",
+    "`best`, 600 x 800": "walks and their grids take most of it, once for the costs and three times for the capacities",
     "`best`": "every solve of walks goes over the whole picture for 16 colours at once, of which there are about 80; "
     "and three more rounds of them count regions",
     "first call, both, cache empty": "half LLVM, half numba's type inference; transport takes two thirds",
