@@ -26,8 +26,8 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-# That many processes share the tests.
-PROCESSES ?= 2
+# That many processes share the tests; more than there are cores, since some wait for browsers, Ray and clocks.
+PROCESSES ?= 3
 unit: .venv/installed
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 

@@ -96,7 +96,7 @@ def check_numbers(value: object, name: str = "") -> None:
             check_numbers(part, name)
     elif isinstance(value, (int, float)):
         assert math.isfinite(value), name
-        assert value >= 0 or "gain" in name, name
+        assert value >= 0 or "gain" in name or "correlation" in name, name
         assert value > 0 or "seconds" not in name, name
 
 
