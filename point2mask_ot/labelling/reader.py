@@ -42,10 +42,8 @@ class Reader:
         picture = picture_of(origin, max_pixels=limit, **self.reading)
         size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
         if told not in (None, size):
-            turned = (
-                " (x and y swapped would fit)" if told == size[::-1] else ""
-            )  # `explaining_turns` knows these words
-            origin.fail(f"HxW {size}", f"{told}, as the points file says{turned}")
+            hint = " (x and y swapped would fit)" if told == size[::-1] else ""  # by which `explaining_turns` knows it
+            origin.fail(f"HxW {size}", f"{told}, as the points file says{hint}")
         sizes = row.body.get("sizes", {}).get("size", ()) if isinstance(row.body, dict) else ()
         most, pixels = max((each for each in sizes if each > 0), default=0), size[0] * size[1]  # NaN where nobody says
         if most > pixels:
