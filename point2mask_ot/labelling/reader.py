@@ -42,7 +42,7 @@ class Reader:
         picture = picture_of(origin, max_pixels=limit, **self.reading)
         size, told = list(picture.shape[:2]), row.body.get("shape") if isinstance(row.body, dict) else None
         if told not in (None, size):
-            hint = " (x and y swapped would fit)" if told == size[::-1] else ""  # by which `explaining_turns` knows it
+            hint = " (x and y swapped would fit)" if told == size[::-1] else ""  # as `explaining_turns` knows
             origin.fail(f"HxW {size}", f"{told}, as the points file says{hint}")
         sizes = row.body.get("sizes", {}).get("size", ()) if isinstance(row.body, dict) else ()
         most, pixels = max((each for each in sizes if each > 0), default=0), size[0] * size[1]  # NaN where nobody says
@@ -109,7 +109,7 @@ def _refuse_outside(row: Row, targets: PointTargets, size: tuple[int, ...]) -> N
     if outside.any():
         y, x = targets.points_yx[outside][0].tolist()
         swapped = ((pixels >= 0) & (pixels < size[::-1])).all()
-        hint = " (x and y swapped would fit)" if swapped else ""  # by which `explaining_turns` knows it
+        hint = " (x and y swapped would fit)" if swapped else ""  # as `explaining_turns` knows
         expected = f"points inside the picture, which is {size[1]} wide and {size[0]} high{hint}"
         fail(_NAME, "points", f"{row.name}: x={x:g}, y={y:g}", expected)
 

@@ -109,7 +109,7 @@ def read_points(
         origin.fail("no points", "at least one point")
     told = clicks if isinstance(clicks, Clicks) else Clicks()
     if shape is not None and told.size not in (None, shape):
-        hint = " (x and y swapped would fit)" if told.size == shape[::-1] else ""  # by which `explaining_turns` knows it
+        hint = " (x and y swapped would fit)" if told.size == shape[::-1] else ""  # as `explaining_turns` knows
         origin.fail(f"points on a picture of HxW {told.size}", f"those of the picture, {shape}{hint}")
     ordered = in_channel_order(categories)
     return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered, told.paint, told.sha256)
