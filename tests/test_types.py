@@ -150,7 +150,7 @@ def scattered(rng):
 
 
 class TestFaultC15PointsMoveWithThePicture:
-    def test_flip(self, scattered):
+    def test_fault_c15_flip(self, scattered):
         targets, size = scattered
         assert np.array_equal(raster(targets.flip(size), size), raster(targets, size)[:, ::-1])
         assert np.array_equal(raster(targets.flip(size, axis="y"), size), raster(targets, size)[::-1])
@@ -158,7 +158,7 @@ class TestFaultC15PointsMoveWithThePicture:
         with pytest.raises(ArgumentError, match=r"inside the 2x2 image"):
             targets.flip((2, 2))
 
-    def test_crop(self, scattered):
+    def test_fault_c15_crop(self, scattered):
         targets, size = scattered
         part = targets.crop(6, 12, 5, 8)
         seen = raster(targets, size)[6:11, 12:20]
@@ -177,7 +177,7 @@ class TestFaultC15PointsMoveWithThePicture:
         padded = targets.crop(-3, -5, 30, 50, lost="error")
         assert np.array_equal(raster(padded, (30, 50))[3:23, 5:36], raster(targets, size))
 
-    def test_resize_keeps_points_on_what_they_mark(self, scattered):
+    def test_fault_c15_resize_keeps_points_on_what_they_mark(self, scattered):
         targets, size = scattered
         tripled = targets.resize(size, (60, 93))
         assert np.array_equal(tripled.points_yx, targets.points_yx * 3 + 1)  # the middle of three pixels

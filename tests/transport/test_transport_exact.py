@@ -115,3 +115,12 @@ def test_an_awkward_photograph_sized_problem(rng):
     entropic = solve(a, b, M, reg=1e-4)
     assert entropic.converged
     assert np.mean(entropic.labels == solve(a, b, M).labels) > 0.99
+
+
+def test_fault_c16_as_many_suppliers_as_pixels(rng):
+    """It is not made for them, and says so; it is right there, too."""
+    ot = pytest.importorskip("ot")
+    a, b = (rng.dirichlet(np.ones(40)) for _ in range(2))
+    M = rng.random((40, 40))
+    check_optimal(solve(a, b, M), a, b, M, ot.emd2(a, b, M))
+    assert "where both are hundreds, POT is faster" in " ".join(solve.__doc__.split())
