@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..checks import FileError, InputWarning, fail, suggestion
 from ..files.io import Origin
+from ..files.names import whole_path
 from ..files.pictures import Exif, read_size
 from ..files.results import PictureResults
 from ..formats.guess import format_of
@@ -41,17 +42,17 @@ class Brought:
     pictures: Iterator[tuple[str, LabelledPoints]]
 
 
-def of_folder(path: Path, listing: Listing, exif: Exif) -> Brought:
+def of_folder(path: Path, listing: Listing, out: Path, exif: Exif) -> Brought:
     """Points of the pictures of a folder, read as ``exif`` says; a warning tells of pictures that it does not have.
 
     Raises:
         FileError: a file that cannot be read; points beside which no picture is named; none of a picture that is
-            there; and, as they are taken, points outside of their picture.
+            there; and, as they are taken, points outside of a picture of which nothing is saved in ``out``.
     """
     origin, here = Origin(NAME, "points", path), frozenset(listing.folder)
 
     def shape_of(name: str | None) -> tuple[int, int] | None:
-        if name not in here or exif != "apply":
+        if name not in here or exif != "apply" or points_path(out, name).exists():
             return None
         try:
             return read_size(listing.path(name))
@@ -72,9 +73,9 @@ def of_folder(path: Path, listing: Listing, exif: Exif) -> Brought:
     return Brought(path, categories, names, ((name, points) for name, points in pictures if name in here))
 
 
-def of_picture(path: Path, name: str, shape: tuple[int, int]) -> Brought:
-    """Those of one picture, of (H, W) pixels."""
-    read = read_points(path, image=name, shape=shape)
+def of_picture(path: Path, name: str, photo: Path, shape: tuple[int, int]) -> Brought:
+    """Those of one picture, of (H, W) pixels, which is the file ``photo``."""
+    read = read_points(path, image=whole_path(photo), shape=shape)
     return Brought(path, read.categories, [name], iter([(name, read)]))
 
 

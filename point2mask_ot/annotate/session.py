@@ -86,12 +86,12 @@ class Session:
 
     def _brought(self, start: Path) -> Brought:
         if not self.pictures.alone:
-            return of_folder(start, self.pictures, self.settings.reading()["exif"])
+            return of_folder(start, self.pictures, self.out, self.settings.reading()["exif"])
         (name,) = self.pictures.names
         if points_path(self.out, name).exists():
             return Brought(start, (), [name], iter(()))
         with explaining_turns(self.pictures.path(name), self.settings.reading()["exif"]):
-            return of_picture(start, name, self.opened(name).size)
+            return of_picture(start, name, self.pictures.path(name), self.opened(name).size)
 
     def _found(self) -> Iterator[Category]:
         """The categories of what is there, for a folder whose list is not written yet: that reads every points file."""

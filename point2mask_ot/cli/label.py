@@ -49,6 +49,7 @@ class Label:
     def run(self, prog: str) -> None:
         """Label the picture, say what the masks are like, and write them."""
         from ..files.io import origin_of
+        from ..files.names import whole_path
         from ..files.pictures import picture_of
         from ..files.results import PictureResults, digest
         from ..formats.direct import points_on
@@ -62,7 +63,7 @@ class Label:
         inputs = [self.photo, self.points, *([] if self.maps is None or is_plug_in(self.maps) else [Path(self.maps)])]
         results.check_masks(prog, inputs, strip=True)
         with explaining_turns(self.photo, self.picture.reading()["exif"]):
-            points = points_on(self.points, image=str(self.photo.absolute()), shape=(image.shape[0], image.shape[1]))
+            points = points_on(self.points, image=whole_path(self.photo), shape=(image.shape[0], image.shape[1]))
         if points.picture_sha256 not in (None, results.sha256):
             got = f"{self.points}: points that were clicked on another file than this {self.photo.name}"
             fail(prog, "points", got, "points on this picture, or points without `picture_sha256`")

@@ -66,3 +66,8 @@ def spelled_there(folder: str | os.PathLike[str], name: str) -> str:
 def spellings(name: str) -> list[str]:
     """A name as it is, then in Unicode's forms that differ from it."""
     return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))
+
+
+def whole_path(path: str | os.PathLike[str]) -> str:
+    """From the root, with slashes and without detours, so that its folders can be compared with those of a name."""
+    return Path(os.path.abspath(path)).as_posix()

@@ -224,7 +224,7 @@ def _decode(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         origin.fail(error, wanted, error)
     except UnidentifiedImageError as error:
-        if data.startswith((b"II*\0", b"MM\0*")):
+        if "TIFF" in formats and data.startswith((b"II*\0", b"MM\0*")):
             kinds = "colours of 8 or 16 bits, or grey of up to 32 bits or as floats"
             origin.fail("a TIFF that is damaged, or of another kind than are read", kinds, error)
         origin.fail("no readable picture", f"one of {', '.join(formats)}", error)

@@ -20,7 +20,7 @@ def points_on(path: str | os.PathLike[str], *, image: str, shape: tuple[int, int
 
     Args:
         path: the file.
-        image: the picture's file name.
+        image: the picture's file name or path.
         shape: (H, W) of the picture.
 
     Raises:
@@ -35,7 +35,7 @@ def points_on(path: str | os.PathLike[str], *, image: str, shape: tuple[int, int
     named = {picture.name if alone else picture.file_name: picture for picture in found.pictures}
     picture = of_picture(origin, named, image)
     if picture.shape not in (None, shape):
-        origin.fail(f"points on {image!r:.80} of HxW {picture.shape}", f"those of the picture, {shape}")
+        origin.fail(f"points on a picture of HxW {picture.shape}", f"those of the picture, {shape}")
     return LabelledPoints(picture.targets, found.categories)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..checks import fail, suggestion
 from ..files.io import read_json
-from ..files.results import SKIPPED, PictureResults, state_of
+from ..files.results import LEFT_ALONE, SKIPPED, PictureResults, state_of
 from .table import Row, Table
 
 _NAME = "label_dataset"
@@ -20,7 +20,8 @@ _COMPARED = 1000
 def positions_named(table: Table, names: Sequence[str], points: Any) -> frozenset[int]:
     """Where these pictures stand in the table; their suffix may be left out.
 
-    Those that were skipped on the page since the list was made are left out. ``points`` is where the table is from.
+    Those that were skipped on the page since the list was made, or lost all points, are left out. ``points`` is where
+    the table is from.
 
     Raises:
         ArgumentError: a name that the points lack, or nothing but skipped ones.
@@ -28,7 +29,7 @@ def positions_named(table: Table, names: Sequence[str], points: Any) -> frozense
     positions = set()
     for name in names:
         row = table.find(name) or table.find(f"{name}.*")
-        if row is None and is_skipped(points, name):
+        if row is None and _state(points, name) in LEFT_ALONE:
             continue
         if row is None:
             known = [row.name for row in islice(table, _COMPARED)]
@@ -40,19 +41,28 @@ def positions_named(table: Table, names: Sequence[str], points: Any) -> frozense
             )
         positions.add(row.position)
     if not positions:
-        fail(_NAME, "only", f"names ({len(names)}) of pictures that were all skipped on the page", "pictures to label")
+        fail(
+            _NAME,
+            "only",
+            f"names ({len(names)}) of pictures that were all skipped, or have no points any more",
+            "pictures to label",
+        )
     return frozenset(positions)
 
 
 def is_skipped(points: Any, name: str) -> bool:
     """Whether a person has said so on the page of ``annotate``, in the file of the picture's points."""
+    return _state(points, name) == SKIPPED
+
+
+def _state(points: Any, name: str) -> str | None:
     if not isinstance(points, (str, os.PathLike)):
-        return False
+        return None
     path = PictureResults.of(Path(points), name, "").points
     try:
-        return path.is_file() and state_of(read_json(path)) == SKIPPED
+        return state_of(read_json(path)) if path.is_file() else None
     except (OSError, ValueError):  # a file of something else
-        return False
+        return None
 
 
 def first_positions(rows: Iterable[Row], count: int, is_there: Callable[[Row], Any]) -> frozenset[int]:

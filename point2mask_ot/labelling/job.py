@@ -23,7 +23,7 @@ from .points_folder import points_digest
 from .report.summary import LabelSummary
 from .run import Run
 from .settings import BACKGROUND_HINT, DatasetSettings, LabelSettings, Sampling
-from .shards import adopt_shards, shard_folder
+from .shards import adopt_shards, shard_folder, shards_of
 from .stopping import stopping_on_full_disk
 from .truth import Truth
 from .workers.processes import refuse_no_children
@@ -144,15 +144,15 @@ def label_dataset(
     fingerprint = job.fingerprint(source, settings.part)
     other_points = sampling is None and settings.part == (1, 1) and not settings.merge
     with stopping_on_full_disk(), run.folder.locked():
-        _refuse_loss(run)
         anew = run.folder.claim(fingerprint, fresh=settings.fresh, other_points=other_points)
         run.index(place, points)
+        _refuse_loss(run)
         refuse_idle_sizes(_NAME, config, theirs, settings.sizes, run.settings.typical, run.pictures)
-        if anew:  # only now, when nothing more is refused
+        parts = shards_of(run.folder, fingerprint) if settings.merge else []
+        if anew:  # only now, when all has been looked at that was given
             run.folder.start_over()
         run.begin(fingerprint)
-        if settings.merge:
-            adopt_shards(run.folder, fingerprint)
+        adopt_shards(run.folder, parts)
         made = run.finish(fingerprint)
     if made.no_background:
         where = f"in {made.no_background} of the {made.labelled} labelled pictures"
@@ -169,12 +169,10 @@ def _refuse_inputs(out: Path, folders: Mapping[str, Any]) -> None:
 
 def _refuse_loss(run: Run) -> None:
     """To start over with a few pictures of a job would delete the labels of all others."""
-    few = [len(run.names)] if run.names is not None else []
-    few += [run.how.limit] if run.how.limit is not None else []
-    if run.how.fresh and few:
+    if run.how.fresh and run.asked is not None:
         labelled = sum("files" in record for _, record in run.folder.records())
-        if labelled > min(few):
-            got = f"a call for {min(few)} pictures, which would delete the labels of {labelled}"
+        if labelled > len(run.asked):
+            got = f"a call for {len(run.asked)} pictures, which would delete the labels of {labelled}"
             fail(_NAME, "fresh", got, "no `only` and no `limit` with it, or another `out`")
 
 

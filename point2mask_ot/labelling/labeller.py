@@ -29,7 +29,7 @@ from .reader import Reader
 from .report.thumbnails import thumbnail_names
 from .scoring import Scorer
 from .sizes import size_notes
-from .stamps import stamps_of, unchanged
+from .stamps import renewed, stamps_of
 from .stopping import JobStopped, stopping_on_full_disk, write_file
 from .table import Row, stem_of
 
@@ -100,12 +100,15 @@ class Labeller:
         record = self.folder.read_record(row.name)
         try:
             paths = self._inputs(row)
-            kept = record is not None and "error" not in record and unchanged(record["inputs"], paths)
-            if not kept:
+            stamps = None if record is None or "error" in record else renewed(record["inputs"], paths)
+            kept = stamps is not None
+            if stamps is None:
                 stamps = stamps_of(paths)  # before the files are read: what changes in between is labelled again
                 self.reader.refuse_other(row, stamps[0][-1])
-                record = {**self._label(row), "told": told_of(row, self.settings), "inputs": stamps}
+                record = {**self._label(row), "told": told_of(row, self.settings)}
             assert record is not None
+            moved = record.get("inputs") != stamps
+            record["inputs"] = stamps
             scored = self.scorer(record, row, task.truth)
             drawn = self.drawer(record, row, task.truth, kept=kept, scored=scored)
         except (JobStopped, MemoryError):
@@ -114,15 +117,15 @@ class Labeller:
             if is_memory_error(error):
                 raise MemoryError(f"{error}") from error
             return set_aside(self.settings, row, describe(error))
-        if not kept or scored or drawn:
+        if moved or scored or drawn:
             write_record(self.folder, record)
         return Outcome(row.position, "kept" if kept else "labelled")
 
     def _label(self, row: Row) -> dict[str, Any]:
         clock = Clock()
         with clock("read"):
-            picture = self.reader.picture(row)
             with explaining_turns(self.reader.path(row), self.reader.reading["exif"]):
+                picture = self.reader.picture(row)
                 told = self.reader.targets(row, picture.shape[:2])
             targets = fill_sizes(told, self.settings.typical)
         with clock("maps"):

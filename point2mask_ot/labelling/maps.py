@@ -13,6 +13,7 @@ import torch
 
 from ..checks import FileError, fail, fail_type, suggestion
 from ..files.io import Origin
+from ..files.names import spelled_there
 from ..graph.edges import MapTerm
 from ..masks.config import PseudoMaskConfig
 from ..masks.masker import PseudoMasker
@@ -42,7 +43,7 @@ def map_file(folder: str, name: str, *, follow_links: bool = False) -> Path:
         FileError: none, several, or a name that leads out of the folder.
     """
     how = {"follow_links": follow_links, "function": _NAME, "argument": "maps"}
-    paths = [safe_join(folder, file, **how) for file in map_names(name)]  # type: ignore[arg-type]
+    paths = [safe_join(folder, spelled_there(folder, file), **how) for file in map_names(name)]  # type: ignore[arg-type]
     found = [path for path in paths if path.is_file()]
     if len(found) != 1:
         got = "several of them" if found else "none of them"

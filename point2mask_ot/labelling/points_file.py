@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from ..panoptic.points_csv import csv_click, csv_rows
 from ..panoptic.points_json import clicked_on, json_categories, json_picture, refuse_masks
 from ..types import PointTargets
 from .table import Table, build_table
+
+Found = TypeVar("Found")
 
 _NAMED = '"images": [{"file_name": "a.jpg", "points": [...]}, ...], as write_points writes it with the name as `image`'
 
@@ -102,12 +104,15 @@ def _json_categories(origin: Origin, noted: dict[str, str]) -> Iterator[Any]:
 def _json_rows(
     origin: Origin, categories: Sequence[Category], noted: Mapping[str, str]
 ) -> Iterator[tuple[int | str | None, str, Any]]:
-    pictures = json_pictures(origin)
-    first = list(islice(pictures, 2))
-    if len(first) > 1:
-        noted = {}  # of one picture, and nobody knows of which
-    for name, image_id, clicks in chain(first, pictures):
+    pictures, noted = noted_of_one(json_pictures(origin), noted)
+    for name, image_id, clicks in pictures:
         yield image_id, name, {**clicks_body(origin, clicks, categories), **noted}
+
+
+def noted_of_one(pictures: Iterator[Found], noted: Mapping[str, str]) -> tuple[Iterator[Found], Mapping[str, str]]:
+    """What a file notes of its picture; where it has several, nobody knows of which."""
+    first = list(islice(pictures, 2))
+    return chain(first, pictures), noted if len(first) == 1 else {}
 
 
 def clicks_body(origin: Origin, clicks: Sequence[Click], categories: Sequence[Category]) -> dict[str, Any]:

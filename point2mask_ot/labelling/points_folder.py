@@ -20,7 +20,7 @@ from ..panoptic import Category
 from ..panoptic.clicks import Click, in_channel_order
 from ..panoptic.points import is_json
 from ..panoptic.points_json import json_categories
-from .points_file import body_of, category_list, clicks_body, csv_clicks, index_file, json_pictures
+from .points_file import body_of, category_list, clicks_body, csv_clicks, index_file, json_pictures, noted_of_one
 from .table import Table, build_table, stem_of
 from .truth import file_digest
 
@@ -182,7 +182,8 @@ def _rows(
     place: dict[str, str] = {}
     for file, head in files.items():
         own = in_channel_order(head.categories)
-        for name, image_id, clicks in _pictures(file):
+        pictures, noted = noted_of_one(_pictures(file), head.noted)
+        for name, image_id, clicks in pictures:
             here = file.path.relative_to(folder).as_posix()
             first = place.setdefault(stem_of(name), here)
             if first != here:
@@ -192,4 +193,4 @@ def _rows(
             body = clicks_body(file, clicks, own)
             points, target, category = body["targets"]
             moved = [points, target, [index[own[channel].name] for channel in category]]
-            yield image_id, name, {**body, "targets": moved, **head.noted}
+            yield image_id, name, {**body, "targets": moved, **noted}

@@ -9,7 +9,7 @@ from ..files.pictures import read_orientation
 from ..panoptic import PanopticImage
 from .job_settings import JobSettings
 from .reader import Reader
-from .stamps import stamps_of, unchanged
+from .stamps import renewed, stamps_of
 from .table import Row
 from .truth import as_shown, score
 
@@ -43,8 +43,10 @@ class Scorer:
         if truth is None or true_row is None:
             return False
         masks, known = truth.mask_paths(true_row.body), record.get("score", {})
-        if known.get("truth") == digest and unchanged(known.get("inputs", ()), masks):
-            return False
+        before = known.get("inputs", ())
+        if known.get("truth") == digest and (now := renewed(before, masks)) is not None:
+            known["inputs"] = now
+            return bool(now != before)
         start = time.perf_counter()
         stamps = stamps_of(masks)
         prediction = self.reader.labels(record, row)

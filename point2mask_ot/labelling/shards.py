@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
     return out if shard == (1, 1) else out / f"shard-{shard[0]}-of-{shard[1]}"
 
 
-def adopt_shards(folder: JobFolder, fingerprint: Mapping[str, Any]) -> None:
-    """Take over every finished picture of the parts below ``folder``, which stay as they are.
+def shards_of(folder: JobFolder, fingerprint: Mapping[str, Any]) -> list[JobFolder]:
+    """The parts below ``folder``.
 
     Args:
         folder: of the whole job, which is locked.
@@ -33,16 +33,27 @@ def adopt_shards(folder: JobFolder, fingerprint: Mapping[str, Any]) -> None:
     Raises:
         ArgumentError: no parts, a part that is still being worked on, or one with other settings.
     """
-    parts = sorted(path for path in folder.root.glob("shard-*") if _FOLDER.fullmatch(path.name))
-    if not parts:
+    paths = sorted(path for path in folder.root.glob("shard-*") if _FOLDER.fullmatch(path.name))
+    if not paths:
         fail(_NAME, "merge", f"no folder shard-I-of-N in {folder.root}", "the folders that jobs with shard='i/n' made")
-    for path in parts:
-        part = JobFolder(path)
+    parts = [JobFolder(path) for path in paths]
+    for part in parts:
         with part.locked():
             theirs = {**(part.fingerprint() or {}), "shard": fingerprint["shard"]}
-            changed = differences(theirs, fingerprint)
-            if changed:
-                fail(_NAME, "merge", f"{path}, a job with other settings: {'; '.join(changed)}", "parts of one job")
+        if changed := differences(theirs, fingerprint):
+            got = f"{part.root}, a job with other settings: {'; '.join(changed)}"
+            fail(_NAME, "merge", got, "parts of one job")
+    return parts
+
+
+def adopt_shards(folder: JobFolder, parts: Iterable[JobFolder]) -> None:
+    """Take over every finished picture of the parts of a job, which stay as they are.
+
+    Raises:
+        ArgumentError: a part that is worked on again.
+    """
+    for part in parts:
+        with part.locked():
             for _, record in part.records():
                 if "name" in record:
                     _adopt(folder, part, record["name"])

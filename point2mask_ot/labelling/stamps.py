@@ -19,14 +19,18 @@ def stamps_of(paths: Sequence[Path]) -> list[list[Any]]:
     return [[*_size_and_times(path), _digest(path)] for path in paths]
 
 
-def unchanged(stamps: Sequence[Sequence[Any]], paths: Sequence[Path]) -> bool:
-    """Whether files are what they were: of the same size, and of the same times or else (a copy) content."""
+def renewed(stamps: Sequence[Sequence[Any]], paths: Sequence[Path]) -> list[list[Any]] | None:
+    """The stamps with the times of now, if the files are what they were; else None.
+
+    They are if they have the same size, and the same times or else (a copy) content.
+    """
     if len(stamps) != len(paths):
-        return False
+        return None
     found = [(stamp, path, _size_and_times(path)) for stamp, path in zip(stamps, paths, strict=True)]
-    return all(
+    same = all(
         list(stamp[:-1]) == now or (stamp[0] == now[0] and stamp[-1] == _digest(path)) for stamp, path, now in found
     )
+    return [[*now, stamp[-1]] for stamp, _, now in found] if same else None
 
 
 def _size_and_times(path: Path) -> list[int]:

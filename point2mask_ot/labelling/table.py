@@ -159,8 +159,11 @@ def build_table(
                 except UnicodeEncodeError as error:
                     origin.fail(f"picture {name!r}, id {number}", "names of Unicode characters", error)
                 except sqlite3.IntegrityError as error:
-                    twice = "id" if error.args[0].endswith(".id") else "name (suffix aside)"
-                    origin.fail(f"picture {name!r}, id {number}: {twice} twice", "unique ids and names", error)
+                    if error.args[0].endswith(".id"):
+                        origin.fail(f"picture {name!r}, id {number}: id twice", "unique ids", error)
+                    (other,) = connection.execute("SELECT name FROM picture WHERE stem = ?", values[1:2]).fetchone()
+                    got = f"pictures {other!r} and {name!r}: name (suffix aside) twice"
+                    origin.fail(got, "unique names, since masks are called as their pictures are", error)
                 size = position + 1
             connection.execute("COMMIT")
         except sqlite3.Error as error:

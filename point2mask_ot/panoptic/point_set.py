@@ -109,14 +109,16 @@ def refuse_to_replace(path: str | os.PathLike[str], *, function: str, argument: 
 
 
 def _made_here(origin: Origin, masks: bool) -> bool:
-    keys, made = set(), False
+    made = has_masks = False
     try:
         for key, value in stream_json(origin):
-            keys.add(key)
             made |= key == "info" and isinstance(value, dict) and ("from" in value or "sampler" in value)
+            has_masks |= key == "annotations"
+            if has_masks and not masks:
+                return False
     except FileError:
         return False
-    return made and ("annotations" in keys) == masks
+    return made and has_masks == masks
 
 
 def write_point_set(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..checks import fail, suggestion
 from ..files.io import Origin, atomic_write, origin_of
 from ..types import PointTargets
-from .clicks import Click, Clicks, clicked_targets, in_channel_order, paint_of, point_entries
+from .clicks import Click, Clicks, clicked_targets, in_channel_order, point_entries
 from .images import Category, category_channels, check_categories
 from .kinds import ONE_LINE, has_odd_letters
 from .paint import Paint
@@ -107,12 +107,18 @@ def read_points(
     clicks = of_picture(origin, pictures, image)
     if not clicks:
         origin.fail("no points", "at least one point")
+    return _labelled(origin, clicks, in_channel_order(categories), shape)
+
+
+def _labelled(
+    origin: Origin, clicks: Sequence[Click], categories: tuple[Category, ...], shape: tuple[int, int] | None
+) -> LabelledPoints:
+    """The points on a picture of this (H, W), where it is known."""
     told = clicks if isinstance(clicks, Clicks) else Clicks()
-    if shape is not None and told.size not in (None, shape):
-        hint = " (x and y swapped would fit)" if told.size == shape[::-1] else ""  # as `explaining_turns` knows
+    if shape is not None and told.size not in (None, tuple(shape)):
+        hint = " (x and y swapped would fit)" if told.size == tuple(shape)[::-1] else ""  # as `explaining_turns` knows
         origin.fail(f"points on a picture of HxW {told.size}", f"those of the picture, {shape}{hint}")
-    ordered = in_channel_order(categories)
-    return LabelledPoints(clicked_targets(origin, clicks, ordered, shape), ordered, told.paint, told.sha256)
+    return LabelledPoints(clicked_targets(origin, clicks, categories, shape), categories, told.paint, told.sha256)
 
 
 def read_all_targets(path: str | os.PathLike[str]) -> list[PointTargets]:
@@ -128,16 +134,13 @@ def read_each(
 ) -> tuple[tuple[Category, ...], list[str | None], Iterator[tuple[str | None, LabelledPoints]]]:
     """The categories of a point file, and names and points of its pictures with a point; None is one without a name.
 
-    Where ``shape_of`` knows a picture's (H, W), points outside are refused.
+    Where ``shape_of`` knows a picture's (H, W), points outside are refused, and another size than the file says.
     """
     origin = origin_of(_READ, "path", path)
     categories, pictures = _content(origin)
     ordered = in_channel_order(categories) if categories else ()
     pictures = {name: clicks for name, clicks in pictures.items() if clicks}
-    each = (
-        (name, LabelledPoints(clicked_targets(origin, clicks, ordered, shape_of(name)), ordered, paint_of(clicks)))
-        for name, clicks in pictures.items()
-    )
+    each = ((name, _labelled(origin, clicks, ordered, shape_of(name))) for name, clicks in pictures.items())
     return ordered, list(pictures), each
 
 
@@ -158,15 +161,18 @@ def of_picture(origin: Origin, pictures: Mapping[str | None, Found], image: str 
     listed = f"one of {names[:5]}{' and others' if len(names) > 5 else ''}"
     if image is None:
         origin.fail(f"points of {len(pictures)} pictures", f"those of one picture, or image=, {listed}")
+    if image in pictures:
+        return pictures[image]
     asked, parts = _parts(image), {name: _parts(name) for name in names}
     ends = [name for name in names if asked[-len(parts[name]) :] == parts[name]]
     longest = max((len(parts[name]) for name in ends), default=0)
     found = [name for name in ends if len(parts[name]) == longest]
     found = found or [name for name in names if parts[name][-1:] == asked[-1:]]
+    file = PurePosixPath(image).name
     if len(found) > 1:
-        origin.fail(f"several pictures {asked[-1]!r}", f"one of {found[:5]}, in whose folder the picture would lie")
+        origin.fail(f"several pictures {file!r:.80}", f"one of {found[:5]}, in whose folder the picture would lie")
     if not found:
-        origin.fail(f"no picture {asked[-1]!r}", listed + suggestion(asked[-1], names))
+        origin.fail(f"no picture {file!r:.80}", listed + suggestion(file, names))
     return pictures[found[0]]
 
 

@@ -66,7 +66,7 @@ def json_picture(origin: Origin, entry: Any, index: int) -> tuple[str, int | str
 
 
 def _size(origin: Origin, entry: Mapping[str, Any], where: str) -> tuple[int, int] | None:
-    if "height" not in entry and "width" not in entry:
+    if entry.get("height") is None and entry.get("width") is None:
         return None
     height, width = (origin.field(entry, side, int, where) for side in ("height", "width"))
     if min(height, width) < 1:

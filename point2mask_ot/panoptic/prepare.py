@@ -139,15 +139,17 @@ def prepare_points(
         Number of pictures.
 
     Raises:
-        ArgumentError, FileError: as :func:`sample_points` and :func:`write_point_set`; a file that is there and holds
-            anything but points that were drawn or imported.
+        ArgumentError, FileError: as :func:`sample_points` and :func:`write_point_set`; another suffix than .json; a
+            file that is there and holds anything but points that were drawn or imported.
     """
     refuse_to_replace(path, function=_POINTS, argument="path")
     png_dir = Path(path).with_name(f"{Path(path).stem}_png")
     if write_png:
         refuse_to_replace(f"{png_dir}.json", function=_POINTS, argument="path", masks=True)
         if png_dir.is_dir() and any(png_dir.iterdir()) and not os.path.lexists(f"{png_dir}.json"):
-            origin_of(_POINTS, "path", png_dir).fail("a folder that is there, without its JSON", "a new one")
+            origin_of(_POINTS, "path", png_dir).fail(
+                "a folder that is there, without its JSON", "a new one (what a killed run has left may go)"
+            )
     how: dict[str, Any] = {"n": n, "seed": seed, "sampler": sampler, "stuff": stuff}
     if size_error is not None:
         how["size_error"] = check_number(_POINTS, "size_error", size_error, minimum=1)
@@ -190,8 +192,8 @@ def import_psps(
         Number of pictures, and of segments that no pixel marks (they are left out).
 
     Raises:
-        FileError: a PNG that is missing, damaged, or has an id that the JSON does not know; a file that is there and
-            holds anything but points that were drawn or imported.
+        FileError: a PNG that is missing, damaged, or has an id that the JSON does not know; another suffix than
+            .json; a file that is there and holds anything but points that were drawn or imported.
     """
     refuse_to_replace(path, function=_PSPS, argument="path")
     categories = in_channel_order(dataset.categories)

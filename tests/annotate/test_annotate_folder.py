@@ -214,6 +214,13 @@ def test_points_of_many_pictures_to_begin_with(photos, tmp_path):
     assert [c["name"] for c in again.folder()["categories"]] == ["bowl", "cup", "sky", "table"]
 
 
+def test_a_picture_alone_begins_with_the_points_of_its_folder(photos, tmp_path):
+    points = tmp_path / "points.csv"
+    points.write_text("image,x,y,category\nx.png,1,1,cup\nb/x.png,3,4,mug\na/x.png,5,6,cup\n")
+    session = Session(photos / "b/x.png", out=tmp_path / "out", points=points)
+    assert [(p["x"], p["y"]) for p in opening(session, "x.png")["points"]] == [(3, 4)]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

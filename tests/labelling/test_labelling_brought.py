@@ -86,6 +86,17 @@ def test_another_picture_than_a_file_of_points_tells_is_not_labelled(job, tmp_pa
     assert "HxW [24, 32]; expected [48, 64], as the points file says" in reasons(made)["p001.png"]
 
 
+def test_a_size_of_the_stored_picture_is_told_of_the_turn(job, tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    with Image.open(job.images / "p000.png") as image:
+        image.save(job.images / "turned.jpg", exif=exif)
+    told = entry("turned.jpg") | {"height": 24, "width": 32}
+    points = write_document(tmp_path / "turned.json", [told, entry("p001.png")])
+    assert "EXIF orientation 6: of the picture that exif='ignore'" in reasons(job(points=points))["turned.jpg"]
+    assert job("stored", points=points, exif="ignore").labelled == 2
+
+
 def test_an_umlaut_in_either_of_its_spellings(job, tmp_path):
     """A Mac takes an ö apart, most tables do not."""
     composed, taken_apart = (unicodedata.normalize(form, "größe.png") for form in ("NFC", "NFD"))
@@ -101,7 +112,7 @@ def test_a_point_outside_is_told_as_people_see_it(job, tmp_path):
     assert "p000.png: x=40, y=5; expected points inside the picture, which is 32 wide" in reasons(made)["p000.png"]
 
 
-@pytest.mark.parametrize("wrong", ["points", "images", "sizes"])
+@pytest.mark.parametrize("wrong", ["points", "images", "sizes", "merge"])
 def test_a_call_that_is_refused_deletes_nothing(job, tmp_path, wrong):
     """Neither one to start over, nor another job in the folder of one that has labelled nothing."""
     job()
@@ -113,7 +124,7 @@ def test_a_call_that_is_refused_deletes_nothing(job, tmp_path, wrong):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.json").write_text("{}")
     changes = {"points": {"points": tmp_path / "bad.json"}, "images": {"images": tmp_path / "empty"}}
-    changes |= {"sizes": {"sizes": {"nobody": 30}}}
+    changes |= {"sizes": {"sizes": {"nobody": 30}}, "merge": {"merge": True}}
     for out, fresh in (("out", True), ("nothing", False)):
         before = results(tmp_path / out)
         with pytest.raises(ArgumentError):
@@ -123,7 +134,7 @@ def test_a_call_that_is_refused_deletes_nothing(job, tmp_path, wrong):
 
 def test_to_start_over_with_a_few_pictures_deletes_no_more_labels_than_it_makes(job):
     job()
-    for few in ({"only": ["p001.png"]}, {"limit": 2}):
+    for few in ({"only": ["p001.png"]}, {"only": ["p001.png"] * 4}, {"limit": 2}):
         with pytest.raises(ArgumentError, match=r"'fresh': got a call for [12] pictures, which would delete .* 3"):
             job(fresh=True, **few)
     assert job(fresh=True).labelled == 3

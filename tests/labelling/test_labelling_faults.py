@@ -437,6 +437,17 @@ def test_what_was_lost_or_changed_is_labelled_again(job):
     assert results(job.out)["panoptic/p002.png"] != calm["panoptic/p002.png"]
 
 
+def test_a_record_with_other_times_is_renewed(job):
+    """Of a job that was copied with all its times, or of one that noted fewer of them: what is the same is kept."""
+    job()
+    folder = JobFolder(job.out)
+    record = folder.read_record("p001.png")
+    record["inputs"] = [[size, time, digest] for size, time, _, digest in record["inputs"]]
+    folder.write_record(record)
+    assert job().kept == 3
+    assert [len(stamp) for stamp in folder.read_record("p001.png")["inputs"]] == [4]
+
+
 def test_another_picture_of_the_same_size_and_time(job, tmp_path):
     """As tools make it that keep the time of what they turn, in formats of which all files are as large."""
     images, points = tmp_path / "bitmaps", tmp_path / "bitmaps.json"

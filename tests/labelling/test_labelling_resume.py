@@ -152,7 +152,7 @@ def test_detours_to_one_file(job, tmp_path):
     (job.images / "sub").mkdir()
     for name in ("sub/../p000.png", "./p000.png", "sub//../p000.jpg"):
         points = write_document(tmp_path / "detours.json", [entry("p000.png"), entry(name)])
-        with pytest.raises(ArgumentError, match=r"name \(suffix aside\) twice"):
+        with pytest.raises(ArgumentError, match=r"pictures '.*' and '.*': name \(suffix aside\) twice"):
             job("detours", points=points)
     points = write_document(tmp_path / "detours.json", [entry("sub/../p001.png"), entry("../p002.png")])
     made = job("detours", points=points)

@@ -132,7 +132,8 @@ def _connect(ray: Any) -> None:
     Never to one that another program has begun for itself, as ``address="auto"`` would: that ends with its program.
     """
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
-    if address := os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS", "local")
+    if address not in ("", "local"):
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, ValueError) as error:
