@@ -205,6 +205,7 @@ YARDSTICK = "in part: SciPy is quicker on this machine than the authors' code wa
 NO_LEAVING_OUT = "at so large a reg every supplier counts in every pixel: one exponential an entry is what it takes"
 PYTHON = "at this size about half of the time is spent between the kernels, in Python and torch's dispatcher"
 PEERS = "in part: the peers are quicker on this machine than where the goal was set"
+UNKNOWN = "the cause is not established"
 WITHIN_WINDOW = "the more targets, the more of them lie within the window of the last search"
 REASONS = {
     "distances, 38": f"{PYTHON}; and SciPy is quicker here than the authors' code was where the goal was set",
@@ -217,11 +218,13 @@ REASONS = {
     "its usual time, while ours takes longer than usual",
     "80 rounds, float32, N=1,900": PEERS,
     "80 rounds, float64, N=1,900": PEERS,
+    "80 rounds, float32, N=262,144, reg 0.001": UNKNOWN,
+    "80 rounds, float64, N=262,144, reg 0.001": UNKNOWN,
     "80 rounds": NO_LEAVING_OUT,
     "`solve` to 1e-7, N=1,900": PYTHON,
     "`solve`": f"the worst is at reg 0.1: {NO_LEAVING_OUT}",
     "exact, 20 x 262,144": "`ot.emd` was stopped after 120 s, so the figure is a bound from below",
-    "exact": "the cause is not established",
+    "exact": UNKNOWN,
     "`best`, 2,048 x 2,048, 2,000 targets, a ground": "two thirds are the transport: three searches, the last one for "
     "all who are within 18 reg of the best, and some ten passes over what it found",
     "`best`, 1,024 x 1,024, 400 targets, a ground": "most of it is the transport, see above",
@@ -234,7 +237,7 @@ REASONS = {
     "first call, transport, cache empty": "half LLVM, half numba's type inference",
     "first call": "numba's own start takes 0.25 to 0.35 s before it loads anything",
     "peak memory": "the most without regularisation: likely the lists of pixels for which suppliers compete",
-    "spanning tree": "an earlier run met it; what differs has not been found",
+    "spanning tree": "met in some runs and not in others; what differs has not been found",
     "tree and filter": "the yardstick is SciPy's tree alone; two thirds of our time is the filter of 21 channels",
 }
 """Why a goal was missed, by the start of its text. Figures change: so may these."""

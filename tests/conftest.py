@@ -53,8 +53,12 @@ def rng() -> np.random.Generator:
 def forked_workers(monkeypatch):
     """The workers of a job are forked from a process that has imported what they need, which saves two seconds of a
     core for each; that they can be spawned, other tests show."""
+    from multiprocessing import forkserver
+
     from processes import FORKS
 
+    # Begun by a job, which holds its signals back, the server would hand that on to all that it forks later.
+    forkserver.ensure_running()
     monkeypatch.setattr("point2mask_ot.labelling.workers.processes._CONTEXT", FORKS)
 
 
