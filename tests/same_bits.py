@@ -1,7 +1,7 @@
 """Fixed inputs to every stage, and the digests of what comes out: did a change of form change a single bit?
 
-``python tests/same_bits.py`` records the digests of this machine in ``same_bits.json``; a change that is meant to
-change results records them anew and says so.
+``python tests/same_bits.py`` records them in ``same_bits.json``, with the machines that got them; a change that is
+meant to change results records them anew and says so.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -221,6 +220,14 @@ def digests() -> dict[str, str]:
         torch.set_num_threads(threads)
 
 
+def record() -> None:
+    """A machine that gets the recorded bits joins those that did; other bits begin a new record."""
+    found, recorded = digests(), json.loads(RECORD.read_text())
+    others = recorded["machines"] if found == recorded["digests"] else []
+    machines = [*(other for other in others if other != machine()), machine()]
+    RECORD.write_text(json.dumps({"machines": machines, "digests": found}, indent=1) + "\n")
+    print(f"{RECORD}: {'the recorded bits' if others else 'a new record'}")
+
+
 if __name__ == "__main__":
-    RECORD.write_text(json.dumps({"machine": machine(), "digests": digests()}, indent=1) + "\n")
-    sys.exit(print(f"{RECORD}: recorded"))
+    record()
