@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .newton import laplacian
 from .problem import Options
-from .pullback import Shares, Weights
+from .pullback import Round, Shares, Weights
 
 _CORRECTIONS = 4
 _EXACT = 1e-11
@@ -143,18 +143,26 @@ def through_rounds(
     by_a, by_b = torch.zeros_like(u), reg * v / torch.where(problem.b > 0, problem.b, 1.0)
     gradient = torch.where(live, u, 0.0)
     by_log_sum: Tensor | None = -v  # g belongs to the potentials before the last update
+    pulls: list[Round] = []
     for before, after in reversed(rounds):  # after = kept (before + reg (ln a - ln m)), m_i = sum_j b_j s_ij(before)
         log_masses = log_a - (after / kept - before) / reg
         moved = kept * gradient
         weights = Weights(-reg * moved, log_masses)
         by_a += reg * moved / a
-        pulled = shares.pull(torch.where(live, before, -math.inf), weights, by_log_sum, M_gradient)
-        by_b += pulled.mean
+        f = torch.where(live, before, -math.inf)
+        if by_log_sum is None:
+            pulled = shares.pull(f, weights, None, None)
+            pulls.append((f, weights))
+        else:
+            pulled = shares.pull(f, weights, by_log_sum, M_gradient)
+            by_b += pulled.mean
         gradient, by_log_sum = torch.where(live, moved + pulled.f, 0.0), None
         if soft:  # before = f + tau ln sum_i a_i exp(-f_i / tau) - tau ln sum a, of the f of last round
             held = torch.softmax(torch.where(live, log_a - before / tau, -math.inf), 0)
             by_a += gradient.sum() * tau * (held - a / problem.a.sum()) / a * live
             gradient = gradient - gradient.sum() * held
+    if pulls and (M_gradient is not None or problem.of_marginals):
+        by_b += shares.pull_rounds(pulls, M_gradient)
     return Outgoing(torch.where(live, by_a, 0.0), by_b)
 
 

@@ -12,26 +12,26 @@ from torch import Tensor
 from ..compiled.operators import operator, refuse_gradient
 from .checks import checked
 from .gradient import Differential, Incoming, Outgoing, scaled, through_optimum, through_rounds, unconverged, unscaled
-from .portable import Padded, TorchRounds
-from .problem import NUMBERS, Options, Problems
+from .portable import Padded, TorchRounds, soft_shift
+from .problem import NUMBERS, Options, Problems, is_compiled
 from .pullback import Shares, TorchShares
-from .solvers import passes_again, rounds_again
+from .solvers import passes_again
 
 Path = list[tuple[Tensor, Tensor]]
-"""(K,) potentials before and after each round, made once more: nothing of them is kept where nobody asks."""
+"""(K,) potentials before and after each round."""
 Gradients = tuple[list[Tensor], list[Tensor], list[Tensor]]
 
 
 def _shapes(a: list[Tensor], b: list[Tensor], M: list[Tensor], *rest: Any) -> Gradients:
-    of_costs = rest[10]
+    of_costs = rest[11]
     by_M = [costs.new_empty(costs.shape) if of_costs else costs.new_empty(0) for costs in M]
     return [torch.empty_like(each) for each in a], [torch.empty_like(each) for each in b], by_M
 
 
 @operator(
     "transport_gradient(Tensor[] a, Tensor[] b, Tensor[] M, Tensor[] f, Tensor[] g, Tensor[] error, "
-    "Tensor[] converged, Tensor[] entries, Tensor[] moved, Tensor[] by_f, Tensor[] by_g, Tensor[] by_cost, "
-    f"bool of_marginals, bool of_costs, str function, {NUMBERS}) -> (Tensor[], Tensor[], Tensor[])",
+    "Tensor[] converged, Tensor[] entries, Tensor[] moved, Tensor[] path, Tensor[] by_f, Tensor[] by_g, "
+    f"Tensor[] by_cost, bool of_marginals, bool of_costs, str function, {NUMBERS}) -> (Tensor[], Tensor[], Tensor[])",
     _shapes,
     backward=refuse_gradient,
 )
@@ -45,6 +45,7 @@ def transport_gradient(
     converged: list[Tensor],
     entries: list[Tensor],
     moved: list[Tensor],
+    path: list[Tensor],
     by_f: list[Tensor],
     by_g: list[Tensor],
     by_cost: list[Tensor],
@@ -57,7 +58,7 @@ def transport_gradient(
 
     Args:
         a, b, M: what it was given.
-        f, g, error, converged, entries, moved: parts of the solution.
+        f, g, error, converged, entries, moved, path: parts of the solution.
         by_f, by_g, by_cost: the gradient by these.
         of_marginals: that by a or b is wanted; else what stands for it may mean nothing.
         of_costs: that by the costs is wanted; else nothing stands for it.
@@ -83,11 +84,12 @@ def transport_gradient(
                     found = _of_exact(own(f), own(g), incoming, (own(entries), own(moved)), into, function)
                 else:
                     potentials = own(f), own(g)
-                    problem, path = _posed(function, own(a), own(b), own(M), potentials, options, of_marginals)
+                    problem = _posed(function, own(a), own(b), own(M), potentials, options, of_marginals)
                     if options.tol > 0:
                         found = through_optimum(problem, incoming, into)
                     else:
-                        found = through_rounds(problem, path, incoming, into)
+                        rounds = _rounds(problem, own(M), own(path))
+                        found = through_rounds(problem, rounds, incoming, into)
                 given = unscaled(found, own(a).double(), own(b).double(), options)
                 own(by_a).copy_(given.a)
                 own(by_b).copy_(given.b)
@@ -119,45 +121,34 @@ def _posed(
     potentials: tuple[Tensor, Tensor],
     options: Options,
     of_marginals: bool,
-) -> tuple[Differential, Path]:
+) -> Differential:
     capacity, demand = scaled(a.double(), b.double(), options)
-    shares, path = (_on_cpu if _is_compiled(M, options) else _portable)(function, a, b, M, capacity, demand, options)
-    return Differential(shares, capacity, demand, *potentials, options, of_marginals), path
+    shares: Shares
+    if is_compiled(M.device, options):
+        from .cpu.pullback import CpuShares  # imports numba: only where it is used
+
+        (problem,) = checked(function, [a[None]], [b[None]], [M[None]], options)
+        passes, precise = passes_again(problem, options)
+        shares = CpuShares(passes, M, demand, options.reg, precise)
+    else:
+        shares = TorchShares(M, demand, options.reg)
+    return Differential(shares, capacity, demand, *potentials, options, of_marginals)
 
 
-def _is_compiled(M: Tensor, options: Options) -> bool:
-    return M.device.type == "cpu" and options.backend in ("auto", "numba")
-
-
-def _on_cpu(
-    function: str, a: Tensor, b: Tensor, M: Tensor, capacity: Tensor, demand: Tensor, options: Options
-) -> tuple[Shares, Path]:
-    """By the compiled passes."""
-    from .cpu.pullback import CpuShares  # imports numba: only where it is used
-
-    (problem,) = checked(function, [a[None]], [b[None]], [M[None]], options)
-    if options.tol > 0:
-        return CpuShares(passes_again(problem, options), M, demand, options.reg, precise=True), []
-    rounds = rounds_again(problem, options)
-    suppliers, path = rounds.suppliers, []
+def _rounds(problem: Differential, M: Tensor, path: Tensor) -> Path:
+    """From the potentials after each round; where these were not kept, from rounds that are made once more."""
+    options, made = problem.options, []
+    if len(path):
+        starts = torch.cat([torch.zeros_like(path[:1]), path[:-1]])
+        if math.isfinite(options.tau):
+            starts = starts + torch.where(problem.a > 0, soft_shift(problem.a[None], starts, options.tau), 0.0)
+        return list(zip(starts, path, strict=True))
+    padded = Padded.of(Problems.of([problem.a[None]], [problem.b[None]], [M[None]]))
+    rounds = TorchRounds(padded, problem.a[None], problem.b[None], options)
     for _ in range(options.max_iter):
         rounds.make(1)
-        path.append((torch.from_numpy(suppliers.before.copy()), torch.from_numpy(suppliers.f.copy())))
-    return CpuShares(rounds.passes, M, demand, options.reg, rounds.precise), path
-
-
-def _portable(
-    function: str, a: Tensor, b: Tensor, M: Tensor, capacity: Tensor, demand: Tensor, options: Options
-) -> tuple[Shares, Path]:
-    """In torch, on any device."""
-    path: Path = []
-    if options.tol < 0:
-        padded = Padded.of(Problems.of([a[None]], [b[None]], [M[None]]))
-        rounds = TorchRounds(padded, capacity[None], demand[None], options)
-        for _ in range(options.max_iter):
-            rounds.make(1)
-            path.append((_live(rounds.before[0]), _live(rounds.f[0])))
-    return TorchShares(M, demand, options.reg), path
+        made.append((_live(rounds.before[0]), _live(rounds.f[0])))
+    return made
 
 
 def _live(f: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from ..nearest import NearestCosts
 from .cpu.nearest_passes import NearestPasses
 from .gradient import Differential, Incoming, scaled, through_optimum, through_rounds, unconverged, unscaled
 from .problem import Options
-from .pullback import Pulled, Weights
+from .pullback import Pulled, Shares, Weights
 from .sinkhorn import log_shares
 
 _CHUNK_ENTRIES = 1 << 14
@@ -93,7 +93,7 @@ def _by_origin(costs: NearestCosts, by_entries: Tensor) -> Tensor:
     return torch.from_numpy(np.where(entry >= 0, by_entries.numpy()[entry, lane], 0.0))
 
 
-class NearShares:
+class NearShares(Shares):
     """See :class:`.pullback.Shares`; the gradient by M is one by the entries, (E, 64)."""
 
     def __init__(self, costs: NearestCosts, b: Tensor, reg: float, passes: Callable[[], NearestPasses]) -> None:

@@ -27,37 +27,36 @@ _SCHEMA = (
 )
 
 
-def _shape(part: Part, costs: torch.Tensor, method: Method) -> tuple[int, ...]:
+def _shape(part: Part, costs: torch.Tensor, options: Options) -> tuple[int, ...]:
     """Of a part of the solution of a batch of problems."""
     B, K, N = costs.shape
-    return B, *axes((K, N), method)[part.axis]
+    return B, *axes((K, N), costs.device, options)[part.axis]
 
 
 def _shapes(
     a: list[torch.Tensor], b: list[torch.Tensor], M: list[torch.Tensor], function: str, *numbers: Any
 ) -> tuple[list[torch.Tensor], ...]:
-    method = Options(*numbers).method
-    return tuple([costs.new_empty(_shape(part, costs, method), dtype=part.dtype) for costs in M] for part in PARTS)
+    options = Options(*numbers)
+    return tuple([costs.new_empty(_shape(part, costs, options), dtype=part.dtype) for costs in M] for part in PARTS)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[list[torch.Tensor], ...]) -> None:
     a, b, M, ctx.function, *ctx.numbers = inputs
     found = Solution(*output)
-    keep_lists(ctx, a, b, M, found.f, found.g, found.error, found.converged, found.entries, found.moved)
+    keep_lists(ctx, a, b, M, found.f, found.g, found.error, found.converged, found.entries, found.moved, found.path)
 
 
 def _backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
     by = Solution(*gradients)
-    a, b, M, f, g, error, converged, entries, moved = kept_lists(ctx, 9)
+    a, b, M, f, g, error, converged, entries, moved, path = kept_lists(ctx, 10)
     wanted = [any(each) for each in ctx.needs_input_grad[:3]]
     by_f, by_g, by_cost = (
         [torch.zeros_like(like) if value is None else value for value, like in zip(values, likes, strict=True)]
         for values, likes in ((by.f, f), (by.g, g), (by.cost, error))
     )
     asked_for = wanted[0] or wanted[1], wanted[2], ctx.function
-    found = transport_gradient(
-        a, b, M, f, g, error, converged, entries, moved, by_f, by_g, by_cost, *asked_for, *ctx.numbers
-    )
+    solution = f, g, error, converged, entries, moved, path
+    found = transport_gradient(a, b, M, *solution, by_f, by_g, by_cost, *asked_for, *ctx.numbers)
     none = [None] * (1 + len(ctx.numbers))
     return (*(each if asked else [None] * len(f) for each, asked in zip(found, wanted, strict=True)), *none)
 
@@ -150,7 +149,7 @@ def _on_device(
     found: Solution = sinkhorn(function, Problems.of(a, b, M), options)
 
     def batches(part: Part, values: torch.Tensor) -> list[torch.Tensor]:
-        shapes = [_shape(part, costs, options.method) for costs in M]
+        shapes = [_shape(part, costs, options) for costs in M]
         pieces = torch.ops.aten.split_with_sizes_copy(values, [math.prod(shape) for shape in shapes])
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 

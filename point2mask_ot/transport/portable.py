@@ -100,7 +100,7 @@ def sinkhorn(function: str, problems: Problems, options: Options) -> Solution:
 
     return Solution(
         flat(rounds.f, 0), flat(found.g, 1), flat(found.labels, 1), found.cost, error, rounds.made,
-        within(error, options), *no_entries(demand.device),
+        within(error, options), *nothing_kept(demand.device),
     )  # fmt: skip
 
 
@@ -129,7 +129,7 @@ class TorchRounds:
         """One round of those that have not settled."""
         capacity, reg, tau, tol = self._capacity, self._options.reg, self._options.tau, self._options.tol
         log_masses = self._log_masses()
-        old = self.f + _soft_shift(capacity, self.f, tau) if math.isfinite(tau) else self.f
+        old = self.f + soft_shift(capacity, self.f, tau) if math.isfinite(tau) else self.f
         new = supplier_potentials(old, capacity.log(), log_masses, reg, tau)
         new = torch.where((log_masses > -math.inf) & (capacity > 0), new, old)
         self.before, self.f = torch.where(self._running, old, self.before), torch.where(self._running, new, self.f)
@@ -160,10 +160,12 @@ def _in_force(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tens
     return torch.where(capacity > 0, capacity * torch.exp(-f / tau), 0.0)
 
 
-def _soft_shift(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tensor:
-    """What to add to f so that the capacities in force sum to those of f = 0."""
-    exponents = torch.where(capacity > 0, capacity.log() - f / tau, -math.inf)
-    return tau * (torch.logsumexp(exponents, 1) - capacity.sum(1).log())[:, None]
+def soft_shift(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tensor:
+    """What to add to f so that the capacities in force sum to those of f = 0; exact however large tau is."""
+    live = capacity > 0
+    low = torch.where(live, f, math.inf).amin(1, keepdim=True)
+    held = torch.where(live, capacity * torch.exp((low - f) / tau), 0.0)
+    return tau * (held.sum(1, keepdim=True) / torch.where(live, capacity, 0.0).sum(1, keepdim=True)).log() - low
 
 
 def _exponents(f: torch.Tensor, M: torch.Tensor, reg: float, real: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -265,6 +267,7 @@ def fetched(
     return ReadOut(g, labels, total, np.array(sums), error)
 
 
-def no_entries(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The entries of the plan in a solution of a method whose plans are dense."""
-    return torch.empty(0, dtype=torch.int64, device=device), torch.empty(0, dtype=torch.float64, device=device)
+def nothing_kept(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """In a solution by rounds of a device: no entries of a plan, which is dense, and no path."""
+    none = torch.empty(0, dtype=torch.float64, device=device)
+    return none.long(), none, none.clone()

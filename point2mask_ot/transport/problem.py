@@ -63,6 +63,7 @@ class Solution(NamedTuple):
         converged: the error is within the tolerance, and the plan is optimal.
         entries: of an unregularised plan: supplier * N + pixel.
         moved: mass of each of them.
+        path: potentials after each round, for their gradient, where :func:`keeps_path`.
     """
 
     f: Any
@@ -74,10 +75,11 @@ class Solution(NamedTuple):
     converged: Any
     entries: Any
     moved: Any
+    path: Any
 
 
 class Part(NamedTuple):
-    """One part of a solution: its axis, if it has one (K suppliers, N pixels, E entries of a plan), and its dtype."""
+    """One part of a solution: its dtype, and its axis if any (K suppliers, N pixels, E entries of a plan, R rounds)."""
 
     axis: str
     dtype: torch.dtype
@@ -93,6 +95,7 @@ PARTS = Solution(
     converged=Part("", torch.bool),
     entries=Part("E", torch.int64),
     moved=Part("E", torch.float64),
+    path=Part("R", torch.float64),
 )
 
 
@@ -101,10 +104,22 @@ def within(error: Any, options: Options) -> Any:
     return (error <= options.tol) & (options.tol > 0)
 
 
-def axes(shape: tuple[int, int], method: Method) -> dict[str, tuple[int, ...]]:
+def is_compiled(device: torch.device, options: Options) -> bool:
+    """Whether numba solves what lies there."""
+    return device.type == "cpu" and options.backend in ("auto", "numba")
+
+
+def keeps_path(device: torch.device, options: Options) -> bool:
+    """Whether a solution has the potentials between the rounds: K numbers a round, where no device would make them."""
+    return options.method == "sinkhorn" and options.tol <= 0 and is_compiled(device, options)
+
+
+def axes(shape: tuple[int, int], device: torch.device, options: Options) -> dict[str, tuple[int, ...]]:
     """Shapes of the parts of the solution of a (K, N) problem: a basic plan has at most K + N - 1 entries."""
     K, N = shape
-    return {"": (), "K": (K,), "N": (N,), "E": (K + N if method == "exact" else 0,)}
+    entries = K + N if options.method == "exact" else 0
+    rounds = options.max_iter if keeps_path(device, options) else 0
+    return {"": (), "K": (K,), "N": (N,), "E": (entries,), "R": (rounds, K)}
 
 
 class ReadOut(NamedTuple):

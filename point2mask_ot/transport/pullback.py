@@ -7,7 +7,7 @@ and :meth:`Shares.links`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -29,12 +29,16 @@ class Weights(NamedTuple):
     log_mass: Tensor | None = None
 
 
+Round = tuple[Tensor, Weights]
+"""(K,) potentials, and weights to pull at."""
+
+
 class Pulled(NamedTuple):
     """What :meth:`Shares.pull` finds: the gradient by the potentials, and by the demand where it weighs shares.
 
     Attributes:
         f: (K,).
-        mean: (N,) the weights' mean over the suppliers, by the pixel's shares.
+        mean: (N,) the weights' mean over the suppliers, by the pixel's shares; it may be in the dtype of M.
     """
 
     f: Tensor
@@ -61,6 +65,14 @@ class Shares(Protocol):
         """
         ...
 
+    def pull_rounds(self, rounds: Sequence[Round], M_gradient: Tensor | None) -> Tensor:
+        """The gradient by the costs of the first sum alone, of many potentials f and weights w together.
+
+        Returns:
+            (N,) the weights' means, summed over the rounds.
+        """
+        return sum((self.pull(f, weights, None, M_gradient).mean for f, weights in rounds), torch.zeros(()))
+
     def links(self, f: Tensor) -> Any:
         """(K, K) ``sum_j b_j s_ij s_kj``, a NumPy array or a scipy.sparse.csr_array; those of weak ones may lack."""
         ...
@@ -70,7 +82,7 @@ class Shares(Protocol):
         ...
 
 
-class TorchShares:
+class TorchShares(Shares):
     """See :class:`Shares`.
 
     Args:

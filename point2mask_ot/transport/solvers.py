@@ -12,7 +12,7 @@ import torch
 from .exact.simplex import Flow, network_simplex
 from .newton import Passes, Semidual, ascend, float32_error, maximise
 from .portable import TorchPasses
-from .problem import Method, Options, Problem, ReadOut, Solution, axes, within
+from .problem import Method, Options, Problem, ReadOut, Solution, axes, keeps_path, within
 from .sinkhorn import iterate, missed_mass
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class _Found:
         iterations: rounds, passes or pivots made.
         flow: the entries of an unregularised plan, supplier * N + pixel, and their masses.
         finished: False where the plan may be feasible and yet not optimal.
+        path: see :class:`.problem.Solution`.
     """
 
     f: np.ndarray
@@ -48,6 +49,7 @@ class _Found:
     iterations: int
     flow: tuple[np.ndarray, np.ndarray] = (np.zeros(0, np.int64), np.zeros(0))
     finished: bool = True
+    path: np.ndarray | None = None
 
 
 def solve_one(problem: Problem, options: Options) -> Solution:
@@ -87,6 +89,7 @@ def solve_one(problem: Problem, options: Options) -> Solution:
         converged=within(error, options) and found.finished,
         entries=found.flow[0],
         moved=found.flow[1] * unit,
+        path=np.zeros((0, len(f))) if found.path is None else found.path,
     )
 
 
@@ -116,9 +119,10 @@ def _nothing(problem: Problem, options: Options) -> _Found:
     device = problem.M.device
     g = torch.full((N,), -math.inf, dtype=torch.float64, device=device)
     labels = torch.zeros(N, dtype=torch.int64, device=device)
-    (entries,) = axes((K, N), options.method)["E"]
+    shapes = axes((K, N), device, options)
     plan = ReadOut(g, labels, 0.0, np.zeros(K), 0.0)
-    return _Found(np.zeros(K), plan, 0, (np.zeros(entries, np.int64), np.zeros(entries)))
+    flow = np.zeros(shapes["E"], np.int64), np.zeros(shapes["E"])
+    return _Found(np.zeros(K), plan, 0, flow, path=np.zeros(shapes["R"]))
 
 
 def _passes(problem: Problem, b: np.ndarray, rows: np.ndarray, options: Options) -> Passes:
@@ -143,28 +147,30 @@ def _sinkhorn(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, 
     rounds = _rounds(problem, a, b, rows, options)
     made = iterate(rounds, options.max_iter)
     f, before = rounds.suppliers.f, rounds.suppliers.before
-    return _Found(f, rounds.passes.read_out(before, f, options.reg), made)
+    return _Found(f, rounds.passes.read_out(before, f, options.reg), made, path=rounds.path)
 
 
 def _rounds(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, options: Options) -> CpuRounds:
     from .cpu.rounds import CpuRounds
 
     passes = _cpu_passes(problem, b, rows, options.method)
-    precise = problem.M.dtype == torch.float64 or _beyond_float32(problem.magnitude, options)
-    return CpuRounds(passes, a, options.reg, options.tau, options.tol, precise)
+    precise = _is_precise(problem, options)
+    path = np.empty((options.max_iter if keeps_path(problem.M.device, options) else 0, len(a)))
+    return CpuRounds(passes, a, options.reg, options.tau, options.tol, precise, path)
 
 
-def rounds_again(problem: Problem, options: Options) -> CpuRounds:
-    """Sinkhorn's rounds on the CPU as :func:`solve_one` begins them, for their gradient."""
+def passes_again(problem: Problem, options: Options) -> tuple[CpuPasses, bool]:
+    """The passes on the CPU that :func:`solve_one` makes, for its gradient, and whether they have to be in float64."""
     a, b, _ = _in_units(problem, options)
     rows = np.flatnonzero(a > 0)
-    return _rounds(problem, a, np.where(_stranded(problem, rows), 0.0, b), rows, options)
+    if options.tol > 0:
+        return _cpu_passes(problem, b, rows, "newton"), True
+    served = np.where(_stranded(problem, rows), 0.0, b)
+    return _cpu_passes(problem, served, rows, "sinkhorn"), _is_precise(problem, options)
 
 
-def passes_again(problem: Problem, options: Options) -> CpuPasses:
-    """The passes on the CPU that :func:`solve_one` makes of a problem that it solved, for its gradient."""
-    a, b, _ = _in_units(problem, options)
-    return _cpu_passes(problem, b, np.flatnonzero(a > 0), "newton")
+def _is_precise(problem: Problem, options: Options) -> bool:
+    return problem.M.dtype == torch.float64 or _beyond_float32(problem.magnitude, options)
 
 
 def _beyond_float32(magnitude: float, options: Options) -> bool:
@@ -240,7 +246,7 @@ def _exact(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, opt
     supplier *= len(b)
     supplier += pixel
     plan = ReadOut(g, labels, cost, masses, pixel_error)
-    return _Found(flow.f, plan, iterations, _padded(supplier, moved, problem), flow.finished)
+    return _Found(flow.f, plan, iterations, _padded(supplier, moved, problem, options), flow.finished)
 
 
 def _optimal_flow(
@@ -270,9 +276,9 @@ def _take_largest(labels: np.ndarray, supplier: np.ndarray, pixel: np.ndarray, m
     labels[pixel] = supplier
 
 
-def _padded(index: Any, mass: Any, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+def _padded(index: Any, mass: Any, problem: Problem, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """One length for all plans of a shape."""
-    (size,) = axes((problem.M.shape[0], problem.M.shape[1]), "exact")["E"]
+    size = axes((problem.M.shape[0], problem.M.shape[1]), problem.M.device, options)["E"]
     entries, masses = np.zeros(size, np.int64), np.zeros(size)
     entries[: len(index)], masses[: len(mass)] = index, mass
     return entries, masses

@@ -33,6 +33,10 @@ class _Patch(NamedTuple):
     """(h, w) uint8."""
     flow: np.ndarray
     """(h, w) float64."""
+    children: np.ndarray
+    """(h * w,) uint8."""
+    queue: np.ndarray
+    """(h * w + 1,) uint32."""
 
 
 _Fill = Callable[[int, _Patch], np.ndarray]
@@ -44,7 +48,7 @@ def from_maps(image: PointedGraph, distance: torch.Tensor, gradient: torch.Tenso
     maps = distance.contiguous().numpy()
 
     def fill(target: int, patch: _Patch) -> np.ndarray:
-        forest.select(maps[target], gradient[target].contiguous().numpy(), patch.flow)
+        patch.flow[:] = gradient[target].numpy()  # where the cost is infinite, too: such a pixel has no parent
         return maps[target]
 
     everywhere = np.tile([0, 0, *maps.shape[1:]], (len(maps), 1))
@@ -83,7 +87,7 @@ def _descend(image: PointedGraph, boxes: np.ndarray, fill: _Fill) -> tuple[np.nd
         own = points[starts[target] : starts[target + 1]]
         whole = forest.grow(edges, patch.top, patch.left, fill(target, patch), own, patch.parent)
         if whole:
-            forest.gather(patch.parent, patch.flow)
+            forest.gather(patch.parent, patch.flow, patch.children, patch.queue)
         return whole
 
     for group in _groups(boxes, edges[0].size, edges.dtype):
@@ -103,8 +107,9 @@ def _add(patches: Sequence[_Patch], total: np.ndarray, top: int) -> None:
 
 def _groups(boxes: np.ndarray, pixels: int, dtype: np.dtype) -> Iterator[list[tuple[int, _Patch]]]:
     """The targets that fill anything, a few at a time, in memory that each few use again."""
-    room = min(max(torch.get_num_threads(), 4), 16, len(boxes)) * pixels
-    distance, parent, flow = np.empty(room, dtype), np.empty(room, np.uint8), np.empty(room)
+    room = min(torch.get_num_threads(), 16, len(boxes)) * pixels  # new memory takes as long as its use
+    distance, parent, flow, children = (np.empty(room, kind) for kind in (dtype, np.uint8, np.float64, np.uint8))
+    queue = np.empty(room + len(boxes), np.uint32)
     group: list[tuple[int, _Patch]] = []
     used = 0
     for target, (top, left, bottom, right) in enumerate(boxes.tolist()):
@@ -114,8 +119,9 @@ def _groups(boxes: np.ndarray, pixels: int, dtype: np.dtype) -> Iterator[list[tu
             yield group
             group, used = [], 0
         if size:
-            part = slice(used, used + size)
-            group.append((target, _Patch(top, left, *(own[part].reshape(shape) for own in (distance, parent, flow)))))
+            part, places = slice(used, used + size), slice(used + len(group), used + len(group) + size + 1)
+            costs, above, sums = (own[part].reshape(shape) for own in (distance, parent, flow))
+            group.append((target, _Patch(top, left, costs, above, sums, children[part], queue[places])))
             used += size
     if group:
         yield group

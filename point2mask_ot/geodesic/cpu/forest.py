@@ -30,10 +30,12 @@ def grow(edges: np.ndarray, top: int, left: int, distance: np.ndarray, points: n
     """
     height, width = distance.shape
     parent[:] = 0
-    for channel in range(4):
-        dy, dx = FORWARD_OFFSETS[channel]
-        first, end = max(0, -dx), width - max(0, dx)
-        for y in range(height - dy):
+    for y in range(height):
+        for channel in range(4):
+            dy, dx = FORWARD_OFFSETS[channel]
+            first, end = max(0, -dx), width - max(0, dx)
+            if y + dy >= height:
+                continue
             cost = edges[channel, top + y, left + first : left + end]
             here, there = distance[y, first:end], distance[y + dy, first + dx : end + dx]
             _mark(here, cost, there, parent[y + dy, first + dx : end + dx], 3 - channel)
@@ -139,23 +141,24 @@ def _first_below(edges, top, left, distance, steps, y, x, limit):  # type: ignor
 
 
 @njit()
-def gather(parent: np.ndarray, flow: np.ndarray) -> None:
+def gather(parent: np.ndarray, flow: np.ndarray, children: np.ndarray, queue: np.ndarray) -> None:
     """Add to the flow of each pixel that of all below it: leaves first, each parent when its last child is done.
 
     Args:
         parent: (h, w) uint8.
         flow: (h, w) float64, changed in place; of no meaning afterwards where there is no parent.
+        children, queue: (h * w,) uint8 and (h * w + 1,) uint32, memory.
     """
     width, bits, sums = parent.shape[1], parent.reshape(-1), flow.reshape(-1)
     ways = (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
     steps = np.zeros(256, np.uint64)  # which wrap around
-    children = np.zeros(len(bits), np.uint8)
+    children[:] = 0
     for k in range(8):
         steps[1 << k] = np.uint64(ways[k])
         first, end = max(0, ways[k]), len(bits) + min(0, ways[k])
         if first < end:
             _count(bits[first - ways[k] : end - ways[k]], np.uint8(1 << k), children[first:end])
-    _hand_on(bits, steps, children, np.empty(len(bits) + 1, np.uint32), sums)
+    _hand_on(bits, steps, children, queue, sums)
 
 
 @helper()
@@ -183,14 +186,6 @@ def _hand_on(parent: np.ndarray, steps: np.ndarray, children: np.ndarray, queue:
 def _count(bits: np.ndarray, flag: np.uint8, children: np.ndarray) -> None:
     for pixel in range(len(children)):
         children[pixel] += np.uint8(1) if bits[pixel] == flag else np.uint8(0)
-
-
-@njit()
-def select(distance: np.ndarray, gradient: np.ndarray, flow: np.ndarray) -> None:
-    """The gradient where the cost is finite, 0 elsewhere; (h, w) each."""
-    here, given, chosen = distance.reshape(-1), gradient.reshape(-1), flow.reshape(-1)
-    for pixel in range(len(here)):
-        chosen[pixel] = given[pixel] if here[pixel] < np.inf else 0.0
 
 
 @njit()
@@ -255,18 +250,20 @@ def add_flow(
         parent, flow: (h, w), of the part of the picture that begins at (top, left).
         total: (4, H, W) float64.
     """
-    (height, width), (_, rows, columns) = parent.shape, total.shape
-    place = np.zeros(256, np.int64)
-    for channel in range(4):
-        dy, dx = FORWARD_OFFSETS[channel]
-        place[16 << channel] = channel * rows * columns
-        place[8 >> channel] = channel * rows * columns - dy * columns - dx
-    sums = total.reshape(-1)
-    for y in range(max(start - top, 0), min(stop - top + 1, height)):
-        # An edge to the row above is kept there.
-        kept = np.uint8(0xF8 if top + y == start else 0x07 if top + y == stop else 0xFF)
-        own = (top + y) * columns + left
-        for x in range(width):
-            bit = parent[y, x] & kept
-            if bit != 0:
-                sums[place[bit] + own + x] += flow[y, x]
+    height, width = parent.shape
+    for y in range(max(start - top, 0), min(stop - top, height)):
+        for channel in range(4):
+            dy, dx = FORWARD_OFFSETS[channel]
+            first, end = max(0, -dx), width - max(0, dx)
+            if y + dy >= height:
+                continue
+            sums = total[channel, top + y, left + first : left + end]
+            _add_where(parent[y, first:end], np.uint8(16 << channel), flow[y, first:end], sums)
+            v = y + dy
+            _add_where(parent[v, first + dx : end + dx], np.uint8(8 >> channel), flow[v, first + dx : end + dx], sums)
+
+
+@helper()
+def _add_where(parent: np.ndarray, bit: np.uint8, flow: np.ndarray, sums: np.ndarray) -> None:
+    for x in range(len(sums)):
+        sums[x] += flow[x] if parent[x] == bit else 0.0

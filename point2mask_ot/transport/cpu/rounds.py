@@ -101,14 +101,14 @@ def update(suppliers: Suppliers, masses: Any, rows: Any, numbers: Numbers) -> tu
 @njit(error_model="numpy")
 def serial_rounds(
     costs: Costs, base: Base, ranges: Ranges, scratch: Scratch, suppliers: Suppliers, numbers: Numbers,
-    parts: Any, limit: int,
+    parts: Any, limit: int, path: Any,
 ) -> tuple[int, float]:  # fmt: skip
     """Up to ``limit`` rounds on one thread; stop early at the tolerance or at a lost supplier.
 
     Compiled because of small problems, most of whose time the interpreter would take, were it to drive the rounds.
 
-    ``parts`` is memory: (ranges, K) masses. Returns the rounds made and the L1 error of the capacities before the last
-    update.
+    ``parts`` is memory: (ranges, K) masses. The potentials after each round go to ``path``, (n, K), as far as there is
+    any. Returns the rounds made and the L1 error of the capacities before the last update.
     """
     error = np.inf
     for done in range(limit):
@@ -129,6 +129,9 @@ def serial_rounds(
             for r in range(1, parts.shape[0]):
                 parts[0, i] += parts[r, i]
         error, any_lost = update(suppliers, parts[0], costs.rows, numbers)
+        if done < path.shape[0]:
+            for i in range(path.shape[1]):
+                path[done, i] = suppliers.f[i]
         if error <= numbers.tol or any_lost:
             return done + 1, error
     return limit, error
@@ -144,10 +147,14 @@ class CpuRounds:
         tau: softness of the capacities, inf for hard ones.
         tol: L1 error of the capacities before an update, over the demand, at which rounds end; negative for none.
         precise: compute in float64 even if M is float32.
+        path: (n, K) out: the potentials after each of the first n rounds.
     """
 
-    def __init__(self, passes: CpuPasses, a: np.ndarray, reg: float, tau: float, tol: float, precise: bool) -> None:
-        self.passes, self.precise, self.error = passes, precise, math.inf
+    def __init__(
+        self, passes: CpuPasses, a: np.ndarray, reg: float, tau: float, tol: float, precise: bool, path: np.ndarray
+    ) -> None:
+        self.passes, self.precise, self.path, self.error = passes, precise, path, math.inf
+        self._made = 0
         K, dtype = len(a), passes.dtype(precise)
         demand = float(passes.b.sum())
         lost_below = demand * 2.0 ** ((24.0 if dtype == np.float32 else 40.0) - passes.cut)
@@ -161,8 +168,9 @@ class CpuRounds:
             dtype = passes.dtype(self.precise)
             costs, base = passes.shared(dtype, numbers.reg)
             parts = np.empty((passes.ranges, len(suppliers.f)))
+            rest = self.path[self._made :]
             made, self.error = serial_rounds(
-                costs, base, passes.all, passes.scratch(dtype), suppliers, numbers, parts, limit
+                costs, base, passes.all, passes.scratch(dtype), suppliers, numbers, parts, limit, rest
             )
         else:
             if math.isfinite(numbers.tau):
@@ -171,6 +179,8 @@ class CpuRounds:
             self.error, _ = update(suppliers, masses, passes.rows, numbers)
         if suppliers.lost.any():
             self._find_lost()
+        self._made += made
+        self.path[self._made - 1 : self._made] = suppliers.f
         return made
 
     def settled(self, made: int) -> bool:

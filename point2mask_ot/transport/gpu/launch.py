@@ -18,7 +18,7 @@ import triton
 
 from ...arrays import to_device
 from ..checks import Statistics, judge_all
-from ..portable import no_entries
+from ..portable import nothing_kept
 from ..problem import Options, Problems, Solution, starts, within
 from ..sinkhorn import iterate
 from . import checks, kernels, memory, small
@@ -122,7 +122,7 @@ def sinkhorn(function: str, problems: Problems, options: Options) -> Solution:
         g, labels = read_out(tables, state, numbers, options.tau)
     f, made = state[memory.F.value, : tables.suppliers], state[memory.MADE.value, tables.suppliers :]
     cost, error = (state[row.value, tables.suppliers :] for row in (memory.COST, memory.ERROR))
-    return Solution(f, g, labels, cost, error, made.long(), within(error, options), *no_entries(tables.device))
+    return Solution(f, g, labels, cost, error, made.long(), within(error, options), *nothing_kept(tables.device))
 
 
 def numbers_of(
