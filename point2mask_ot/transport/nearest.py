@@ -114,6 +114,16 @@ class Choice:
             path.append((before.copy(), f.copy()))
         return path
 
+    def least_prices(self) -> np.ndarray:
+        """(K,) at which a supplier has a pixel yet where nobody whose entry is left out may be better."""
+        costs = self.costs
+        block = np.repeat(np.arange(len(costs.pixel)), np.diff(costs.first))
+        with np.errstate(invalid="ignore"):
+            least = np.where(costs.cost < np.inf, costs.cost - costs.floor[block], np.inf).min(1)
+        found = np.full(costs.num_suppliers, np.inf)
+        np.minimum.at(found, costs.supplier, least)
+        return np.where(found < np.inf, found, -np.inf)
+
     def chosen_anew(self, f: np.ndarray, window: float) -> Choice:
         """With the entries within ``window`` of the best at potentials f, at which who takes no part asks too much."""
         price = np.full(len(f), f[self.rows].min() - self.span - 2 * window)
@@ -147,11 +157,13 @@ class _State:
     """Of each price, when they were last held: 1 up, -1 down, 0 where it had not come to the limit."""
     times: Any = 1.0
     """How many times as far as at first each may go."""
+    spent: int = 0
+    """Passes that led nowhere, before it began anew with all pairs."""
 
     @property
     def left(self) -> int:
         """Passes that may be made yet."""
-        return max(self.choice.options.max_iter - self.passes, 1)
+        return max(self.choice.options.max_iter - (self.passes - self.spent), 1)
 
     @property
     def patience(self) -> int:
@@ -241,12 +253,17 @@ class _State:
     def _held(self, reg: float) -> np.ndarray:
         """The prices, none farther from where entries were chosen than it may go, unless these cover it all the same.
 
-        Who comes to the limit on the same way again may go twice as far each time.
+        Who comes to the limit on the same way again may go twice as far each time. What is covered is most of the
+        mass: a supplier may still fall without end where his entries know no rival.
         """
         choice = self.choice
-        if not choice.absent.size and _covers_most(choice.passes, self.f, reg):
-            return self.f.copy()
         moves = _moves(choice, self.origin, self.f)
+        if not choice.absent.size and _covers_most(choice.passes, self.f, reg):
+            fallen = moves < -_REACH * reg
+            if not fallen.any():
+                return self.f.copy()
+            least = choice.least_prices() + np.median((self.f - self.origin)[choice.rows])
+            return np.where(fallen, np.maximum(self.f, least), self.f)
         limit = _REACH * reg * self.times
         way = np.where(np.abs(moves) >= 0.9 * _REACH * reg, np.sign(moves), 0.0)
         self.times = np.where((way != 0) & (way == self.way), 2.0 * self.times, 1.0)
@@ -257,7 +274,7 @@ class _State:
         """Begin anew with all pairs, where prices did not arrive with some: as a dense problem is solved."""
         found = cast(Search, self.choice.costs.search)(np.zeros(len(self.f)), math.inf)
         self.choice = Choice(replace(found, search=None), self.choice.a, self.choice.b, self.choice.options)
-        self.f, self.links = np.zeros(len(self.f)), None
+        self.f, self.links, self.spent = np.zeros(len(self.f)), None, self.passes
 
 
 def _statistics(costs: NearestCosts, a: np.ndarray, demand: np.ndarray) -> tuple[Statistics, np.ndarray, np.ndarray]:
