@@ -121,13 +121,19 @@ def _renew(costs: Costs, u: Any, block: Block, level: Any, live: Any) -> int:
 
 
 @helper(fastmath=VECTOR_MATH, error_model="numpy")
+def live_of(costs: Costs, u: Any, block: Block, base: Base) -> int:
+    """How many suppliers are to be read in a block, whose base is renewed if need be."""
+    if base.live_count[block.number] < 0:
+        base.live_count[block.number] = _renew(costs, u, block, base.level, base.live)
+    return base.live_count[block.number]  # type: ignore[no-any-return]
+
+
+@helper(fastmath=VECTOR_MATH, error_model="numpy")
 def weigh(costs: Costs, u: Any, block: Block, base: Base, scratch: Scratch) -> int:
     """Weights of the live suppliers of a block, and each pixel's demand over their total; returns their number."""
     M, b, k, start, stop = costs.M, costs.b, costs.k, block.start, block.stop
     level, live, weights, share = base.level, base.live, scratch.weights, scratch.share
-    if base.live_count[block.number] < 0:
-        base.live_count[block.number] = _renew(costs, u, block, level, live)
-    count = base.live_count[block.number]
+    count = live_of(costs, u, block, base)
     for j in range(stop - start):
         share[j] = 0
     for p in range(count):
@@ -139,7 +145,7 @@ def weigh(costs: Costs, u: Any, block: Block, base: Base, scratch: Scratch) -> i
             share[j - start] += e
     for j in range(start, stop):
         share[j - start] = b[j] / share[j - start] if b[j] > 0 else 0
-    return count  # type: ignore[no-any-return]
+    return count
 
 
 @helper(fastmath=ANY_ORDER, error_model="numpy")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...compiled.jit import helper, njit
 from ..pullback import Pulled, Round, TorchShares, Weights
-from .blocks import BLOCK, Base, Block, Costs, Ranges, Scratch, block_of, weigh
-from .exp2 import VECTOR_MATH
+from .blocks import BLOCK, Base, Block, Costs, Ranges, Scratch, block_of, live_of, weigh
+from .exp2 import VECTOR_MATH, exp2
 from .fused import exponents
 from .passes import CpuPasses, bits, slack_of
 
@@ -169,8 +169,7 @@ def _pull(
     for r in range(ranges.first, ranges.last):
         for index in range(ranges.bounds[r], ranges.bounds[r + 1]):
             block = block_of(costs.M, index)
-            count = weigh(costs, u, block, base, memory.scratch)  # demand over total in ``share``
-            _average(costs, base, block, memory, count, pull)
+            count = _average(costs, u, base, block, memory, pull)
             for j in range(block.start, block.stop):
                 mean[j] = memory.mean[j - block.start]
             for p in range(count):
@@ -181,25 +180,32 @@ def _pull(
 
 
 @helper(fastmath=_WITH_NAN, error_model="numpy")
-def _average(costs: Costs, base: Base, block: Block, memory: Memory, count: int, pull: Pull) -> None:
-    """Fill the memory of the pixels: the mean weight, and by what the weights of the block are to be multiplied."""
+def _average(costs: Costs, u: Any, base: Base, block: Block, memory: Memory, pull: Pull) -> int:
+    """As :func:`.blocks.weigh`, and fill the memory of the pixels: their mean, and what the entries' weights take."""
     weights, share, b = memory.scratch.weights, memory.scratch.share, costs.b
     mean, demand, rest = memory.mean, memory.pull, memory.rest
     start, size = block.start, block.stop - block.start
+    count = live_of(costs, u, block, base)
     for x in range(size):
         mean[x] = 0
+        share[x] = 0
     for p in range(count):
-        weight = pull.weight[base.live[block.number, p]]
+        i = base.live[block.number, p]
+        score, weight = weights.dtype.type(u[i]), pull.weight[i]
         for x in range(size):
-            mean[x] += weight * weights[p, x]
+            e = exp2((score - costs.M[i, start + x] * costs.k) - base.level[start + x])
+            weights[p, x] = e
+            share[x] += e
+            mean[x] += weight * e
     for x in range(size):
-        demand[x] = share[x] * pull.per_reg
-        share[x] = share[x] / b[start + x] if share[x] > 0 else 0
+        share[x] = share.dtype.type(1) / share[x] if b[start + x] > 0 else 0
+        demand[x] = b[start + x] * share[x] * pull.per_reg
         mean[x] *= share[x]
         rest[x] = -demand[x] * mean[x]
     if pull.by_log_sum.size > 0:
         for x in range(size):
             rest[x] += pull.by_log_sum[start + x] * share[x]
+    return count  # type: ignore[no-any-return]
 
 
 @helper(fastmath=_ANY_ORDER, error_model="numpy")
