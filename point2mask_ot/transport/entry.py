@@ -86,7 +86,7 @@ def sinkhorn(
 
         Of tensors f, g, plan, cost and :meth:`~point2mask_ot.TransportResult.log_share` have a gradient by a, b and M,
         through each round where there is no tolerance, else as in :func:`solve`. Nothing is kept for it but the
-        arguments, the result and, on the CPU, the K potentials of each round; elsewhere rounds are made once more.
+        arguments, the result and, on the CPU, the potentials of each round; elsewhere rounds are made once more.
 
     Raises:
         ArgumentError: shapes that do not fit, NaN or -inf in M, a pixel with demand or a supplier with capacity whose

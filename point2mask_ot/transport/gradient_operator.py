@@ -12,7 +12,7 @@ from torch import Tensor
 from ..compiled.operators import operator, refuse_gradient
 from .checks import checked
 from .gradient import Differential, Incoming, Outgoing, scaled, through_optimum, through_rounds, unconverged, unscaled
-from .portable import Padded, TorchRounds, soft_shift
+from .portable import Padded, TorchRounds
 from .problem import NUMBERS, Options, Problems, is_compiled
 from .pullback import Shares, TorchShares
 from .solvers import passes_again
@@ -136,13 +136,10 @@ def _posed(
 
 
 def _rounds(problem: Differential, M: Tensor, path: Tensor) -> Path:
-    """From the potentials after each round; where these were not kept, from rounds that are made once more."""
+    """Those that were kept; or of rounds that are made once more."""
     options, made = problem.options, []
     if len(path):
-        starts = torch.cat([torch.zeros_like(path[:1]), path[:-1]])
-        if math.isfinite(options.tau):
-            starts = starts + torch.where(problem.a > 0, soft_shift(problem.a[None], starts, options.tau), 0.0)
-        return list(zip(starts, path, strict=True))
+        return [(before, after) for before, after in path]
     padded = Padded.of(Problems.of([problem.a[None]], [problem.b[None]], [M[None]]))
     rounds = TorchRounds(padded, problem.a[None], problem.b[None], options)
     for _ in range(options.max_iter):

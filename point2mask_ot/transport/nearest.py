@@ -101,7 +101,7 @@ class Choice:
         options, worst = self.options, tol if tol > 0 else ROUGH
         precise = not self.passes.single or worst < float32_error(self.magnitude, reg)
         passes = cast(Any, self.passes)  # which have what rounds ask of CpuPasses
-        rounds = CpuRounds(passes, self.supply, reg, options.tau, tol, precise, np.empty((0, len(f))))
+        rounds = CpuRounds(passes, self.supply, reg, options.tau, tol, precise, np.empty((0, 2, len(f))))
         rounds.suppliers.f[:] = f
         made = iterate(rounds, limit)
         return rounds.suppliers.before, rounds.suppliers.f, made

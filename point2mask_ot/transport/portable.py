@@ -129,7 +129,7 @@ class TorchRounds:
         """One round of those that have not settled."""
         capacity, reg, tau, tol = self._capacity, self._options.reg, self._options.tau, self._options.tol
         log_masses = self._log_masses()
-        old = self.f + soft_shift(capacity, self.f, tau) if math.isfinite(tau) else self.f
+        old = self.f + _soft_shift(capacity, self.f, tau) if math.isfinite(tau) else self.f
         new = supplier_potentials(old, capacity.log(), log_masses, reg, tau)
         new = torch.where((log_masses > -math.inf) & (capacity > 0), new, old)
         self.before, self.f = torch.where(self._running, old, self.before), torch.where(self._running, new, self.f)
@@ -160,7 +160,7 @@ def _in_force(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tens
     return torch.where(capacity > 0, capacity * torch.exp(-f / tau), 0.0)
 
 
-def soft_shift(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tensor:
+def _soft_shift(capacity: torch.Tensor, f: torch.Tensor, tau: float) -> torch.Tensor:
     """What to add to f so that the capacities in force sum to those of f = 0; exact however large tau is."""
     live = capacity > 0
     low = torch.where(live, f, math.inf).amin(1, keepdim=True)

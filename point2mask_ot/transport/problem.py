@@ -63,7 +63,7 @@ class Solution(NamedTuple):
         converged: the error is within the tolerance, and the plan is optimal.
         entries: of an unregularised plan: supplier * N + pixel.
         moved: mass of each of them.
-        path: potentials after each round, for their gradient, where :func:`keeps_path`.
+        path: potentials before and after each round, for their gradient, where :func:`keeps_path`.
     """
 
     f: Any
@@ -110,7 +110,7 @@ def is_compiled(device: torch.device, options: Options) -> bool:
 
 
 def keeps_path(device: torch.device, options: Options) -> bool:
-    """Whether a solution has the potentials between the rounds: K numbers a round, where no device would make them."""
+    """Whether a solution has the potentials between the rounds, 2 K numbers each: where no device makes them."""
     return options.method == "sinkhorn" and options.tol <= 0 and is_compiled(device, options)
 
 
@@ -119,7 +119,7 @@ def axes(shape: tuple[int, int], device: torch.device, options: Options) -> dict
     K, N = shape
     entries = K + N if options.method == "exact" else 0
     rounds = options.max_iter if keeps_path(device, options) else 0
-    return {"": (), "K": (K,), "N": (N,), "E": (entries,), "R": (rounds, K)}
+    return {"": (), "K": (K,), "N": (N,), "E": (entries,), "R": (rounds, 2, K)}
 
 
 class ReadOut(NamedTuple):

@@ -89,7 +89,7 @@ def solve_one(problem: Problem, options: Options) -> Solution:
         converged=within(error, options) and found.finished,
         entries=found.flow[0],
         moved=found.flow[1] * unit,
-        path=np.zeros((0, len(f))) if found.path is None else found.path,
+        path=np.zeros((0, 2, len(f))) if found.path is None else found.path,
     )
 
 
@@ -155,7 +155,7 @@ def _rounds(problem: Problem, a: np.ndarray, b: np.ndarray, rows: np.ndarray, op
 
     passes = _cpu_passes(problem, b, rows, options.method)
     precise = _is_precise(problem, options)
-    path = np.empty((options.max_iter if keeps_path(problem.M.device, options) else 0, len(a)))
+    path = np.empty((options.max_iter if keeps_path(problem.M.device, options) else 0, 2, len(a)))
     return CpuRounds(passes, a, options.reg, options.tau, options.tol, precise, path)
 
 

@@ -107,8 +107,8 @@ def serial_rounds(
 
     Compiled because of small problems, most of whose time the interpreter would take, were it to drive the rounds.
 
-    ``parts`` is memory: (ranges, K) masses. The potentials after each round go to ``path``, (n, K), as far as there is
-    any. Returns the rounds made and the L1 error of the capacities before the last update.
+    ``parts`` is memory: (ranges, K) masses. The potentials around each round go to ``path``, (n, 2, K), as far as there
+    is any. Returns the rounds made and the L1 error of the capacities before the last update.
     """
     error = np.inf
     for done in range(limit):
@@ -130,8 +130,8 @@ def serial_rounds(
                 parts[0, i] += parts[r, i]
         error, any_lost = update(suppliers, parts[0], costs.rows, numbers)
         if done < path.shape[0]:
-            for i in range(path.shape[1]):
-                path[done, i] = suppliers.f[i]
+            for i in range(path.shape[2]):
+                path[done, 0, i], path[done, 1, i] = suppliers.before[i], suppliers.f[i]
         if error <= numbers.tol or any_lost:
             return done + 1, error
     return limit, error
@@ -147,7 +147,7 @@ class CpuRounds:
         tau: softness of the capacities, inf for hard ones.
         tol: L1 error of the capacities before an update, over the demand, at which rounds end; negative for none.
         precise: compute in float64 even if M is float32.
-        path: (n, K) out: the potentials after each of the first n rounds.
+        path: (n, 2, K) out: the potentials before and after each of the first n rounds.
     """
 
     def __init__(
@@ -180,7 +180,8 @@ class CpuRounds:
         if suppliers.lost.any():
             self._find_lost()
         self._made += made
-        self.path[self._made - 1 : self._made] = suppliers.f
+        for last in self.path[self._made - 1 : self._made]:
+            last[:] = suppliers.before, suppliers.f
         return made
 
     def settled(self, made: int) -> bool:
