@@ -2,9 +2,8 @@
 
     python benchmarks/run_all.py --data ../shared/data [--only walks quality ...]
 
-Takes over two hours of a machine with two cores that does nothing else, and 16 GB of memory. What is scored needs real
-pictures and goes first, two scripts side by side with a core each; what is timed goes alone. `make bench` installs the
-peers before it.
+Takes over two hours of a machine with two cores that does nothing else. What is scored needs real pictures and goes
+first, two scripts side by side with a core each; what is timed goes alone. `make bench` installs the peers before it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ TIMED = {
     "transport": "transport.py",
     "walks": "walks.py",
     "gradients": "gradients.py",
-    "dense_scenes": "dense_scenes.py --repeats 2",
+    "dense_scenes": "dense_scenes.py --largest 2048 --repeats 2",
     "footprint": "footprint.py",
     "report": "report.py",
     "losses": "losses.py",
