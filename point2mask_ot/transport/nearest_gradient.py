@@ -113,7 +113,9 @@ class NearShares(Shares):
                 logs = exponents - part.each(np.log(part.sums(np.exp(exponents))))
             logs[exponents == -np.inf] = -np.inf
             share = np.exp(logs)
-            weighted = values[part.supplier, None] * np.exp(logs - log_mass[part.supplier, None])
+            with np.errstate(over="ignore", invalid="ignore"):
+                weighted = values[part.supplier, None] * np.exp(logs - log_mass[part.supplier, None])
+            weighted = np.where(part.each(demand[part.pixel]) > 0, weighted, 0.0)  # see .pullback
             average = part.sums(weighted)
             mean[part.pixel[part.pixel >= 0]] = average[part.pixel >= 0]
             pulled = part.each(demand[part.pixel]) * (weighted - share * part.each(average))

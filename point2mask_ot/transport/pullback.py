@@ -101,6 +101,8 @@ class TorchShares(Shares):
             log_share = self._log_shares(f, pixels)
             share = log_share.exp()
             weighted = weights.values[:, None] * (share if log_mass is None else (log_share - log_mass[:, None]).exp())
+            # Beside a mass that is nearly none, a share of a pixel without demand is infinite, and times 0 no number.
+            weighted = torch.where(self.b[pixels] > 0, weighted, 0.0)
             mean[pixels] = weighted.sum(0)
             pulled = (self.b[pixels] / self.reg) * (weighted - share * mean[pixels])
             if by_log_sum is not None:

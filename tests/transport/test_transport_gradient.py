@@ -92,6 +92,19 @@ def test_rounds_of_both_backends_have_one_gradient(reg, tau, dtype, rng):
         torch.testing.assert_close(ours / scale, plain / scale, rtol=0, atol=2e-4 if dtype == torch.float32 else 1e-9)
 
 
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("tau", [None, 1.0])
+def test_a_supplier_whose_only_cheap_pixel_has_no_demand(tau, backend):
+    """Its mass is below all numbers, beside which a share of that pixel is above them."""
+    a, b = torch.ones(2, dtype=torch.float64), torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    M = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    given = [each.requires_grad_() for each in (a, b, M)]
+    result = sinkhorn(*given, reg=1e-3, max_iter=3, tau=tau, backend=backend)
+    for gradient in torch.autograd.grad(result.f.diff().sum() + result.cost, given):
+        assert gradient.isfinite().all()
+        assert gradient.shape[-1] == 2 or not gradient[..., 2].any()
+
+
 def test_rounds_with_the_released_codes_floor(rng):
     a, b, M = tensors(rng)
     check(lambda *each: sinkhorn(*each, reg=0.2, max_iter=5, marginal_floor=1e-3), a, b, M)
