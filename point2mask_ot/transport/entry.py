@@ -67,9 +67,11 @@ def sinkhorn(
         max_iter: rounds to make; with a tolerance, at most.
         tol: stop when the L1 error of the marginals over the mass is at most this; None makes exactly
             ``max_iter`` rounds.
-        tau: softness of the capacities, as in :func:`solve`; None or inf for hard ones.
-        marginal_floor: added to every entry of both marginals; 1e-8 copies the paper's released code, in which
-            suppliers without capacity and pixels without demand take part with that mass.
+        tau: softness of the capacities, as in :func:`solve`; None or inf for hard ones. Each round first shifts f to
+            where the capacities in force sum to the demand.
+        marginal_floor: added to every entry of both marginals, once ``a`` has the total of ``b``; 1e-8 copies the
+            paper's released code, in which suppliers without capacity and pixels without demand take part with that
+            mass.
         normalize: scale ``a`` to the total of ``b``. Otherwise totals that differ by more than 1e-4 are refused;
             smaller differences are always scaled away.
         backend: "auto" takes "numba" on the CPU and on CUDA "triton" where it is installed (up to 512 suppliers), else
@@ -86,7 +88,8 @@ def sinkhorn(
 
         Of tensors f, g, plan, cost and :meth:`~point2mask_ot.TransportResult.log_share` have a gradient by a, b and M,
         through each round where there is no tolerance, else as in :func:`solve`. Nothing is kept for it but the
-        arguments, the result and, on the CPU, the potentials of each round; elsewhere rounds are made once more.
+        arguments, the result and, on the CPU, the potentials of each round; elsewhere rounds are made once more. Take
+        M in float64 where costs exceed some 1,000 ``reg``: after few rounds float32 may lose a good part of it.
 
     Raises:
         ArgumentError: shapes that do not fit, NaN or -inf in M, a pixel with demand or a supplier with capacity whose

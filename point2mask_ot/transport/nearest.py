@@ -94,24 +94,28 @@ class Choice:
         """What Newton climbs."""
         return Semidual(self.passes, self.supply, self.options.reg, self.options.tau, self.span, self.magnitude)
 
-    def rounds(self, f: np.ndarray, reg: float, tol: float, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Sinkhorn's rounds from potentials f: those before the last update and after it, and the rounds made."""
+    def rounds(
+        self, f: np.ndarray, reg: float, tol: float, limit: int, path: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Sinkhorn's rounds from potentials f: those before the last update and after it, and the rounds made.
+
+        ``path``, (n, 2, K), is filled with the same of the first n rounds.
+        """
         from .cpu.rounds import CpuRounds
 
         options, worst = self.options, tol if tol > 0 else ROUGH
         precise = not self.passes.single or worst < float32_error(self.magnitude, reg)
         passes = cast(Any, self.passes)  # which have what rounds ask of CpuPasses
-        rounds = CpuRounds(passes, self.supply, reg, options.tau, tol, precise, np.empty((0, 2, len(f))))
+        path = np.empty((0, 2, len(f))) if path is None else path
+        rounds = CpuRounds(passes, self.supply, reg, options.tau, tol, precise, path)
         rounds.suppliers.f[:] = f
         made = iterate(rounds, limit)
         return rounds.suppliers.before, rounds.suppliers.f, made
 
-    def fixed_rounds(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Potentials before and after each of as many rounds as were asked for, from the prices of the entries."""
-        options, path, f = self.options, [], np.where(self.a > 0, self.costs.price, 0.0)
-        for _ in range(options.max_iter):
-            before, f, _ = self.rounds(f, options.reg, options.tol, 1)
-            path.append((before.copy(), f.copy()))
+    def fixed_rounds(self) -> np.ndarray:
+        """(rounds, 2, K) potentials before and after each of the rounds asked for, from the prices of the entries."""
+        options, path = self.options, np.empty((self.options.max_iter, 2, len(self.a)))
+        self.rounds(np.where(self.a > 0, self.costs.price, 0.0), options.reg, options.tol, options.max_iter, path)
         return path
 
     def least_prices(self) -> np.ndarray:

@@ -29,7 +29,7 @@ class Solved(NamedTuple):
         function: public one, to name in messages.
         costs: the entries that were chosen last.
         passes: over them, made when asked for.
-        rounds: potentials before and after each of fixed rounds, made when asked for.
+        rounds: (rounds, 2, K) potentials before and after each of fixed rounds, made when asked for.
         a, b: (K,) and (N,) float64 capacities and demand as they came.
         options: of the call.
         error: L1 error of the marginals over the mass.
@@ -38,7 +38,7 @@ class Solved(NamedTuple):
     function: str
     costs: NearestCosts
     passes: Callable[[], NearestPasses]
-    rounds: Callable[[], list[tuple[np.ndarray, np.ndarray]]]
+    rounds: Callable[[], np.ndarray]
     a: np.ndarray
     b: np.ndarray
     options: Options
@@ -79,7 +79,7 @@ class NearSolution(torch.autograd.Function):
         if options.tol > 0:
             found = through_optimum(problem, incoming, into)
         else:
-            path = [(torch.from_numpy(before), torch.from_numpy(after)) for before, after in solved.rounds()]
+            path = [(before, after) for before, after in torch.from_numpy(solved.rounds())]
             found = through_rounds(problem, path, incoming, into)
         given = unscaled(found, a, b, options)
         return given.a, given.b, None if into is None else _by_origin(solved.costs, into), None, None

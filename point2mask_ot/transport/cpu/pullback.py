@@ -181,7 +181,10 @@ def _pull(
 
 @helper(fastmath=_WITH_NAN, error_model="numpy")
 def _average(costs: Costs, u: Any, base: Base, block: Block, memory: Memory, pull: Pull) -> int:
-    """As :func:`.blocks.weigh`, and fill the memory of the pixels: their mean, and what the entries' weights take."""
+    """As :func:`.blocks.weigh`, and fill the memory of the pixels: their mean, and what the entries' weights take.
+
+    In one loop, lest every round go through the weights once more.
+    """
     weights, share, b = memory.scratch.weights, memory.scratch.share, costs.b
     mean, demand, rest = memory.mean, memory.pull, memory.rest
     start, size = block.start, block.stop - block.start
