@@ -77,10 +77,11 @@ def fill(x, place, blocks, targets, rows):  # type: ignore[no-untyped-def]
     Args:
         x, place: as for :func:`count`.
         blocks, targets: from it.
-        rows: (E, 64) float32, written where a pixel knows the target.
+        rows: (E, 64) float32, written; 0 where a pixel does not know the target.
     """
     width = place.cell.shape[1]
     for n in range(len(targets)):
+        rows[n] = 0
         box = _box(blocks[n, 0], blocks[n, 1], place)
         for i in range(box[0], box[1]):
             for j in range(box[2], box[3]):
@@ -88,6 +89,39 @@ def fill(x, place, blocks, targets, rows):  # type: ignore[no-untyped-def]
                 if cell >= 0 and place.owner[cell, lane] == targets[n]:
                     found = min(max(x[(i + 1) * (width + 2) + j + 1, lane], place.smallest), np.float32(1))
                     rows[n, (i + place.corner[0]) % _SIDE * _SIDE + (j + place.corner[1]) % _SIDE] = found
+
+
+@njit()
+def matter(rows, targets, blocks, worth, least):  # type: ignore[no-untyped-def]
+    """(E,) bool, whether entries are good enough for some pixel.
+
+    Args:
+        rows, targets: as :func:`fill` and :func:`count` leave them.
+        blocks: (E,) int64, theirs.
+        worth: (K,) float32, what a target's probability counts.
+        least: (blocks, 64) float32, what it has to count.
+    """
+    good = np.zeros(len(rows), np.bool_)
+    for n in range(len(rows)):
+        for p in range(rows.shape[1]):
+            value = rows[n, p] * worth[targets[n]]
+            good[n] |= (value > 0) & (value >= least[blocks[n], p])
+    return good
+
+
+@njit()
+def merge(rows, slots, probability):  # type: ignore[no-untyped-def]
+    """Entries to their places, the larger of two that have the same.
+
+    Args:
+        rows: (E, 64) float32.
+        slots: (E,) int64 rows of ``probability``, -1 for nowhere.
+        probability: (N, 64) float32, raised.
+    """
+    for n in range(len(rows)):
+        if slots[n] >= 0:
+            for p in range(rows.shape[1]):
+                probability[slots[n], p] = max(probability[slots[n], p], rows[n, p])
 
 
 @helper()

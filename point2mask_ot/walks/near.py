@@ -21,8 +21,12 @@ from .solvers import solve_groups
 from .walk import LEAST_PROBABILITY, Walk
 
 
+_LEFT_OUT = -1
+"""The key of an entry that is beaten everywhere."""
+
+
 class _Found(NamedTuple):
-    """Entries in any order: (E,) blocks and targets, and (E, 64) probabilities, -1 where the target is left out."""
+    """Entries in any order: (E,) blocks and targets, and (E, 64) probabilities, 0 where the target is left out."""
 
     block: np.ndarray
     target: np.ndarray
@@ -118,7 +122,7 @@ def _entries(
         place = entries.Place(colours.cell, owner, own, corner, np.float32(least), np.float32(LEAST_PROBABILITY))
         with one_at_a_time:
             blocks, targets, size = entries.count(x, place, best)
-            rows = np.full((size, BLOCK), -1, np.float32)
+            rows = np.empty((size, BLOCK), np.float32)
             entries.fill(x, place, blocks[:size], targets[:size], rows)
             found.append(_Found(blocks[:size], targets[:size], rows))
 
@@ -135,33 +139,31 @@ def _as_costs(
     window: float,
     search: Callable[[np.ndarray, float], NearestCosts],
 ) -> NearestCosts:
-    """Sort the entries, and leave out those that later ones beat everywhere."""
+    """Sort the entries, and leave out those that later ones beat everywhere; ``found`` is empty then, for its memory."""
     height, width = best.shape
-    across = -(-width // SIDE)
+    across, count = -(-width // SIDE), len(price)
     pixel = block_pixels(height, width)
     highest = np.where(pixel >= 0, best.ravel()[pixel], 0)
     least = highest * np.float32(np.exp(-window))
-    kept = []
+    keys = []
     for each in found:
         block = each.block[:, 0] * across + each.block[:, 1]
-        value = each.probability * worth[each.target][:, None]
-        good = ((value >= least[block]) & (value > 0)).any(1)
-        kept.append((block[good], each.target[good], each.probability[good]))
-    empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, BLOCK), np.float32)
-    block, supplier, probability = (np.concatenate(column) for column in zip(empty, *kept, strict=True))
-    block, supplier, probability = _sorted(block, supplier, probability)
-    there = probability > 0
+        key = block * count + each.target
+        key[~entries.matter(each.probability, each.target, block, worth, least)] = _LEFT_OUT
+        keys.append(key)
+    place, slots = _slots(keys)
+    probability = np.zeros((len(place), BLOCK), np.float32)
+    while found:
+        entries.merge(found.pop().probability, slots.pop(), probability)
     with np.errstate(divide="ignore"):
-        cost = np.log(np.maximum(probability, LEAST_PROBABILITY, out=probability), out=probability)
-        np.negative(cost, out=cost)
-        cost[~there] = np.inf
+        cost = np.negative(np.log(probability, out=probability), out=probability)
         floor = np.where(highest > 0, window - top - np.log(highest), np.float32(np.inf))
     return NearestCosts(
-        num_suppliers=len(price),
+        num_suppliers=count,
         num_pixels=height * width,
         pixel=pixel,
-        first=np.searchsorted(block, np.arange(len(pixel) + 1)),
-        supplier=supplier.astype(np.int32),
+        first=np.searchsorted(place, np.arange(len(pixel) + 1) * count),
+        supplier=(place % max(count, 1)).astype(np.int32),
         cost=cost,
         price=np.asarray(price, np.float64),
         floor=floor.astype(np.float32),
@@ -169,14 +171,16 @@ def _as_costs(
     )
 
 
-def _sorted(
-    block: np.ndarray, supplier: np.ndarray, probability: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By block and supplier. Where parts meet in a block, both may list a supplier: the two become one."""
-    order = np.lexsort((supplier, block))
-    block, supplier, probability = block[order], supplier[order], probability[order]
-    is_new = np.ones(len(order), bool)
-    is_new[1:] = (block[1:] != block[:-1]) | (supplier[1:] != supplier[:-1])
-    if not is_new.all():
-        probability = np.maximum.reduceat(probability, np.flatnonzero(is_new))
-    return block[is_new], supplier[is_new], probability
+def _slots(keys: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The keys that are kept, ascending, and where in them each of the given ones is, -1 for what is left out.
+
+    Where parts meet in a block, both may list a supplier: the two have one place.
+    """
+    every = np.concatenate([np.zeros(0, np.int64), *keys])
+    order = np.argsort(every)
+    ascending = every[order]
+    kept = ascending > _LEFT_OUT
+    is_new = kept & (np.diff(ascending, prepend=_LEFT_OUT) > 0)
+    slot = np.empty(len(order), np.int64)
+    slot[order] = np.where(kept, np.cumsum(is_new) - 1, -1)
+    return ascending[is_new], np.split(slot, np.cumsum([len(key) for key in keys])[:-1])
