@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -60,6 +61,18 @@ class BackgroundWarning(UserWarning):
 
 class InputWarning(UserWarning):
     """Something in files or folders was left out, or taken otherwise than it stands there."""
+
+
+@contextmanager
+def in_the_name_of(function: str, *others: str) -> Iterator[None]:
+    """What ``others`` refuse, as ``function`` refuses it, whose arguments have the same names."""
+    try:
+        yield
+    except ArgumentError as error:
+        if error.function in others:
+            error.args = (function + str(error).removeprefix(error.function),)
+            error.function = function
+        raise
 
 
 def fail(function: str, argument: str, got: object, expected: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import torch
 
 from ..arrays import Array, as_optional_tensors
-from ..checks import fail, require_all, values_at_hand
+from ..checks import fail, in_the_name_of, require_all, values_at_hand
 from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_terms
 from ..maps import lab_gradient, smooth_lab, structured_edges
@@ -135,6 +135,13 @@ def refuse_likelihood(
         fail(function, argument, "assign='likelihood' (preset 'official')", f"{instead}: colours name no class")
 
 
+def _refuse_other_sizes(function: str, maps: Mapping[str, Any], picture: tuple[int, ...]) -> None:
+    for name, given in maps.items():
+        shape = tuple(getattr(given, "shape", ()))  # what has none is no array, as others will say
+        if len(shape) == len(picture) and shape[1:] != picture[1:]:
+            fail(function, name, f"shape {shape}", f"(channels, {', '.join(map(str, picture[1:]))}), as the picture")
+
+
 def refuse_idle(
     function: str,
     config: PseudoMaskConfig | str,
@@ -207,9 +214,10 @@ def label_picture(
         :class:`~point2mask_ot.PseudoMasks`.
 
     Raises:
-        ArgumentError: what :func:`~point2mask_ot.smooth_lab` and :class:`~point2mask_ot.PseudoMasker` refuse; an
-            ``edge_map`` of another size or range; without a semantic map ``assign="likelihood"`` (preset
-            ``"official"``), which needs classes; an override that has no effect without a map that is not there.
+        ArgumentError: what :func:`~point2mask_ot.smooth_lab` and :class:`~point2mask_ot.PseudoMasker` refuse; a map
+            of another size than the picture, an ``edge_map`` of another range; without a semantic map
+            ``assign="likelihood"`` (preset ``"official"``), which needs classes; an override that has no effect without
+            a map that is not there.
 
     Warns:
         BackgroundWarning: all targets are things and nothing limits them, so that one of them has to own every pixel.
@@ -231,6 +239,11 @@ def label_picture(
         refuse_likelihood("label_picture", masker.config)
     refuse_idle("label_picture", config, overrides, features=features is not None, semantic=semantic is not None)
     given = check_terms("label_picture", terms)  # first, so that an error numbers them as the caller does
-    masks = masker([*given, *masker.terms(image, edge_map)], targets, features, semantic)
+    with in_the_name_of("label_picture", "smooth_lab", "PseudoMasker"):
+        own = masker.terms(image, edge_map)
+        beside = {"semantic": semantic, "features": features}
+        beside |= {f"terms[{i}]": term.map for i, term in enumerate(given)}
+        _refuse_other_sizes("label_picture", beside, tuple(own[0].map.shape))
+        masks = masker([*given, *own], targets, features, semantic)
     warn_of_no_background("label_picture", masks)
     return masks

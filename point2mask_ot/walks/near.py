@@ -20,7 +20,6 @@ from .parts import find_parts
 from .solvers import solve_groups
 from .walk import LEAST_PROBABILITY, Walk
 
-
 _LEFT_OUT = -1
 """The key of an entry that is beaten everywhere."""
 
@@ -139,7 +138,7 @@ def _as_costs(
     window: float,
     search: Callable[[np.ndarray, float], NearestCosts],
 ) -> NearestCosts:
-    """Sort the entries, and leave out those that later ones beat everywhere; ``found`` is empty then, for its memory."""
+    """Sort the entries, and leave out those that later ones beat everywhere; ``found`` is emptied, for its memory."""
     height, width = best.shape
     across, count = -(-width // SIDE), len(price)
     pixel = block_pixels(height, width)

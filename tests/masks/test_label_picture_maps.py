@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,6 +55,25 @@ def test_fault_c12_colours_and_a_semantic_map_together():
     by_map = PseudoMasker("best", point_radius=0, beta=0, **SMALL)(flat, None, things)
     assert np.array_equal(alone.instance, by_map.instance)
     assert not np.array_equal(alone.instance, both.instance)
+
+
+SMALLER = halves(14)[:, 1:]
+NO_GOOD = {
+    "a picture from 0 to 255 in floats": (GREY.astype(float), TARGETS, {}, "image"),
+    "a point outside": (GREY, PointTargets([(16, 3)]), {}, "points_yx"),
+    "two targets on a pixel": (GREY, PointTargets([(8, 3), (8, 3)]), {}, "targets"),
+    "features of another size": (GREY, TARGETS, {"features": SMALLER}, "features"),
+    "classes of another size": (GREY, TARGETS, {"semantic": SMALLER}, "semantic"),
+    "a term of another size": (GREY, TARGETS, {"terms": [MapTerm(halves(14)), MapTerm(SMALLER)]}, "terms[1]"),
+}
+
+
+@pytest.mark.parametrize("case", NO_GOOD)
+def test_errors_name_the_function_that_was_called_and_what_it_was_given(case):
+    picture, targets, maps, argument = NO_GOOD[case]
+    with pytest.raises(ArgumentError, match=re.escape(f"label_picture: argument '{argument}': got ")) as refused:
+        label_picture(picture, targets, **maps)
+    assert (refused.value.function, refused.value.argument) == ("label_picture", argument)
 
 
 IDLE = {
