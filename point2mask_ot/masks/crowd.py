@@ -17,11 +17,11 @@ import torch
 from ..capacity import Estimate, estimate_capacities, rivals_in_parts
 from ..checks import values_at_hand
 from ..geodesic import geodesic_distances
-from ..nearest.costs import CompactSearch, NearestCosts, ScaledSearch
+from ..geodesic.arguments import check_costs
+from ..nearest.costs import CompactSearch, NearestCosts, ScaledSearch, Search
 from ..points import pixel_indices
 from ..types import Diagnostics, TransportResult
 from ..walks.costs import random_walk_costs
-from .agreement import SWAY
 from .assignment import transport
 from .clock import Clock
 from .extent import compactness_weights
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 FEWEST = MANY
 """Suppliers beyond which this takes less time than a map for each."""
-_FIRST_WINDOW = 6.0
-"""Times ``reg``: who is looked at before there are prices."""
+_FIRST_WINDOW = 10.0
+"""Times ``reg``: who is looked at before there are prices. With a narrower one prices run out of it twice before they
+are found; what a much wider one holds takes longer to find than that. Not below ``agreement.SWAY``."""
 _FIRST_WINDOW_OF_WALKS, _PRICES_OF_WALKS = 20.0, 2.0
 """The same, and by how much prices of walks may differ on top: beyond that, targets matter that no search knows."""
 _MOST_TIMES_MEDIAN = 25.0
@@ -75,18 +76,16 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics | None:
     """
     config, own = scene.config, scene.suppliers
     with clock("geodesic"):
-        costs, tiles = _walks(scene) if scene.walks else None, None
-        nearest = _nearest(scene, costs)
+        walks, tiles = (_walks(scene), None) if scene.walks else (None, _tiles(scene))
+        nearest = _nearest(scene, walks, tiles)
         demand = scene.demand(nearest)
-        if costs is None:
-            tiles = _tiles(scene)
-            costs = _paths(scene, tiles, demand)
     with clock("capacities"):
         estimate = _capacities(scene, tiles, nearest, demand)
     if scene.walks and not _spread_evenly(estimate):
         return None
+    with clock("geodesic"):
+        costs = _at_even_prices(scene, walks, tiles, demand, estimate)
     with clock("transport"):
-        costs = _compact(scene, costs, estimate)
         (plan,) = transport(config, [estimate.capacities], [demand], [costs])
     if scene.walks and plan is not None and not _differ_little(plan):
         return None
@@ -107,9 +106,10 @@ def maps_of_crowd(scene: Scene, clock: Clock) -> Diagnostics | None:
 
 
 def _tiles(scene: Scene) -> PointedTiles:
-    """The graph, checked by now, as all searches for paths read it: made once."""
+    """The graph as all searches for paths read it: checked and made once."""
     from ..geodesic.cpu.pointed import PointedTiles  # imports numba: only where it is used
 
+    check_costs("PseudoMasker", scene.edges)
     own, edges = scene.suppliers, scene.edges.contiguous().numpy()
     pixels = pixel_indices("PseudoMasker", own.points_yx, *edges.shape[1:])
     return PointedTiles.of(edges, pixels, own.target, own.num_targets)
@@ -122,9 +122,7 @@ def _capacities(scene: Scene, tiles: PointedTiles | None, nearest: torch.Tensor,
     def parts(chosen: Sequence[int], points_yx: Any, unit: Any, owner: Any) -> list[torch.Tensor]:
         if tiles is None:
             return regions([scene for _ in chosen], points_yx, unit, owner)
-        edges, shape = scene.edges.contiguous().numpy(), scene.edges.shape[1:]
-        pixels = [pixel_indices("PseudoMasker", points, *shape) for points in points_yx]
-        return [torch.from_numpy(tiles.partition(edges, *each)) for each in zip(pixels, unit, strict=True)]
+        return [_partition(scene, tiles, *each) for each in zip(points_yx, unit, strict=True)]
 
     (estimate,) = estimate_capacities(
         parts,
@@ -152,12 +150,19 @@ def _differ_little(plan: TransportResult) -> bool:
     return plan.converged and float(np.ptp(price)) <= _PRICES_OF_WALKS
 
 
-def _nearest(scene: Scene, costs: NearestCosts | None) -> torch.Tensor:
+def _nearest(scene: Scene, walks: NearestCosts | None, tiles: PointedTiles | None) -> torch.Tensor:
     """(H, W) supplier of least cost, the first of equals; -1 where none is finite."""
     own, shape = scene.suppliers, scene.edges.shape[1:]
-    if costs is not None:
-        return torch.from_numpy(costs.label_and_cost(np.zeros(own.num_targets))[0]).view(shape)
-    return regions([scene], [own.points_yx], [own.target], [np.arange(own.num_targets)])[0]
+    if walks is not None:
+        return torch.from_numpy(walks.label_and_cost(np.zeros(own.num_targets))[0]).view(shape)
+    assert tiles is not None
+    return _partition(scene, tiles, own.points_yx, own.target)
+
+
+def _partition(scene: Scene, tiles: PointedTiles, points_yx: np.ndarray, unit: np.ndarray) -> torch.Tensor:
+    """(H, W) unit of the points whose paths to each pixel cost least."""
+    edges = scene.edges.contiguous().numpy()
+    return torch.from_numpy(tiles.partition(edges, pixel_indices("PseudoMasker", points_yx, *edges.shape[1:]), unit))
 
 
 def _walks(scene: Scene) -> NearestCosts:
@@ -171,33 +176,34 @@ def _walks(scene: Scene) -> NearestCosts:
     return near_walks(*graph, np.zeros(own.num_targets), window, spacing_cost=config.spacing_cost)
 
 
-def _paths(scene: Scene, tiles: PointedTiles, demand: torch.Tensor) -> NearestCosts:
-    """The same of paths, in the units of the transport."""
+def _at_even_prices(
+    scene: Scene, walks: NearestCosts | None, tiles: PointedTiles | None, demand: torch.Tensor, estimate: Estimate
+) -> NearestCosts:
+    """What the transport begins with; far pixels are dearer for things whose size was told, see :mod:`.extent`."""
+    own, weights = scene.suppliers, compactness_weights(scene.config, estimate, scene.suppliers)
+    if walks is not None and not weights.any():
+        return walks
+    search = _search_for_paths(scene, tiles, demand) if walks is None else walks.search
+    assert search is not None
+    if weights.any():
+        order = np.argsort(own.target, kind="stable")
+        bounds = np.searchsorted(own.target[order], np.arange(len(weights) + 1))
+        points = own.points_yx[order].astype(np.float32)
+        search = CompactSearch(search, scene.raster.width, points, bounds, weights)
+    return search(np.zeros(own.num_targets), _FIRST_WINDOW * scene.config.reg)
+
+
+def _search_for_paths(scene: Scene, tiles: PointedTiles | None, demand: torch.Tensor) -> Search:
+    """In the units of the transport."""
     from ..geodesic.near_costs import NearSearch
 
-    config, own = scene.config, scene.suppliers
-    even = np.zeros(own.num_targets)
-    window = max(_FIRST_WINDOW, SWAY) * config.reg
-    search = NearSearch(tiles)
+    assert tiles is not None
+    config, search = scene.config, NearSearch(tiles)
     if config.typical_cost is None:
-        return search(even, window)
-    far = typical_farthest_of_crowd(scene.edges.numpy(), tiles, own, demand, walled=scene.walled)
+        return search
+    far = typical_farthest_of_crowd(scene.edges.numpy(), tiles, scene.suppliers, demand, walled=scene.walled)
     usable = torch.finfo(scene.edges.dtype).tiny < far < float("inf")
-    return (ScaledSearch(search, far, config.typical_cost) if usable else search)(even, window)
-
-
-def _compact(scene: Scene, costs: NearestCosts, estimate: Estimate) -> NearestCosts:
-    """Far pixels dearer for things whose size was told, see :mod:`.extent`."""
-    own = scene.suppliers
-    weights = compactness_weights(scene.config, estimate, own)
-    if not weights.any():
-        return costs
-    assert costs.search is not None
-    order = np.argsort(own.target, kind="stable")
-    bounds = np.searchsorted(own.target[order], np.arange(len(weights) + 1))
-    points = own.points_yx[order].astype(np.float32)
-    search = CompactSearch(costs.search, scene.raster.width, points, bounds, weights)
-    return search(costs.price, _FIRST_WINDOW * scene.config.reg)
+    return ScaledSearch(search, far, config.typical_cost) if usable else search
 
 
 @dataclass(frozen=True)

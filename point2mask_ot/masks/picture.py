@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import torch
 
-from ..arrays import Array, as_optional_tensors
+from ..arrays import Array, as_optional_tensors, check_floating
 from ..checks import fail, in_the_name_of, require_all, values_at_hand
 from ..compiled.graphs import outside_graphs
 from ..graph.edges import MapTerm, check_terms
@@ -91,6 +91,7 @@ class ColorMasker:
             fail(self.function, self.edge_map, got, f"{shape}, as the picture")
         (tensor,), _ = as_optional_tensors(self.function, **{self.edge_map: boundary})
         assert tensor is not None
+        check_floating(self.function, self.edge_map, tensor)
         low, high = torch.aminmax(tensor)
         expected = "a boundary map of finite values in [0, 1]"
         require_all(self.function, self.edge_map, torch.isfinite(low + high), "NaN or infinity", expected)
@@ -137,8 +138,8 @@ def refuse_likelihood(
 
 def _refuse_other_sizes(function: str, maps: Mapping[str, Any], picture: tuple[int, ...]) -> None:
     for name, given in maps.items():
-        shape = tuple(getattr(given, "shape", ()))  # what has none is no array, as others will say
-        if len(shape) == len(picture) and shape[1:] != picture[1:]:
+        shape = None if given is None else tuple(given.shape)
+        if shape and (len(shape) != len(picture) or shape[1:] != picture[1:]):
             fail(function, name, f"shape {shape}", f"(channels, {', '.join(map(str, picture[1:]))}), as the picture")
 
 
@@ -234,16 +235,18 @@ def label_picture(
         >>> masks.sum((1, 2)).tolist()
         [120, 80]
     """
-    masker = ColorMasker(config, ColorSettings(sigma, color_weight), **overrides)
-    if semantic is None:
-        refuse_likelihood("label_picture", masker.config)
-    refuse_idle("label_picture", config, overrides, features=features is not None, semantic=semantic is not None)
-    given = check_terms("label_picture", terms)  # first, so that an error numbers them as the caller does
-    with in_the_name_of("label_picture", "smooth_lab", "PseudoMasker"):
+    name = "label_picture"
+    with in_the_name_of(name, "smooth_lab", "PseudoMasker"):
+        masker = ColorMasker(config, ColorSettings(sigma, color_weight), **overrides)
+        if semantic is None:
+            refuse_likelihood(name, masker.config)
+        refuse_idle(name, config, overrides, features=features is not None, semantic=semantic is not None)
+        given = check_terms(name, terms)  # first, so that an error numbers them as the caller does
+        maps = {"semantic": semantic, "features": features, "edge_map": edge_map}
+        maps |= {f"terms[{i}]": term.map for i, term in enumerate(given)}
+        as_optional_tensors(name, image=image, **maps)  # of one family
         own = masker.terms(image, edge_map)
-        beside = {"semantic": semantic, "features": features}
-        beside |= {f"terms[{i}]": term.map for i, term in enumerate(given)}
-        _refuse_other_sizes("label_picture", beside, tuple(own[0].map.shape))
+        _refuse_other_sizes(name, maps, tuple(own[0].map.shape))
         masks = masker([*given, *own], targets, features, semantic)
-    warn_of_no_background("label_picture", masks)
+    warn_of_no_background(name, masks)
     return masks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..checks import check_integer, check_number, fail, fail_type
 if TYPE_CHECKING:
     from ..arrays import Array
     from .kernels import Blocks
+
+Search: TypeAlias = "Callable[[np.ndarray, float], NearestCosts]"
+"""Chooses entries at prices, within a window: see :attr:`NearestCosts.search`."""
 
 BLOCK = 64
 """Pixels in a block: 8 x 8 of them where they come from a picture."""
@@ -57,7 +60,7 @@ class NearestCosts:
     cost: np.ndarray
     price: np.ndarray
     floor: np.ndarray
-    search: Callable[[np.ndarray, float], NearestCosts] | None = None
+    search: Search | None = None
     origin: Listed | None = None
 
     @classmethod
@@ -286,7 +289,7 @@ class ScaledSearch:
         unit, count: positive; so many of the new units are one of the old.
     """
 
-    search: Callable[[np.ndarray, float], NearestCosts]
+    search: Search
     unit: float
     count: float
 
@@ -318,7 +321,7 @@ class CompactSearch:
         weight: (K,) float32, 0 for who stays as he is.
     """
 
-    search: Callable[[np.ndarray, float], NearestCosts]
+    search: Search
     width: int
     points: np.ndarray
     bounds: np.ndarray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
@@ -15,8 +14,6 @@ from .cpu.nearest_passes import NearestPasses
 from .newton import ROUGH, Semidual, float32_error
 from .problem import Options
 from .sinkhorn import iterate
-
-Search = Callable[[np.ndarray, float], NearestCosts]
 
 _FEW_PAIRS = 1 << 26
 """So many of supplier and pixel are no trouble, if they must be."""
@@ -37,11 +34,11 @@ class Choice:
         self.rows = np.flatnonzero(a > 0)
         self.demand = np.where(costs.pixel >= 0, b[costs.pixel], 0.0)
         self.found, self.absent, reached = _statistics(costs, a, self.demand)
-        self.total, served = float(self.demand.sum()), self.demand
-        self.stranded = float(np.where(reached, 0.0, self.demand).sum())
+        self.total, self.stranded = float(self.demand.sum()), float(np.where(reached, 0.0, self.demand).sum())
+        served, self.supply = self.demand, a  # the same array mostly, for its memory
         if self.stranded:
             served = np.where(reached, self.demand, 0.0)
-        self.supply = a * (served.sum() / self.total) if self.stranded else a
+            self.supply = a * (served.sum() / self.total)
         cut = 100.0 if options.method == "sinkhorn" else 44.0  # rounds tell who lost everything by masses
         self.passes = NearestPasses(costs, served, self.rows, cut)
 

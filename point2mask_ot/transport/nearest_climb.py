@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from .nearest_choice import Choice, Search
+from ..nearest.costs import Search
+from .nearest_choice import Choice
 from .newton import ROUGH, Semidual, ascend, ascend_to, maximise, polish, rough_sample
 from .problem import ReadOut
 
@@ -157,10 +158,20 @@ class Climb:
         window = reg * (math.log(2 * rivals / left_out) + margin)
         self.f = self._held(reg) if held else self.f.copy()
         self.f[choice.absent] += window
-        price, search = choice.asking_price(self.f, window), cast(Search, choice.costs.search)
-        problem = choice.a, choice.b, choice.options
-        del choice, self.choice  # their entries make room for others
-        self.choice, self.origin = Choice(search(price, window), *problem), self.f
+        price = choice.asking_price(self.f, window)
+        del choice
+        self._search(price, window)
+        self.origin = self.f
+
+    def _search(self, price: np.ndarray, window: float, *, again: bool = True) -> None:
+        """Other entries, in the place of those at hand: both would take twice the memory. The first the caller holds.
+
+        ``again`` says whether others may follow these.
+        """
+        search, problem = cast(Search, self.choice.costs.search), (self.choice.a, self.choice.b, self.choice.options)
+        del self.choice
+        found = search(price, window)
+        self.choice = Choice(found if again else replace(found, search=None), *problem)
 
     def _held(self, reg: float) -> np.ndarray:
         """The prices, none farther from where entries were chosen than it may go, unless these cover it all the same.
@@ -184,9 +195,7 @@ class Climb:
 
     def take_all(self) -> None:
         """Begin anew with all pairs, where prices did not arrive with some: as a dense problem is solved."""
-        choice = self.choice
-        found = cast(Search, choice.costs.search)(np.zeros(len(self.f)), math.inf)
-        self.choice = Choice(replace(found, search=None), choice.a, choice.b, choice.options)
+        self._search(np.zeros(len(self.f)), math.inf, again=False)
         self.f, self.links, self.spent = np.zeros(len(self.f)), None, self.passes
 
 

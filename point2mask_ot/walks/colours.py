@@ -22,6 +22,9 @@ RINGS = 8
 """Targets of a colour are at least that many rings of neighbours apart. What one of them adds where another is read is
 about exp(-1.3) less with each: at 8 it changes a cost near the best by 0.001, one of 2 more by 0.03 at most, and
 one label in 100,000."""
+RINGS_OF_LABELS = 6
+"""The same where labels alone are wanted, after one cycle: that leaves two in a thousand wrong, to which this adds a
+tenth, and 5 rings a half."""
 
 
 class Colours(NamedTuple):

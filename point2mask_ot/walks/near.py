@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import NamedTuple, cast
@@ -13,15 +12,15 @@ import torch
 from ..geodesic.arguments import PointedGraph
 from ..geodesic.cpu.blocks import block_pixels
 from ..geodesic.cpu.tiles import SIDE
-from ..nearest.costs import BLOCK, NearestCosts
+from ..nearest.costs import BLOCK, NearestCosts, Search
 from . import entries
 from .colours import Colours, coloured
-from .parts import find_parts
+from .parts import Part, find_parts
 from .solvers import solve_groups
 from .walk import LEAST_PROBABILITY, Walk
 
 _LEFT_OUT = -1
-"""The key of an entry that is beaten everywhere."""
+"""The key of an entry that is beaten everywhere, and its place."""
 
 
 class _Found(NamedTuple):
@@ -69,9 +68,7 @@ def near_walks(
     step = spacing_cost * (count / max(sum(int(part.pixels.sum()) for part in parts), 1)) ** 0.5
     for part in parts:
         walk = Walk(part.cut(image), part.pixels, torch.tensor(step, dtype=edges.dtype, device="cpu"))
-        inside = best[part.box]
-        own = _entries(coloured(walk), worth[part.targets], np.exp(-window), cycles, inside, part.box)
-        found += [each._replace(target=part.targets[each.target]) for each in own]
+        found += _entries(coloured(walk), part, worth, np.exp(-window), cycles, best[part.box])
 
     search = WalkSearch(edges, points_yx, target, count, spacing_cost, cycles)
     costs = _as_costs(found, best, worth, top, price, window, search)
@@ -103,16 +100,16 @@ class NarrowSearch:
 
     def __call__(self, price: np.ndarray, window: float) -> NearestCosts:
         """See :attr:`~point2mask_ot.NearestCosts.search`; what it finds does not keep the entries that it drops."""
-        search = cast(Callable[[np.ndarray, float], NearestCosts], self.wide.search)
+        search = cast(Search, self.wide.search)
         return self.wide.narrowed(price, window) or search(price, window)
 
 
 def _entries(
-    colours: Colours, worth: np.ndarray, least: float, cycles: int, best: np.ndarray, box: tuple[slice, slice]
+    colours: Colours, part: Part, worth: np.ndarray, least: float, cycles: int, best: np.ndarray
 ) -> list[_Found]:
     """Of one part; ``best`` (h, w) becomes the largest of worth times probability."""
-    value = np.where(colours.owner >= 0, worth[colours.owner], 0).astype(np.float32)
-    corner = np.array([box[0].start, box[1].start])
+    value = np.where(colours.owner >= 0, worth[part.targets][colours.owner], 0).astype(np.float32)
+    corner = np.array([side.start for side in part.box])
     one_at_a_time = Lock()
     found: list[_Found] = []
 
@@ -120,10 +117,10 @@ def _entries(
         owner, own = (np.ascontiguousarray(table[:, group.start : group.stop]) for table in (colours.owner, value))
         place = entries.Place(colours.cell, owner, own, corner, np.float32(least), np.float32(LEAST_PROBABILITY))
         with one_at_a_time:
-            blocks, targets, size = entries.count(x, place, best)
+            blocks, of_part, size = entries.count(x, place, best)
             rows = np.empty((size, BLOCK), np.float32)
-            entries.fill(x, place, blocks[:size], targets[:size], rows)
-            found.append(_Found(blocks[:size], targets[:size], rows))
+            entries.fill(x, place, blocks[:size], of_part[:size], rows)
+            found.append(_Found(blocks[:size], part.targets[of_part[:size]], rows))
 
     solve_groups(colours.walk, cycles, keep)
     return found
@@ -136,21 +133,24 @@ def _as_costs(
     top: float,
     price: np.ndarray,
     window: float,
-    search: Callable[[np.ndarray, float], NearestCosts],
+    search: Search,
 ) -> NearestCosts:
-    """Sort the entries, and leave out those that later ones beat everywhere; ``found`` is emptied, for its memory."""
+    """Sort the entries, and leave out those that later ones beat everywhere.
+
+    ``found`` is emptied: entries take most of the memory, and each should be there once.
+    """
     height, width = best.shape
     across, count = -(-width // SIDE), len(price)
     pixel = block_pixels(height, width)
     highest = np.where(pixel >= 0, best.ravel()[pixel], 0)
     least = highest * np.float32(np.exp(-window))
-    keys = []
-    for each in found:
+
+    def key(each: _Found) -> np.ndarray:
         block = each.block[:, 0] * across + each.block[:, 1]
-        key = block * count + each.target
-        key[~entries.matter(each.probability, each.target, block, worth, least)] = _LEFT_OUT
-        keys.append(key)
-    place, slots = _slots(keys)
+        matters = entries.matter(each.probability, each.target, block, worth, least)
+        return np.where(matters, block * count + each.target, _LEFT_OUT)
+
+    place, slots = _slots([key(each) for each in found])
     probability = np.zeros((len(place), BLOCK), np.float32)
     while found:
         entries.merge(found.pop().probability, slots.pop(), probability)
@@ -171,7 +171,7 @@ def _as_costs(
 
 
 def _slots(keys: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The keys that are kept, ascending, and where in them each of the given ones is, -1 for what is left out.
+    """The keys that are kept, ascending, and the place in them of each that was given.
 
     Where parts meet in a block, both may list a supplier: the two have one place.
     """
@@ -181,5 +181,5 @@ def _slots(keys: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
     kept = ascending > _LEFT_OUT
     is_new = kept & (np.diff(ascending, prepend=_LEFT_OUT) > 0)
     slot = np.empty(len(order), np.int64)
-    slot[order] = np.where(kept, np.cumsum(is_new) - 1, -1)
+    slot[order] = np.where(kept, np.cumsum(is_new) - 1, _LEFT_OUT)
     return ascending[is_new], np.split(slot, np.cumsum([len(key) for key in keys])[:-1])

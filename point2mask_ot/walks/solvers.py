@@ -11,7 +11,7 @@ import torch
 
 from ..geodesic.arguments import PointedGraph
 from . import portable
-from .colours import coloured
+from .colours import RINGS_OF_LABELS, coloured
 from .walk import WIDTHS, Walk
 
 _BYTES_OF_GRIDS = 48
@@ -38,7 +38,7 @@ def most_probable(walk: Walk) -> torch.Tensor:
         return portable.most_probable(walk)
     from .kernels import keep_best
 
-    colours = coloured(walk)
+    colours = coloured(walk, RINGS_OF_LABELS)
     label = np.full(colours.cell.shape, -1, np.int64)
     best = np.full(colours.cell.shape, -np.inf, np.float32)
     one_at_a_time = Lock()

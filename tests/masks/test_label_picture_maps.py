@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from types import SimpleNamespace
 
@@ -64,6 +65,10 @@ NO_GOOD = {
     "two targets on a pixel": (GREY, PointTargets([(8, 3), (8, 3)]), {}, "targets"),
     "features of another size": (GREY, TARGETS, {"features": SMALLER}, "features"),
     "classes of another size": (GREY, TARGETS, {"semantic": SMALLER}, "semantic"),
+    "features of a batch": (GREY, TARGETS, {"features": halves(14)[None]}, "features"),
+    "features of the other family": (GREY, TARGETS, {"features": torch.from_numpy(halves(14))}, "image"),
+    "an edge map of whole numbers": (GREY, TARGETS, {"edge_map": np.zeros((1, 16, 32), np.uint8)}, "edge_map"),
+    "no configuration": (GREY, TARGETS, {"config": 3}, "config"),
     "a term of another size": (GREY, TARGETS, {"terms": [MapTerm(halves(14)), MapTerm(SMALLER)]}, "terms[1]"),
 }
 
@@ -74,6 +79,8 @@ def test_errors_name_the_function_that_was_called_and_what_it_was_given(case):
     with pytest.raises(ArgumentError, match=re.escape(f"label_picture: argument '{argument}': got ")) as refused:
         label_picture(picture, targets, **maps)
     assert (refused.value.function, refused.value.argument) == ("label_picture", argument)
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert (str(again), again.function) == (str(refused.value), "label_picture")
 
 
 IDLE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -114,6 +115,26 @@ def test_soft_capacities(rng, tau):
     dense = solve(a, b, M, reg=0.1, tau=tau)
     check(result, a, b, M, 0.1, tau=tau)
     np.testing.assert_allclose(result.f, dense.f, atol=1e-5)  # here even the constant is the problem's
+
+
+def test_entries_make_room_for_others(rng):
+    """Two choices of them would take twice the memory; only the first is the caller's."""
+    a, b, M = spatial(rng, suppliers=40, spread=0.8)
+    a = a[rng.permutation(len(a))]  # prices that move far
+    returned, alive = [], []
+
+    def search(price, window):
+        alive.append(sum(kept() is not None for kept in returned))
+        found = replace(NearestCosts.from_dense(M, price=price, window=window), search=search)
+        returned.append(weakref.ref(found))
+        return found
+
+    given = search(np.zeros(len(a)), 0.3)
+    result = solve(a, b, given, reg=0.05, bound=1e-7)
+    check(result, a, b, M, 0.05)
+    assert len(returned) > 2
+    assert alive[2:] == [1] * len(alive[2:])
+    assert result.costs is returned[-1]()
 
 
 def test_a_supplier_that_no_first_entry_knows(rng):

@@ -12,7 +12,8 @@ from point2mask_ot import edge_costs, random_walk_costs
 from point2mask_ot.geodesic.arguments import PointedGraph
 from point2mask_ot.nearest.costs import BLOCK, NearestCosts
 from point2mask_ot.walks import costs as walks
-from point2mask_ot.walks.colours import coloured
+from point2mask_ot.walks import solvers
+from point2mask_ot.walks.colours import RINGS, RINGS_OF_LABELS, coloured
 from point2mask_ot.walks.near import near_walks
 from point2mask_ot.walks.solvers import walk_bytes
 from point2mask_ot.walks.walk import Walk
@@ -83,6 +84,19 @@ def test_few_targets_are_those_of_the_dense_costs(seed, count, has_rooms):
     compare(found, dense, price, WINDOW, 1e-3)
 
 
+def test_a_target_on_both_sides_of_a_wall_through_a_block(rng):
+    """Each side lists it for the same block: it has one row there."""
+    edges, _ = scene(rng, 16, 24, 1)
+    edges[0, :, 11] = edges[1, :, 12] = edges[3, :, 11] = torch.inf
+    points, target = np.array([(4, 10), (4, 13), (12, 3), (12, 20)]), np.array([0, 0, 1, 2])
+    found = near_walks(edges, points, target, 3, np.zeros(3), WINDOW, spacing_cost=SPACING)
+    dense = random_walk_costs(edges, points, target, spacing_cost=SPACING).numpy().reshape(3, -1)
+    compare(found, dense, np.zeros(3), WINDOW, 1e-3)
+    both = np.isfinite(as_matrix(found)[0].reshape(16, 24)[4])
+    assert both[11]
+    assert both[12]
+
+
 @pytest.mark.parametrize("count", [60, 150])
 def test_many_targets_share_solves(rng, count):
     edges, points = scene(rng, 190, 203, count)
@@ -133,13 +147,23 @@ def test_partition_of_many_targets(rng):
     assert labels.numpy()[tuple(points.T)].tolist() == list(range(150))
 
 
+def test_rings_of_a_partition_add_little_to_what_one_cycle_leaves(rng, monkeypatch):
+    edges, points = scene(rng, 190, 203, 150)
+    exact, wrong = random_walk_costs(edges, points, spacing_cost=SPACING, cycles=5).argmin(0), []
+    for rings in (RINGS_OF_LABELS, 12):
+        monkeypatch.setattr(solvers, "RINGS_OF_LABELS", rings)
+        (labels,) = walks.random_walk_partition([edges], [points], [np.arange(150)], spacing_cost=SPACING)
+        wrong.append(float((labels != exact).double().mean()))
+    assert wrong[0] < 1.3 * wrong[1]
+
+
 def test_targets_of_a_colour_lie_apart(rng):
     edges, points = scene(rng, 190, 203, 150)
     step = torch.tensor(0.01)
     walk = Walk(PointedGraph(edges, points, np.arange(150), 150), torch.ones(190, 203, dtype=torch.bool), step)
-    few, many = (coloured(walk, rings, many=2) for rings in (4, 8))
-    assert few.walk.count < many.walk.count <= 150
-    for found in (few, many):
+    few, more, many = (coloured(walk, rings, many=2) for rings in (4, RINGS_OF_LABELS, RINGS))
+    assert few.walk.count < more.walk.count < many.walk.count <= 150
+    for found in (few, more, many):
         cells, colours = np.nonzero(found.owner >= 0)
         of_target = np.full(150, -1)
         of_target[found.owner[cells, colours]] = colours
