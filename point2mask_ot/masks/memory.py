@@ -14,6 +14,8 @@ from .scene import Scene
 
 _BASE = 240
 """Bytes a pixel for the maps of an image, its edges, labels and what they are made from."""
+_BASE_OF_CROWDS = 150
+"""The same without a map for each supplier and for all at once."""
 _MAPS = 2.4
 """Maps of costs for each supplier that are alive at once, where each has one."""
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -27,9 +29,9 @@ def bytes_needed(scene: Scene, with_all_maps: bool = False) -> int:
     if scene.walks:
         from ..walks.solvers import walk_bytes
 
-        return pixels * _BASE + walk_bytes(scene.raster.height, scene.raster.width, suppliers)
-    rivals = 2 + 0.45 * math.sqrt(suppliers)  # a block has that many near it; two choices of entries are alive
-    return int(pixels * (_BASE + 2 * 4 * rivals))
+        return pixels * _BASE_OF_CROWDS + walk_bytes(scene.raster.height, scene.raster.width, suppliers)
+    rivals = 2 + 0.45 * math.sqrt(suppliers)  # a block has that many near it; beside these, the first and a sample
+    return int(pixels * (_BASE_OF_CROWDS + 2 * 4 * rivals))
 
 
 def refuse_what_does_not_fit(scenes: list[Scene], *, with_all_maps: bool = False) -> None:

@@ -19,10 +19,10 @@ def targets(rng, size, count):
 
 
 def test_the_message_says_what_it_takes_and_what_there_is(monkeypatch, rng):
-    monkeypatch.setattr(memory, "total_memory", lambda device: 2e6)
+    monkeypatch.setattr(memory, "total_memory", lambda device: 1.4e6)
     picture = np.zeros((80, 100, 3), np.uint8)
     with pytest.raises(
-        ArgumentError, match=r"40 suppliers on 80 x 100 pixels, .* about 0.0022 GB; .* the 0.002 GB of this machine"
+        ArgumentError, match=r"40 suppliers on 80 x 100 pixels, .* about 0.0015 GB; .* the 0.0014 GB of this machine"
     ):
         label_picture(picture, targets(rng, (80, 100), 40))
 
