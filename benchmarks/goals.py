@@ -206,7 +206,6 @@ NO_LEAVING_OUT = "at so large a reg every supplier counts in every pixel: one ex
 PYTHON = "at this size about half of the time is spent between the kernels, in Python and torch's dispatcher"
 PEERS = "in part: the peers are quicker on this machine than where the goal was set"
 UNKNOWN = "the cause is not established"
-WITHIN_WINDOW = "the more targets, the more of them lie within the window of the last search"
 REASONS = {
     "distances, 38": f"{PYTHON}; and SciPy is quicker here than the authors' code was where the goal was set",
     "distances, 512 x 512, K=20, 2": f"{YARDSTICK}; ten targets a thread fill the four searches in step three times "
@@ -228,11 +227,10 @@ REASONS = {
     "`best`, 2,048 x 2,048, 2,000 targets, a ground": "two thirds are the transport: three searches, the last one for "
     "all who are within 18 reg of the best, and some ten passes over what it found",
     "`best`, 1,024 x 1,024, 400 targets, a ground": "most of it is the transport, see above",
-    "time per pixel": WITHIN_WINDOW,
-    "memory per pixel": WITHIN_WINDOW,
+    "time per pixel": "the more targets, the more of them lie within the window of the last search",
     "`best`, 600 x 800": "walks and their grids take most of it, once for the costs and three times for the capacities",
-    "`best`": "every solve of walks goes over the whole picture for 16 colours at once, of which there are about 80; "
-    "and three more rounds of them count regions",
+    "`best`": "every solve of walks goes over the whole picture for 16 colours at once, of which there are about 80, "
+    "and about 48 in each of three more rounds that count regions",
     "first call, both, cache empty": "half LLVM, half numba's type inference; transport takes two thirds",
     "first call, transport, cache empty": "half LLVM, half numba's type inference",
     "first call": "numba's own start takes 0.25 to 0.35 s before it loads anything",
