@@ -60,7 +60,7 @@ class NearestCosts:
     cost: np.ndarray
     price: np.ndarray
     floor: np.ndarray
-    search: Search | None = None
+    search: Callable[[np.ndarray, float], NearestCosts] | None = None
     origin: Listed | None = None
 
     @classmethod
