@@ -18,7 +18,8 @@ from ..capacity import Estimate, estimate_capacities, rivals_in_parts
 from ..checks import values_at_hand
 from ..geodesic import geodesic_distances
 from ..geodesic.arguments import check_costs
-from ..nearest.costs import CompactSearch, NearestCosts, ScaledSearch, Search
+from ..nearest.costs import NearestCosts, Search
+from ..nearest.searches import CompactSearch, ScaledSearch
 from ..points import pixel_indices
 from ..types import Diagnostics, TransportResult
 from ..walks.costs import random_walk_costs

@@ -15,7 +15,7 @@ from .scene import Scene
 _BASE = 240
 """Bytes a pixel for the maps of an image, its edges, labels and what they are made from."""
 _BASE_OF_CROWDS = 150
-"""The same without a map for each supplier and for all at once."""
+"""The same where no supplier has a map of its own."""
 _MAPS = 2.4
 """Maps of costs for each supplier that are alive at once, where each has one."""
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

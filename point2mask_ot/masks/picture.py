@@ -136,11 +136,13 @@ def refuse_likelihood(
         fail(function, argument, "assign='likelihood' (preset 'official')", f"{instead}: colours name no class")
 
 
-def _refuse_other_sizes(function: str, maps: Mapping[str, Any], picture: tuple[int, ...]) -> None:
+def _refuse_other_sizes(maps: Mapping[str, Any], picture: tuple[int, ...]) -> None:
+    """Beside a picture's own maps others would be taken for right, and those refused."""
     for name, given in maps.items():
         shape = None if given is None else tuple(given.shape)
         if shape and (len(shape) != len(picture) or shape[1:] != picture[1:]):
-            fail(function, name, f"shape {shape}", f"(channels, {', '.join(map(str, picture[1:]))}), as the picture")
+            expected = f"(channels, {', '.join(map(str, picture[1:]))}), as the picture"
+            fail("label_picture", name, f"shape {shape}", expected)
 
 
 def refuse_idle(
@@ -242,11 +244,11 @@ def label_picture(
             refuse_likelihood(name, masker.config)
         refuse_idle(name, config, overrides, features=features is not None, semantic=semantic is not None)
         given = check_terms(name, terms)  # first, so that an error numbers them as the caller does
-        maps = {"semantic": semantic, "features": features, "edge_map": edge_map}
+        maps = {"semantic": semantic, "features": features}
         maps |= {f"terms[{i}]": term.map for i, term in enumerate(given)}
-        as_optional_tensors(name, image=image, **maps)  # of one family
+        as_optional_tensors(name, image=image, edge_map=edge_map, **maps)  # of one family
         own = masker.terms(image, edge_map)
-        _refuse_other_sizes(name, maps, tuple(own[0].map.shape))
+        _refuse_other_sizes(maps, tuple(own[0].map.shape))
         masks = masker([*given, *own], targets, features, semantic)
     warn_of_no_background(name, masks)
     return masks
